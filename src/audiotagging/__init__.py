@@ -1,0 +1,1 @@
+"""Trains and uses an ensemble of audio taggers. The library: it never imports kfp."""

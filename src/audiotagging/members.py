@@ -1,0 +1,97 @@
+"""The members of the ensemble: which network, which loss, how long, at what size.
+
+The one place that defines them. `REFERENCE` is the published recipe (6th place of Freesound Audio Tagging 2019);
+`DEMO` are the same six members at a size that two cores train in minutes. Standard library only: the pipeline reads
+this module on machines that have neither torch nor numpy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One member of the ensemble; every field has the published value as its default.
+
+    Attributes:
+        id: Unique name, used in file names.
+        network: A key of `audiotagging.models.MODELS`.
+        loss: A key of `audiotagging.losses.LOSSES`: "focal" or "bce".
+        epochs: Epochs of one cycle.
+        cycles: One-cycle schedules in a row, each going on from the weights and optimiser state of the one before.
+        frames: Spectrogram frames of a training crop and of a prediction window (the original's base_dim).
+        size: Height and width in pixels to which a crop is resized (SZ).
+        batch_size: Crops a batch (BS).
+        epoch_size: Batches an epoch.
+        lr: Peak learning rate of the one-cycle schedule.
+        f2cl: Clips whose F2 score is not below this are left out of the loss.
+        validate_every: Epochs between two validations of a fold; the last epoch is always validated.
+        overlap: Share of a prediction window that the next one covers again, in [0, 1).
+        tail: Whether a last window ends at the clip's end; the original left up to `frames` frames unseen.
+    """
+
+    id: str
+    network: str
+    loss: str
+    epochs: int
+    cycles: int = 1
+    frames: int = 128
+    size: int = 256
+    batch_size: int = 64
+    epoch_size: int = 1000
+    lr: float = 0.01
+    f2cl: float = 1.0
+    validate_every: int = 10
+    overlap: float = 0.0
+    tail: bool = True
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> "Member":
+        """Build a member from a row of `rows`, whose numbers may have become floats on the way (KFP, JSON)."""
+        return cls(**{field.name: field.type(row[field.name]) for field in fields(cls)})  # type: ignore[operator]
+
+
+REFERENCE = (
+    Member(id="xresnet18ssa-focal", network="xresnet18ssa", loss="focal", epochs=80),
+    Member(id="xresnet34ssa-focal", network="xresnet34ssa", loss="focal", epochs=60),
+    Member(id="xresnet18ssa-bce", network="xresnet18ssa", loss="bce", epochs=80),
+    Member(id="xresnet34ssa-bce", network="xresnet34ssa", loss="bce", epochs=60),
+    Member(id="xresnet34-focal", network="xresnet34", loss="focal", epochs=90),
+    Member(id="xresnet50-bce", network="xresnet50", loss="bce", epochs=65, cycles=2),
+)
+
+DEMO = tuple(
+    replace(member, id=f"demo-{member.id}", epochs=6 // member.cycles, size=64, batch_size=32, epoch_size=25)
+    for member in REFERENCE
+)
+
+TABLES = {"reference": REFERENCE, "demo": DEMO}
+
+
+def select(names: Sequence[str]) -> list[Member]:
+    """Return the members that the names stand for, each once, in the order given.
+
+    Args:
+        names: Names of tables ("demo", "reference") or ids of members.
+
+    Raises:
+        ValueError: If a name is neither.
+    """
+    by_id = {member.id: member for table in TABLES.values() for member in table}
+    chosen: dict[str, Member] = {}
+    for name in names:
+        if name not in TABLES and name not in by_id:
+            raise ValueError(f"no member or table is called {name!r}; there are {', '.join([*TABLES, *by_id])}")
+        chosen |= {member.id: member for member in TABLES.get(name) or [by_id[name]]}
+    return list(chosen.values())
+
+
+def rows(members: Sequence[Member], folds: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the flat rows of the pipeline's parallel loop: every member with every fold.
+
+    Args:
+        members: The members to train.
+        folds: Folds to hold out, one after the other; -1 trains on everything.
+    """
+    return [asdict(member) | {"fold": fold} for member in members for fold in folds]
