@@ -1,0 +1,63 @@
+"""Prediction tables: the Parquet file that passes from predict to ensemble and from ensemble to evaluate."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Scores of clips by one or more members.
+
+    Attributes:
+        classes: The classes, in the order of the scores.
+        rows: A row a prediction: `clip`, `part` ("validation" or "test"), `member` (str), `fold` (int, -1: none).
+        scores: The higher, the more likely, float32, shape (rows, classes).
+    """
+
+    classes: list[str]
+    rows: pd.DataFrame
+    scores: np.ndarray
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write a prediction table beside its place, then rename it into it."""
+    rows, classes = predictions.rows, predictions.classes
+    assert predictions.scores.shape == (len(rows), len(classes)) and predictions.scores.dtype == np.float32
+    scores = pa.FixedSizeListArray.from_arrays(pa.array(predictions.scores.ravel()), len(classes))
+    table = pa.table(
+        {
+            "clip": pa.array(rows["clip"], pa.string()),
+            "part": pa.array(rows["part"], pa.string()).dictionary_encode(),
+            "member": pa.array(rows["member"], pa.string()).dictionary_encode(),
+            "fold": pa.array(rows["fold"], pa.int8()),
+            "scores": scores,
+        }
+    ).replace_schema_metadata({"version": str(SCHEMA_VERSION), "classes": "\n".join(classes)})
+    part = path.with_name(path.name + ".part")
+    pq.write_table(table, part)
+    part.replace(path)
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read a prediction table.
+
+    Raises:
+        ValueError: If the file is of another version than this program reads.
+    """
+    table = pq.read_table(path)
+    metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    if metadata.get("version") != str(SCHEMA_VERSION):
+        raise ValueError(
+            f"{path}: expected a prediction table of version {SCHEMA_VERSION}, "
+            f"found {metadata.get('version', 'no version')}; predict again with this version"
+        )
+    classes = metadata["classes"].split("\n")
+    scores = table["scores"].combine_chunks().flatten().to_numpy().reshape(-1, len(classes))
+    return Predictions(classes, table.drop_columns("scores").to_pandas(), scores)
