@@ -1,0 +1,296 @@
+"""The Parquet contract between stages: a folder of shards, a row a clip, and `rejected.csv` beside them.
+
+A shard has the columns `clip`, `part`, `labels`, `fold` (-1: none), `usage`, `frames` and `spectrogram`: frames x 128
+bytes, time-major, so that a crop is one contiguous piece and a part's rows together are one tensor. The schema's
+metadata hold the version, the classes in order and what the writer adds, such as the mel settings. Shards are called
+`00000-of-00012.parquet`, so that a missing one is noticed. A row group never holds clips of two parts.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SCHEMA_VERSION = 1
+MELS = 128
+ROW_GROUP_BYTES = 8 << 20
+SHARD_BYTES = 256 << 20
+
+SCHEMA = pa.schema(
+    {
+        "clip": pa.string(),
+        "part": pa.dictionary(pa.int32(), pa.string()),
+        "labels": pa.list_(pa.string()),
+        "fold": pa.int8(),
+        "usage": pa.string(),
+        "frames": pa.int32(),
+        "spectrogram": pa.binary(),
+    }
+)
+CLIP_COLUMNS = [name for name in SCHEMA.names if name != "spectrogram"]
+
+
+class ShardWriter:
+    """Writes a folder of shards, beside its place until it is whole.
+
+    Use it as a context manager. The clips go to a folder called `NAME.part`, which takes its name when the block ends
+    without an error; what an earlier, killed run left there is removed first.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        classes: Sequence[str],
+        metadata: Mapping[str, str] | None = None,
+        shard_bytes: int = SHARD_BYTES,
+    ) -> None:
+        """Prepare to write.
+
+        Args:
+            folder: The folder to make.
+            classes: All classes, in the order of the scores.
+            metadata: What else to note in every shard.
+            shard_bytes: Spectrogram bytes after which a new shard starts.
+        """
+        self.folder = folder
+        self.working = folder.with_name(folder.name + ".part")
+        self.shard_bytes = shard_bytes
+        self.schema = SCHEMA.with_metadata(
+            {**(metadata or {}), "version": str(SCHEMA_VERSION), "classes": json.dumps(list(classes))}
+        )
+        self.rows: list[dict[str, Any]] = []  # of the row group to come
+        self.rejected: list[dict[str, str]] = []
+        self.shards: list[Path] = []
+        self.shard: pq.ParquetWriter | None = None
+        self.row_group_bytes = self.written_bytes = 0
+
+    def __enter__(self) -> "ShardWriter":
+        """Make the working folder.
+
+        Raises:
+            ValueError: If the folder to make is there already and not empty.
+        """
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise ValueError(
+                f"{self.folder}: expected a folder that does not exist yet or is empty; delete it or name another"
+            )
+        shutil.rmtree(self.working, ignore_errors=True)
+        self.working.mkdir(parents=True)
+        return self
+
+    def add(
+        self, *, clip: str, part: str, labels: Sequence[str], fold: int, usage: str, spectrogram: np.ndarray
+    ) -> None:
+        """Append a clip; clips of one part come one after the other.
+
+        Args:
+            clip: Name of the clip.
+            part: The part it belongs to: "curated", "noisy" or "test".
+            labels: Its labels; none where they are not known.
+            fold: Its fold, or -1.
+            usage: "Public", "Private" or "".
+            spectrogram: uint8, shape (frames, 128).
+        """
+        assert spectrogram.dtype == np.uint8 and spectrogram.ndim == 2 and spectrogram.shape[1] == MELS
+        if self.rows and (self.rows[-1]["part"] != part or self.row_group_bytes >= ROW_GROUP_BYTES):
+            self._write_row_group()
+        data = spectrogram.tobytes()
+        row = {"clip": clip, "part": part, "labels": list(labels), "fold": fold, "usage": usage}
+        self.rows.append(row | {"frames": len(spectrogram), "spectrogram": data})
+        self.row_group_bytes += len(data)
+
+    def reject(self, *, clip: str, part: str, reason: str) -> None:
+        """Note a clip that cannot be used, for `rejected.csv`."""
+        self.rejected.append({"clip": clip, "part": part, "reason": reason})
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Finish the shards and give the folder its name; after an error, remove what was written."""
+        if kind is None:
+            self._write_row_group()
+        self._close_shard()
+        if kind is not None:
+            shutil.rmtree(self.working)
+            return
+        for number, shard in enumerate(self.shards):
+            shard.rename(self.working / f"{number:05d}-of-{len(self.shards):05d}.parquet")
+        rejected = pd.DataFrame(self.rejected, columns=["clip", "part", "reason"])
+        rejected.to_csv(self.working / "rejected.csv", index=False)
+        self.working.replace(self.folder)
+
+    def _write_row_group(self) -> None:
+        if self.shard is None:
+            self.shards.append(self.working / f"{len(self.shards):05d}.parquet")
+            self.shard = pq.ParquetWriter(
+                self.shards[-1],
+                self.schema,
+                compression="zstd",
+                use_dictionary=["part", "usage"],
+                write_statistics=False,
+                write_page_checksum=True,
+            )
+        # One row group, also an empty one: a folder without a clip still has a shard that holds the classes.
+        self.shard.write_table(pa.Table.from_pylist(self.rows, self.schema), row_group_size=max(1, len(self.rows)))
+        self.written_bytes += self.row_group_bytes
+        self.rows, self.row_group_bytes = [], 0
+        if self.written_bytes >= self.shard_bytes:
+            self._close_shard()
+
+    def _close_shard(self) -> None:
+        if self.shard is not None:
+            self.shard.close()
+        self.shard, self.written_bytes = None, 0
+
+
+@dataclass(frozen=True)
+class Spectrograms:
+    """Spectrograms of many clips, one after the other.
+
+    Attributes:
+        clips: A row a clip: `clip`, `part`, `labels`, `fold`, `usage`, `frames`.
+        frames: All frames, uint8, shape (total frames, 128).
+        offsets: Clip i is `frames[offsets[i]:offsets[i + 1]]`; int64, shape (clips + 1,).
+        classes: All classes, in the order of the scores.
+    """
+
+    clips: pd.DataFrame
+    frames: np.ndarray
+    offsets: np.ndarray
+    classes: list[str]
+
+
+def read_classes(folder: Path) -> list[str]:
+    """Return the classes, in the order of the scores.
+
+    Raises:
+        ValueError: If the folder is not a whole folder of shards of this version.
+    """
+    return _classes(_shard_metadata(folder))
+
+
+def read_clips(folder: Path) -> pd.DataFrame:
+    """Return everything but the spectrograms, a row a clip, in the order of the data set's tables.
+
+    Raises:
+        ValueError: If the folder is not a whole folder of shards of this version.
+    """
+    return _clips(_shard_metadata(folder))
+
+
+def read_rejected(folder: Path) -> pd.DataFrame:
+    """Return the clips that could not be used, a row a clip: `clip`, `part`, `reason`."""
+    return pd.read_csv(folder / "rejected.csv", dtype=str)
+
+
+def read_spectrograms(
+    folder: Path, *, parts: Sequence[str] | None = None, clips: Sequence[str] | None = None
+) -> Spectrograms:
+    """Return the spectrograms of some clips, in the order of the data set's tables.
+
+    Only row groups that hold a chosen clip are read.
+
+    Args:
+        folder: A folder of shards.
+        parts: Parts to read; all where not given.
+        clips: Names of the clips to read; all where not given.
+
+    Raises:
+        ValueError: If the folder is not a whole folder of shards of this version.
+    """
+    shards = _shard_metadata(folder)
+    table = _clips(shards)
+    chosen = np.ones(len(table), bool)
+    if parts is not None:
+        chosen &= table["part"].isin(parts).to_numpy()
+    if clips is not None:
+        chosen &= table["clip"].isin(clips).to_numpy()
+    # Where a row's frames start among the chosen ones, for every row of the folder.
+    starts = _running_sum(np.where(chosen, table["frames"], 0))
+    frames = np.empty((starts[-1], MELS), np.uint8)
+
+    def fill(path: Path, group: int, rows: slice) -> None:
+        """Copy the chosen rows of a row group to their place in `frames`."""
+        column = _read(path, shards[path], ["spectrogram"], row_groups=[group])["spectrogram"].combine_chunks()
+        if not chosen[rows].all():
+            column = column.filter(pa.array(chosen[rows]))
+        ends = np.frombuffer(column.buffers()[1], np.int32)[column.offset :][: len(column) + 1]
+        data = np.frombuffer(column.buffers()[2], np.uint8)[ends[0] : ends[-1]]
+        frames[starts[rows.start] : starts[rows.stop]] = data.reshape(-1, MELS)
+
+    row = 0
+    jobs = []
+    for path, metadata in shards.items():
+        for group in range(metadata.num_row_groups):
+            rows = slice(row, row + metadata.row_group(group).num_rows)
+            row = rows.stop
+            if chosen[rows].any():
+                jobs.append((path, group, rows))
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda job: fill(*job), jobs))
+    chosen_clips = table[chosen].reset_index(drop=True)
+    return Spectrograms(chosen_clips, frames, _running_sum(chosen_clips["frames"].to_numpy()), _classes(shards))
+
+
+def _running_sum(lengths: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+def _shard_metadata(folder: Path) -> dict[Path, pq.FileMetaData]:
+    """Return the metadata of every shard, having checked that all are there and of this version."""
+    paths = sorted(folder.glob("*-of-*.parquet"))
+    if not paths:
+        raise ValueError(f"{folder}: expected a folder of spectrograms, found no shards in it; run preprocess first")
+    total = int(paths[-1].stem.split("-of-")[1])
+    missing = {f"{number:05d}-of-{total:05d}.parquet" for number in range(total)} - {path.name for path in paths}
+    if missing:
+        raise ValueError(
+            f"{folder}: {len(missing)} of {total} shards are missing ({min(missing)}); run preprocess again"
+        )
+    shards = {}
+    for path in paths:
+        try:
+            shards[path] = pq.read_metadata(path)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise _damaged(path, error) from error
+        version = (shards[path].metadata or {}).get(b"version", b"no version").decode()
+        if version != str(SCHEMA_VERSION):
+            raise ValueError(
+                f"{path}: expected spectrograms of version {SCHEMA_VERSION}, found {version}; run preprocess again"
+            )
+    return shards
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path}: this shard is damaged ({str(error).splitlines()[0]}); run preprocess again")
+
+
+def _read(path: Path, metadata: pq.FileMetaData, columns: list[str], *, row_groups: Sequence[int]) -> pa.Table:
+    try:
+        with pq.ParquetFile(path, metadata=metadata, page_checksum_verification=True) as shard:
+            return shard.read_row_groups(row_groups, columns, use_threads=False)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _classes(shards: Mapping[Path, pq.FileMetaData]) -> list[str]:
+    return json.loads(next(iter(shards.values())).metadata[b"classes"])
+
+
+def _clips(shards: Mapping[Path, pq.FileMetaData]) -> pd.DataFrame:
+    tables = [
+        _read(path, metadata, CLIP_COLUMNS, row_groups=range(metadata.num_row_groups))
+        for path, metadata in shards.items()
+    ]
+    clips = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+    return clips.assign(part=clips["part"].astype(str), labels=[list(labels) for labels in clips["labels"]])
