@@ -1,0 +1,228 @@
+"""The four networks: residual networks with the tweaks of He et al. 2018 (arXiv:1812.01187).
+
+`MODELS[name](outputs)` builds one. It takes normalised pictures (batch, 3, mels, frames) and returns logits
+(batch, outputs). Notable:
+
+* the "ssa" networks have one layer of simple self-attention, which starts as the identity;
+* the last batch norm of a block starts at zero, so that a block starts as its shortcut;
+* the networks with the large head train their body at a tenth of the learning rate (`Network.parameter_groups`).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+
+def conv_norm(inputs: int, outputs: int, *, size: int = 3, stride: int = 1) -> nn.Sequential:
+    """Return a convolution that keeps height and width (divided by the stride), and its batch norm."""
+    convolution = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
+
+
+class SimpleSelfAttention(nn.Module):
+    """Self-attention without softmax: x + gamma x (x^T (W x)), where W is a spectral-normed 1 x 1 convolution.
+
+    The product is computed as (x x^T) (W x): the same numbers through a matrix of channels x channels instead of one
+    of positions x positions, which is 64 times less work for pictures of 256 pixels.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.zeros(1))
+        convolution = nn.Conv1d(channels, channels, 1, bias=False)
+        nn.init.kaiming_normal_(convolution.weight)
+        self.convolution = spectral_norm(convolution)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channels, height, width) to the same shape."""
+        positions = x.flatten(2)  # (B, C, N)
+        gram = positions @ positions.transpose(1, 2)  # (B, C, C)
+        attended = gram @ self.convolution(positions)  # (B, C, N)
+        return x + self.gamma * attended.view_as(x)
+
+
+class Block(nn.Module):
+    """A residual block; a pool and a 1 x 1 convolution on the shortcut where the shape changes."""
+
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        *,
+        stride: int,
+        bottleneck: bool,
+        attention: bool = False,
+        ceil_mode: bool = False,
+    ):
+        """Build a block.
+
+        Args:
+            inputs: Channels of the input.
+            width: Channels inside the branch; of the output too, four times as many with a bottleneck.
+            stride: Stride of the branch's first 3 x 3 convolution, 1 or 2.
+            bottleneck: Whether the branch is 1 x 1, 3 x 3, 1 x 1 convolutions instead of two of 3 x 3.
+            attention: Whether the branch ends with simple self-attention.
+            ceil_mode: Whether the shortcut's pool keeps an odd last row and column.
+        """
+        super().__init__()
+        outputs = 4 * width if bottleneck else width
+        if bottleneck:
+            convolutions = [
+                conv_norm(inputs, width, size=1),
+                conv_norm(width, width, stride=stride),
+                conv_norm(width, outputs, size=1),
+            ]
+        else:
+            convolutions = [conv_norm(inputs, width, stride=stride), conv_norm(width, outputs)]
+        nn.init.zeros_(convolutions[-1][1].weight)
+        self.attention = SimpleSelfAttention(outputs) if attention else nn.Identity()
+        self.convolutions = nn.ModuleList(convolutions)
+        self.shortcut = nn.Sequential()
+        if stride > 1:
+            self.shortcut.append(nn.AvgPool2d(2, ceil_mode=ceil_mode))
+        if inputs != outputs:
+            self.shortcut.append(conv_norm(inputs, outputs, size=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, inputs, height, width) to (batch, outputs, height / stride, width / stride)."""
+        branch = x
+        for convolution in self.convolutions[:-1]:
+            branch = convolution(branch).relu_()
+        branch = self.attention(self.convolutions[-1](branch))
+        return (branch + self.shortcut(x)).relu_()
+
+
+class LargeHead(nn.Module):
+    """Maximum and average over positions, then two linear layers with batch norm and dropout."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.BatchNorm1d(2 * inputs),
+            nn.Dropout(0.25),
+            nn.Linear(2 * inputs, 512),
+            nn.ReLU(inplace=True),
+            nn.BatchNorm1d(512),
+            nn.Dropout(0.5),
+            nn.Linear(512, outputs),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, inputs, height, width) to (batch, outputs)."""
+        return self.layers(torch.cat([x.amax((2, 3)), x.mean((2, 3))], dim=1))
+
+
+class Network(nn.Module):
+    """A convolutional body and a head.
+
+    Attributes:
+        body: Maps pictures (batch, 3, mels, frames) to features (batch, channels, mels / 32, frames / 32).
+        head: Maps features to logits (batch, outputs).
+        body_lr: The share of the learning rate that the body trains at; the head trains at the whole of it.
+    """
+
+    def __init__(self, body: nn.Module, head: nn.Module, *, body_lr: float = 1.0):
+        super().__init__()
+        self.body = body
+        self.head = head
+        self.body_lr = body_lr
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Map pictures (batch, 3, mels, frames) to logits (batch, outputs)."""
+        return self.head(self.body(pictures))
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the optimiser's groups: "params", and "share", the share of the learning rate they train at."""
+        return [
+            {"params": list(self.body.parameters()), "share": self.body_lr},
+            {"params": list(self.head.parameters()), "share": 1.0},
+        ]
+
+
+def body(
+    stem: Sequence[int], blocks: Sequence[int], *, bottleneck: bool = False, attention: bool = False
+) -> nn.Sequential:
+    """Return a residual body.
+
+    Args:
+        stem: Channels of the three first convolutions.
+        blocks: Blocks of each of the four stages, which have 64, 128, 256 and 512 channels.
+        bottleneck: Whether blocks are bottlenecks, which put out four times as many channels.
+        attention: Whether the last block of the first stage has simple self-attention.
+    """
+    layers = nn.Sequential()
+    inputs = 3
+    for width, stride in zip(stem, (2, 1, 1), strict=True):
+        layers.append(conv_norm(inputs, width, stride=stride).append(nn.ReLU(inplace=True)))
+        inputs = width
+    layers.append(nn.MaxPool2d(3, 2, padding=1))
+    for stage, (width, count) in enumerate(zip((64, 128, 256, 512), blocks, strict=True)):
+        for number in range(count):
+            block = Block(
+                inputs,
+                width,
+                stride=2 if stage > 0 and number == 0 else 1,
+                bottleneck=bottleneck,
+                attention=attention and stage == 0 and number == count - 1,
+                ceil_mode=attention,
+            )
+            layers.append(block)
+            inputs = 4 * width if bottleneck else width
+    return layers
+
+
+def attentive(outputs: int, *, blocks: Sequence[int]) -> Network:
+    """Return a network with simple self-attention and one linear layer on the average over positions."""
+    linear = nn.Linear(512, outputs)
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
+    network = Network(body((32, 64, 64), blocks, attention=True), head)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+    nn.init.kaiming_normal_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return network
+
+
+def large_headed(outputs: int, *, blocks: Sequence[int], bottleneck: bool = False) -> Network:
+    """Return a network with the large head, whose body trains at a tenth of the learning rate."""
+    head = LargeHead(2048 if bottleneck else 512, outputs)
+    network = Network(body((32, 32, 64), blocks, bottleneck=bottleneck), head, body_lr=0.1)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+        elif isinstance(module, nn.Linear):
+            nn.init.kaiming_normal_(module.weight)
+            nn.init.zeros_(module.bias)
+    return network
+
+
+def xresnet18ssa(outputs: int) -> Network:
+    """Return the network of members 1 and 3."""
+    return attentive(outputs, blocks=(2, 2, 2, 2))
+
+
+def xresnet34ssa(outputs: int) -> Network:
+    """Return the network of members 2 and 4."""
+    return attentive(outputs, blocks=(3, 4, 6, 3))
+
+
+def xresnet34(outputs: int) -> Network:
+    """Return the network of member 5."""
+    return large_headed(outputs, blocks=(3, 4, 6, 3))
+
+
+def xresnet50(outputs: int) -> Network:
+    """Return the network of member 6."""
+    return large_headed(outputs, blocks=(3, 4, 6, 3), bottleneck=True)
+
+
+MODELS: dict[str, Callable[[int], Network]] = {
+    "xresnet18ssa": xresnet18ssa,
+    "xresnet34ssa": xresnet34ssa,
+    "xresnet34": xresnet34,
+    "xresnet50": xresnet50,
+}
