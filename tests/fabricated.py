@@ -1,0 +1,147 @@
+"""Fabricated runs: the folders that the stages before the ensemble would have written, made without training."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from audiotagging.ensembling import label_table
+from audiotagging.members import REFERENCE, Member
+from audiotagging.shards import ShardWriter, read_classes, read_clips
+from audiotagging.tables import Predictions, write_predictions
+
+
+def fabricate_run(
+    folder: Path,
+    *,
+    classes: int = 8,
+    clips: int = 40,
+    members: Sequence[Member] = REFERENCE[:3],
+    folds: Sequence[int] = (0, 1),
+    test_labels: bool = True,
+    noisy: bool = True,
+    seed: int = 1,
+) -> Path:
+    """Write spectrograms, predictions and model folders of a run, and return its folder.
+
+    Args:
+        folder: Where to write.
+        classes: How many classes there are.
+        clips: How many clips each part has.
+        members: The members that "were trained"; later ones are less skilful.
+        folds: The folds that each was trained for; -1 is everything.
+        test_labels: Whether the labels and the usage of the test clips are known.
+        noisy: Whether there are noisy clips.
+        seed: Seed of everything.
+    """
+    rng = np.random.default_rng(seed)
+    _write_spectrograms(folder / "spectrograms", rng, classes, clips, folds, test_labels, noisy)
+    truth_of = _truth(folder / "spectrograms", rng)
+    for place, member in enumerate(members):
+        for fold in folds:
+            name = f"{member.id}-fold{fold}"
+            _write_predictions(folder, name, rng, truth_of, member, fold, noise=1.6 + 0.1 * place)
+            _write_model(folder / "models" / name, rng, member, fold, read_classes(folder / "spectrograms"))
+    return folder
+
+
+def predictions_of(run: Path) -> list[Path]:
+    return sorted((run / "predictions").glob("*.parquet"))
+
+
+def models_of(run: Path) -> list[Path]:
+    return sorted((run / "models").iterdir())
+
+
+def _write_spectrograms(folder, rng, classes, clips, folds, test_labels, noisy):
+    labels = [f"Class_{number:03d}" if number else "Bass_drum, <b>&" for number in range(classes)]
+    with ShardWriter(folder, classes=labels) as writer:
+        for part in ("curated", "noisy", "test"):
+            if part == "noisy" and not noisy:
+                continue
+            for number in range(clips):
+                count = min(classes, 1 + int(rng.random() < 0.2) + int(rng.random() < 0.05))
+                chosen = sorted(rng.choice(classes, count, replace=False))
+                unlabelled = part == "test" and not test_labels
+                writer.add(
+                    clip=f"{part}{rng.integers(16**6):06x}{number}.wav",
+                    part=part,
+                    labels=[] if unlabelled else [labels[c] for c in chosen],
+                    fold=number % max(2, len(folds)) if part == "curated" else -1,
+                    usage=("Private" if number % 4 else "Public") if part == "test" and test_labels else "",
+                    spectrogram=_spectrogram(rng, chosen, classes),
+                )
+        writer.reject(clip="test-broken.wav", part="test", reason="not a sound file <script>")
+        writer.reject(clip="curated-broken.wav", part="curated", reason="no signal")
+
+
+def _spectrogram(rng, chosen, classes):
+    frames = int(rng.integers(128, 400))
+    time, mel = np.arange(frames)[:, None], np.arange(128)[None]
+    picture = rng.gamma(2.0, 14.0, (frames, 128)) * np.linspace(1, 0.3, 128)
+    for c in chosen:
+        beat = np.maximum(0, np.sin(time / (3 + c % 7))) ** 4
+        picture = picture + 190 * beat * np.exp(-((mel - 10 - 100 * c / classes) ** 2) / 40)
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def _truth(folder, rng):
+    """What a member could know: the labels, or random ones where they are not given."""
+    clips, classes = read_clips(folder), read_classes(folder)
+    truth = label_table(clips["labels"].tolist(), classes)
+    unlabelled = ~truth.any(axis=1)
+    truth[unlabelled, rng.integers(len(classes), size=unlabelled.sum())] = True
+    # Clips and classes differ in how hard they are, the same for every member.
+    evidence = 2.4 * truth + rng.normal(0, 0.9, truth.shape) - 1.2 * truth * rng.random(len(classes))
+    return clips, classes, evidence
+
+
+def _write_predictions(run, name, rng, truth_of, member, fold, noise):
+    clips, classes, evidence = truth_of
+    validated = ((clips["part"] == "curated") & (clips["fold"] == fold)).to_numpy()
+    chosen = np.flatnonzero(validated | (clips["part"] == "test").to_numpy())
+    logits = evidence[chosen] + rng.normal(0, noise * 0.5, (len(chosen), len(classes))) - 4
+    rows = pd.DataFrame(
+        {
+            "clip": clips["clip"].to_numpy()[chosen],
+            "part": np.where(validated[chosen], "validation", "test"),
+            "member": member.id,
+            "fold": fold,
+        }
+    )
+    (run / "predictions").mkdir(exist_ok=True)
+    scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
+    write_predictions(run / "predictions" / f"{name}.parquet", Predictions(classes, rows, scores))
+
+
+def _write_model(folder, rng, member, fold, classes):
+    folder.mkdir(parents=True)
+    epochs = np.arange(1, member.epochs * member.cycles + 1)
+    validated = (epochs % member.validate_every == 0) & (fold >= 0)
+    skill = 0.86 * (1 - np.exp(-epochs / 15)) + rng.normal(0, 0.006, len(epochs))
+    history = pd.DataFrame(
+        {
+            "epoch": epochs,
+            "cycle": 1 + (epochs - 1) // member.epochs,
+            "loss": 3 * np.exp(-epochs / 20) + 0.8 + rng.normal(0, 0.03, len(epochs)),
+            "lr": 0.01 * np.sin(np.pi * epochs / len(epochs)),
+            "lwlrap": np.where(validated, skill, np.nan),
+            "seconds": 61.5,
+        }
+    )
+    history.to_parquet(folder / "history.parquet")
+    facts = {
+        "member": asdict(member),
+        "fold": fold,
+        "seed": 534,
+        "classes": classes,
+        "fingerprint": "5f1d7a0c9be34c2f",
+        "versions": {"torch": "2.13.0", "audiotagging": "0.1.0", "python": "3.11.9"},
+        "seconds": 61.5 * len(epochs),
+        "crops_per_second": 1040.0,
+        "device": "cpu",
+    }
+    (folder / "member.json").write_text(json.dumps(facts))
