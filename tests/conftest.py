@@ -1,0 +1,32 @@
+import csv
+
+import numpy as np
+import pytest
+import soundfile
+
+RATE = 44_100
+CLASSES = ["Bark", "Meow", "Tap_running"]
+
+
+def write_table(path, *rows):
+    with path.open("w", newline="") as table:
+        csv.writer(table).writerows(rows)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A small valid data folder: 12 curated clips of 3 classes, 4 noisy and 3 test clips of a tenth of a second."""
+    folder = tmp_path / "data"
+    rng = np.random.default_rng(1)
+    curated = [(f"c{i:02}.wav", CLASSES[i % 3] if i % 4 else ",".join(CLASSES[:2])) for i in range(12)]
+    noisy = [(f"n{i}.wav", CLASSES[i % 3]) for i in range(4)]
+    truth = [("t0.wav", "Bark", "Public"), ("t1.wav", "Bark,Meow", "Private"), ("t2.wav", "Tap_running", "Private")]
+    for part, rows in {"train_curated": curated, "train_noisy": noisy, "test": truth}.items():
+        (folder / part).mkdir(parents=True)
+        for name, *_ in rows:
+            soundfile.write(folder / part / name, rng.uniform(-0.5, 0.5, RATE // 10), RATE, subtype="PCM_16")
+    write_table(folder / "train_curated.csv", ("fname", "labels"), *curated)
+    write_table(folder / "train_noisy.csv", ("fname", "labels"), *noisy)
+    write_table(folder / "sample_submission.csv", ("fname", *CLASSES), *[(row[0], 0, 0, 0) for row in truth])
+    write_table(folder / "test_post_competition.csv", ("fname", "labels", "usage"), *truth)
+    return folder
