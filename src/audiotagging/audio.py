@@ -1,0 +1,119 @@
+"""Sound files to mono samples at 44 100 Hz: decode, mix, resample, trim.
+
+Reads whatever libsndfile can (WAV, FLAC, Ogg, MP3 ...), a whole clip at once or a long file in blocks. 16-bit files are
+read as integers and scaled here, which is five times faster than libsndfile's own conversion and gives the same values.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import librosa
+import numpy as np
+import soundfile
+import soxr
+
+RATE = 44_100  # Hz
+BLOCK_SECONDS = 60.0
+
+TRIM_DECIBELS = 60.0
+TRIM_FRAME, TRIM_HOP = 2048, 512  # samples
+
+
+class SoundError(ValueError):
+    """A file that holds no usable sound; the message is the reason, without the file's name."""
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A decoded clip.
+
+    Attributes:
+        samples: float32 in [-1, 1), shape (samples,), at 44 100 Hz.
+        mended: What had to be done to use it: "mixed to mono", "resampled", "cut short" (the file ends before the
+            length it announces, and what is there is used).
+    """
+
+    samples: np.ndarray
+    mended: tuple[str, ...]
+
+
+def decode(path: Path) -> Sound:
+    """Decode a whole sound file.
+
+    Raises:
+        SoundError: If it cannot be decoded, has no samples, or holds a NaN or an infinity.
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            samples = _read_mono(file, file.frames)
+            mended = {
+                "mixed to mono": file.channels > 1,
+                "resampled": file.samplerate != RATE,
+                "cut short": len(samples) < file.frames or "(should be" in file.extra_info,
+            }
+            rate = file.samplerate
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise SoundError(f"cannot be decoded: {error}") from error
+    if not len(samples):
+        raise SoundError("has no samples")
+    if rate != RATE:
+        samples = soxr.resample(samples, rate, RATE)
+    return Sound(samples, tuple(what for what, needed in mended.items() if needed))
+
+
+def decode_blocks(path: Path, *, seconds: float = BLOCK_SECONDS) -> Iterator[np.ndarray]:
+    """Yield a sound file's samples piece by piece, for files too long to be held whole.
+
+    Args:
+        path: Any file libsndfile can read.
+        seconds: About how long a piece is.
+
+    Yields:
+        Mono samples at 44 100 Hz, float32, shape (samples,); together the same as from `decode`.
+
+    Raises:
+        SoundError: If the file cannot be decoded, has no samples, or holds a NaN or an infinity.
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            frames = max(1, round(seconds * file.samplerate))
+            resampler = soxr.ResampleStream(file.samplerate, RATE, 1, dtype="float32")
+            empty = True
+            while len(samples := _read_mono(file, frames)):
+                empty = False
+                if file.samplerate != RATE:
+                    samples = resampler.resample_chunk(samples)
+                yield samples
+            if empty:
+                raise SoundError("has no samples")
+            if file.samplerate != RATE:
+                yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise SoundError(f"cannot be decoded: {error}") from error
+
+
+def _read_mono(file: soundfile.SoundFile, frames: int) -> np.ndarray:
+    """Return the next samples of a file, float32, channels averaged; fewer than asked for at its end."""
+    if file.subtype == "PCM_16":
+        samples = file.read(frames, dtype="int16") * np.float32(2**-15)
+    else:
+        samples = file.read(frames, dtype="float32")
+        if not np.isfinite(samples).all():
+            raise SoundError("holds values that are not numbers (NaN or infinity)")
+    return samples.mean(axis=1) if samples.ndim == 2 else samples
+
+
+def trim(samples: np.ndarray) -> np.ndarray:
+    """Cut silence off both ends: frames more than 60 dB below the loudest, as `librosa.effects.trim` does.
+
+    Args:
+        samples: float32, shape (samples,).
+
+    Returns:
+        A view of the samples between the first and the last frame that is not silent.
+    """
+    if not len(samples):
+        return samples
+    trimmed, _ = librosa.effects.trim(samples, top_db=TRIM_DECIBELS, frame_length=TRIM_FRAME, hop_length=TRIM_HOP)
+    return trimmed
