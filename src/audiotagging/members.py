@@ -5,7 +5,7 @@ The one place that defines them. `REFERENCE` is the published recipe (6th place 
 this module on machines that have neither torch nor numpy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -85,6 +85,32 @@ def select(names: Sequence[str]) -> list[Member]:
             raise ValueError(f"no member or table is called {name!r}; there are {', '.join([*TABLES, *by_id])}")
         chosen |= {member.id: member for member in TABLES.get(name) or [by_id[name]]}
     return list(chosen.values())
+
+
+def override(members: Sequence[Member], changes: Mapping[str, str]) -> list[Member]:
+    """Return the members with some fields changed.
+
+    Args:
+        members: The members to change.
+        changes: New values as text, by field.
+
+    Raises:
+        ValueError: If there is no such field or the text is no value of it.
+    """
+    types = {field.name: field.type for field in fields(Member) if field.name != "id"}
+    values: dict[str, Any] = {}
+    for name, text in changes.items():
+        if name not in types:
+            raise ValueError(f"a member has no field {name!r} to set; there are {', '.join(types)}")
+        try:
+            values[name] = _parse(types[name], text)
+        except (ValueError, KeyError):
+            raise ValueError(f"{name} expects {types[name].__name__}, found {text!r}") from None  # type: ignore[union-attr]
+    return [replace(member, **values) for member in members]
+
+
+def _parse(kind: Any, text: str) -> Any:
+    return {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
 
 
 def rows(members: Sequence[Member], folds: Sequence[int]) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """A demo data set made from formulas, in the layout of FSDKaggle2019: `python -m audiotagging.synthetic FOLDER`.
 
-Thirteen classes of sound that differ as real ones do (pitch, noise, rhythm, sweep), each drawn with random pitch, speed,
-level and background; clips of 0.3 to 8 s, some with two labels; a noisy part, a third of whose labels are wrong; and a
-test part with labels, a quarter of it Public. The same seed gives the same bytes.
+Thirteen classes of sound that differ as real ones do (pitch, noise, rhythm, sweep), each drawn with random pitch,
+speed, level and background; clips of 0.3 to 8 s, some with two labels; a noisy part, a third of whose labels are
+wrong; and a test part with labels, a quarter of it Public. The same seed gives the same bytes.
 """
 
 import argparse

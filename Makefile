@@ -1,0 +1,58 @@
+PYTHON ?= python3
+
+# What `make run` trains, on what, and where the results go.
+DATA ?= data/demo
+MEMBERS ?= demo
+FOLDS ?= -1
+PARALLEL ?= 1
+OUT ?= out/$(notdir $(abspath $(DATA)))-$(firstword $(MEMBERS))
+ARGS ?=
+
+# The build of torch that the environment gets: empty for the one that pip takes (CUDA on Linux), or cpu.
+TORCH ?=
+PIP_OPTIONS := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu)
+
+ENVIRONMENT := .venv/.complete
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint unit-test pipeline-test bench clean lock
+
+help: ## Print this help
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-18s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Train
+
+run: $(ENVIRONMENT) $(if $(filter data/demo,$(DATA)),data/demo) ## Train, average and score the members (DATA=DIR MEMBERS=reference FOLDS=0,1 OUT=DIR)
+	$(BIN)/python pipeline.py run --data $(DATA) --out $(OUT) --members $(MEMBERS) --folds $(FOLDS) --parallel $(PARALLEL) --force $(ARGS)
+
+data/demo: | $(ENVIRONMENT)
+	$(BIN)/python -m audiotagging.synthetic $@
+
+##@ Develop
+
+test: lint unit-test pipeline-test ## Lint, type check, unit tests and one small run of the whole pipeline
+
+lint: $(ENVIRONMENT) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit-test: $(ENVIRONMENT) ## Run the unit tests
+	$(BIN)/pytest
+
+pipeline-test: $(ENVIRONMENT) ## Run the whole pipeline at a small size, and check what it leaves
+	$(BIN)/pytest -m pipeline
+
+bench: $(ENVIRONMENT) ## Measure speed: a table of ratios
+	$(BIN)/python -m benchmarks
+
+$(ENVIRONMENT): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.11"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean: ## Remove the environment, the demo data and all results
+	rm -rf .venv data/demo out

@@ -1,0 +1,59 @@
+"""The command line of pipeline.py: one short file a command, with `add_arguments(parser)` and `run(args)`."""
+
+import argparse
+import logging
+import sys
+from importlib import import_module
+from typing import Any
+
+COMMANDS = {
+    "run": "train, average and score an ensemble on this machine",
+    "compile": "write the pipeline as a file that a Kubeflow cluster takes",
+}
+LIST_OPTIONS = ("--folds",)  # their values may begin with a minus sign
+
+
+def main(pipeline: Any, arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        pipeline: The pipeline, for the commands that run or submit it.
+        arguments: What was typed after the program's name; taken from the command line if left out.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 the user can mend it, 130 interrupted.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    listing = "\n".join(f"  {name:<12}{help}" for name, help in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="pipeline.py",
+        description="Train an ensemble of audio taggers from a folder of labelled sounds.",
+        epilog=f"commands:\n{listing}\n\n`pipeline.py COMMAND --help` tells what a command takes.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
+    command = import_module(f"commands.{parser.parse_args(arguments[:1]).command}")
+
+    parser = argparse.ArgumentParser(prog=f"pipeline.py {arguments[0]}", description=command.__doc__)
+    command.add_arguments(parser)
+    parser.set_defaults(pipeline=pipeline)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        return command.run(parser.parse_args(_join_lists(arguments[1:])))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _join_lists(arguments: list[str]) -> list[str]:
+    """Write `--folds -1,0` as `--folds=-1,0`, which argparse does not take for an option."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in LIST_OPTIONS:
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined

@@ -1,0 +1,22 @@
+"""Write the pipeline as a file that a Kubeflow cluster takes."""
+
+import argparse
+from pathlib import Path
+
+from kfp import compiler
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="a .yaml file to write")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compile the pipeline."""
+    if args.output.suffix not in (".yaml", ".yml"):
+        raise ValueError(f"{args.output}: expected a name that ends in .yaml")
+    if not args.output.parent.is_dir():
+        raise ValueError(f"{args.output.parent} is not a folder; make it first")
+    compiler.Compiler().compile(args.pipeline, str(args.output))
+    print(args.output)
+    return 0

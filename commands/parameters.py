@@ -1,0 +1,83 @@
+"""What the pipeline is run with: the options that `run`, `submit` and `schedule` share."""
+
+import argparse
+from typing import Any
+
+from audiotagging.members import Member, override, rows, select
+
+FOLDS = range(-1, 5)
+
+
+def add_parameters(parser: argparse.ArgumentParser) -> None:
+    """Add the options that become the pipeline's parameters."""
+    parser.add_argument("--data", required=True, help="folder with the tables and the sounds")
+    parser.add_argument(
+        "--members",
+        nargs="+",
+        default=["demo"],
+        metavar="NAME",
+        help='"demo" or "reference" for a whole table, or names of single members (default: demo)',
+    )
+    parser.add_argument(
+        "--folds",
+        type=_folds,
+        default=[-1],
+        metavar="K,...",
+        help="folds to hold out one after the other, 0 to 4; -1 trains on everything (default: -1)",
+    )
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a field of all members, as epochs=10 (fields: " + ", ".join(Member.__dataclass_fields__) + ")",
+    )
+    parser.add_argument("--seed", type=int, default=534, help="seed of every random choice (default: 534)")
+    parser.add_argument("--noisy", default="all", help="which noisy clips to train on: all, none (default: all)")
+    parser.add_argument(
+        "--max-rejected",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="share of a part's clips that may be unreadable (default: 0.01)",
+    )
+    parser.add_argument(
+        "--mean",
+        choices=["arithmetic", "geometric", "rank"],
+        default="arithmetic",
+        help="how the members are averaged (default: arithmetic)",
+    )
+
+
+def parameters(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the pipeline's parameters for parsed options.
+
+    Raises:
+        ValueError: If a member or a field does not exist.
+    """
+    members = override(select(args.members), dict(_assignment(text) for text in args.set))
+    return {
+        "data": args.data,
+        "rows": rows(members, args.folds),
+        "seed": args.seed,
+        "noisy": args.noisy,
+        "max_rejected": args.max_rejected,
+        "mean": args.mean,
+    }
+
+
+def _folds(text: str) -> list[int]:
+    try:
+        folds = [int(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers as in -1,0,1 and found {text!r}") from None
+    if not set(folds) <= set(FOLDS):
+        raise argparse.ArgumentTypeError(f"folds are numbered {FOLDS[0]} to {FOLDS[-1]}, found {text!r}")
+    return list(dict.fromkeys(folds))
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    field, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set takes FIELD=VALUE, as epochs=10, and found {text!r}")
+    return field, value

@@ -1,0 +1,115 @@
+"""Train, average and score an ensemble on this machine, by the same pipeline that runs on a cluster."""
+
+import argparse
+import errno
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from audiotagging.dataset import read_dataset
+from kfp import local
+
+from commands.local_runner import StageError, run_pipeline
+from commands.parameters import add_parameters, parameters
+
+COLUMNS = ("all", "public", "private", "out_of_fold")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    add_parameters(parser)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results; made when all is done")
+    parser.add_argument("--force", action="store_true", help="replace the results that OUT holds already")
+    parser.add_argument("--parallel", type=int, default=1, metavar="N", help="members that train at once (default: 1)")
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="keep every stage's output here, and do not run it again unchanged"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the pipeline; print a table of scores and the paths of the results."""
+    out: Path = args.out.resolve()
+    if out.exists() and not args.force:
+        raise ValueError(f"{out} exists already; name another --out, or replace it with --force")
+    if args.parallel < 1:
+        raise ValueError(f"--parallel expects a number from 1 on, found {args.parallel}")
+    values = parameters(args)
+    values["data"] = str(Path(args.data).resolve())
+    read_dataset(values["data"], seed=args.seed, noisy=args.noisy)
+
+    work = out.with_name(out.name + ".work")
+    work.mkdir(parents=True, exist_ok=True)
+    root = args.cache.resolve() if args.cache else work / "stages"
+    values["checkpoints"] = str(root / "checkpoints")
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // args.parallel)))
+    try:
+        outputs = run_pipeline(
+            args.pipeline,
+            values,
+            runner=local.SubprocessRunner(use_venv=False),
+            root=root,
+            log=work / "log.txt",
+            parallel=args.parallel,
+        )
+    except StageError as error:
+        print(f"error: {error}\nthe same command goes on from here", file=sys.stderr)
+        return 2 if error.by_user else 1
+    _gather(outputs, out, log=work / "log.txt")
+    shutil.rmtree(work)
+    _print_results(args.out)
+    return 0
+
+
+def _gather(outputs: dict[str, Any], out: Path, *, log: Path) -> None:
+    """Put a run's outputs together in the folder `out`, which appears when it is whole."""
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    _link(Path(outputs["spectrograms"].path), part / "spectrograms")
+    for model in outputs["models"]:
+        _link(Path(model.path), part / "models" / _name(model.metadata))
+    for predictions in outputs["predictions"]:
+        _link(Path(predictions.path), part / "predictions" / f"{_name(predictions.metadata)}.parquet")
+    for file in Path(outputs["averaged"].path).iterdir():
+        _link(file, part / file.name)
+    _link(Path(outputs["scores"].path), part / "scores.json")
+    _link(Path(outputs["report"].path), part / "report.html")
+    shutil.copy(log, part / "log.txt")
+    if out.exists():
+        shutil.rmtree(out)
+    part.rename(out)
+
+
+def _name(metadata: dict[str, Any]) -> str:
+    return f"{metadata['member']}-fold{int(metadata['fold'])}"
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file, or a folder's files, a second place; copy where that is another file system."""
+    if source.is_dir():
+        for file in source.iterdir():
+            _link(file, target / file.name)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM):
+            raise
+        shutil.copy2(source, target)
+
+
+def _print_results(out: Path) -> None:
+    scores = json.loads((out / "scores.json").read_text())
+    systems = scores["members"] | {"ensemble": scores["ensemble"]}
+    columns = [column for column in COLUMNS if any(column in figures for figures in systems.values())]
+    width = max(map(len, systems))
+    print(f"\nlwlrap{' ' * (width - 6)}" + "".join(f"{column:>13}" for column in columns))
+    for name, figures in systems.items():
+        cells = (f"{figures[column]:>13.4f}" if column in figures else " " * 13 for column in columns)
+        print(f"{name:<{width}}" + "".join(cells))
+    print()
+    for name in ("report.html", "submission.csv", "scores.json", "models", "predictions", "spectrograms"):
+        print(f"{name:<16}{out / name}")

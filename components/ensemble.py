@@ -1,0 +1,25 @@
+"""The stage `ensemble`."""
+
+from kfp.dsl import Dataset, Input, Output
+
+from components.stage import stage
+
+
+@stage(image="ensemble")
+def ensemble(
+    predictions: Input[list[Dataset]], spectrograms: Input[Dataset], mean: str, averaged: Output[Dataset]
+) -> None:
+    """Average the members' predictions.
+
+    Args:
+        predictions: What every `predict` made.
+        spectrograms: What `preprocess` made.
+        mean: "arithmetic", "geometric" or "rank".
+        averaged: A folder with submission.csv and predictions.parquet.
+    """
+    from pathlib import Path
+
+    from audiotagging.ensembling import ensemble
+
+    paths = [Path(table.path) for table in predictions]
+    ensemble(paths, spectrograms=Path(spectrograms.path), out=Path(averaged.path), mean=mean)

@@ -1,0 +1,37 @@
+"""The stage `evaluate`."""
+
+from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
+
+from components.stage import stage
+
+
+@stage(image="ensemble")
+def evaluate(
+    averaged: Input[Dataset],
+    models: Input[list[Model]],
+    spectrograms: Input[Dataset],
+    scores: Output[Metrics],
+    report: Output[HTML],
+) -> None:
+    """Score the ensemble and its members, and write the report.
+
+    Args:
+        averaged: What `ensemble` made.
+        models: What every `train` made.
+        spectrograms: What `preprocess` made.
+        scores: lwlrap of the ensemble as metrics, and of every member in the JSON file.
+        report: One self-contained page.
+    """
+    from pathlib import Path
+
+    from audiotagging.evaluation import evaluate
+
+    figures = evaluate(
+        Path(averaged.path),
+        models=[Path(model.path) for model in models],
+        spectrograms=Path(spectrograms.path),
+        report=Path(report.path),
+        scores=Path(scores.path),
+    )
+    for subset, lwlrap in figures["ensemble"].items():
+        scores.log_metric(f"lwlrap_{subset}", lwlrap)

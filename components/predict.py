@@ -1,0 +1,22 @@
+"""The stage `predict`."""
+
+from kfp.dsl import Dataset, Input, Model, Output
+
+from components.stage import stage
+
+
+@stage(image="train")
+def predict(model: Input[Model], spectrograms: Input[Dataset], predictions: Output[Dataset]) -> None:
+    """Score the test clips, and the clips of the fold that the model has not seen.
+
+    Args:
+        model: What `train` made.
+        spectrograms: What `preprocess` made.
+        predictions: A Parquet file, a row a clip.
+    """
+    from pathlib import Path
+
+    from audiotagging.prediction import predict
+
+    predict(Path(model.path), spectrograms=Path(spectrograms.path), out=Path(predictions.path))
+    predictions.metadata.update(model.metadata)

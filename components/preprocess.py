@@ -1,0 +1,28 @@
+"""The stage `preprocess`."""
+
+from kfp.dsl import Dataset, Output
+
+from components.stage import stage
+
+
+@stage(image="preprocess")
+def preprocess(
+    folder: str, fingerprint: str, seed: int, noisy: str, max_rejected: float, spectrograms: Output[Dataset]
+) -> None:
+    """Turn every WAV file into a log-mel spectrogram, stored in Parquet shards.
+
+    Args:
+        folder: The data folder.
+        fingerprint: What `ingest` found in it; another one makes this stage run again.
+        seed: Seed of the folds.
+        noisy: Which noisy clips to use.
+        max_rejected: Share of a part's clips that may be unreadable.
+        spectrograms: A folder of shards.
+    """
+    from pathlib import Path
+
+    from audiotagging.dataset import read_dataset
+    from audiotagging.preprocessing import preprocess
+
+    dataset = read_dataset(folder, seed=seed, noisy=noisy)
+    preprocess(dataset, Path(spectrograms.path), max_rejected=max_rejected, fingerprint=fingerprint)

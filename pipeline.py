@@ -1,0 +1,90 @@
+"""The pipeline: trains an ensemble of audio taggers from a folder of labelled sounds.
+
+    1. ingest      check the data, take its fingerprint
+    2. preprocess  WAV files to log-mel spectrograms in Parquet
+    3. train       one task a member and fold, in parallel, on GPUs where there are any
+    4. predict     windows and views of every test clip and held-out clip
+    5. ensemble    average the members, write the submission
+    6. evaluate    score, report
+
+`python pipeline.py --help` lists what can be done with it.
+"""
+
+import sys
+from typing import NamedTuple
+
+from kfp import dsl
+from kfp.dsl import HTML, Collected, Dataset, Metrics, Model
+
+from components.ensemble import ensemble
+from components.evaluate import evaluate
+from components.ingest import ingest
+from components.predict import predict
+from components.preprocess import preprocess
+from components.train import train
+
+
+class Outputs(NamedTuple):
+    """What a run leaves behind."""
+
+    spectrograms: Dataset
+    models: list[Model]
+    predictions: list[Dataset]
+    averaged: Dataset
+    scores: Metrics
+    report: HTML
+
+
+@dsl.pipeline(name="audiotagging", description="Trains an ensemble of audio taggers from a folder of labelled sounds.")
+def audiotagging(
+    data: str,
+    rows: list[dict],
+    seed: int = 534,
+    noisy: str = "all",
+    max_rejected: float = 0.01,
+    mean: str = "arithmetic",
+    checkpoints: str = "",
+) -> Outputs:
+    """Train, average and score the members.
+
+    Args:
+        data: The data folder, or where to get it from.
+        rows: Members and folds to train, from `audiotagging.members.rows`.
+        seed: Seed of every random choice.
+        noisy: Which noisy clips to use.
+        max_rejected: Share of a part's clips that may be unreadable.
+        mean: How the members are averaged: "arithmetic", "geometric" or "rank".
+        checkpoints: Folder or URI under which an interrupted training is found again; empty for none.
+    """
+    ingested = ingest(data=data, seed=seed, noisy=noisy).set_caching_options(False)  # looks at the world every time
+
+    spectrograms = preprocess(
+        folder=ingested.outputs["folder"],
+        fingerprint=ingested.outputs["fingerprint"],
+        seed=seed,
+        noisy=noisy,
+        max_rejected=max_rejected,
+    ).output
+
+    with dsl.ParallelFor(rows) as row:
+        model = train(row=row, spectrograms=spectrograms, seed=seed, checkpoints=checkpoints).output
+        predictions = predict(model=model, spectrograms=spectrograms).output
+
+    averaged = ensemble(predictions=Collected(predictions), spectrograms=spectrograms, mean=mean).output
+
+    evaluated = evaluate(averaged=averaged, models=Collected(model), spectrograms=spectrograms)
+
+    return Outputs(
+        spectrograms=spectrograms,
+        models=Collected(model),
+        predictions=Collected(predictions),
+        averaged=averaged,
+        scores=evaluated.outputs["scores"],
+        report=evaluated.outputs["report"],
+    )
+
+
+if __name__ == "__main__":
+    from commands import main
+
+    sys.exit(main(audiotagging))

@@ -1,0 +1,44 @@
+"""Which module may import what: the library no kfp, and a stage's modules only what its image holds."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src"
+MODULES = {f"audiotagging.{path.stem}" for path in (SOURCE / "audiotagging").glob("*.py")} - {"audiotagging.__init__"}
+SOUND = {"librosa", "soundfile", "soxr"}
+TORCH = {"torch", "safetensors"}
+PLOTS = {"matplotlib"}
+
+# Modules that the stages of an image import, and the packages that the image does not hold.
+IMAGES = {
+    "preprocess": ({"dataset", "preprocessing"}, TORCH | PLOTS),
+    "train": ({"members", "training", "prediction"}, SOUND | PLOTS),
+    "ensemble": ({"ensembling", "evaluation"}, SOUND | TORCH),
+}
+
+
+def import_without(modules, packages):
+    """Import modules in a process of their own, in which some packages cannot be imported."""
+    blocked = "".join(f"sys.modules[{package!r}] = None\n" for package in sorted(packages))
+    imports = "".join(f"import {module}\n" for module in sorted(modules))
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{blocked}{imports}"], capture_output=True, text=True, cwd=SOURCE
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_library_never_imports_kfp():
+    import_without(MODULES, {"kfp"})
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_a_stages_modules_import_only_what_its_image_holds(image):
+    modules, packages = IMAGES[image]
+    import_without({f"audiotagging.{module}" for module in modules}, packages | {"kfp"})
+
+
+def test_the_table_of_members_needs_only_the_standard_library():
+    import_without({"audiotagging.members"}, SOUND | TORCH | PLOTS | {"numpy", "pandas", "pyarrow", "kfp"})

@@ -1,0 +1,75 @@
+from dataclasses import fields
+
+import pytest
+
+from audiotagging.members import DEMO, REFERENCE, TABLES, Member, override, rows, select
+
+
+def test_the_reference_table_is_the_published_one():
+    published = [
+        ("xresnet18ssa", "focal", 80, 1),
+        ("xresnet34ssa", "focal", 60, 1),
+        ("xresnet18ssa", "bce", 80, 1),
+        ("xresnet34ssa", "bce", 60, 1),
+        ("xresnet34", "focal", 90, 1),
+        ("xresnet50", "bce", 65, 2),
+    ]
+    assert [(m.network, m.loss, m.epochs, m.cycles) for m in REFERENCE] == published
+    for member in REFERENCE:
+        assert (member.frames, member.size, member.batch_size, member.lr, member.epoch_size) == (
+            128,
+            256,
+            64,
+            0.01,
+            1000,
+        )
+
+
+def test_the_demo_table_has_the_same_members_at_a_smaller_size():
+    for demo, reference in zip(DEMO, REFERENCE, strict=True):
+        assert (demo.network, demo.loss, demo.cycles) == (reference.network, reference.loss, reference.cycles)
+        assert demo.size < reference.size and demo.epochs * demo.epoch_size < reference.epochs * reference.epoch_size
+
+
+def test_ids_are_unique_over_all_tables():
+    ids = [member.id for table in TABLES.values() for member in table]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("member", [*REFERENCE, *DEMO])
+def test_a_member_survives_the_row_even_if_numbers_become_floats(member):
+    (row,) = rows([member], [3])
+    row = {name: float(value) if isinstance(value, int) else value for name, value in row.items()}
+    read = Member.from_row(row)
+    assert read == member
+    for field in fields(Member):
+        assert type(getattr(read, field.name)) is field.type
+
+
+def test_rows_are_members_times_folds():
+    assert [(row["id"], row["fold"]) for row in rows(REFERENCE[:2], [0, 1])] == [
+        (REFERENCE[0].id, 0),
+        (REFERENCE[0].id, 1),
+        (REFERENCE[1].id, 0),
+        (REFERENCE[1].id, 1),
+    ]
+
+
+def test_select_takes_tables_and_ids_each_member_once():
+    assert select(["demo"]) == list(DEMO)
+    assert select([REFERENCE[4].id, "reference"]) == [REFERENCE[4], *REFERENCE[:4], REFERENCE[5]]
+    with pytest.raises(ValueError, match="'resnet'; there are reference, demo, xresnet18ssa-focal"):
+        select(["resnet"])
+
+
+def test_override_parses_values_as_the_fields_type():
+    member = override(REFERENCE[:1], {"epochs": "3", "lr": "1e-3", "tail": "false"})[0]
+    assert (member.epochs, member.lr, member.tail) == (3, 0.001, False)
+    for changes, message in [
+        ({"epoch": "3"}, "no field 'epoch'"),
+        ({"epochs": "many"}, "epochs expects int, found 'many'"),
+        ({"tail": "2"}, "tail expects bool"),
+        ({"id": "x"}, "no field 'id'"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            override(REFERENCE, changes)

@@ -1,0 +1,124 @@
+"""The compiled pipeline, and one small run of it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from kfp import compiler
+
+import pipeline
+from audiotagging.members import DEMO
+from audiotagging.metrics import lwlrap
+from audiotagging.synthetic import CLASSES, write_dataset
+from components.images import image
+
+IMAGES = {
+    "ingest": "preprocess",
+    "preprocess": "preprocess",
+    "train": "train",
+    "predict": "train",
+    "ensemble": "ensemble",
+    "evaluate": "ensemble",
+}
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory):
+    path = tmp_path_factory.mktemp("compiled") / "p.yaml"
+    compiler.Compiler().compile(pipeline.audiotagging, str(path))
+    return yaml.safe_load(path.read_text())
+
+
+def producers(task):
+    """Return the names of the tasks whose outputs a task takes."""
+    inputs = task.get("inputs", {})
+    sources = [*inputs.get("artifacts", {}).values(), *inputs.get("parameters", {}).values()]
+    outputs = [source.get("taskOutputArtifact") or source.get("taskOutputParameter") for source in sources]
+    return {output["producerTask"] for output in outputs if output}
+
+
+def loop_of(spec):
+    tasks = spec["root"]["dag"]["tasks"]
+    (name,) = [name for name in tasks if "parameterIterator" in tasks[name]]
+    return name, tasks[name], spec["components"][tasks[name]["componentRef"]["name"]]["dag"]["tasks"]
+
+
+def test_the_edges_are_those_of_the_picture(spec):
+    tasks = spec["root"]["dag"]["tasks"]
+    loop, loop_task, inner = loop_of(spec)
+    assert set(tasks) == {"ingest", "preprocess", loop, "ensemble", "evaluate"}
+    assert producers(tasks["ingest"]) == set()
+    assert producers(tasks["preprocess"]) == {"ingest"}
+    assert producers(loop_task) == {"ingest", "preprocess"}
+    assert set(inner) == {"train", "predict"}
+    assert producers(inner["predict"]) == {"train"}
+    assert producers(tasks["ensemble"]) == {"preprocess", loop}
+    assert producers(tasks["evaluate"]) == {"preprocess", "ensemble", loop}
+
+
+def test_the_loop_goes_over_the_rows_all_at_once(spec):
+    _, loop, _ = loop_of(spec)
+    assert loop["parameterIterator"]["items"] == {"inputParameter": "pipelinechannel--rows"}
+    assert "iteratorPolicy" not in loop
+
+
+@pytest.mark.parametrize("stage", IMAGES)
+def test_every_stage_runs_in_its_image_and_installs_nothing(spec, stage):
+    container = spec["deploymentSpec"]["executors"][f"exec-{stage}"]["container"]
+    assert container["image"] == image(IMAGES[stage])
+    assert "pip install" not in " ".join([*container["command"], *container["args"]])
+
+
+def test_only_ingest_looks_at_the_world_every_time(spec):
+    tasks = spec["root"]["dag"]["tasks"] | loop_of(spec)[2]
+    cached = {name for name in IMAGES if tasks[name]["cachingOptions"].get("enableCache")}
+    assert cached == set(IMAGES) - {"ingest"}
+
+
+def run(*arguments):
+    command = [sys.executable, "pipeline.py", "run", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=Path(pipeline.__file__).parent)
+
+
+TINY = ["--set", "epochs=1", "epoch_size=2", "batch_size=4", "size=32"]
+
+
+@pytest.mark.pipeline
+def test_a_small_run_leaves_everything_that_the_readme_promises(tmp_path):
+    write_dataset(tmp_path / "data", curated=65, noisy=13, test=26)
+    out = tmp_path / "out"
+    done = run("--data", tmp_path / "data", "--out", out, "--folds", "-1,0", "--parallel", 2, *TINY)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    rows = {f"{member.id}-fold{fold}" for member in DEMO for fold in (-1, 0)}
+    assert {path.name for path in (out / "models").iterdir()} == rows
+    assert {path.stem for path in (out / "predictions").iterdir()} == rows
+    for row in rows:
+        assert (out / "models" / row / "weights.safetensors").stat().st_size > 1e6
+        assert json.loads((out / "models" / row / "member.json").read_text())["member"]["id"] in row
+    assert list((out / "spectrograms").glob("*.parquet"))
+    assert not (tmp_path / "out.work").exists()
+
+    submission = pd.read_csv(out / "submission.csv", index_col="fname")
+    sample = pd.read_csv(tmp_path / "data" / "sample_submission.csv", index_col="fname")
+    assert list(submission.columns) == list(sample.columns) and list(submission.index) == list(sample.index)
+
+    truth = pd.read_csv(tmp_path / "data" / "test_post_competition.csv", index_col="fname").loc[submission.index]
+    hot = np.array([[name in labels.split(",") for name in sorted(CLASSES)] for labels in truth["labels"]])
+    scores = json.loads((out / "scores.json").read_text())
+    assert scores["ensemble"]["all"] == pytest.approx(lwlrap(hot, submission.to_numpy()), abs=1e-6)
+    for usage in ("Public", "Private"):
+        chosen = (truth["usage"] == usage).to_numpy()
+        expected = lwlrap(hot[chosen], submission.to_numpy()[chosen])
+        assert scores["ensemble"][usage.lower()] == pytest.approx(expected, abs=1e-6)
+    assert set(scores["members"]) == {member.id for member in DEMO}
+    assert 0 < scores["ensemble"]["out_of_fold"] <= 1
+
+    assert "<html" in (out / "report.html").read_text()
+    for word in ("ensemble", "report.html", "submission.csv", *[member.id for member in DEMO]):
+        assert word in done.stdout
