@@ -54,7 +54,7 @@ def test_the_edges_are_those_of_the_picture(spec):
     assert set(tasks) == {"ingest", "preprocess", loop, "ensemble", "evaluate"}
     assert producers(tasks["ingest"]) == set()
     assert producers(tasks["preprocess"]) == {"ingest"}
-    assert producers(loop_task) == {"ingest", "preprocess"}
+    assert producers(loop_task) == {"preprocess"}
     assert set(inner) == {"train", "predict"}
     assert producers(inner["predict"]) == {"train"}
     assert producers(tasks["ensemble"]) == {"preprocess", loop}
