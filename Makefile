@@ -54,5 +54,11 @@ $(ENVIRONMENT): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+lock: ## Write constraints.txt anew from the pins of pyproject.toml
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet $(PIP_OPTIONS) '.[dev]'
+	{ head -2 constraints.txt; build/lock/bin/pip freeze --exclude audiotagging | sed 's/+cpu$$//'; } > build/constraints.txt
+	mv build/constraints.txt constraints.txt
+
 clean: ## Remove the environment, the demo data and all results
-	rm -rf .venv data/demo out
+	rm -rf .venv build data/demo out
