@@ -1,7 +1,16 @@
-"""How good the ensemble is: scores, their intervals, and the report."""
+"""How good the ensemble is: reads what the stages before it wrote, and writes the scores and the report.
+
+`scores.json` holds every figure that the report shows:
+
+* `ensemble`, `members`: lwlrap on each set of labelled clips: "all", "public" and "private" test clips, "out_of_fold".
+* `estimates`: for each set, the same with 95 % intervals, the differences to the ensemble, what the ensemble would
+  score `without` each member, and a `baseline`.
+* `scored`: the set that `classes` and `worst` are about, all test clips where they have labels.
+* `agreement`, `trained`, `data`, `run`: the members, what they were trained on, and what with.
+"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,33 +19,28 @@ import numpy as np
 import pandas as pd
 
 from audiotagging import report as html
-from audiotagging.ensembling import ENSEMBLE, gather, label_table
-from audiotagging.metrics import label_precisions
-from audiotagging.shards import read_clips
+from audiotagging.ensembling import ENSEMBLE, Gathered, average, gather, label_table
+from audiotagging.scoring import agreement, estimate_classes, estimate_systems, worst_clips
+from audiotagging.shards import read_clips, read_rejected, read_spectrograms
+from audiotagging.summaries import read_models, summarise_data, summarise_run, summarise_training
 from audiotagging.tables import Predictions, read_predictions
+
+BASELINE = "baseline"
 
 
 @dataclass(frozen=True)
 class ScoredSet:
-    """Labelled clips, and how well each system ranks their labels.
+    """Labelled clips and the scores that systems gave them.
 
     Attributes:
-        systems: The ensemble, then its members.
         clips: Names of the clips.
         truth: Whether the clip has the label, bool, shape (clips, classes).
-        scores: float32, shape (systems, clips, classes).
-        precisions: The precision at every true label's rank, shape (systems, clips, classes).
+        systems: The ensemble's scores and every member's, each shape (clips, classes).
     """
 
-    systems: list[str]
     clips: list[str]
     truth: np.ndarray
-    scores: np.ndarray
-    precisions: np.ndarray
-
-    def lwlrap(self) -> dict[str, float]:
-        """Return the lwlrap of every system."""
-        return dict(zip(self.systems, (self.precisions.sum(axis=(1, 2)) / self.truth.sum()).tolist(), strict=True))
+    systems: dict[str, np.ndarray]
 
 
 def scored_sets(predictions: Predictions, clips: pd.DataFrame) -> dict[str, ScoredSet]:
@@ -48,28 +52,32 @@ def scored_sets(predictions: Predictions, clips: pd.DataFrame) -> dict[str, Scor
     """
     labelled = clips[clips["labels"].str.len() > 0].set_index("clip")
     test = labelled[labelled["part"] == "test"]
-    chosen = {
+    sets = {
         "all": ("test", test),
         "public": ("test", test[test["usage"] == "Public"]),
         "private": ("test", test[test["usage"] == "Private"]),
         "out_of_fold": ("validation", labelled[labelled["part"] == "curated"]),
     }
     gathered = {part: gather(predictions, part=part) for part in ("validation", "test")}
-    sets = {}
-    for name, (part, table) in chosen.items():
-        everything = gathered[part]
-        keep = np.flatnonzero(pd.Index(everything.clips).isin(table.index))
-        if len(keep):
-            names = [everything.clips[clip] for clip in keep]
-            truth = label_table(table.loc[names, "labels"].tolist(), everything.classes)
-            scores = everything.scores[:, keep]
-            precisions = np.stack([label_precisions(truth, system) for system in scores])
-            sets[name] = ScoredSet(everything.members, names, truth, scores, precisions)
-    return sets
+    scored = {name: _scored_set(gathered[part], table) for name, (part, table) in sets.items()}
+    return {name: chosen for name, chosen in scored.items() if chosen.clips}
+
+
+def _scored_set(gathered: Gathered, labelled: pd.DataFrame) -> ScoredSet:
+    keep = np.flatnonzero(pd.Index(gathered.clips).isin(labelled.index))
+    clips = [gathered.clips[clip] for clip in keep]
+    truth = label_table(labelled.loc[clips, "labels"].tolist(), gathered.classes)
+    return ScoredSet(clips, truth, dict(zip(gathered.members, gathered.scores[:, keep], strict=True)))
 
 
 def evaluate(
-    ensemble: Path, *, models: Sequence[Path], spectrograms: Path, report: Path, scores: Path
+    ensemble: Path,
+    *,
+    models: Sequence[Path],
+    spectrograms: Path,
+    report: Path,
+    scores: Path,
+    baseline: Path | None = None,
 ) -> dict[str, Any]:
     """Score the ensemble and its members, and write the scores and the report.
 
@@ -79,20 +87,91 @@ def evaluate(
         spectrograms: The folder of shards that they were predicted from.
         report: The HTML file to write.
         scores: The JSON file to write.
+        baseline: Another submission table of the same test clips, to compare with.
 
     Returns:
-        What is written to `scores`: {"ensemble": {"all", "public", "private", "out_of_fold"}, "members": {id: the
-        same}}, without what there is nothing to score.
+        What is written to `scores` (see this module's head). What there is nothing to score for is left out.
+
+    Raises:
+        ValueError: If the baseline is not a submission of the same clips and classes.
     """
-    sets = scored_sets(read_predictions(ensemble / "predictions.parquet"), read_clips(spectrograms))
-    by_system: dict[str, dict[str, float]] = {}
+    predictions = read_predictions(ensemble / "predictions.parquet")
+    settings = json.loads((ensemble / "ensemble.json").read_text())
+    clips = read_clips(spectrograms)
+    sets = scored_sets(predictions, clips)
+    earlier = None if baseline is None else _read_baseline(baseline, predictions)
+
+    estimates: dict[str, dict[str, Any]] = {}
     for name, scored in sets.items():
-        for system, score in scored.lwlrap().items():
-            by_system.setdefault(system, {})[name] = score
-    result = {"ensemble": by_system.pop(ENSEMBLE, {}), "members": by_system}
+        members = {member: system for member, system in scored.systems.items() if member != ENSEMBLE}
+        others: dict[str, dict[str, np.ndarray]] = {"members": members, "without": _leave_one_out(members, settings)}
+        if earlier is not None and name != "out_of_fold":
+            others[BASELINE] = {BASELINE: earlier.loc[scored.clips].to_numpy()}
+        first, groups = estimate_systems(scored.truth, scored.systems[ENSEMBLE], others)
+        estimates[name] = {"clips": len(scored.clips), "ensemble": first, **groups}
+
+    trained = read_models(models)
+    gathered = gather(predictions, part="test" if (predictions.rows["part"] == "test").any() else "validation")
+    result: dict[str, Any] = {
+        "ensemble": {name: estimate["ensemble"]["score"] for name, estimate in estimates.items()},
+        "members": {
+            member: {name: estimate["members"][member]["score"] for name, estimate in estimates.items()}
+            for member in gathered.members[1:]
+        },
+        "estimates": estimates,
+        "agreement": {"members": gathered.members[1:], "share": agreement(gathered.scores[1:])},
+        "trained": summarise_training(trained),
+        "data": summarise_data(clips, predictions.classes, read_rejected(spectrograms)),
+        "run": settings | summarise_run(trained),
+    }
+    pictures: dict[str, np.ndarray] = {}
+    scored_set = next((name for name in ("all", "out_of_fold") if name in sets), None)
+    if scored_set:
+        scored = sets[scored_set]
+        system = scored.systems[ENSEMBLE]
+        result["scored"] = scored_set
+        result["classes"] = estimate_classes(scored.truth, system, predictions.classes)
+        result["worst"] = worst_clips(scored.truth, system, scored.clips, predictions.classes)
+        pictures = _pictures(spectrograms, [row["clip"] for row in result["worst"]])
     _write(scores, json.dumps(result, indent=2) + "\n")
-    _write(report, html.render(result))
+    _write(report, html.render(result, models=trained, pictures=pictures))
     return result
+
+
+def _leave_one_out(members: Mapping[str, np.ndarray], settings: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return, for each member, the scores of the ensemble of the others; nothing where there are no others."""
+    without = {}
+    for left_out in members if len(members) > 1 else ():
+        others = [member for member in members if member != left_out]
+        weights = np.array([settings["weights"][member] for member in others])
+        if weights.sum():  # else the ensemble is this member alone
+            scores = np.stack([members[member] for member in others])
+            without[left_out] = average(scores, mean=settings["mean"], weights=weights / weights.sum())
+    return without
+
+
+def _read_baseline(path: Path, predictions: Predictions) -> pd.DataFrame:
+    table = pd.read_csv(path, dtype={"fname": str})
+    classes = predictions.classes
+    if "fname" not in table or set(table.columns[1:]) != set(classes):
+        raise ValueError(
+            f"{path}: expected a submission with the column fname and the {len(classes)} classes of this run, "
+            f"found {len(table.columns)} columns, {', '.join(table.columns[:3])} ..."
+        )
+    table = table.set_index("fname")[classes].astype(np.float32)
+    expected = predictions.rows.loc[predictions.rows["part"] == "test", "clip"].unique()
+    missing = pd.Index(expected).difference(table.index)
+    if len(missing):
+        raise ValueError(
+            f"{path}: expected a row for every test clip, found none for {len(missing)}, e.g. {missing[0]}"
+        )
+    return table
+
+
+def _pictures(spectrograms: Path, clips: list[str]) -> dict[str, np.ndarray]:
+    read = read_spectrograms(spectrograms, clips=clips)
+    pieces = np.split(read.frames, read.offsets[1:-1])
+    return dict(zip(read.clips["clip"], pieces, strict=True))
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,0 +1,190 @@
+"""The report's plots: SVG whose colours and fonts are those of the page around it, also when it turns dark.
+
+A plot is drawn in colours that stand for roles; each becomes a variable of the page's style sheet. All are drawn
+`WIDTH` points wide, so that their text has the size it is drawn with on a narrow screen, and wide screens show several
+side by side.
+"""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+WIDTH = 360.0  # points
+ROW = 18.0  # points, height of a row of a dot plot
+LONGEST_LABEL = 32  # letters
+
+INK, MUTED, RULE, ACCENT, SECOND = "#010101", "#020202", "#030303", "#040404", "#050505"
+ROLES = {INK: "ink", MUTED: "muted", RULE: "rule", ACCENT: "accent", SECOND: "second"}
+
+STYLE: dict[Any, Any] = {
+    "text.parse_math": False,
+    "svg.fonttype": "none",  # text stays text: the page's font, selectable, small
+    "figure.dpi": 72,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "font.size": 10.5,
+    "text.color": INK,
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.linewidth": 1.0,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK,
+    "grid.color": RULE,
+    "grid.linewidth": 0.8,
+    "xtick.color": RULE,
+    "ytick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 10.5,
+    "xtick.major.size": 3,
+    "ytick.major.size": 0,
+    "lines.solid_capstyle": "butt",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dot:
+    """A row of a dot plot.
+
+    Attributes:
+        label: Its name.
+        value: Where the dot is.
+        low: Where its interval starts.
+        high: Where its interval ends.
+        notes: Texts at the right of the row, one a column.
+        strong: Whether it stands out.
+    """
+
+    label: str
+    value: float
+    low: float
+    high: float
+    notes: tuple[str, ...]
+    strong: bool = False
+
+
+def dot_plot(
+    rows: Sequence[Dot],
+    *,
+    description: str,
+    heads: Sequence[str],
+    limits: tuple[float, float],
+    line: float | None = None,
+    label_length: int | None = None,
+) -> str:
+    """Draw a value with its interval a row.
+
+    Args:
+        rows: What to draw, the topmost first.
+        description: What the plot shows, for those who do not see it.
+        heads: Heads of the columns of notes.
+        limits: Ends of the axis.
+        line: Where to draw a vertical line, if anywhere.
+        label_length: Letters of the longest label; of those in `rows` where not given.
+    """
+    height = ROW * (len(rows) + 1) + 26
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH / 72, height / 72))
+        note_width = 42.0
+        length = min(label_length or max(len(row.label) for row in rows), LONGEST_LABEL)
+        left, right = 10 + 5.6 * length, WIDTH - note_width * len(heads) - 6
+        axes = figure.add_axes((left / WIDTH, 24 / height, (right - left) / WIDTH, ROW * (len(rows) + 1) / height))
+        axes.set(xlim=limits, ylim=(len(rows) - 0.5, -1.5), yticks=[])
+        axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+        if line is not None:
+            axes.axvline(line, color=MUTED, linewidth=1)
+        for strong, colour in ((False, ACCENT), (True, SECOND)):
+            places = [place for place, row in enumerate(rows) if row.strong == strong]
+            lows, highs = [rows[place].low for place in places], [rows[place].high for place in places]
+            axes.hlines(places, lows, highs, color=colour, linewidth=2, alpha=0.55)
+            axes.plot([rows[place].value for place in places], places, "o", color=colour, markersize=5.5)
+        for place, row in enumerate(rows):
+            axes.annotate(
+                _shorten(row.label, LONGEST_LABEL),
+                (0, place),
+                (-left, 0),
+                ("axes fraction", "data"),
+                "offset points",
+                va="center",
+            )
+            _notes(axes, place, row.notes, note_width, INK)
+        _notes(axes, -1, heads, note_width, MUTED)
+        return _svg(figure, description)
+
+
+def _notes(axes: Axes, place: float, notes: Sequence[str], width: float, colour: str) -> None:
+    for column, note in enumerate(notes, 1):
+        axes.annotate(
+            note, (1, place), (width * column + 4, 0), ("axes fraction", "data"), "offset points",
+            ha="right", va="center", color=colour, fontsize=9.5,
+        )  # fmt: skip
+
+
+def learning_curves(histories: Mapping[int, pd.DataFrame], *, member: str) -> str:
+    """Draw a member's loss and, where it was validated, its lwlrap by epoch; a line a fold.
+
+    Args:
+        histories: A table a fold: `epoch`, `loss` and `lwlrap`, a row an epoch.
+        member: Id of the member.
+    """
+    validated = any(history["lwlrap"].notna().any() for history in histories.values())
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH / 72, (190 if validated else 110) / 72), layout="constrained")
+        plots = figure.subplots(2 if validated else 1, 1, sharex=True, squeeze=False)[:, 0]
+        figure.suptitle(member, x=0.0, ha="left", fontsize=10.5, fontweight="bold")
+        panels = [("loss", ACCENT, plots[-1])] + ([("lwlrap", SECOND, plots[0])] if validated else [])
+        for column, colour, axes in panels:
+            for history in histories.values():
+                points = history.dropna(subset=[column])
+                marker = "o" if column == "lwlrap" else ""
+                axes.plot(points["epoch"], points[column], color=colour, linewidth=1.3, marker=marker, markersize=3)
+            axes.set_title("training loss" if column == "loss" else "lwlrap on the held-out fold", color=colour)
+            axes.grid(axis="y")
+            axes.tick_params(axis="y", labelcolor=MUTED, labelsize=9.5)
+            axes.yaxis.set_major_locator(MaxNLocator(3))
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        if validated:
+            plots[0].set_ylim(0, 1)
+        plots[-1].set_xlabel("epoch", fontsize=9.5)
+        return _svg(figure, f"{member}: loss and lwlrap by epoch")
+
+
+def _shorten(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def _svg(figure: Figure, description: str) -> str:
+    """Return a figure as an element of a page, with the page's colours."""
+    text = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": description}):  # ids must differ from those of the page's other plots
+        FigureCanvasSVG(figure).print_svg(text, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    viewbox = re.search(r'viewBox="[^"]*"', svg)
+    assert viewbox
+    label = description.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    svg = f'<svg role="img" aria-label="{label}" {viewbox[0]}>' + svg[svg.index(">") + 1 :]
+    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # would be the whole page's
+    svg = re.sub(r' id="(?![mp][0-9a-f]{10}")[^"]*"', "", svg)  # nothing refers to them
+    svg = re.sub(r" font-family: [^;\"]*;?", "", svg)
+    svg = re.sub(r' transform="rotate\(-0 [^"]*"', "", svg)
+    svg = re.sub(r"\s*\n\s*", " ", svg)
+    for colour, role in ROLES.items():
+        svg = svg.replace(colour, f"var(--{role})")
+    return svg
