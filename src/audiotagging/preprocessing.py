@@ -14,18 +14,15 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import joblib
 import numpy as np
 
 from audiotagging.audio import SoundError, decode
+from audiotagging.dataset import Dataset
 from audiotagging.progress import track
 from audiotagging.shards import ShardWriter
 from audiotagging.spectrogram import SETTINGS, SHORTEST, clip_spectrogram
-
-if TYPE_CHECKING:
-    from audiotagging.dataset import Dataset
 
 BATCH_CLIPS = 16
 BATCHES_AHEAD = 3  # a worker: enough that it never waits while this process writes
@@ -49,7 +46,7 @@ class Processed:
 
 
 def preprocess(
-    dataset: "Dataset", out: Path, *, workers: int | None = None, max_rejected: float = 0.01, fingerprint: str = ""
+    dataset: Dataset, out: Path, *, workers: int | None = None, max_rejected: float = 0.01, fingerprint: str = ""
 ) -> None:
     """Write the spectrograms of a data set to a folder of shards, and the clips that cannot be used to `rejected.csv`.
 

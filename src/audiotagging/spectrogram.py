@@ -5,8 +5,6 @@ blocks of frames in single precision, with the mel filters multiplied only where
 librosa's time and give the same bytes.
 """
 
-from functools import cache
-
 import librosa
 import numpy as np
 import scipy.fft
@@ -37,6 +35,22 @@ BLOCK_FRAMES = 128  # transformed at once: 2.6 MB of spectrum whatever the clip'
 MEL_GROUP = 16  # filters multiplied at once
 
 
+def _group_filters() -> list[tuple[slice, slice, np.ndarray]]:
+    """Return librosa's mel filters: for each group of neighbours its mels, the bins it covers, weights (bins, mels)."""
+    filters = librosa.filters.mel(sr=RATE, n_fft=FFT, n_mels=MELS, fmin=LOWEST, fmax=HIGHEST)  # (mels, bins)
+    groups = []
+    for start in range(0, MELS, MEL_GROUP):
+        mels = slice(start, start + MEL_GROUP)
+        covered = np.flatnonzero(filters[mels].any(axis=0))
+        bins = slice(covered[0], covered[-1] + 1)
+        groups.append((mels, bins, np.ascontiguousarray(filters[mels, bins].T)))
+    return groups
+
+
+WINDOW = librosa.filters.get_window("hann", FFT).astype(np.float32)
+MEL_GROUPS = _group_filters()
+
+
 def clip_spectrogram(samples: np.ndarray) -> np.ndarray:
     """Return the spectrogram of one clip: trimmed, padded to two seconds at least, scaled to bytes by its own range.
 
@@ -64,15 +78,14 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
     Returns:
         float32, time-major, shape (1 + samples // 694, 128).
     """
-    window, groups = _window(), _mel_groups()
     padded = np.pad(samples, FFT // 2, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, FFT)[::HOP]  # (T, FFT), a view
     mel = np.empty((len(frames), MELS), np.float32)
     for start in range(0, len(frames), BLOCK_FRAMES):
         block = slice(start, start + BLOCK_FRAMES)
-        power = np.abs(scipy.fft.rfft(frames[block] * window, overwrite_x=True))
+        power = np.abs(scipy.fft.rfft(frames[block] * WINDOW, overwrite_x=True))
         np.square(power, out=power)
-        for mels, bins, weights in groups:
+        for mels, bins, weights in MEL_GROUPS:
             np.matmul(power[:, bins], weights, out=mel[block, mels])
     np.log10(np.maximum(mel, POWER_FLOOR, out=mel), out=mel)
     mel *= 10
@@ -85,21 +98,3 @@ def to_bytes(decibels: np.ndarray) -> np.ndarray:
     if high - low <= 1e-6:
         return np.zeros(decibels.shape, np.uint8)
     return (255 * (decibels - low) / (high - low)).astype(np.uint8)
-
-
-@cache
-def _window() -> np.ndarray:
-    return librosa.filters.get_window("hann", FFT).astype(np.float32)
-
-
-@cache
-def _mel_groups() -> list[tuple[slice, slice, np.ndarray]]:
-    """Return, for each group of neighbouring filters: its mels, the bins it covers, its weights (bins, mels)."""
-    filters = librosa.filters.mel(sr=RATE, n_fft=FFT, n_mels=MELS, fmin=LOWEST, fmax=HIGHEST)  # (mels, bins)
-    groups = []
-    for start in range(0, MELS, MEL_GROUP):
-        mels = slice(start, start + MEL_GROUP)
-        covered = np.flatnonzero(filters[mels].any(axis=0))
-        bins = slice(covered[0], covered[-1] + 1)
-        groups.append((mels, bins, np.ascontiguousarray(filters[mels, bins].T)))
-    return groups

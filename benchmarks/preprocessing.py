@@ -1,0 +1,124 @@
+"""Spectrograms of 5 s clips: against librosa, one worker, `numpy.load`, memcpy and PNG."""
+
+import io
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pandas as pd
+import soundfile
+from PIL import Image
+
+from audiotagging.audio import RATE, decode
+from audiotagging.dataset import Dataset
+from audiotagging.preprocessing import preprocess
+from audiotagging.shards import ShardWriter, Spectrograms, read_spectrograms
+from audiotagging.spectrogram import clip_spectrogram
+from audiotagging.synthetic import CLASSES, clip
+from benchmarks.frame import Row, race
+
+CLIPS = 300
+REPEATS = 10  # of the clips, in the folder that is read: 120 MB
+
+
+@cache
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="benchmarks")
+
+
+@cache
+def _dataset() -> Dataset:
+    """Return 300 clips of the demo data set's sounds, written once a run."""
+    folder = Path(_temporary().name)
+    rng = np.random.default_rng(2019)
+    paths = [folder / f"{number:04d}.wav" for number in range(CLIPS)]
+    for number, path in enumerate(paths):
+        samples = clip(rng, [list(CLASSES)[number % len(CLASSES)]], 5.0)
+        soundfile.write(path, samples, RATE, subtype="PCM_16")
+    names = {"clip": [path.name for path in paths], "path": [str(path) for path in paths]}
+    clips = pd.DataFrame(names).assign(part="curated", labels=[[]] * CLIPS, usage="", fold=0)
+    return Dataset(folder, list(CLASSES), clips, "none", [])
+
+
+@cache
+def _spectrograms() -> tuple[Path, Spectrograms]:
+    """Return a folder of 3000 spectrograms, and what is in it."""
+    once, often = (Path(_temporary().name) / name for name in ("once", "often"))
+    preprocess(_dataset(), once)
+    read = read_spectrograms(once)
+    with ShardWriter(often, classes=read.classes) as writer:
+        for repeat in range(REPEATS):
+            for number, name in enumerate(read.clips["clip"]):
+                spectrogram = read.frames[read.offsets[number] : read.offsets[number + 1]]
+                writer.add(clip=f"{repeat}{name}", part="curated", labels=[], fold=0, usage="", spectrogram=spectrogram)
+    return often, read_spectrograms(often)
+
+
+def _with_librosa(path: Path) -> np.ndarray:
+    samples, _ = librosa.load(path, sr=RATE)
+    samples, _ = librosa.effects.trim(samples, top_db=60)
+    mel = librosa.feature.melspectrogram(
+        y=samples, sr=RATE, n_fft=2560, hop_length=694, n_mels=128, fmin=20, fmax=22_050, pad_mode="reflect"
+    )
+    return librosa.power_to_db(mel)
+
+
+def one_core() -> Row:
+    """Compare clips a second of one core, from file to bytes, with librosa's from file to decibels."""
+    paths = [Path(path) for path in _dataset().clips["path"][:40]]
+    ours, other = race(
+        lambda: [clip_spectrogram(decode(path).samples) for path in paths],
+        lambda: [_with_librosa(path) for path in paths],
+    )
+    return Row(len(paths) / ours, len(paths) / other, "clips/s", "librosa, both on one core")
+
+
+def two_workers() -> Row:
+    """Compare clips a second of two workers, shards written, with one."""
+
+    def run(workers: int) -> None:
+        with tempfile.TemporaryDirectory(dir=_temporary().name) as folder:
+            preprocess(_dataset(), Path(folder) / "out", workers=workers)
+
+    ours, other = race(lambda: run(2), lambda: run(1), rounds=5)
+    return Row(CLIPS / ours, CLIPS / other, "clips/s", "one worker, shards written")
+
+
+def read_numpy() -> Row:
+    """Compare the speed of reading a part with that of `numpy.load`."""
+    folder, read = _spectrograms()
+    path = Path(_temporary().name) / "frames.npy"
+    np.save(path, read.frames)
+    ours, other = race(lambda: read_spectrograms(folder, parts=["curated"]), lambda: np.load(path))
+    return Row(read.frames.nbytes / ours / 1e9, read.frames.nbytes / other / 1e9, "GB/s", "numpy.load, files in memory")
+
+
+def read_memcpy() -> Row:
+    """Compare the speed of reading a part with that of copying it in memory."""
+    folder, read = _spectrograms()
+    ours, other = race(lambda: read_spectrograms(folder, parts=["curated"]), lambda: read.frames.copy())
+    return Row(read.frames.nbytes / ours / 1e9, read.frames.nbytes / other / 1e9, "GB/s", "memcpy")
+
+
+def size() -> Row:
+    """Compare the bytes a clip takes in the shards with those of a PNG."""
+    folder, read = _spectrograms()
+    png = 0
+    for start, end in zip(read.offsets[:CLIPS], read.offsets[1 : CLIPS + 1], strict=True):
+        with io.BytesIO() as file:
+            Image.fromarray(read.frames[start:end].T).save(file, "png")
+            png += file.tell()
+    ours = sum(path.stat().st_size for path in folder.glob("*.parquet"))
+    return Row(ours / len(read.clips), png / CLIPS, "bytes/clip", "PNG")
+
+
+ROWS: dict[str, Callable[[], Row]] = {
+    "one_core": one_core,
+    "two_workers": two_workers,
+    "read_numpy": read_numpy,
+    "read_memcpy": read_memcpy,
+    "size": size,
+}
