@@ -15,8 +15,25 @@ PIP_OPTIONS := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.py
 ENVIRONMENT := .venv/.complete
 BIN := .venv/bin
 
+# The images: their base, the registry they are pushed to, and OFFLINE=1 where none can be reached (Debian, as root).
+BASE ?= python:3.11-slim-bookworm
+REGISTRY ?=
+OFFLINE ?=
+IMAGES := preprocess ensemble train
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude '*')
+BUILD_OPTIONS = --build-arg BASE=$(BASE) --build-arg TORCH=$(AUDIOTAGGING_TORCH) \
+	--label org.opencontainers.image.version=$(VERSION) --label org.opencontainers.image.revision=$(REVISION)
+ifneq ($(OFFLINE),)
+BASE := audiotagging-base:bookworm
+BUILDER := audiotagging-builder:$(shell cat constraints.txt pyproject.toml | sha256sum | cut -c 1-16)
+BUILD_OPTIONS += --build-arg BUILDER=$(BUILDER) --network none
+endif
+export AUDIOTAGGING_REGISTRY ?= $(REGISTRY)
+export AUDIOTAGGING_TORCH ?= $(or $(TORCH),cpu)
+
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit-test pipeline-test bench clean lock
+.PHONY: help run test lint unit-test pipeline-test bench clean lock images push base-image test-containers
 
 help: ## Print this help
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-18s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,8 +74,30 @@ $(ENVIRONMENT): pyproject.toml constraints.txt
 lock: ## Write constraints.txt anew from the pins of pyproject.toml
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet $(PIP_OPTIONS) '.[dev]'
-	{ head -2 constraints.txt; build/lock/bin/pip freeze --exclude audiotagging | sed 's/+cpu$$//'; } > build/constraints.txt
+	{ head -2 constraints.txt; \
+		build/lock/bin/pip freeze --all --exclude audiotagging --exclude pip | tr '[:upper:]_' '[:lower:]-' | sed 's/+cpu$$//' | sort; \
+	} > build/constraints.txt
 	mv build/constraints.txt constraints.txt
 
 clean: ## Remove the environment, the demo data and all results
 	rm -rf .venv build data/demo out
+
+##@ Containers
+
+images: $(IMAGES:%=image-%) ## Build the stages' images (TORCH=cuda, OFFLINE=1)
+
+image-%: $(if $(OFFLINE),base-image)
+	docker build $(BUILD_OPTIONS) --file docker/Dockerfile --target $* --tag $$($(PYTHON) components/images.py $*) .
+
+push: $(IMAGES:%=push-%) ## Build the images and push them (REGISTRY=HOST/PATH)
+
+push-%: image-%
+	docker push $$($(PYTHON) components/images.py $*)
+
+base-image: $(ENVIRONMENT)
+	PYTHON=$(BIN)/python docker/base-image.sh $(BASE) $(BUILDER)
+
+test-containers: $(ENVIRONMENT) ## Build the images without a registry and run the pipeline in them (starts Docker as root)
+	docker/engine.sh
+	$(MAKE) images OFFLINE=1
+	$(BIN)/pytest -m containers
