@@ -1,10 +1,10 @@
+import argparse
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,12 @@ import pytest
 import soundfile
 
 from audiotagging.audio import RATE
+from audiotagging.dataset import Dataset
 from audiotagging.preprocessing import preprocess
-from audiotagging.shards import read_rejected, read_spectrograms
+from audiotagging.shards import read_clips, read_rejected, read_spectrograms
 from audiotagging.spectrogram import clip_spectrogram
+from audiotagging.synthetic import write_dataset
+from commands import preprocess as preprocess_command
 
 PARTS = ["curated"] * 40 + ["noisy"] * 20 + ["test"] * 10
 
@@ -34,7 +37,7 @@ def dataset(tmp_path):
         soundfile.write(path, noise(number), RATE)
         rows.append([path.name, part, str(path), ["hum"], "Public" if part == "test" else "", number % 5])
     clips = pd.DataFrame(rows, columns=["clip", "part", "path", "labels", "usage", "fold"]).astype({"fold": "int8"})
-    return SimpleNamespace(folder=tmp_path, classes=["hiss", "hum"], clips=clips)
+    return Dataset(tmp_path, ["hiss", "hum"], clips, "all", [])
 
 
 def files(folder):
@@ -66,6 +69,17 @@ def test_bad_clips_are_listed_and_the_run_goes_on(tmp_path, dataset):
     assert rejected["reason"].str.startswith("cannot be decoded").all()
     read = read_spectrograms(tmp_path / "out")
     assert list(read.clips["clip"]) == [clip for clip in dataset.clips["clip"] if clip not in ("03.wav", "45.wav")]
+
+
+def test_the_command(tmp_path):
+    write_dataset(tmp_path / "data", curated=26, noisy=13, test=13)
+    parser = argparse.ArgumentParser()
+    preprocess_command.add_arguments(parser)
+    args = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    assert preprocess_command.run(parser.parse_args([*args, "--workers", "2"])) == 0
+    assert read_clips(tmp_path / "out")["part"].value_counts().to_dict() == {"curated": 26, "noisy": 13, "test": 13}
+    with pytest.raises(ValueError, match="at least 1, found 0"):
+        preprocess_command.run(parser.parse_args([*args, "--workers", "0"]))
 
 
 def test_too_many_bad_clips_of_a_part_are_an_error(tmp_path, dataset):
@@ -101,24 +115,33 @@ if __name__ == "__main__":
 """
 
 
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def group_exists(pid):
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def test_a_killed_stage_leaves_nothing_that_looks_finished(tmp_path, dataset):
     pd.to_pickle(dataset, tmp_path / "dataset.pickle")
     (tmp_path / "killed.py").write_text(KILLED)
     out = tmp_path / "out"
     command = [sys.executable, tmp_path / "killed.py", tmp_path / "dataset.pickle", out]
     stage = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": "src"}, process_group=0)
-    while not list(tmp_path.glob("out.part/*.parquet")):
-        assert stage.poll() is None
-        time.sleep(0.02)
+    wait_until(lambda: list(tmp_path.glob("out.part/*.parquet")))
+    assert stage.poll() is None
     os.kill(stage.pid, signal.SIGKILL)
     stage.wait()
     assert not out.exists()
-    while True:  # the workers end too
-        try:
-            os.killpg(stage.pid, 0)
-        except ProcessLookupError:
-            break
-        time.sleep(0.02)
+    wait_until(lambda: not group_exists(stage.pid))  # the workers end too
     preprocess(dataset, out, workers=1)
     assert len(read_spectrograms(out).clips) == 70
     assert not (tmp_path / "out.part").exists()

@@ -8,6 +8,7 @@ import json
 import logging
 import multiprocessing
 import os
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from audiotagging.audio import SoundError, decode
 from audiotagging.dataset import Dataset
@@ -26,6 +28,8 @@ from audiotagging.spectrogram import SETTINGS, SHORTEST, clip_spectrogram
 
 BATCH_CLIPS = 16
 BATCHES_AHEAD = 3  # a worker: enough that it never waits while this process writes
+# A forked worker starts at once and shares what is imported; elsewhere than on Linux forking is not safe.
+CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
 logger = logging.getLogger(__name__)
 
@@ -100,21 +104,19 @@ def _check_rejected(rejected: list[dict[str, str]], totals: Counter[str], max_re
 def _process_all(paths: Sequence[str], workers: int) -> Iterator[Processed]:
     """Yield what became of every clip, in order."""
     batches = [paths[start : start + BATCH_CLIPS] for start in range(0, len(paths), BATCH_CLIPS)]
-    if workers == 1:
-        for batch in batches:
-            yield from _process_batch(batch)
-        return
-    # Forked from a server that has imported this module and holds no threads: starting a worker takes milliseconds.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
-        running: deque[Future[list[Processed]]] = deque()
-        for batch in batches:
-            running.append(pool.submit(_process_batch, batch))
-            if len(running) > BATCHES_AHEAD * workers:
+    with threadpool_limits(1):  # one thread a process; workers inherit it
+        if workers == 1:
+            for batch in batches:
+                yield from _process_batch(batch)
+            return
+        with ProcessPoolExecutor(workers, mp_context=CONTEXT, initializer=_end_with_parent) as pool:
+            running: deque[Future[list[Processed]]] = deque()
+            for batch in batches:
+                running.append(pool.submit(_process_batch, batch))
+                if len(running) > BATCHES_AHEAD * workers:
+                    yield from running.popleft().result()
+            while running:
                 yield from running.popleft().result()
-        while running:
-            yield from running.popleft().result()
 
 
 def _end_with_parent() -> None:
