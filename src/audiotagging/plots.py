@@ -145,7 +145,7 @@ def learning_curves(histories: Mapping[int, pd.DataFrame], *, member: str) -> st
     """
     validated = any(history["lwlrap"].notna().any() for history in histories.values())
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH / 72, (190 if validated else 110) / 72), layout="constrained")
+        figure = Figure(figsize=(WIDTH / 72, (220 if validated else 130) / 72), layout="constrained")
         plots = figure.subplots(2 if validated else 1, 1, sharex=True, squeeze=False)[:, 0]
         figure.suptitle(member, x=0.0, ha="left", fontsize=10.5, fontweight="bold")
         panels = [("loss", ACCENT, plots[-1])] + ([("lwlrap", SECOND, plots[0])] if validated else [])
@@ -158,9 +158,10 @@ def learning_curves(histories: Mapping[int, pd.DataFrame], *, member: str) -> st
             axes.grid(axis="y")
             axes.tick_params(axis="y", labelcolor=MUTED, labelsize=9.5)
             axes.yaxis.set_major_locator(MaxNLocator(3))
+            axes.set_ylim(bottom=0)
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         if validated:
-            plots[0].set_ylim(0, 1)
+            plots[0].set(ylim=(0, 1), yticks=(0, 0.5, 1))
         plots[-1].set_xlabel("epoch", fontsize=9.5)
         return _svg(figure, f"{member}: loss and lwlrap by epoch")
 

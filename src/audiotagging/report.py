@@ -70,19 +70,16 @@ def signed(value: float) -> str:
 
 def duration(seconds: float) -> str:
     """Return a time in the two largest units that it fills."""
-    minutes, hours = seconds / 60, seconds / 3600
-    if minutes < 1:
+    if round(seconds) < 60:
         return f"{seconds:.0f} s"
-    if hours < 1:
-        return f"{minutes:.0f} min"
-    return f"{int(hours)} h {int(minutes) % 60} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 STYLES: dict[str, Callable[[Any], str]] = {
     "score": "{:.3f}".format,
     "signed": signed,
     "count": "{:,.0f}".format,
-    "tenths": "{:,.1f}".format,
     "percent": "{:.0%}".format,
     "duration": duration,
 }
@@ -170,11 +167,11 @@ def _class_plots(classes: Sequence[dict[str, Any]]) -> list[Markup]:
     return plots
 
 
-def _curves(models: Sequence[TrainedModel]) -> list[Markup]:
+def _curves(models: Sequence[TrainedModel]) -> dict[str, Markup]:
     histories: dict[str, dict[int, Any]] = {}
     for model in models:
         histories.setdefault(model.facts["member"]["id"], {})[model.facts["fold"]] = model.history
-    return [Markup(learning_curves(folds, member=member)) for member, folds in histories.items()]
+    return {member: Markup(learning_curves(folds, member=member)) for member, folds in histories.items()}
 
 
 def _picture(spectrogram: np.ndarray) -> str:

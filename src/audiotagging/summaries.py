@@ -69,7 +69,7 @@ def summarise_data(clips: pd.DataFrame, classes: Sequence[str], rejected: pd.Dat
             {
                 "part": str(part),
                 "clips": len(table),
-                "hours": float(table["frames"].sum() / FRAMES_PER_SECOND / 3600),
+                "seconds": float(table["frames"].sum() / FRAMES_PER_SECOND),
                 "labelled": int((table["labels"].str.len() > 0).sum()),
                 "labels": labels.total(),
                 "clips_a_class": {label: labels[label] for label in classes},

@@ -1,0 +1,180 @@
+import json
+import re
+import shutil
+import subprocess
+from html import escape
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from fabricated import fabricate_run, models_of, predictions_of
+from PIL import Image
+
+from audiotagging import spectrogram, summaries
+from audiotagging.ensembling import ensemble
+from audiotagging.evaluation import evaluate
+from audiotagging.members import REFERENCE
+from audiotagging.report import duration, signed
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+KINDS = {
+    "plain": {},
+    "one member, no noisy clips": {"members": REFERENCE[:1], "noisy": False},
+    "no folds": {"folds": [-1]},
+    "no test labels": {"test_labels": False},
+    "nothing to score": {"test_labels": False, "folds": [-1]},
+    "hundreds of classes": {"classes": 300, "clips": 150},
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def run(request, tmp_path_factory):
+    run = fabricate_run(tmp_path_factory.mktemp("run"), **KINDS[request.param])
+    ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=run / "ensemble")
+    baseline = run / "ensemble" / "submission.csv" if request.param == "plain" else None
+    evaluate(
+        run / "ensemble",
+        models=models_of(run),
+        spectrograms=run / "spectrograms",
+        report=run / "report.html",
+        scores=run / "scores.json",
+        baseline=baseline,
+    )
+    return run
+
+
+class Page(HTMLParser):
+    """Collects what the tests look at."""
+
+    VOID = ("meta", "img", "br", "use", "path", "rect")
+
+    def __init__(self, text):
+        super().__init__()
+        self.figures, self.urls, self.ids, self.links, self.tags, self.open = [], [], [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.tags.append(tag)
+        self.ids += [values["id"]] if "id" in values else []
+        self.links += [values["href"]] if tag == "a" else []
+        self.urls += [values[name] for name in ("src", "xlink:href", "srcset", "action") if name in values]
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "data":
+            self.figures.append({**values, "text": ""})
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, text):
+        if self.open and self.open[-1] == "data":
+            self.figures[-1]["text"] += text
+
+
+@pytest.fixture(scope="module")
+def page(run):
+    return Page((run / "report.html").read_text())
+
+
+def test_every_figure_is_that_of_the_scores(run, page):
+    scores = json.loads((run / "scores.json").read_text())
+    number = {
+        "score": lambda text: pytest.approx(float(text), abs=0.0005001),
+        "signed": lambda text: pytest.approx(float(text.replace("\N{MINUS SIGN}", "-")), abs=0.0005001),
+        "count": lambda text: pytest.approx(int(text.replace(",", "")), abs=0.5001),
+        "percent": lambda text: pytest.approx(int(text[:-1]) / 100, abs=0.005001),
+    }
+    assert page.figures
+    for figure in page.figures:
+        entry = scores
+        for key in figure["data-of"].split("/"):
+            entry = entry[int(key)] if isinstance(entry, list) else entry[key]
+        assert float(figure["value"]) == entry
+        if figure["data-style"] != "duration":
+            assert entry == number[figure["data-style"]](figure["text"]), figure
+
+
+def test_every_score_is_shown(run, page):
+    scores = json.loads((run / "scores.json").read_text())
+    shown = {figure["data-of"] for figure in page.figures}
+    assert {f"estimates/{name}/ensemble/score" for name in scores["ensemble"]} <= shown
+    if "scored" in scores:
+        assert {f"estimates/{scores['scored']}/members/{member}/score" for member in scores["members"]} <= shown
+        assert {f"classes/{place}/score" for place in range(len(scores["classes"]))} <= shown
+        assert {f"worst/{place}/score" for place in range(20)} <= shown
+    if "baseline" in scores["estimates"].get("all", {}):
+        assert scores["estimates"]["all"]["baseline"]["baseline"]["difference"] == 0  # it is its own baseline
+        assert "Not clearly different from the baseline" in (run / "report.html").read_text()
+
+
+def test_the_page_needs_nothing_else(run, page):
+    text = (run / "report.html").read_text()
+    assert len(text.encode()) < 5e6
+    assert "script" not in page.tags and "link" not in page.tags
+    assert all(url.startswith(("data:image/png;base64,", "#")) for url in page.urls)
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert "not a sound file &lt;script&gt;" in text
+
+
+def test_the_page_is_sound(page):
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
+    assert page.tags.count("img") in (0, 20)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(8.2, "8 s"), (59.7, "1 min"), (3599, "1 h 0 min"), (5000, "1 h 23 min"), (7199.9, "2 h 0 min")],
+)
+def test_duration(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.0123, "+0.012"), (-0.0123, "\N{MINUS SIGN}0.012"), (-0.0001, "0.000")])
+def test_signed(value, text):
+    assert signed(value) == text
+
+
+def test_frames_last_as_long_as_the_spectrograms_have_them():
+    assert summaries.FRAMES_PER_SECOND == spectrogram.RATE / spectrogram.HOP
+
+
+def _chromium(run, *options):
+    settings = [
+        "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--disable-sync",
+        "--disable-background-networking", "--disable-component-update", f"--user-data-dir={run / 'profile'}",
+    ]  # fmt: skip
+    command = [CHROMIUM, *settings, *options]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+FRAME = """<!doctype html><body style="margin: 0"><iframe sandbox="allow-scripts" srcdoc="{page}"
+style="border: 0; width: {width}px; height: 1200px"></iframe>
+<script>onmessage = event => document.title = event.data</script>"""
+MEASURE = "<script>parent.postMessage(document.documentElement.scrollWidth + ' of ' + innerWidth, '*')</script>"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize(("width", "scheme", "paper"), [(400, 0, (20, 23, 26)), (1400, 1, (253, 253, 252))])
+def test_the_page_fits_a_sandboxed_frame_in_light_and_dark(width, scheme, paper, tmp_path):
+    run = fabricate_run(tmp_path)
+    ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=run / "ensemble")
+    places = {"report": run / "report.html", "scores": run / "scores.json", "spectrograms": run / "spectrograms"}
+    evaluate(run / "ensemble", models=models_of(run), **places)
+    page = escape((run / "report.html").read_text() + MEASURE)
+    (run / "frame.html").write_text(FRAME.format(page=page, width=width))
+    options = [f"--window-size={width},1200", f"--blink-settings=preferredColorScheme={scheme}"]
+    wait = "--virtual-time-budget=2000"
+    dom = _chromium(run, *options, wait, "--dump-dom", (run / "frame.html").as_uri())
+    assert f"<title>{width} of {width}</title>" in dom
+    _chromium(run, *options, wait, f"--screenshot={run / 'page.png'}", (run / "frame.html").as_uri())
+    pixels = np.asarray(Image.open(run / "page.png").convert("RGB"))
+    assert tuple(pixels[2, 2]) == paper
+    assert (np.abs(pixels.astype(int) - paper).sum(axis=2) > 200).mean() > 0.01  # there is something to see
