@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from audiotagging.dataset import read_dataset
 from kfp import local
 
+from audiotagging.dataset import read_dataset
 from commands.local_runner import StageError, run_pipeline
 from commands.parameters import add_parameters, parameters
 
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--parallel expects a number from 1 on, found {args.parallel}")
     values = parameters(args)
     values["data"] = str(Path(args.data).resolve())
-    read_dataset(values["data"], seed=args.seed, noisy=args.noisy)
+    read_dataset(Path(values["data"]), seed=args.seed, noisy=args.noisy)
 
     work = out.with_name(out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)

@@ -18,8 +18,10 @@ def ingest(data: str, seed: int, noisy: str) -> NamedTuple("Ingested", [("folder
         The folder that holds the data, and a fingerprint of everything in it that later stages depend on.
     """
     from collections import namedtuple
+    from pathlib import Path
 
     from audiotagging.dataset import fingerprint, read_dataset
 
-    dataset = read_dataset(data, seed=seed, noisy=noisy)
-    return namedtuple("Ingested", ["folder", "fingerprint"])(str(dataset.folder), fingerprint(dataset))
+    dataset = read_dataset(Path(data), seed=seed, noisy=noisy)
+    Ingested = namedtuple("Ingested", ["folder", "fingerprint"])  # noqa: N806
+    return Ingested(str(dataset.folder), fingerprint(dataset))

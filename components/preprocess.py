@@ -24,5 +24,5 @@ def preprocess(
     from audiotagging.dataset import read_dataset
     from audiotagging.preprocessing import preprocess
 
-    dataset = read_dataset(folder, seed=seed, noisy=noisy)
+    dataset = read_dataset(Path(folder), seed=seed, noisy=noisy)
     preprocess(dataset, Path(spectrograms.path), max_rejected=max_rejected, fingerprint=fingerprint)

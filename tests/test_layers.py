@@ -20,13 +20,21 @@ IMAGES = {
 }
 
 
+BLOCK = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in PACKAGES:
+            raise ModuleNotFoundError(f"{name} is not in this image", name=name)
+sys.meta_path.insert(0, Blocker())
+"""
+
+
 def import_without(modules, packages):
     """Import modules in a process of their own, in which some packages cannot be imported."""
-    blocked = "".join(f"sys.modules[{package!r}] = None\n" for package in sorted(packages))
     imports = "".join(f"import {module}\n" for module in sorted(modules))
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys\n{blocked}{imports}"], capture_output=True, text=True, cwd=SOURCE
-    )
+    command = [sys.executable, "-c", f"PACKAGES = {packages}\n{BLOCK}\n{imports}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=SOURCE)
     assert done.returncode == 0, done.stderr
 
 
