@@ -23,5 +23,5 @@ def ingest(data: str, seed: int, noisy: str) -> NamedTuple("Ingested", [("folder
     from audiotagging.dataset import fingerprint, read_dataset
 
     dataset = read_dataset(Path(data), seed=seed, noisy=noisy)
-    Ingested = namedtuple("Ingested", ["folder", "fingerprint"])  # noqa: N806
+    Ingested = namedtuple("Ingested", ["folder", "fingerprint"])
     return Ingested(str(dataset.folder), fingerprint(dataset))
