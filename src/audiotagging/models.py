@@ -32,15 +32,17 @@ class SimpleSelfAttention(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.gamma = nn.Parameter(torch.zeros(1))
-        convolution = nn.Conv1d(channels, channels, 1, bias=False)
-        nn.init.kaiming_normal_(convolution.weight)
-        self.convolution = spectral_norm(convolution)
+        self.convolution = nn.Conv1d(channels, channels, 1, bias=False)
+        nn.init.kaiming_normal_(self.convolution.weight)
+        spectral_norm(self.convolution)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, channels, height, width) to the same shape."""
+        with torch.autocast(x.device.type, enabled=False):
+            weight = self.convolution.weight[:, :, 0]  # the spectral norm's power iteration needs float32
         positions = x.flatten(2)  # (B, C, N)
         gram = positions @ positions.transpose(1, 2)  # (B, C, C)
-        attended = gram @ self.convolution(positions)  # (B, C, N)
+        attended = gram @ (weight @ positions)  # (B, C, N)
         return x + self.gamma * attended.view_as(x)
 
 
@@ -77,7 +79,7 @@ class Block(nn.Module):
             ]
         else:
             convolutions = [conv_norm(inputs, width, stride=stride), conv_norm(width, outputs)]
-        nn.init.zeros_(convolutions[-1][1].weight)
+        nn.init.zeros_(convolutions[-1].get_parameter("1.weight"))
         self.attention = SimpleSelfAttention(outputs) if attention else nn.Identity()
         self.convolutions = nn.ModuleList(convolutions)
         self.shortcut = nn.Sequential()
@@ -131,8 +133,13 @@ class Network(nn.Module):
         self.body_lr = body_lr
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Map pictures (batch, 3, mels, frames) to logits (batch, outputs)."""
-        return self.head(self.body(pictures))
+        """Map pictures (batch, 3, mels, frames) to logits (batch, outputs), never coarser than float32.
+
+        Under autocast only the body computes in bfloat16: logits of so few digits would tie, and ties cost ranks.
+        """
+        features = self.body(pictures)
+        with torch.autocast(features.device.type, enabled=False):
+            return self.head(features.to(pictures.dtype))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the optimiser's groups: "params", and "share", the share of the learning rate they train at."""

@@ -1,0 +1,50 @@
+"""The device to compute on, and the precision to compute in."""
+
+from contextlib import AbstractContextManager
+
+import torch
+from torch import nn
+
+PRECISIONS = ("auto", "float32")
+
+
+def best_device() -> torch.device:
+    """Return the GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def place(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to the device, its convolutions channels last, and return it."""
+    return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of the device for the reader of a report."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.cpu.get_capabilities().get('cpu_name', 'CPU')}, {torch.get_num_threads()} threads"
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Return whether the device multiplies bfloat16 matrices in hardware."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
+    """Return the context in which networks run.
+
+    Args:
+        device: Where they run.
+        precision: "auto": bfloat16 where the device has it in hardware; "float32": nothing less than float32.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "auto" and has_bfloat16(device))
+
+
+def allow_tf32(precision: str) -> None:
+    """Let a GPU multiply float32 matrices as TensorFloat-32, unless the precision is "float32"."""
+    allowed = precision == "auto"
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
