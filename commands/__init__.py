@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 COMMANDS = {
+    "check": "say what is wrong with a data folder, and what it holds",
     "run": "train, average and score an ensemble on this machine",
     "compile": "write the pipeline as a file that a Kubeflow cluster takes",
 }

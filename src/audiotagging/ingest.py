@@ -1,0 +1,33 @@
+"""The first stage: brings the data where the next stage can read it, and checks it before anything long starts."""
+
+import logging
+from pathlib import Path
+
+from audiotagging.dataset import fingerprint, read_dataset
+from audiotagging.inspection import describe, durations
+from audiotagging.sources import resolve
+
+logger = logging.getLogger(__name__)
+
+
+def ingest(data: str, *, downloads: Path, folds: int = 5, seed: int = 534, noisy: str = "all") -> tuple[Path, str]:
+    """Bring and check the data.
+
+    Args:
+        data: Where it comes from, as `audiotagging.sources.resolve` takes it.
+        downloads: Where downloads and unpacked archives are kept, on a volume that the next stage can read too.
+        folds: Number of folds of the curated clips.
+        seed: Seed of the folds.
+        noisy: Which noisy clips to take: "none", "all", "agreement" or the path of a list.
+
+    Returns:
+        The folder of the data, for `read_dataset`, and its fingerprint.
+
+    Raises:
+        ValueError: If the data cannot be had or cannot be used.
+    """
+    folder = resolve(data, downloads=downloads)
+    dataset = read_dataset(folder, folds=folds, seed=seed, noisy=noisy)
+    for line in [*describe(dataset, durations(dataset)), *dataset.notes]:
+        logger.info(line)
+    return folder, fingerprint(dataset)

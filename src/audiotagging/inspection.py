@@ -1,0 +1,62 @@
+"""Looks into a data set: clips, hours, labels and classes. Reads the head of every audio file, not the audio."""
+
+import numpy as np
+import soundfile
+
+from audiotagging.dataset import PARTS, DataError, Dataset
+from audiotagging.progress import track
+
+MAX_UNREADABLE = 0.01  # share of a part's clips
+
+
+def durations(dataset: Dataset) -> np.ndarray:
+    """Return every clip's length in seconds, float64, shape (clips,): NaN where it cannot be read.
+
+    Raises:
+        DataError: If more than one in a hundred clips of a part cannot be read; fewer are left out by preprocessing.
+    """
+    clips = dataset.clips
+    seconds = np.array([_duration(path) for path in track(clips["path"], label="read audio heads", total=len(clips))])
+    unreadable = clips[np.isnan(seconds)]
+    problems = [
+        f"{path} cannot be read as audio"
+        for part, paths in unreadable.groupby("part")["path"]
+        if len(paths) > MAX_UNREADABLE * (clips["part"] == part).sum()
+        for path in paths
+    ]
+    if problems:
+        raise DataError(dataset.folder, problems)
+    return seconds
+
+
+def _duration(path: str) -> float:
+    try:
+        return soundfile.info(path).duration
+    except soundfile.LibsndfileError:
+        return np.nan
+
+
+def describe(dataset: Dataset, seconds: np.ndarray) -> list[str]:
+    """Return a summary of the data for the reader, line by line.
+
+    Args:
+        dataset: The data folder.
+        seconds: Every clip's length as `durations` returns it.
+    """
+    lines = [f"{'part':8} {'clips':>7} {'hours':>7} {'shortest':>9} {'longest':>9} {'labels per clip':>16}"]
+    for part in PARTS:
+        here = (dataset.clips["part"] == part).to_numpy()
+        if here.any():
+            lengths = seconds[here & ~np.isnan(seconds)]
+            labels = [len(labels) for labels in dataset.clips["labels"][here] if labels]
+            lines.append(
+                f"{part:8} {here.sum():7} {lengths.sum() / 3600:7.2f} {lengths.min(initial=np.inf):7.2f} s "
+                f"{lengths.max(initial=0):7.2f} s {np.mean(labels) if labels else 0:16.3f}"
+            )
+    clips_of = dataset.clips[dataset.clips["part"] == "curated"].explode("labels").groupby("labels").size()
+    fewest, most = clips_of.idxmin(), clips_of.idxmax()
+    lines.append(
+        f"{len(dataset.classes)} classes, from {clips_of[fewest]} curated clips ({fewest}) "
+        f"to {clips_of[most]} ({most}); noisy clips: {dataset.noisy}"
+    )
+    return lines

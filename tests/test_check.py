@@ -1,0 +1,56 @@
+import argparse
+
+import pytest
+import soundfile
+
+from audiotagging.dataset import DataError, read_dataset
+from audiotagging.ingest import ingest
+from audiotagging.inspection import describe, durations
+from commands import check
+
+
+def run(data, *options):
+    parser = argparse.ArgumentParser()
+    check.add_arguments(parser)
+    return check.run(parser.parse_args(["--data", str(data), *options]))
+
+
+def test_a_good_folder_is_summarised(data, capsys):
+    assert run(data) == 0
+    printed = capsys.readouterr().out
+    assert f"{data} can be used" in printed
+    rows = {line.split()[0]: line.split()[1:] for line in printed.splitlines()[2:5]}
+    assert {part: (clips, labels) for part, (clips, *_, labels) in rows.items()} == {
+        "curated": ("12", "1.250"),
+        "noisy": ("4", "1.000"),
+        "test": ("3", "1.333"),
+    }
+    assert "3 classes, from 3 curated clips (Tap_running) to 6 (Bark)" in printed
+    assert "note: train_curated.csv: the class 'Tap_running' has 3 clips for 5 folds" in printed
+
+
+def test_hours_are_those_of_the_files(data):
+    for path in (data / "test").iterdir():
+        soundfile.write(path, [[0.0, 0.0]] * 16_000, 8_000)
+    dataset = read_dataset(data)
+    seconds = durations(dataset)
+    assert list(seconds) == pytest.approx([0.1] * 16 + [2.0] * 3)
+    assert describe(dataset, seconds)[3].split()[1:4] == ["3", "0.00", "2.00"]
+
+
+def test_every_problem_of_a_bad_folder_is_printed(data, capsys):
+    (data / "test" / "t1.wav").unlink()
+    (data / "train_noisy" / "n1.wav").unlink()
+    assert run(data) == 2
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"{data} cannot be used. Problems: 2"
+    assert [line.split(":")[0] for line in printed[1:]] == ["train_noisy.csv line 3", "sample_submission.csv line 3"]
+    assert run(data, "--noisy", "none") == 2
+
+
+def test_files_that_are_no_audio_are_problems(data, capsys):
+    (data / "test" / "t1.wav").write_bytes(b"")
+    assert run(data) == 2
+    assert "t1.wav cannot be read as audio" in capsys.readouterr().out
+    with pytest.raises(DataError, match=r"t1.wav cannot be read as audio"):
+        ingest(str(data), downloads=data.parent / "downloads")
