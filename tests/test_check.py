@@ -3,7 +3,7 @@ import argparse
 import pytest
 import soundfile
 
-from audiotagging.dataset import DataError, read_dataset
+from audiotagging.dataset import DataError, fingerprint, read_dataset
 from audiotagging.ingest import ingest
 from audiotagging.inspection import describe, durations
 from commands import check
@@ -54,3 +54,11 @@ def test_files_that_are_no_audio_are_problems(data, capsys):
     assert "t1.wav cannot be read as audio" in capsys.readouterr().out
     with pytest.raises(DataError, match=r"t1.wav cannot be read as audio"):
         ingest(str(data), downloads=data.parent / "downloads")
+
+
+def test_a_fold_without_clips_cannot_be_held_out(data):
+    downloads = data.parent / "downloads"
+    folder, found = ingest(str(data), downloads=downloads, held_out=[-1, 0, 4])
+    assert (folder, found) == (data, fingerprint(read_dataset(data)))
+    with pytest.raises(DataError, match="no curated clip is in fold 5, which is to be held out"):
+        ingest(str(data), downloads=downloads, held_out=[4, 5])

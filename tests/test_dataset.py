@@ -149,18 +149,37 @@ def test_known_bad_clips_are_left_out_of_the_data_set_that_has_them(data):
     assert "1 clips known to be bad are left out: f76181c4.wav (wrong labels)" in dataset.notes[0]
 
 
-def test_a_fold_column_wins(data):
-    rows = [
-        line.rsplit(",", 1) for line in (data / "train_curated.csv").read_text().replace('"Bark,Meow"', "Bark").split()
-    ]
-    folded = [(*row, i % 3) for i, row in enumerate(rows[1:])]
-    write_table(data / "train_curated.csv", ("fname", "labels", "fold"), *folded)
-    clips = read_dataset(data, folds=3).clips
-    assert list(clips["fold"][:12]) == [0, 1, 2] * 4
-    with pytest.raises(DataError, match="no clip is in fold 3 of 4"):
-        read_dataset(data, folds=4)
-    with pytest.raises(DataError, match="line 4: fold must be a number from 0 to 1, not '2'"):
-        read_dataset(data, folds=2)
+def write_folds(data, folds):
+    rows = [(f"c{number:02}.wav", CLASSES[number % 3], fold) for number, fold in enumerate(folds)]
+    write_table(data / "train_curated.csv", ("fname", "labels", "fold"), *rows)
+
+
+@pytest.mark.parametrize("folds", [[0, 1, 2] * 4, [0] * 6 + [127] * 6])
+def test_a_fold_column_wins(data, folds):
+    write_folds(data, folds)
+    assert list(read_dataset(data).clips["fold"][:12]) == folds
+
+
+@pytest.mark.parametrize(
+    ("folds", "expected"),
+    [
+        ([0, 1, -1] * 4, "line 4: fold must be a number from 0 to 127, not '-1'"),
+        (["1.0", 0, 1] * 4, "line 2: fold must be"),
+        ([0, 128, 1] * 4, "line 3: fold must be"),
+        ([3] * 12, "expected at least 2 folds in the column fold, found 1"),
+    ],
+)
+def test_a_wrong_fold_column(data, folds, expected):
+    write_folds(data, folds)
+    with pytest.raises(DataError, match=expected):
+        read_dataset(data)
+
+
+def test_more_folds_than_clips(data):
+    with pytest.raises(DataError, match="expected at least a clip for each of 13 folds, not 12"):
+        read_dataset(data, folds=13)
+    with pytest.raises(ValueError, match="expected at least 2 folds, found 1"):
+        read_dataset(data, folds=1)
 
 
 def test_500_classes(data):

@@ -54,7 +54,7 @@ def read_dataset(folder: Path, *, folds: int = 5, seed: int = 534, noisy: str = 
 
     Args:
         folder: A folder in the layout that this module's head describes.
-        folds: Number of folds of the curated clips. A column `fold` of the curated table, 0 to folds - 1, wins.
+        folds: Number of folds of the curated clips. A column `fold` of the curated table, 0 to 127, wins.
         seed: Seed of the folds.
         noisy: Noisy clips to train on: "none" (then that part need not be there), "all", "agreement" (all are read; a
             later stage chooses), or the path of a list of clips, relative to the data folder.

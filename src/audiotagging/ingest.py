@@ -1,24 +1,27 @@
 """The first stage: brings the data where the next stage can read it, and checks it before anything long starts."""
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 
-from audiotagging.dataset import fingerprint, read_dataset
+from audiotagging.dataset import DataError, fingerprint, read_dataset
 from audiotagging.inspection import describe, durations
 from audiotagging.sources import resolve
 
 logger = logging.getLogger(__name__)
 
 
-def ingest(data: str, *, downloads: Path, folds: int = 5, seed: int = 534, noisy: str = "all") -> tuple[Path, str]:
+def ingest(
+    data: str, *, downloads: Path, seed: int = 534, noisy: str = "all", held_out: Collection[int] = ()
+) -> tuple[Path, str]:
     """Bring and check the data.
 
     Args:
         data: Where it comes from, as `audiotagging.sources.resolve` takes it.
         downloads: Where downloads and unpacked archives are kept, on a volume that the next stage can read too.
-        folds: Number of folds of the curated clips.
         seed: Seed of the folds.
         noisy: Which noisy clips to take: "none", "all", "agreement" or the path of a list.
+        held_out: The folds that training will hold out; negative ones are none.
 
     Returns:
         The folder of the data, for `read_dataset`, and its fingerprint.
@@ -27,7 +30,10 @@ def ingest(data: str, *, downloads: Path, folds: int = 5, seed: int = 534, noisy
         ValueError: If the data cannot be had or cannot be used.
     """
     folder = resolve(data, downloads=downloads)
-    dataset = read_dataset(folder, folds=folds, seed=seed, noisy=noisy)
+    dataset = read_dataset(folder, seed=seed, noisy=noisy)
+    for fold in sorted(set(held_out)):
+        if fold >= 0 and fold not in set(dataset.clips["fold"]):
+            raise DataError(folder, [f"no curated clip is in fold {fold}, which is to be held out"])
     for line in [*describe(dataset, durations(dataset)), *dataset.notes]:
         logger.info(line)
     return folder, fingerprint(dataset)

@@ -12,6 +12,7 @@ from audiotagging.csvtable import TableError, read_table
 from audiotagging.selection import BAD_CLIPS, NOISY_CHOICES, read_list
 
 FOLDERS = {"curated": "train_curated", "noisy": "train_noisy", "test": "test"}
+FOLDS = [str(fold) for fold in range(128)]  # that fit the tables' int8
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
 
 
@@ -89,7 +90,7 @@ class Reader:
                 bad.append(f"{clip.clip} ({BAD_CLIPS[clip.clip]})")
                 continue
             clip.labels = self._labels(table, line)
-            clip.fold = self._fold(table, line, folds)
+            clip.fold = self._fold(table, line)
             clips.append(clip)
         if bad:
             self.notes.append(f"{table.name}: {len(bad)} clips known to be bad are left out: {', '.join(bad)}")
@@ -191,31 +192,30 @@ class Reader:
                 self.problems.append(f"{table.name} line {line}: {label!r} is not a class of {self.classes_source}")
         return labels
 
-    def _fold(self, table: Table, line: int, folds: int) -> int:
+    def _fold(self, table: Table, line: int) -> int:
         """Return the fold that the table gives to a clip, or -1."""
         if "fold" not in table.rows:
             return -1
         fold = table.rows["fold"][line]
-        if fold in map(str, range(folds)):
+        if fold in FOLDS:
             return int(fold)
-        self.problems.append(f"{table.name} line {line}: fold must be a number from 0 to {folds - 1}, not {fold!r}")
+        self.problems.append(f"{table.name} line {line}: fold must be a number from 0 to 127, not {fold!r}")
         return -1
 
     def _check_counts(self, table: Table, clips: list[Clip], folds: int) -> None:
-        """Check that there are enough clips: of every class, and in every fold."""
+        """Check that there are enough clips: of every class, and for the folds."""
+        if "fold" in table.rows:
+            folds = len({clip.fold for clip in clips})
+            if folds < 2:
+                self.problems.append(f"{table.name}: expected at least 2 folds in the column fold, found {folds}")
+        elif len(clips) < folds:
+            self.problems.append(f"{table.name}: expected at least a clip for each of {folds} folds, not {len(clips)}")
         clips_of = Counter(label for clip in clips for label in clip.labels)
         for name in self.classes:
             if not clips_of[name]:
                 self.problems.append(f"{table.name}: the class {name!r} has no curated clip")
             elif clips_of[name] < folds:
                 self.notes.append(f"{table.name}: the class {name!r} has {clips_of[name]} clips for {folds} folds")
-        if len(clips) < folds:
-            self.problems.append(
-                f"{table.name}: expected at least a clip for each of {folds} folds, found {len(clips)}"
-            )
-        if "fold" in table.rows:
-            for fold in sorted(set(range(folds)) - {clip.fold for clip in clips}):
-                self.problems.append(f"{table.name}: no clip is in fold {fold} of {folds}")
 
     def _note_unlisted(self, part: str, listed: set[str]) -> None:
         unlisted = {name for name in self._files[part] - listed if not name.startswith(".")}
