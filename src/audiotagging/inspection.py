@@ -10,7 +10,7 @@ MAX_UNREADABLE = 0.01  # share of a part's clips
 
 
 def durations(dataset: Dataset) -> np.ndarray:
-    """Return every clip's length in seconds, float64, shape (clips,): NaN where it cannot be read.
+    """Return every clip's length in seconds, float64, shape (clips,): NaN where it cannot be read or has no samples.
 
     Raises:
         DataError: If more than one in a hundred clips of a part cannot be read; fewer are left out by preprocessing.
@@ -19,7 +19,7 @@ def durations(dataset: Dataset) -> np.ndarray:
     seconds = np.array([_duration(path) for path in track(clips["path"], label="read audio heads", total=len(clips))])
     unreadable = clips[np.isnan(seconds)]
     problems = [
-        f"{path} cannot be read as audio"
+        f"{path} cannot be read as audio, or has no samples"
         for part, paths in unreadable.groupby("part")["path"]
         if len(paths) > MAX_UNREADABLE * (clips["part"] == part).sum()
         for path in paths
@@ -31,7 +31,7 @@ def durations(dataset: Dataset) -> np.ndarray:
 
 def _duration(path: str) -> float:
     try:
-        return soundfile.info(path).duration
+        return soundfile.info(path).duration or np.nan
     except soundfile.LibsndfileError:
         return np.nan
 
