@@ -39,6 +39,7 @@ class Outputs(NamedTuple):
 def audiotagging(
     data: str,
     rows: list[dict],
+    downloads: str = "data",
     seed: int = 534,
     noisy: str = "all",
     max_rejected: float = 0.01,
@@ -50,13 +51,15 @@ def audiotagging(
     Args:
         data: The data folder, or where to get it from.
         rows: Members and folds to train, from `audiotagging.members.rows`.
+        downloads: Folder for what is downloaded and unpacked.
         seed: Seed of every random choice.
         noisy: Which noisy clips to use.
         max_rejected: Share of a part's clips that may be unreadable.
         mean: How the members are averaged: "arithmetic", "geometric" or "rank".
         checkpoints: Folder or URI under which an interrupted training is found again; empty for none.
     """
-    ingested = ingest(data=data, seed=seed, noisy=noisy).set_caching_options(False)  # looks at the world every time
+    ingested = ingest(data=data, downloads=downloads, seed=seed, noisy=noisy)
+    ingested.set_caching_options(False)  # it looks at the world every time
 
     spectrograms = preprocess(
         folder=ingested.outputs["folder"],

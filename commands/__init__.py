@@ -7,8 +7,9 @@ from importlib import import_module
 from typing import Any
 
 COMMANDS = {
-    "check": "say what is wrong with a data folder, and what it holds",
     "run": "train, average and score an ensemble on this machine",
+    "check": "say what is wrong with a data folder, and what it holds",
+    "preprocess": "make the spectrograms alone",
     "compile": "write the pipeline as a file that a Kubeflow cluster takes",
 }
 LIST_OPTIONS = ("--folds",)  # their values may begin with a minus sign

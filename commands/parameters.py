@@ -10,7 +10,14 @@ FOLDS = range(-1, 5)
 
 def add_parameters(parser: argparse.ArgumentParser) -> None:
     """Add the options that become the pipeline's parameters."""
-    parser.add_argument("--data", required=True, help="folder with the tables and the sounds")
+    parser.add_argument(
+        "--data",
+        required=True,
+        help="folder with the tables and the sounds, zenodo:3612637, kaggle:freesound-audio-tagging-2019, or a URL",
+    )
+    parser.add_argument(
+        "--downloads", default="data", metavar="DIR", help="where downloads and unpacked archives go (default: data)"
+    )
     parser.add_argument(
         "--members",
         nargs="+",
@@ -33,7 +40,11 @@ def add_parameters(parser: argparse.ArgumentParser) -> None:
         help="change a field of all members, as epochs=10 (fields: " + ", ".join(Member.__dataclass_fields__) + ")",
     )
     parser.add_argument("--seed", type=int, default=534, help="seed of every random choice (default: 534)")
-    parser.add_argument("--noisy", default="all", help="which noisy clips to train on: all, none (default: all)")
+    parser.add_argument(
+        "--noisy",
+        default="all",
+        help="which noisy clips to train on: all, none, or the path of a list in the data folder (default: all)",
+    )
     parser.add_argument(
         "--max-rejected",
         type=float,
@@ -58,6 +69,7 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
     members = override(select(args.members), dict(_assignment(text) for text in args.set))
     return {
         "data": args.data,
+        "downloads": args.downloads,
         "rows": rows(members, args.folds),
         "seed": args.seed,
         "noisy": args.noisy,

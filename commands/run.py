@@ -12,6 +12,7 @@ from typing import Any
 from kfp import local
 
 from audiotagging.dataset import read_dataset
+from audiotagging.sources import resolve
 from commands.local_runner import StageError, run_pipeline
 from commands.parameters import add_parameters, parameters
 
@@ -37,8 +38,10 @@ def run(args: argparse.Namespace) -> int:
     if args.parallel < 1:
         raise ValueError(f"--parallel expects a number from 1 on, found {args.parallel}")
     values = parameters(args)
-    values["data"] = str(Path(args.data).resolve())
-    read_dataset(Path(values["data"]), seed=args.seed, noisy=args.noisy)
+    values["downloads"] = str(Path(args.downloads).resolve())
+    folder = resolve(args.data, downloads=Path(values["downloads"])).resolve()
+    read_dataset(folder, seed=args.seed, noisy=args.noisy)
+    values["data"] = str(folder)
 
     work = out.with_name(out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)

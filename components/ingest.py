@@ -6,11 +6,14 @@ from components.stage import stage
 
 
 @stage(image="preprocess")
-def ingest(data: str, seed: int, noisy: str) -> NamedTuple("Ingested", [("folder", str), ("fingerprint", str)]):  # type: ignore[valid-type]
-    """Check the data before an hour is spent on it.
+def ingest(data: str, downloads: str, seed: int, noisy: str) -> NamedTuple(
+    "Ingested", [("folder", str), ("fingerprint", str)]
+):  # type: ignore[valid-type]
+    """Bring the data, and check it before an hour is spent on it.
 
     Args:
         data: The data folder, or where to get it from.
+        downloads: Folder for what is downloaded and unpacked, which `preprocess` must see too.
         seed: Seed of the folds.
         noisy: Which noisy clips to use.
 
@@ -20,8 +23,8 @@ def ingest(data: str, seed: int, noisy: str) -> NamedTuple("Ingested", [("folder
     from collections import namedtuple
     from pathlib import Path
 
-    from audiotagging.dataset import fingerprint, read_dataset
+    from audiotagging.ingest import ingest
 
-    dataset = read_dataset(Path(data), seed=seed, noisy=noisy)
+    folder, fingerprint = ingest(data, downloads=Path(downloads), seed=seed, noisy=noisy)
     Ingested = namedtuple("Ingested", ["folder", "fingerprint"])
-    return Ingested(str(dataset.folder), fingerprint(dataset))
+    return Ingested(str(folder), fingerprint)

@@ -18,9 +18,9 @@ def train(row: dict, spectrograms: Input[Dataset], seed: int, checkpoints: str, 
     """
     from pathlib import Path
 
-    from audiotagging.training import train
-
     from audiotagging.members import Member
+    from audiotagging.shards import read_fingerprint
+    from audiotagging.training import train
 
     member, fold = Member.from_row(row), int(row["fold"])
     train(
@@ -29,6 +29,7 @@ def train(row: dict, spectrograms: Input[Dataset], seed: int, checkpoints: str, 
         spectrograms=Path(spectrograms.path),
         out=Path(model.path),
         seed=seed,
+        fingerprint=read_fingerprint(Path(spectrograms.path)),
         checkpoints=checkpoints or None,
     )
     model.metadata.update(member=member.id, fold=fold)

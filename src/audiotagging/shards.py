@@ -188,6 +188,15 @@ def read_clips(folder: Path) -> pd.DataFrame:
     return _clips(_shard_metadata(folder))
 
 
+def read_fingerprint(folder: Path) -> str:
+    """Return the fingerprint of the data that the spectrograms were made from.
+
+    Raises:
+        ValueError: If the folder is not a whole folder of shards of this version.
+    """
+    return next(iter(_shard_metadata(folder).values())).metadata[b"fingerprint"].decode()
+
+
 def read_rejected(folder: Path) -> pd.DataFrame:
     """Return the clips that could not be used, a row a clip: `clip`, `part`, `reason`."""
     return pd.read_csv(folder / "rejected.csv", dtype=str)
