@@ -6,9 +6,9 @@ from components.stage import stage
 
 
 @stage(image="preprocess")
-def ingest(data: str, downloads: str, seed: int, noisy: str) -> NamedTuple(
+def ingest(data: str, downloads: str, seed: int, noisy: str) -> NamedTuple(  # type: ignore[valid-type]
     "Ingested", [("folder", str), ("fingerprint", str)]
-):  # type: ignore[valid-type]
+):
     """Bring the data, and check it before an hour is spent on it.
 
     Args:
