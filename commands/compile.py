@@ -5,10 +5,14 @@ from pathlib import Path
 
 from kfp import compiler
 
+from commands.cluster_options import add_cluster_options, cluster_settings
+from components.cluster import on_cluster
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="a .yaml file to write")
+    add_cluster_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -17,6 +21,6 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.output}: expected a name that ends in .yaml")
     if not args.output.parent.is_dir():
         raise ValueError(f"{args.output.parent} is not a folder; make it first")
-    compiler.Compiler().compile(args.pipeline, str(args.output))
+    compiler.Compiler().compile(on_cluster(args.pipeline, cluster_settings(args)), str(args.output))
     print(args.output)
     return 0

@@ -47,21 +47,33 @@ def copied(target: str) -> list[Path]:
     return sorted(files)
 
 
-def image(target: str) -> str:
+def image(target: str, *, registry: str | None = None, torch: str | None = None) -> str:
     """Full reference of a target's image, `[REGISTRY/]audiotagging-TARGET:HASH`.
+
+    Args:
+        target: A target of the Dockerfile.
+        registry: Where it is pulled from; `AUDIOTAGGING_REGISTRY` if not given.
+        torch: The build of torch; `AUDIOTAGGING_TORCH` if not given.
 
     Raises:
         ValueError: If the Dockerfile has no such target.
     """
+    registry = os.environ.get("AUDIOTAGGING_REGISTRY", "") if registry is None else registry
+    torch = torch or os.environ.get("AUDIOTAGGING_TORCH", "cpu")
     digest = hashlib.sha256(DOCKERFILE.read_bytes())
     for file in copied(target):
         digest.update(f"\0{file.relative_to(ROOT).as_posix()}\0".encode())
         digest.update(file.read_bytes())
     tag = digest.hexdigest()[:16]
     if target == "train":
-        tag += "-" + os.environ.get("AUDIOTAGGING_TORCH", "cpu")
-    registry = os.environ.get("AUDIOTAGGING_REGISTRY", "").rstrip("/")
-    return f"{registry}/audiotagging-{target}:{tag}".lstrip("/")
+        tag += f"-{torch}"
+    return f"{registry.rstrip('/')}/audiotagging-{target}:{tag}".lstrip("/")
+
+
+def relocate(reference: str, *, registry: str, torch: str) -> str:
+    """Return an image's reference in a registry and with a build of torch, given any reference that `image` made."""
+    target = reference.rpartition("/")[2].removeprefix("audiotagging-").partition(":")[0]
+    return image(target, registry=registry, torch=torch)
 
 
 def _instructions(dockerfile: str) -> Iterator[list[str]]:

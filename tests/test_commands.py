@@ -96,7 +96,7 @@ def test_results_are_not_replaced_unasked(capsys, tmp_path, data):
 def test_compile_writes_the_pipeline(capsys, tmp_path):
     code, output, _ = call(capsys, "compile", "-o", tmp_path / "p.yaml")
     assert code == 0 and output.strip() == str(tmp_path / "p.yaml")
-    assert yaml.safe_load((tmp_path / "p.yaml").read_text())["pipelineInfo"]["name"] == "audiotagging"
+    assert next(yaml.safe_load_all((tmp_path / "p.yaml").read_text()))["pipelineInfo"]["name"] == "audiotagging"
     for path, message in [(tmp_path / "p.txt", "ends in .yaml"), (tmp_path / "no" / "p.yaml", "not a folder")]:
         code, _, error = call(capsys, "compile", "-o", path)
         assert code == 2 and message in error

@@ -1,0 +1,84 @@
+"""The options that `compile`, `submit` and `schedule` share: what the cluster is like."""
+
+import argparse
+import os
+
+from components.cluster import AUDIO, CHECKPOINTS, CLAIMS, MODELS, Cluster
+
+
+def add_cluster_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that become the cluster's settings."""
+    default = Cluster()
+    group = parser.add_argument_group("the cluster")
+    group.add_argument(
+        "--gpus",
+        type=int,
+        default=default.gpus,
+        metavar="N",
+        help="GPUs of each training and prediction; a member uses one, 0 runs all on CPUs (default: 1)",
+    )
+    group.add_argument(
+        "--gpu-label",
+        type=_label,
+        default=default.gpu_label,
+        metavar="KEY=VALUE",
+        help="label of the nodes with GPUs (default: " + "=".join(default.gpu_label) + ")",
+    )
+    group.add_argument("--torch", choices=["cpu", "cuda"], help="build of torch (default: cuda with GPUs, else cpu)")
+    group.add_argument(
+        "--registry",
+        default=os.environ.get("AUDIOTAGGING_REGISTRY", ""),
+        metavar="HOST/PATH",
+        help="where the images were pushed to (default: AUDIOTAGGING_REGISTRY, or images that the nodes hold)",
+    )
+    for option, folder, content in (
+        ("--pvc", AUDIO, "the data"),
+        ("--checkpoints-pvc", CHECKPOINTS, "checkpoints"),
+        ("--models-pvc", MODELS, "the promoted models"),
+    ):
+        group.add_argument(
+            option,
+            default=CLAIMS[folder],
+            metavar="NAME",
+            help=f'volume claim of {content}, mounted on {folder}; "" for none (default: {CLAIMS[folder]})',
+        )
+    group.add_argument("--small", action="store_true", help="ask for little, for the demo data on a small cluster")
+    group.add_argument(
+        "--deadline",
+        type=int,
+        default=default.deadline,
+        metavar="HOURS",
+        help=f"stop a run after so long, also one that waits for a free GPU (default: {default.deadline})",
+    )
+    group.add_argument(
+        "--queue", default="", metavar="NAME", help="Kueue queue that the stages wait in (default: none)"
+    )
+
+
+def cluster_settings(args: argparse.Namespace) -> Cluster:
+    """Return the settings for parsed options.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+    if args.gpus < 0:
+        raise ValueError(f"--gpus expects a number from 0 on, found {args.gpus}")
+    if args.deadline < 1:
+        raise ValueError(f"--deadline expects a number of hours from 1 on, found {args.deadline}")
+    return Cluster(
+        gpus=args.gpus,
+        gpu_label=args.gpu_label,
+        torch=args.torch or ("cuda" if args.gpus else "cpu"),
+        registry=args.registry,
+        claims={AUDIO: args.pvc, CHECKPOINTS: args.checkpoints_pvc, MODELS: args.models_pvc},
+        small=args.small,
+        deadline=args.deadline,
+        queue=args.queue,
+    )
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, as gpu=yes, and found {text!r}")
+    return key, value

@@ -1,0 +1,142 @@
+"""What the stages ask of a cluster. One function, `configure`, says it of a task after the pipeline has been wired."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kfp import dsl, kubernetes
+from kfp.dsl import PipelineTask
+from kfp.dsl.graph_component import GraphComponent
+from kfp.dsl.pipeline_context import Pipeline
+
+from components.images import relocate
+
+USER = 1000  # the images' user and group
+HOUR = 3600  # seconds
+BACKOFF = 60  # seconds before the first retry; twice as many before each further one
+
+# Where the volumes are mounted.
+AUDIO = "/audio"
+CHECKPOINTS = "/checkpoints"
+MODELS = "/models"
+CLAIMS = {AUDIO: "audiotagging-audio", CHECKPOINTS: "audiotagging-checkpoints", MODELS: "audiotagging-models"}
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a stage asks of a node.
+
+    Attributes:
+        cpu: CPU cores asked for; it may use twice as many where they are free.
+        memory: Memory asked for and allowed, in GiB.
+        hours: How long one try may take.
+        retries: How often it is tried again. KFP's retries cover a program that fails, is evicted or is preempted,
+            not a node that is lost without a word.
+        volumes: Where it needs a volume mounted.
+        gpu: Whether it uses a GPU if it gets one.
+        shared_memory: Size of /dev/shm in MiB, for worker processes; 0 leaves it at the 64 that a pod has.
+    """
+
+    cpu: int
+    memory: int
+    hours: int
+    retries: int = 2
+    volumes: tuple[str, ...] = ()
+    gpu: bool = False
+    shared_memory: int = 0
+
+    @property
+    def resources(self) -> tuple[str, str, str, str]:
+        """CPU asked for and allowed, memory asked for and allowed, as Kubernetes writes them."""
+        return str(self.cpu), str(2 * self.cpu), f"{self.memory}Gi", f"{self.memory}Gi"
+
+
+# For the whole of FSDKaggle2019: 33 GB of sound, 3 GB of spectrograms, 130 minutes a member on one good GPU.
+NEEDS = {
+    "ingest": Needs(cpu=1, memory=4, hours=12, volumes=(AUDIO,)),
+    "preprocess": Needs(cpu=8, memory=16, hours=6, volumes=(AUDIO,), shared_memory=1024),
+    "train": Needs(cpu=4, memory=16, hours=48, retries=5, volumes=(CHECKPOINTS, MODELS), gpu=True),
+    "predict": Needs(cpu=2, memory=12, hours=6, gpu=True),
+    "ensemble": Needs(cpu=1, memory=8, hours=1),
+    "evaluate": Needs(cpu=2, memory=8, hours=1),
+}
+
+# For the demo data on a cluster as small as one laptop.
+SMALL = ("250m", "2", "1Gi", "3Gi")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Settings of a cluster.
+
+    Attributes:
+        gpus: GPUs of each training and prediction; 0 runs everything on CPUs.
+        gpu_label: Key and value of the label that nodes with GPUs have.
+        torch: The build of torch, "cpu" or "cuda".
+        registry: Where the images are pulled from.
+        claims: Names of volume claims by the folder that they are mounted on; one without a name is not mounted.
+        small: Whether to ask for little, for the demo data on a small cluster.
+        deadline: Hours after which a run is stopped. A stage that no node has room for waits until then.
+        queue: The Kueue queue that tasks wait in, none if empty.
+    """
+
+    gpus: int = 1
+    gpu_label: tuple[str, str] = ("nvidia.com/gpu.present", "true")
+    torch: str = "cuda"
+    registry: str = ""
+    claims: Mapping[str, str] = field(default_factory=lambda: CLAIMS)
+    small: bool = False
+    deadline: int = 96
+    queue: str = ""
+
+
+def on_cluster(pipeline: GraphComponent, cluster: Cluster) -> GraphComponent:
+    """Return the pipeline, wired as it is, with what its tasks ask of a cluster."""
+
+    @functools.wraps(pipeline.pipeline_func)
+    def configured(*args: Any, **kwargs: Any) -> Any:
+        outputs = pipeline.pipeline_func(*args, **kwargs)
+        for task in Pipeline.get_default_pipeline().tasks.values():
+            configure(task, cluster)
+        return outputs
+
+    return dsl.pipeline(
+        name=pipeline.name,
+        description=pipeline.description,
+        pipeline_config=dsl.PipelineConfig(active_deadline_seconds=cluster.deadline * HOUR),
+    )(configured)
+
+
+def configure(task: PipelineTask, cluster: Cluster) -> None:
+    """Say of a task what it asks of the cluster: resources, node, volumes, user, deadline, retries."""
+    needs = NEEDS[task.name]
+    task.set_container_image(relocate(task.container_spec.image, registry=cluster.registry, torch=cluster.torch))
+
+    cpu, cpu_limit, memory, memory_limit = SMALL if cluster.small else needs.resources
+    task.set_cpu_request(cpu).set_cpu_limit(cpu_limit).set_memory_request(memory).set_memory_limit(memory_limit)
+    task.set_env_variable("OMP_NUM_THREADS", cpu_limit)  # else one a core of the node, whatever the limit
+    if needs.shared_memory:
+        kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=f"{needs.shared_memory}Mi")
+
+    if needs.gpu and cluster.gpus:
+        task.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(cluster.gpus)
+        kubernetes.add_node_selector(task, *cluster.gpu_label)
+        kubernetes.add_toleration(task, key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")
+
+    for folder in needs.volumes:
+        if claim := cluster.claims[folder]:
+            kubernetes.mount_pvc(task, pvc_name=claim, mount_path=folder)
+    kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
+    if cluster.queue:
+        kubernetes.add_pod_label(task, "kueue.x-k8s.io/queue-name", cluster.queue)
+
+    kubernetes.set_timeout(task, needs.hours * HOUR)
+    # Argo counts the longest duration from the start of the first try, and KFP's default of an hour would retry
+    # nothing that fails later.
+    task.set_retry(
+        needs.retries,
+        backoff_duration=f"{BACKOFF}s",
+        backoff_factor=2,
+        backoff_max_duration=f"{cluster.deadline * HOUR}s",
+    )
