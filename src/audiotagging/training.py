@@ -13,7 +13,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -35,7 +35,7 @@ from audiotagging.models import MODELS
 from audiotagging.prediction import score
 from audiotagging.progress import track
 from audiotagging.schedule import one_cycle
-from audiotagging.shards import Spectrograms, read_spectrograms
+from audiotagging.shards import Spectrograms, read_clips, read_spectrograms
 from audiotagging.store import Store
 
 WEIGHT_DECAY = 0.01  # decoupled from the gradient, on every parameter
@@ -58,6 +58,7 @@ def train(
     checkpoints: str | None = None,
     precision: str = "auto",
     warm_start: Path | None = None,
+    noisy_clips: Collection[str] | None = None,
 ) -> None:
     """Train a member and write the folder of its model: weights.safetensors, member.json, history.parquet.
 
@@ -72,6 +73,7 @@ def train(
             writes none.
         precision: "auto" or "float32", as in `devices.autocast`.
         warm_start: The folder of a model of the same network and classes, whose weights to start from.
+        noisy_clips: Names of the noisy clips to train on; all of them where not given.
 
     Raises:
         ValueError: If the fold is empty, the loss does not stay finite, or the folder to make, the shards, the
@@ -80,13 +82,18 @@ def train(
     """
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out}: expected a folder that does not exist yet or is empty; delete it or name another")
-    data = read_spectrograms(spectrograms, parts=["curated", "noisy"])
+    clips = read_clips(spectrograms)
+    wanted = clips["part"] == "curated"
+    wanted |= (clips["part"] == "noisy") & (noisy_clips is None or clips["clip"].isin(noisy_clips))
+    data = read_spectrograms(spectrograms, clips=list(clips["clip"][wanted]))
     torch.manual_seed(run_seed(member, fold=fold, seed=seed))
     run = Run(member, data, fold=fold, device=best_device(), precision=precision)
     identity = run_identity(member, fold=fold, seed=seed, fingerprint=fingerprint, precision=precision)
     if warm_start is not None:
         run.network.load_state_dict(starting_weights(warm_start, member, data.classes))
         identity["warm start"] = hashlib.sha256((warm_start / "weights.safetensors").read_bytes()).hexdigest()
+    if noisy_clips is not None:
+        identity["noisy clips"] = hashlib.sha256("\n".join(sorted(noisy_clips)).encode()).hexdigest()
     kept = None
     if checkpoints is not None:
         folder = f"{member.id}-{'all' if fold < 0 else f'fold{fold}'}"
@@ -342,6 +349,7 @@ def run_identity(member: Member, *, fold: int, seed: int, fingerprint: str, prec
         "torch": torch.__version__,
         "code version": code_version(),
         "warm start": None,
+        "noisy clips": None,
     }
 
 
