@@ -26,7 +26,7 @@ BUILD_OPTIONS = --build-arg BASE=$(BASE) --build-arg TORCH=$(AUDIOTAGGING_TORCH)
 	--label org.opencontainers.image.version=$(VERSION) --label org.opencontainers.image.revision=$(REVISION)
 ifneq ($(OFFLINE),)
 BASE := audiotagging-base:bookworm
-BUILDER := audiotagging-builder:$(shell cat constraints.txt pyproject.toml | sha256sum | cut -c 1-16)
+BUILDER := audiotagging-builder:$(shell sha256sum constraints.txt | cut -c 1-16)
 BUILD_OPTIONS += --build-arg BUILDER=$(BUILDER) --network none
 endif
 export AUDIOTAGGING_REGISTRY ?= $(REGISTRY)

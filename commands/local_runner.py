@@ -14,11 +14,12 @@ from typing import Any
 
 import psutil
 from kfp import local
-from kfp.local import logging_utils
+from kfp.local import docker_task_handler, logging_utils
 from kfp.local.config import LocalRunnerType
 from kfp.local.orchestrator import enhanced_dag_orchestrator
 
 from commands.console import Console
+from commands.containers import run_container, stop_containers
 
 CHECKPOINT_SECONDS = 60  # that an interrupted stage may take to write its checkpoint
 
@@ -89,6 +90,7 @@ def _kfp_tamed(console: Console, parallel: int, interrupted: threading.Event) ->
     patches = [
         (enhanced_dag_orchestrator, "execute_task", execute_task),
         (enhanced_dag_orchestrator, "ParallelExecutor", ParallelExecutor),
+        (docker_task_handler, "run_docker_container", run_container),
         (logging_utils, "local_logger_context", contextlib.nullcontext),
         (logging_utils, "indented_print", contextlib.nullcontext),
         (logging.getLogger(), "handlers", [logging.StreamHandler(console)]),  # type: ignore[type-var]
@@ -107,7 +109,7 @@ def _kfp_tamed(console: Console, parallel: int, interrupted: threading.Event) ->
 
 @contextlib.contextmanager
 def _children_stopped_on_signals(interrupted: threading.Event) -> Iterator[None]:
-    """End the stages' processes, and wait for their checkpoints, when this one is interrupted or told to stop."""
+    """End the stages' processes and containers, and wait for their checkpoints, when this one is told to stop."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
         interrupted.set()
@@ -115,6 +117,7 @@ def _children_stopped_on_signals(interrupted: threading.Event) -> Iterator[None]
         for child in children:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.terminate()
+        stop_containers(CHECKPOINT_SECONDS)
         psutil.wait_procs(children, timeout=CHECKPOINT_SECONDS)
         sys.__stderr__.write("\ninterrupted; the same command goes on from here\n")  # type: ignore[union-attr]
         os._exit(128 + signum)

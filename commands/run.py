@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from kfp import local
+from kfp.local.config import LocalRunnerType
 
 from audiotagging.dataset import read_dataset
 from audiotagging.sources import resolve
+from commands.containers import docker_runner, memory_size
 from commands.local_runner import StageError, run_pipeline
 from commands.parameters import add_parameters, parameters
 
@@ -27,6 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parallel", type=int, default=1, metavar="N", help="members that train at once (default: 1)")
     parser.add_argument(
         "--cache", type=Path, metavar="DIR", help="keep every stage's output here, and do not run it again unchanged"
+    )
+    parser.add_argument("--docker", action="store_true", help="run every stage in its image (built by make images)")
+    parser.add_argument(
+        "--memory", type=memory_size, metavar="SIZE", help="most memory for a stage with --docker, as 8g (default: all)"
     )
 
 
@@ -43,16 +49,22 @@ def run(args: argparse.Namespace) -> int:
     read_dataset(folder, seed=args.seed, noisy=args.noisy)
     values["data"] = str(folder)
 
+    threads = os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // args.parallel)))
+    runner: LocalRunnerType = local.SubprocessRunner(use_venv=False)
+    if args.docker:
+        environment = {"OMP_NUM_THREADS": threads}
+        runner = docker_runner(data=folder, memory=args.memory, environment=environment)
+
     work = out.with_name(out.name + ".work")
-    work.mkdir(parents=True, exist_ok=True)
     root = args.cache.resolve() if args.cache else work / "stages"
+    for place in (work, root):
+        place.mkdir(parents=True, exist_ok=True)
     values["checkpoints"] = str(root / "checkpoints")
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // args.parallel)))
     try:
         outputs = run_pipeline(
             args.pipeline,
             values,
-            runner=local.SubprocessRunner(use_venv=False),
+            runner=runner,
             root=root,
             log=work / "log.txt",
             parallel=args.parallel,

@@ -17,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = ROOT / "docker" / "Dockerfile"
+TARGETS = ("preprocess", "ensemble", "train")
 
 
 def copied(target: str) -> list[Path]:

@@ -31,10 +31,7 @@ if ! docker image inspect "$builder" >/dev/null 2>&1; then
         echo "$0: the wheels must be collected by Python 3.11, as in the images; $python is another (set PYTHON)" >&2
         exit 2
     }
-    cd "$project"
-    "$python" -m pip wheel --wheel-dir "$work/wheels" --constraint constraints.txt '.[preprocess,train,ensemble]' setuptools
-    "$python" -m pip wheel --wheel-dir "$work/wheels" --constraint constraints.txt --no-deps kfp
-    rm "$work"/wheels/audiotagging-*
+    "$python" -m pip wheel --quiet --no-deps --wheel-dir "$work/wheels" --requirement "$project/constraints.txt"
     cat > "$work/Dockerfile" <<END
 FROM $base
 COPY wheels /wheels
