@@ -1,6 +1,7 @@
 """Fabricated runs: the folders that the stages before the ensemble would have written, made without training."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from audiotagging.ensembling import label_table
+from audiotagging.ensembling import ensemble, label_table
+from audiotagging.evaluation import evaluate
 from audiotagging.members import REFERENCE, Member
 from audiotagging.shards import ShardWriter, read_classes, read_clips
 from audiotagging.tables import Predictions, write_predictions
@@ -54,6 +56,21 @@ def predictions_of(run: Path) -> list[Path]:
 
 def models_of(run: Path) -> list[Path]:
     return sorted((run / "models").iterdir())
+
+
+def finish_run(run: Path, *, baseline: Path | None = None, **settings: str) -> dict:
+    """Do the last two stages on a fabricated run, lay the results where `run` lays them, and return the scores."""
+    ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=run / "averaged", **settings)
+    for file in (run / "averaged").iterdir():
+        shutil.copy(file, run)
+    return evaluate(
+        run / "averaged",
+        models=models_of(run),
+        spectrograms=run / "spectrograms",
+        report=run / "report.html",
+        scores=run / "scores.json",
+        baseline=baseline,
+    )
 
 
 def _write_spectrograms(folder, rng, classes, clips, folds, test_labels, noisy):

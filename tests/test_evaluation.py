@@ -2,32 +2,19 @@ import json
 
 import pandas as pd
 import pytest
-from fabricated import fabricate_run, models_of, predictions_of
+from fabricated import fabricate_run, finish_run
 from sklearn.metrics import label_ranking_average_precision_score
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from audiotagging.ensembling import ensemble
-from audiotagging.evaluation import evaluate
 from audiotagging.members import REFERENCE
 from audiotagging.shards import read_classes, read_clips
 from audiotagging.tables import read_predictions
 
 
-def ensemble_and_evaluate(run):
-    ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=run / "ensemble")
-    return evaluate(
-        run / "ensemble",
-        models=models_of(run),
-        spectrograms=run / "spectrograms",
-        report=run / "report.html",
-        scores=run / "scores.json",
-    )
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     run = fabricate_run(tmp_path_factory.mktemp("run"))
-    ensemble_and_evaluate(run)
+    finish_run(run)
     return run
 
 
@@ -36,7 +23,7 @@ def run(tmp_path_factory):
 def test_scores_equal_scikit_learn(run, system, name):
     scores = json.loads((run / "scores.json").read_text())
     found = scores["ensemble"][name] if system == "ensemble" else scores["members"][system][name]
-    predictions = read_predictions(run / "ensemble" / "predictions.parquet")
+    predictions = read_predictions(run / "predictions.parquet")
     clips = read_clips(run / "spectrograms")
     part = "validation" if name == "out_of_fold" else "test"
     if name in ("public", "private"):
@@ -61,7 +48,7 @@ def test_scores_equal_scikit_learn(run, system, name):
     ],
 )
 def test_what_cannot_be_scored_is_left_out(tmp_path, given, names):
-    result = ensemble_and_evaluate(fabricate_run(tmp_path, **given))
+    result = finish_run(fabricate_run(tmp_path, **given))
     assert set(result["ensemble"]) == names
     assert all(set(scores) == names for scores in result["members"].values())
     assert (tmp_path / "report.html").stat().st_size < 5e6

@@ -7,12 +7,11 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from fabricated import fabricate_run, models_of, predictions_of
+from fabricated import fabricate_run, finish_run, predictions_of
 from PIL import Image
 
 from audiotagging import spectrogram, summaries
 from audiotagging.ensembling import ensemble
-from audiotagging.evaluation import evaluate
 from audiotagging.members import REFERENCE
 from audiotagging.report import duration, signed
 
@@ -30,16 +29,11 @@ KINDS = {
 @pytest.fixture(scope="module", params=KINDS)
 def run(request, tmp_path_factory):
     run = fabricate_run(tmp_path_factory.mktemp("run"), **KINDS[request.param])
-    ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=run / "ensemble")
-    baseline = run / "ensemble" / "submission.csv" if request.param == "plain" else None
-    evaluate(
-        run / "ensemble",
-        models=models_of(run),
-        spectrograms=run / "spectrograms",
-        report=run / "report.html",
-        scores=run / "scores.json",
-        baseline=baseline,
-    )
+    baseline = None
+    if request.param == "plain":
+        ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=run / "earlier")
+        baseline = run / "earlier" / "submission.csv"
+    finish_run(run, baseline=baseline)
     return run
 
 
@@ -165,9 +159,7 @@ MEASURE = "<script>parent.postMessage(document.documentElement.scrollWidth + ' o
 @pytest.mark.parametrize(("width", "scheme", "paper"), [(400, 0, (20, 23, 26)), (1400, 1, (253, 253, 252))])
 def test_the_page_fits_a_sandboxed_frame_in_light_and_dark(width, scheme, paper, tmp_path):
     run = fabricate_run(tmp_path)
-    ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=run / "ensemble")
-    places = {"report": run / "report.html", "scores": run / "scores.json", "spectrograms": run / "spectrograms"}
-    evaluate(run / "ensemble", models=models_of(run), **places)
+    finish_run(run)
     page = escape((run / "report.html").read_text() + MEASURE)
     (run / "frame.html").write_text(FRAME.format(page=page, width=width))
     options = [f"--window-size={width},1200", f"--blink-settings=preferredColorScheme={scheme}"]

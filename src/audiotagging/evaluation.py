@@ -11,7 +11,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,55 +18,14 @@ import numpy as np
 import pandas as pd
 
 from audiotagging import report as html
-from audiotagging.ensembling import ENSEMBLE, Gathered, average, gather, label_table
+from audiotagging.ensembling import ENSEMBLE, average, gather
+from audiotagging.labelled import labelled_sets
 from audiotagging.scoring import agreement, estimate_classes, estimate_systems, worst_clips
 from audiotagging.shards import read_clips, read_rejected, read_spectrograms
 from audiotagging.summaries import read_models, summarise_data, summarise_run, summarise_training
 from audiotagging.tables import Predictions, read_predictions
 
 BASELINE = "baseline"
-
-
-@dataclass(frozen=True)
-class ScoredSet:
-    """Labelled clips and the scores that systems gave them.
-
-    Attributes:
-        clips: Names of the clips.
-        truth: Whether the clip has the label, bool, shape (clips, classes).
-        systems: The ensemble's scores and every member's, each shape (clips, classes).
-    """
-
-    clips: list[str]
-    truth: np.ndarray
-    systems: dict[str, np.ndarray]
-
-
-def scored_sets(predictions: Predictions, clips: pd.DataFrame) -> dict[str, ScoredSet]:
-    """Return the sets of clips that can be scored: "all", "public" and "private" test clips and "out_of_fold".
-
-    Args:
-        predictions: The ensemble's prediction table.
-        clips: The table of clips of the spectrograms.
-    """
-    labelled = clips[clips["labels"].str.len() > 0].set_index("clip")
-    test = labelled[labelled["part"] == "test"]
-    sets = {
-        "all": ("test", test),
-        "public": ("test", test[test["usage"] == "Public"]),
-        "private": ("test", test[test["usage"] == "Private"]),
-        "out_of_fold": ("validation", labelled[labelled["part"] == "curated"]),
-    }
-    gathered = {part: gather(predictions, part=part) for part in ("validation", "test")}
-    scored = {name: _scored_set(gathered[part], table) for name, (part, table) in sets.items()}
-    return {name: chosen for name, chosen in scored.items() if chosen.clips}
-
-
-def _scored_set(gathered: Gathered, labelled: pd.DataFrame) -> ScoredSet:
-    keep = np.flatnonzero(pd.Index(gathered.clips).isin(labelled.index))
-    clips = [gathered.clips[clip] for clip in keep]
-    truth = label_table(labelled.loc[clips, "labels"].tolist(), gathered.classes)
-    return ScoredSet(clips, truth, dict(zip(gathered.members, gathered.scores[:, keep], strict=True)))
 
 
 def evaluate(
@@ -98,7 +56,7 @@ def evaluate(
     predictions = read_predictions(ensemble / "predictions.parquet")
     settings = json.loads((ensemble / "ensemble.json").read_text())
     clips = read_clips(spectrograms)
-    sets = scored_sets(predictions, clips)
+    sets = labelled_sets(predictions, clips)
     earlier = None if baseline is None else _read_baseline(baseline, predictions)
 
     estimates: dict[str, dict[str, Any]] = {}

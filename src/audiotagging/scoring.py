@@ -73,6 +73,33 @@ def estimate_classes(truth: np.ndarray, scores: np.ndarray, classes: list[str]) 
     return sorted(rows, key=lambda row: (-row["score"], row["label"]))
 
 
+def compare_classes(truth: np.ndarray, old: np.ndarray, new: np.ndarray, classes: list[str]) -> list[dict[str, Any]]:
+    """Return what every class gained from one system to another.
+
+    Args:
+        truth: Whether the clip has the label, bool, shape (clips, classes).
+        old: Scores of the one system, shape (clips, classes).
+        new: Scores of the other.
+        classes: The classes.
+
+    Returns:
+        `label`, `clips`, `old`, `new`, `difference`, `low` and `high` (of the difference) of every class that a clip
+        has, the greatest gain first.
+    """
+    present = np.flatnonzero(truth.any(axis=0))
+    before, after = label_precisions(truth, old)[:, present], label_precisions(truth, new)[:, present]
+    labels = truth[:, present].astype(np.float64)
+    draws = draw_scores(after - before, labels)
+    rows = []
+    for place, column in enumerate(present):
+        clips = labels[:, place].sum()
+        old_score, new_score = float(before[:, place].sum() / clips), float(after[:, place].sum() / clips)
+        low, high = interval(draws[:, place])
+        row = {"label": classes[column], "clips": int(clips), "old": old_score, "new": new_score}
+        rows.append(row | {"difference": new_score - old_score, "low": low, "high": high})
+    return sorted(rows, key=lambda row: (-row["difference"], row["label"]))
+
+
 def agreement(scores: np.ndarray) -> list[list[float]]:
     """Return the share of clips for which two members put the same class first.
 

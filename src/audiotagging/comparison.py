@@ -1,0 +1,93 @@
+"""Whether one run is better than another, on the labelled clips that both predicted."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audiotagging.ensembling import ENSEMBLE
+from audiotagging.labelled import SETS, LabelledSet, labelled_sets
+from audiotagging.scoring import compare_classes, estimate_systems
+from audiotagging.shards import read_clips
+from audiotagging.tables import read_predictions
+
+
+@dataclass(frozen=True)
+class _Run:
+    folder: Path
+    classes: list[str]
+    sets: dict[str, LabelledSet]
+    fingerprints: list[str]
+
+
+def compare(old: Path, new: Path) -> dict[str, Any]:
+    """Compare the ensembles of two runs.
+
+    Args:
+        old: The output of a run.
+        new: The output of another.
+
+    Returns:
+        `notes`: how their data differ, a sentence each. `sets`: for each set of clips that both scored, the number of
+        `clips`, the estimates `old` and `new` (`score`, `low`, `high`), and `difference`, `difference_low` and
+        `difference_high`: new less old. `classes`: what every class gained, the greatest gain first, on the first of
+        the sets.
+
+    Raises:
+        ValueError: If a folder is not the output of a run, their classes differ, or no labelled clip is in both.
+    """
+    runs = _read(old), _read(new)
+    if runs[0].classes != runs[1].classes:
+        raise ValueError(
+            f"expected runs with the same classes, found {len(runs[0].classes)} in {old} and "
+            f"{len(runs[1].classes)} in {new}, {len(set(runs[0].classes) ^ set(runs[1].classes))} of them in one only"
+        )
+    notes = []
+    if runs[0].fingerprints != runs[1].fingerprints:
+        notes.append("The data differ: the fingerprints are not the same.")
+    sets: dict[str, dict[str, Any]] = {}
+    classes: list[dict[str, Any]] = []
+    for name in SETS:
+        pair = [run.sets.get(name) for run in runs]
+        if pair[0] is None or pair[1] is None:
+            notes += [f"{name}: only {run.folder} has such clips." for run in runs if name in run.sets]
+            continue
+        first, second, differences = _align(pair[0], pair[1])
+        notes += [f"{name}: {difference}" for difference in differences]
+        if first.clips:
+            scores = first.systems[ENSEMBLE], second.systems[ENSEMBLE]
+            newer, others = estimate_systems(second.truth, scores[1], {"old": {"old": scores[0]}})
+            older = others["old"]["old"]
+            sets[name] = {"clips": len(first.clips), "old": older, "new": newer} | {
+                key: older[key] for key in ("difference", "difference_low", "difference_high")
+            }
+            classes = classes or compare_classes(second.truth, *scores, runs[1].classes)
+    if not sets:
+        raise ValueError(f"expected labelled clips that both runs predicted, found none in {old} and {new}")
+    return {"notes": notes, "sets": sets, "classes": classes}
+
+
+def _align(old: LabelledSet, new: LabelledSet) -> tuple[LabelledSet, LabelledSet, list[str]]:
+    """Return both sets with the clips that they share, in one order, and what else differs."""
+    shared = [clip for clip in new.clips if clip in set(old.clips)]
+    notes = []
+    if len(shared) < max(len(old.clips), len(new.clips)):
+        notes.append(
+            f"{len(shared)} clips are in both and compared; "
+            f"{len(old.clips) - len(shared)} are in the first run only, {len(new.clips) - len(shared)} in the second."
+        )
+    old, new = old.select(shared), new.select(shared)
+    relabelled = int((old.truth != new.truth).any(axis=1).sum())
+    if relabelled:
+        notes.append(f"{relabelled} clips have other labels in the second run; those count.")
+    return old, new, notes
+
+
+def _read(folder: Path) -> _Run:
+    for name in ("predictions.parquet", "scores.json", "spectrograms"):
+        if not (folder / name).exists():
+            raise ValueError(f"{folder}: expected the output of a run, found no {name} in it")
+    predictions = read_predictions(folder / "predictions.parquet")
+    sets = labelled_sets(predictions, read_clips(folder / "spectrograms"))
+    fingerprints = json.loads((folder / "scores.json").read_text())["run"]["fingerprints"]
+    return _Run(folder, predictions.classes, sets, fingerprints)
