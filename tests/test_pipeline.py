@@ -92,12 +92,10 @@ TINY = ["--set", "epochs=1", "epoch_size=2", "batch_size=4", "size=32"]
 def test_a_small_run_leaves_everything_that_the_readme_promises(tmp_path):
     write_dataset(tmp_path / "data", curated=65, noisy=13, test=26)
     out = tmp_path / "out"
-    members = [DEMO[0].id, DEMO[5].id]  # one of one cycle, one of two
-    options = ["--members", *members, "--folds", "-1,0", "--parallel", 2, *TINY]
-    done = run("--data", tmp_path / "data", "--out", out, *options)
+    done = run("--data", tmp_path / "data", "--out", out, "--folds", "-1,0", "--parallel", 2, *TINY)
     assert done.returncode == 0, done.stdout + done.stderr
 
-    rows = {f"{member}-fold{fold}" for member in members for fold in (-1, 0)}
+    rows = {f"{member.id}-fold{fold}" for member in DEMO for fold in (-1, 0)}
     assert {path.name for path in (out / "models").iterdir()} == rows
     assert {path.stem for path in (out / "predictions").iterdir()} == rows
     for row in rows:
@@ -118,9 +116,9 @@ def test_a_small_run_leaves_everything_that_the_readme_promises(tmp_path):
         chosen = (truth["usage"] == usage).to_numpy()
         expected = lwlrap(hot[chosen], submission.to_numpy()[chosen])
         assert scores["ensemble"][usage.lower()] == pytest.approx(expected, abs=1e-6)
-    assert set(scores["members"]) == set(members)
+    assert set(scores["members"]) == {member.id for member in DEMO}
     assert 0 < scores["ensemble"]["out_of_fold"] <= 1
 
     assert "<html" in (out / "report.html").read_text()
-    for word in ("ensemble", "report.html", "submission.csv", *members):
+    for word in ("ensemble", "report.html", "submission.csv", *[member.id for member in DEMO]):
         assert word in done.stdout

@@ -83,7 +83,9 @@ def predict(model: Path, *, spectrograms: Path, out: Path, precision: str = "aut
     write_predictions(out, Predictions(loaded.classes, rows, np.concatenate(scores)))
 
 
-def score_clips(model: Model, frames: np.ndarray, offsets: np.ndarray, *, precision: str = "auto") -> np.ndarray:
+def score_clips(
+    model: Model, frames: np.ndarray, offsets: np.ndarray, *, precision: str = "auto", label: str | None = "predict"
+) -> np.ndarray:
     """Score clips that were never stored.
 
     Args:
@@ -91,6 +93,7 @@ def score_clips(model: Model, frames: np.ndarray, offsets: np.ndarray, *, precis
         frames: Spectrograms of the clips, one after the other, uint8, shape (total frames, mels).
         offsets: Clip i is `frames[offsets[i]:offsets[i + 1]]`; int64, shape (clips + 1,).
         precision: "auto" or "float32", as in `devices.autocast`.
+        label: What is shown as progress, if any is.
 
     Returns:
         Probabilities, float32, shape (clips, classes).
@@ -103,6 +106,7 @@ def score_clips(model: Model, frames: np.ndarray, offsets: np.ndarray, *, precis
         member=model.member,
         classes=len(model.classes),
         precision=precision,
+        label=label,
     )
 
 
@@ -115,7 +119,7 @@ def score(
     member: Member,
     classes: int,
     precision: str,
-    label: str = "predict",
+    label: str | None = "predict",
 ) -> np.ndarray:
     """Score stored clips: the maximum over a clip's windows for each view, then the mean over the views.
 
@@ -126,7 +130,7 @@ def score(
         member: Gives the windows and the size of the pictures.
         classes: How many classes there are.
         precision: "auto" or "float32", as in `devices.autocast`.
-        label: What is shown as progress.
+        label: What is shown as progress, if any is.
 
     Returns:
         Probabilities, float32, shape (clips, classes).
@@ -142,7 +146,7 @@ def score(
 
     batches = list(zip(*(tensor.split(WINDOWS) for tensor in (owners, starts, views)), strict=True))
     best = torch.full((len(clips) * VIEWS, classes), -torch.inf, device=store.device)
-    for owner, start, view in track(batches, label=label, total=len(batches)):
+    for owner, start, view in track(batches, label=label, total=len(batches)) if label else batches:
         crops = store.crops(clips[owner], start, frames=member.frames)
         view = view.to(store.device)
         pictures = normalise(resample(crops, view, size=member.size))
