@@ -31,7 +31,7 @@ SETTINGS = {
     "pad_mode": "reflect",
 }
 
-BLOCK_FRAMES = 128  # transformed at once: 2.6 MB of spectrum whatever the clip's length
+BLOCK_FRAMES = 32  # transformed at once: what is worked on stays in the cache, and memory does not grow with the clip
 MEL_GROUP = 16  # filters multiplied at once
 
 
@@ -81,12 +81,16 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
     padded = np.pad(samples, FFT // 2, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, FFT)[::HOP]  # (T, FFT), a view
     mel = np.empty((len(frames), MELS), np.float32)
+    windowed = np.empty((BLOCK_FRAMES, FFT), np.float32)
+    power = np.empty((BLOCK_FRAMES, FFT // 2 + 1), np.float32)
     for start in range(0, len(frames), BLOCK_FRAMES):
-        block = slice(start, start + BLOCK_FRAMES)
-        power = np.abs(scipy.fft.rfft(frames[block] * WINDOW, overwrite_x=True))
-        np.square(power, out=power)
+        block = frames[start : start + BLOCK_FRAMES]
+        n = len(block)
+        np.multiply(block, WINDOW, out=windowed[:n])
+        np.abs(scipy.fft.rfft(windowed[:n], overwrite_x=True), out=power[:n])
+        np.square(power[:n], out=power[:n])
         for mels, bins, weights in MEL_GROUPS:
-            np.matmul(power[:, bins], weights, out=mel[block, mels])
+            np.matmul(power[:n, bins], weights, out=mel[start : start + n, mels])
     np.log10(np.maximum(mel, POWER_FLOOR, out=mel), out=mel)
     mel *= 10
     return np.maximum(mel, mel.max() - np.float32(RANGE_DECIBELS), out=mel)
