@@ -87,7 +87,8 @@ clean: ## Remove the environment, the demo data and all results
 images: $(IMAGES:%=image-%) ## Build the stages' images (TORCH=cuda, OFFLINE=1)
 
 image-%: $(if $(OFFLINE),base-image)
-	docker build $(BUILD_OPTIONS) --file docker/Dockerfile --target $* --tag $$($(PYTHON) components/images.py $*) .
+	$(PYTHON) components/images.py --context $* | docker build $(BUILD_OPTIONS) --file docker/Dockerfile --target $* \
+		--tag $$($(PYTHON) components/images.py $*) -
 
 push: $(IMAGES:%=push-%) ## Build the images and push them (REGISTRY=HOST/PATH)
 
