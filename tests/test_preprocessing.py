@@ -14,7 +14,7 @@ import soundfile
 from audiotagging.audio import RATE
 from audiotagging.dataset import Dataset
 from audiotagging.preprocessing import preprocess
-from audiotagging.shards import read_clips, read_rejected, read_spectrograms
+from audiotagging.shards import read_clips, read_notes, read_rejected, read_spectrograms
 from audiotagging.spectrogram import clip_spectrogram
 from audiotagging.synthetic import write_dataset
 from commands import preprocess as preprocess_command
@@ -37,7 +37,7 @@ def dataset(tmp_path):
         soundfile.write(path, noise(number), RATE)
         rows.append([path.name, part, str(path), ["hum"], "Public" if part == "test" else "", number % 5])
     clips = pd.DataFrame(rows, columns=["clip", "part", "path", "labels", "usage", "fold"]).astype({"fold": "int8"})
-    return Dataset(tmp_path, ["hiss", "hum"], clips, "all", [])
+    return Dataset(tmp_path, ["hiss", "hum"], clips, "all", ["more.wav is not listed"])
 
 
 def files(folder):
@@ -47,7 +47,7 @@ def files(folder):
 def test_every_clip_is_there_in_order(tmp_path, dataset):
     preprocess(dataset, tmp_path / "out", workers=1)
     read = read_spectrograms(tmp_path / "out")
-    assert read.classes == dataset.classes
+    assert read.classes == dataset.classes and read_notes(tmp_path / "out") == dataset.notes
     assert read.clips.drop(columns="frames").to_dict("records") == dataset.clips.drop(columns="path").to_dict("records")
     for number in (0, 41, 69):
         expected = clip_spectrogram(noise(number) * np.float32(2**-15))
@@ -65,7 +65,7 @@ def test_bad_clips_are_listed_and_the_run_goes_on(tmp_path, dataset):
     Path(dataset.clips["path"][45]).unlink()
     preprocess(dataset, tmp_path / "out", workers=2, max_rejected=0.05)
     rejected = read_rejected(tmp_path / "out")
-    assert rejected[["clip", "part"]].values.tolist() == [["03.wav", "curated"], ["45.wav", "noisy"]]
+    assert rejected[["clip", "part", "place"]].values.tolist() == [["03.wav", "curated", 3], ["45.wav", "noisy", 5]]
     assert rejected["reason"].str.startswith("cannot be decoded").all()
     read = read_spectrograms(tmp_path / "out")
     assert list(read.clips["clip"]) == [clip for clip in dataset.clips["clip"] if clip not in ("03.wav", "45.wav")]

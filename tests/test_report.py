@@ -114,6 +114,7 @@ def test_the_page_needs_nothing_else(run, page):
     assert all(url.startswith(("data:image/png;base64,", "#")) for url in page.urls)
     assert not re.search(r"@import|url\((?!#)", text)
     assert "not a sound file &lt;script&gt;" in text
+    assert "curated-bad.wav (no signal)" in text
 
 
 def test_the_page_is_sound(page):

@@ -50,7 +50,7 @@ def test_everything_written_is_read(folder, clips):
     assert read.offsets[-1] == len(read.frames) and read.offsets.dtype == np.int64
     assert read_clips(folder).equals(read.clips)
     assert read_rejected(folder).to_dict("records") == [
-        {"clip": "x.wav", "part": "test", "reason": 'no sound, or "none"'}
+        {"clip": "x.wav", "part": "test", "place": PARTS.count("test"), "reason": 'no sound, or "none"'}
     ]
 
 

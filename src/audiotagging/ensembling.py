@@ -214,7 +214,9 @@ def _submission(predictions: Predictions, test_clips: list[str], rejected: pd.Da
     rows = predictions.rows
     chosen = ((rows["part"] == "test") & (rows["member"] == ENSEMBLE)).to_numpy()
     table = pd.DataFrame(predictions.scores[chosen], index=rows.loc[chosen, "clip"], columns=predictions.classes)
-    order = test_clips + rejected.loc[rejected["part"] == "test", "clip"].tolist()
+    order = list(test_clips)
+    for row in rejected[rejected["part"] == "test"].itertuples():  # in the order of their places
+        order.insert(row.place, row.clip)
     return table.reindex(order, fill_value=np.float32(0)).rename_axis("fname").reset_index()
 
 

@@ -21,7 +21,7 @@ from audiotagging import report as html
 from audiotagging.ensembling import ENSEMBLE, average, gather
 from audiotagging.labelled import labelled_sets
 from audiotagging.scoring import agreement, estimate_classes, estimate_systems, worst_clips
-from audiotagging.shards import read_clips, read_rejected, read_spectrograms
+from audiotagging.shards import read_clips, read_notes, read_rejected, read_spectrograms
 from audiotagging.summaries import read_models, summarise_data, summarise_run, summarise_training
 from audiotagging.tables import Predictions, read_predictions
 
@@ -79,7 +79,7 @@ def evaluate(
         "estimates": estimates,
         "agreement": {"members": gathered.members[1:], "share": agreement(gathered.scores[1:])},
         "trained": summarise_training(trained),
-        "data": summarise_data(clips, predictions.classes, read_rejected(spectrograms)),
+        "data": summarise_data(clips, predictions.classes, read_rejected(spectrograms), read_notes(spectrograms)),
         "run": settings | summarise_run(trained),
     }
     pictures: dict[str, np.ndarray] = {}

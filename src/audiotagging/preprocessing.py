@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -67,7 +68,7 @@ def preprocess(
     """
     clips = dataset.clips
     mended: Counter[str] = Counter()
-    metadata = {"mel": json.dumps(SETTINGS), "fingerprint": fingerprint}
+    metadata = {"mel": json.dumps(SETTINGS), "fingerprint": fingerprint, "notes": json.dumps(dataset.notes)}
     with ShardWriter(out, classes=dataset.classes, metadata=metadata) as writer:
         results = _process_all(list(clips["path"]), workers or joblib.cpu_count())
         for clip, result in zip(
@@ -90,7 +91,7 @@ def preprocess(
     logger.info("%d clips: %s", len(clips), ", ".join([f"{len(writer.rejected)} rejected", *counts]))
 
 
-def _check_rejected(rejected: list[dict[str, str]], totals: Counter[str], max_rejected: float) -> None:
+def _check_rejected(rejected: list[dict[str, Any]], totals: Counter[str], max_rejected: float) -> None:
     for part, total in totals.items():
         lost = [row for row in rejected if row["part"] == part]
         if len(lost) > max_rejected * total:

@@ -24,6 +24,7 @@ more time; a single clip costs the reading of its row group.
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -85,7 +86,8 @@ class ShardWriter:
             {**(metadata or {}), "version": str(SCHEMA_VERSION), "classes": json.dumps(list(classes))}
         )
         self.rows: list[dict[str, Any]] = []  # of the row group to come
-        self.rejected: list[dict[str, str]] = []
+        self.rejected: list[dict[str, Any]] = []
+        self.places: Counter[str] = Counter()  # clips of each part so far, rejected ones too
         self.shards: list[Path] = []
         self.shard: pq.ParquetWriter | None = None
         self.row_group_bytes = self.written_bytes = 0
@@ -121,13 +123,15 @@ class ShardWriter:
         if self.rows and (self.rows[-1]["part"] != part or self.row_group_bytes >= ROW_GROUP_BYTES):
             self._write_row_group()
         data = spectrogram.tobytes()
+        self.places[part] += 1
         row = {"clip": clip, "part": part, "labels": list(labels), "fold": fold, "usage": usage}
         self.rows.append(row | {"frames": len(spectrogram), "spectrogram": data})
         self.row_group_bytes += len(data)
 
     def reject(self, *, clip: str, part: str, reason: str) -> None:
         """Note a clip that cannot be used, for `rejected.csv`."""
-        self.rejected.append({"clip": clip, "part": part, "reason": reason})
+        self.rejected.append({"clip": clip, "part": part, "place": self.places[part], "reason": reason})
+        self.places[part] += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -141,7 +145,7 @@ class ShardWriter:
             return
         for number, shard in enumerate(self.shards):
             shard.rename(self.working / f"{number:05d}-of-{len(self.shards):05d}.parquet")
-        rejected = pd.DataFrame(self.rejected, columns=["clip", "part", "reason"])
+        rejected = pd.DataFrame(self.rejected, columns=["clip", "part", "place", "reason"])
         rejected.to_csv(self.working / "rejected.csv", index=False)
         self.working.replace(self.folder)
 
@@ -213,9 +217,18 @@ def read_fingerprint(folder: Path) -> str:
     return next(iter(_shard_metadata(folder).values())).metadata[b"fingerprint"].decode()
 
 
+def read_notes(folder: Path) -> list[str]:
+    """Return what was noted about the data set when it was checked, such as the clips left out, a line each.
+
+    Raises:
+        ValueError: If the folder is not a whole folder of shards of this version.
+    """
+    return json.loads(next(iter(_shard_metadata(folder).values())).metadata.get(b"notes", b"[]"))
+
+
 def read_rejected(folder: Path) -> pd.DataFrame:
-    """Return the clips that could not be used, a row a clip: `clip`, `part`, `reason`."""
-    return pd.read_csv(folder / "rejected.csv", dtype=str)
+    """Return the clips that could not be used, a row a clip: `clip`, `part`, `place` in it from 0, `reason`."""
+    return pd.read_csv(folder / "rejected.csv", dtype={"clip": str, "part": str, "place": int, "reason": str})
 
 
 def read_spectrograms(

@@ -54,13 +54,16 @@ def summarise_training(models: Sequence[TrainedModel]) -> dict[str, dict[str, An
     }
 
 
-def summarise_data(clips: pd.DataFrame, classes: Sequence[str], rejected: pd.DataFrame) -> dict[str, Any]:
+def summarise_data(
+    clips: pd.DataFrame, classes: Sequence[str], rejected: pd.DataFrame, notes: Sequence[str]
+) -> dict[str, Any]:
     """Return the size of every part, how often each class occurs in it, and the clips that are left out.
 
     Args:
         clips: The table of clips of the spectrograms.
         classes: The classes.
-        rejected: `clip`, `part` and `reason`, a row a clip that is left out.
+        rejected: `clip`, `part` and `reason`, a row a clip that could not be used.
+        notes: What was noted about the data set when it was checked, such as the clips left out.
     """
     parts = []
     for part, table in clips.groupby("part", observed=True, sort=False):
@@ -75,7 +78,7 @@ def summarise_data(clips: pd.DataFrame, classes: Sequence[str], rejected: pd.Dat
                 "clips_a_class": {label: labels[label] for label in classes},
             }
         )
-    return {"classes": len(classes), "parts": parts, "rejected": rejected.to_dict("records")}
+    return {"classes": len(classes), "parts": parts, "rejected": rejected.to_dict("records"), "notes": list(notes)}
 
 
 def summarise_run(models: Sequence[TrainedModel]) -> dict[str, Any]:
