@@ -10,6 +10,8 @@ COMMANDS = {
     "run": "train, average and score an ensemble on this machine",
     "check": "say what is wrong with a data folder, and what it holds",
     "preprocess": "make the spectrograms alone",
+    "tag": "tag sound files with the ensemble of a run",
+    "compare": "say whether one run is better than another",
     "compile": "write the pipeline as a file that a Kubeflow cluster takes",
 }
 LIST_OPTIONS = ("--folds",)  # their values may begin with a minus sign
