@@ -1,7 +1,9 @@
 import argparse
+import shutil
 
 import pytest
 import soundfile
+from conftest import CLASSES, write_table
 
 from audiotagging.dataset import DataError, fingerprint, read_dataset
 from audiotagging.ingest import ingest
@@ -62,3 +64,14 @@ def test_a_fold_without_clips_cannot_be_held_out(data):
     assert (folder, found) == (data, fingerprint(read_dataset(data)))
     with pytest.raises(DataError, match="no curated clip is in fold 5, which is to be held out"):
         ingest(str(data), downloads=downloads, held_out=[4, 5])
+
+
+def test_a_few_files_that_are_no_audio_are_left_out(data):
+    names = [f"c{number:03}.wav" for number in range(200)]
+    for name in names:
+        shutil.copy(data / "test" / "t0.wav", data / "train_curated" / name)
+    (data / "train_curated" / names[5]).write_bytes(b"RIFF")
+    rows = [(name, CLASSES[number % 3]) for number, name in enumerate(names)]
+    write_table(data / "train_curated.csv", ("fname", "labels"), *rows)
+    dataset = read_dataset(data)
+    assert "cannot be read, so left out: c005.wav" in describe(dataset, durations(dataset))

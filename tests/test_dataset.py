@@ -88,6 +88,17 @@ def test_all_problems_are_told_at_once(data):
     assert len(error.value.problems) == 3
 
 
+def test_a_missing_folder_is_one_problem_beside_the_others(data):
+    shutil.rmtree(data / "train_curated")
+    damage(data / "train_curated.csv", "c01.wav,Meow", "c01.wav,Miaow")
+    with pytest.raises(DataError) as error:
+        read_dataset(data)
+    assert [problem.split(";")[0] for problem in error.value.problems] == [
+        "train_curated/ is missing or empty",
+        "train_curated.csv line 3: 'Miaow' is not a class of sample_submission.csv",
+    ]
+
+
 def test_a_class_without_curated_clips_is_wrong(data):
     table = data / "train_curated.csv"
     table.write_text(table.read_text().replace("Tap_running", "Bark"))
@@ -105,7 +116,7 @@ def test_one_class_is_refused(data):
 def test_a_name_in_two_parts_is_wrong(data):
     damage(data / "train_noisy.csv", "n0.wav", "c00.wav")
     shutil.copy(data / "train_curated" / "c00.wav", data / "train_noisy")
-    with pytest.raises(DataError, match=r"line 2: c00.wav is a curated clip too"):
+    with pytest.raises(DataError, match=r"line 2: c00.wav is a clip of the curated part too"):
         read_dataset(data)
 
 
@@ -121,7 +132,7 @@ def test_encodings_and_line_ends(data, line_end, encoding):
 
 def test_unlisted_files_are_noted(data):
     (data / "train_noisy" / "more.wav").touch()
-    assert "train_noisy/: 1 (more.wav) not listed, so left out" in read_dataset(data).notes
+    assert "train_noisy/: files that are not listed are left out: 'more.wav'" in read_dataset(data).notes
 
 
 def test_without_a_submission_the_test_clips_are_the_files(data):
@@ -132,6 +143,25 @@ def test_without_a_submission_the_test_clips_are_the_files(data):
     test = dataset.clips[dataset.clips["part"] == "test"]
     assert list(test["clip"]) == ["t0.wav", "t1.wav", "t2.wav", "extra.wav"]
     assert list(map(len, test["labels"])) == [1, 2, 1, 0] and dataset.classes == CLASSES
+
+
+def test_a_file_with_an_impossible_name_cannot_be_a_test_clip(data):
+    (data / "sample_submission.csv").unlink()
+    shutil.copy(data / "test" / "t0.wav", data / "test" / "a\n.wav")
+    shutil.copy(data / "test" / "t0.wav", os.fsencode(data / "test") + b"/\xff.wav")
+    with pytest.raises(DataError) as error:
+        read_dataset(data)
+    assert error.value.problems == [f"test/: a clip cannot be called {name!r}" for name in ("a\n.wav", "\udcff.wav")]
+
+
+def test_truth_and_submission_need_not_be_about_the_same_clips(data):
+    damage(data / "test_post_competition.csv", "t1.wav", "t9.wav")
+    dataset = read_dataset(data)
+    assert [len(labels) for labels in dataset.clips["labels"][-3:]] == [1, 0, 1]
+    assert dataset.notes[-2:] == [
+        "test_post_competition.csv: test clips that it does not list are not scored: 't1.wav'",
+        "test_post_competition.csv: rows of other than test clips are left out: 't9.wav'",
+    ]
 
 
 def test_zenodos_table_names(data):

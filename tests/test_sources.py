@@ -222,7 +222,7 @@ def test_without_network_it_says_what_to_do_by_hand(data, downloads, zenodo, whe
 def test_a_record_whose_files_have_paths_is_refused(data, downloads, zenodo):
     folder = downloads / "zenodo-42"
     folder.mkdir(parents=True)
-    (folder / "record.json").write_text(json.dumps({"files": [{"key": "../a.zip"}]}))
+    (folder / "files.json").write_text(json.dumps([{"key": "../a.zip"}]))
     with pytest.raises(ValueError, match=r"it has a file called '../a.zip'"):
         resolve("zenodo:42", downloads=downloads, zenodo=zenodo.url)
 
@@ -275,7 +275,8 @@ def test_an_object_store(data, downloads, store):
 
 
 @pytest.mark.parametrize(
-    ("url", "expected"), [("memory://bucket/empty", "found no files"), ("nothing://bucket", "Protocol not known")]
+    ("url", "expected"),
+    [("memory://bucket/empty", "found no files"), ("nothing://bucket", "Protocol not known"), ("s3://bucket", "s3fs")],
 )
 def test_an_object_store_without_the_data(downloads, url, expected):
     with pytest.raises(ValueError, match=f"{url} cannot be read .*{expected}"):

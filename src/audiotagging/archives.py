@@ -47,7 +47,8 @@ def extract(archive: Path, target: Path, *, max_bytes: int = MAX_BYTES) -> None:
     try:
         with _Joined(pieces) as joined, zipfile.ZipFile(io.BufferedReader(joined)) as opened:
             _correct_offsets(opened, joined)
-            entries = [entry for entry in opened.infolist() if not (entry.is_dir() or entry.filename.startswith(MAC))]
+            entries = [entry for entry in opened.infolist() if not entry.filename.endswith("/")]
+            entries = [entry for entry in entries if not entry.filename.startswith(MAC)]
             _check(archive, entries, target, max_bytes)
             top = _common_folder(entries)
             for entry in track(entries, label=f"unpack {archive.name}", total=len(entries)):

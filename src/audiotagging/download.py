@@ -40,7 +40,7 @@ def download_record(record: str, folder: Path, *, zenodo: str = ZENODO) -> None:
     by_hand = f"download the files of {zenodo}/records/{record} by hand, put them in one folder and give it as the data"
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        files = _read_record(f"{zenodo}/api/records/{quote(record)}", folder / "record.json")
+        files = _read_record(f"{zenodo}/api/records/{quote(record)}", folder / "files.json")
         missing = [file for file in files if not (folder / file["key"]).exists()]
         size, free = sum(file["size"] for file in missing), shutil.disk_usage(folder).free
         if size > free:
@@ -49,21 +49,21 @@ def download_record(record: str, folder: Path, *, zenodo: str = ZENODO) -> None:
             kind, _, md5 = file["checksum"].partition(":")
             assert kind == "md5", "Zenodo's checksums are md5 sums"
             download(file["links"]["self"], folder / file["key"], size=file["size"], md5=md5)
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, json.JSONDecodeError, KeyError) as error:
         raise DownloadError(
             f"record {record} of {zenodo} cannot be downloaded ({error}); try again, or {by_hand}"
         ) from error
 
 
 def _read_record(url: str, copy: Path) -> list[dict]:
-    """Return the record's files. A record never changes, so that a copy of it serves where the network is missing."""
+    """Return the record's files. They never change, so that a copy of the list serves where the network is missing."""
     if not copy.exists():
         with urlopen(url, timeout=TIMEOUT) as response:
-            content = json.load(response)
+            files = json.load(response)["files"]
         part = copy.with_suffix(".part")
-        part.write_text(json.dumps(content))
+        part.write_text(json.dumps(files))
         part.replace(copy)
-    files = json.loads(copy.read_text())["files"]
+    files = json.loads(copy.read_text())
     for file in files:
         if file["key"] != Path(file["key"]).name:
             raise DownloadError(f"{url} is refused: it has a file called {file['key']!r}")

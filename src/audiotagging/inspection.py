@@ -4,6 +4,7 @@ import numpy as np
 import soundfile
 
 from audiotagging.dataset import PARTS, DataError, Dataset
+from audiotagging.layout import FOLDERS
 from audiotagging.progress import track
 
 MAX_UNREADABLE = 0.01  # share of a part's clips
@@ -19,10 +20,10 @@ def durations(dataset: Dataset) -> np.ndarray:
     seconds = np.array([_duration(path) for path in track(clips["path"], label="read audio heads", total=len(clips))])
     unreadable = clips[np.isnan(seconds)]
     problems = [
-        f"{path} cannot be read as audio, or has no samples"
-        for part, paths in unreadable.groupby("part")["path"]
-        if len(paths) > MAX_UNREADABLE * (clips["part"] == part).sum()
-        for path in paths
+        f"{FOLDERS[part]}/{name} cannot be read as audio, or has no samples"
+        for part, names in unreadable.groupby("part", sort=False)["clip"]
+        if len(names) > MAX_UNREADABLE * (clips["part"] == part).sum()
+        for name in names
     ]
     if problems:
         raise DataError(dataset.folder, problems)
@@ -53,6 +54,9 @@ def describe(dataset: Dataset, seconds: np.ndarray) -> list[str]:
                 f"{part:8} {here.sum():7} {lengths.sum() / 3600:7.2f} {lengths.min(initial=np.inf):7.2f} s "
                 f"{lengths.max(initial=0):7.2f} s {np.mean(labels) if labels else 0:16.3f}"
             )
+    unreadable = list(dataset.clips["clip"][np.isnan(seconds)])
+    if unreadable:
+        lines.append(f"cannot be read, so left out: {', '.join(unreadable)}")
     clips_of = dataset.clips[dataset.clips["part"] == "curated"].explode("labels").groupby("labels").size()
     fewest, most = clips_of.idxmin(), clips_of.idxmax()
     lines.append(

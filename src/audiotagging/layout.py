@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,7 +95,8 @@ class Reader:
         if bad:
             self.notes.append(f"{table.name}: {len(bad)} clips known to be bad are left out: {', '.join(bad)}")
         self._check_counts(table, clips, folds)
-        self._note_unlisted("curated", set(table.rows["fname"]))
+        unlisted = self._files["curated"].difference(table.rows["fname"])
+        self._note("train_curated/: files that are not listed are left out", unlisted)
         return clips
 
     def noisy(self, table: Table | None, choice: str) -> list[Clip]:
@@ -115,7 +116,8 @@ class Reader:
         for line, clip in self._clips("noisy", table.name, names):
             clip.labels = self._labels(table, line)
             clips.append(clip)
-        self._note_unlisted("noisy", set(table.rows["fname"]))
+        unlisted = self._files["noisy"].difference(table.rows["fname"])
+        self._note("train_noisy/: files that are not listed are left out", unlisted)
         return clips
 
     def test(self, submission: Table | None, truth: Table | None) -> list[Clip]:
@@ -126,18 +128,17 @@ class Reader:
         else:
             clips = [clip for _, clip in self._clips("test", "test_post_competition.csv", true)]
             others = sorted(self._files["test"] - true.keys())
-            audio = {name: line for line, name in enumerate(others) if name.lower().endswith(AUDIO_SUFFIXES)}
-            clips += [clip for _, clip in self._clips("test", "test/", audio)]
+            others = [name for name in others if name.lower().endswith(AUDIO_SUFFIXES)]
+            self.problems += [f"test/: a clip cannot be called {name!r}" for name in others if not _is_file_name(name)]
+            clips += [clip for _, clip in self._clips("test", "test/", dict.fromkeys(others, 0))]
             if not clips and (self.folder / "test").is_dir():
                 self.problems.append("test/ has no audio file; put the test clips there, or remove it to do without")
         names = {clip.clip for clip in clips}
-        self._note_unlisted("test", names)
+        self._note("test/: files that are not listed are left out", self._files["test"] - names)
         if truth:
             self._add_truth(clips, truth, true)
-            if names - true.keys():
-                self.notes.append(f"{truth.name}: {_some(names - true.keys())} not in it, so not scored")
-            if true.keys() - names:
-                self.notes.append(f"{truth.name}: {_some(true.keys() - names)} no test clips, so left out")
+            self._note(f"{truth.name}: test clips that it does not list are not scored", names - true.keys())
+            self._note(f"{truth.name}: rows of other than test clips are left out", true.keys() - names)
         return clips
 
     def _add_truth(self, clips: list[Clip], truth: Table, lines: dict[str, int]) -> None:
@@ -167,20 +168,18 @@ class Reader:
         return lines
 
     def _clips(self, part: str, source: str, lines: dict[str, int]) -> Iterator[tuple[int, Clip]]:
-        """Yield line and clip of every name that has a file and is in no other part."""
+        """Yield line (0: none) and clip of every name, having checked that it has a file and is in no other part."""
         folder, files = FOLDERS[part], self._files[part]
         if lines and not files:
             self.problems.append(f"{folder}/ is missing or empty; the {len(lines)} clips of {source} must lie there")
-            return
         for name, line in lines.items():
-            where = f"{source} line {line}"
-            if name not in files:
+            where = f"{source} line {line}" if line else source
+            if files and name not in files:
                 self.problems.append(f"{where}: {name} is not in {folder}/")
-            elif name in self._part_of:
-                self.problems.append(f"{where}: {name} is a {self._part_of[name]} clip too; rename one of them")
-            else:
-                self._part_of[name] = part
-                yield line, Clip(name, part, str(self.folder / folder / name))
+            other = self._part_of.setdefault(name, part)
+            if other != part:
+                self.problems.append(f"{where}: {name} is a clip of the {other} part too; rename one of them")
+            yield line, Clip(name, part, str(self.folder / folder / name))
 
     def _labels(self, table: Table, line: int) -> list[str]:
         """Return the labels of a row."""
@@ -217,10 +216,12 @@ class Reader:
             elif clips_of[name] < folds:
                 self.notes.append(f"{table.name}: the class {name!r} has {clips_of[name]} clips for {folds} folds")
 
-    def _note_unlisted(self, part: str, listed: set[str]) -> None:
-        unlisted = {name for name in self._files[part] - listed if not name.startswith(".")}
-        if unlisted:
-            self.notes.append(f"{FOLDERS[part]}/: {_some(unlisted)} not listed, so left out")
+    def _note(self, what: str, names: Collection[str]) -> None:
+        """Note something about files, if there are any but hidden ones."""
+        shown = sorted(name for name in names if not name.startswith("."))
+        if shown:
+            more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
+            self.notes.append(f"{what}: {', '.join(map(ascii, shown[:3]))}{more}")
 
 
 def _files(folder: Path) -> set[str]:
@@ -234,9 +235,3 @@ def _is_file_name(name: str) -> bool:
 def _split(labels: str) -> list[str]:
     """Return the labels of a field, each once."""
     return list(dict.fromkeys(label.strip() for label in labels.split(",") if label.strip()))
-
-
-def _some(names: Iterable[str]) -> str:
-    """Say how many clips there are and which the first ones are: "4 (a.wav, b.wav, c.wav, ...)"."""
-    first = sorted(names)[:4]
-    return f"{len(set(names))} ({', '.join([*first[:3], *['...'][: len(first) - 3]])})"

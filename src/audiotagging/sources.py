@@ -75,8 +75,8 @@ def _arranged(source: Path, downloads: Path) -> Path:
     """Return a folder in the layout: the source, or one with its archives unpacked and links to all else in it."""
     folders = [path for path in source.iterdir() if path.is_dir() and path.name in PLACES]
     filled = {PLACES[path.name] for path in folders}
-    archives = [path for path in sorted(source.glob("*.zip")) if PLACES.get(path.stem, ".") not in filled]
-    archives = [path for path in archives if path.stem in PLACES]
+    archives = [path for path in sorted(source.glob("*.zip")) if path.stem in PLACES]
+    archives = [path for path in archives if PLACES[path.stem] not in filled]
     if not archives and all(path.name == PLACES[path.name] for path in folders):
         return source
 
@@ -143,11 +143,14 @@ def _mirror(url: str, downloads: Path) -> Path:
     try:
         system, root = fsspec.core.url_to_fs(url)
         found = system.find(root, detail=True)
-        if not found:
-            raise ValueError("expected a data folder, found no files")
+        if not found or root in found:
+            raise ValueError(f"expected a data folder, found {'a file' if found else 'no files'}")
         _update_mirror(system, {name.removeprefix(root).lstrip("/"): info for name, info in found.items()}, folder)
-    except (ImportError, ValueError, OSError) as error:
-        raise ValueError(f"{url} cannot be read ({error}); or copy it by hand and give the copy as the data") from error
+    except Exception as error:  # each kind of store raises its own
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{url} cannot be read ({reason}); or copy it by hand and give the copy as the data"
+        ) from error
     return folder
 
 
