@@ -8,10 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiotagging.audio import RATE, decode
-from audiotagging.spectrogram import SHORTEST, clip_spectrogram, log_mel, pad, to_bytes
+from audiotagging.spectrogram import SHORTEST, WINDOW, clip_spectrogram, log_mel, mel_filters, pad, to_bytes
 
 REFERENCE = Path(__file__).parent / "reference"
 EXPECTED = np.load(REFERENCE / "spectrograms_uint8.npz")
+
+
+def test_filters_and_window_equal_librosas():
+    np.testing.assert_array_equal(mel_filters(), librosa.filters.mel(sr=RATE, n_fft=2560, fmin=20, fmax=22_050))
+    np.testing.assert_array_equal(WINDOW, librosa.filters.get_window("hann", 2560).astype(np.float32))
 
 
 def assert_equal_but_for_rounding(found, expected):
