@@ -105,18 +105,28 @@ def write_infinity(path):
     soundfile.write(path, np.where(np.arange(1000) == 500, np.inf, 0.1), RATE, subtype="DOUBLE")
 
 
+def write_absurd(path):
+    soundfile.write(path, np.where(np.arange(1000) == 500, -1e20, 0.1), RATE, subtype="FLOAT")
+
+
 def write_header_only(path):
     soundfile.write(path, tone(1000), RATE)
     path.write_bytes(path.read_bytes()[:44])
 
 
+def write_folder(path):
+    path.mkdir()
+
+
 UNUSABLE = {
     write_text: "cannot be decoded",
     write_nothing: "cannot be decoded",
-    lambda path: None: "cannot be decoded",
+    write_folder: "cannot be read: Is a directory",
+    lambda path: None: "cannot be read: No such file",
     write_no_samples: "has no samples",
-    write_nan: "not numbers",
-    write_infinity: "not numbers",
+    write_nan: "no sound",
+    write_infinity: "no sound",
+    write_absurd: "no sound",
     write_header_only: "has no samples",
 }
 
@@ -129,6 +139,12 @@ def test_unusable_files(tmp_path, write, reason):
         decode(path)
     with pytest.raises(SoundError, match=reason):
         list(decode_blocks(path))
+
+
+def test_a_raw_file_is_unusable(tmp_path):
+    (tmp_path / "clip.raw").write_bytes(bytes(1000))
+    with pytest.raises(SoundError, match="does not tell its rate"):
+        decode(tmp_path / "clip.raw")
 
 
 @pytest.mark.parametrize(("suffix", "subtype"), FORMATS)

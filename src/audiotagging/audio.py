@@ -7,6 +7,7 @@ read as integers and scaled here, which is five times faster than libsndfile's o
 import math
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import soxr
 
 RATE = 44_100  # Hz
 BLOCK_SECONDS = 60.0
+LOUDEST = 1e6  # times full scale; float files may hold anything, and the power of a sample must stay a number
 
 CUT_SHORT = re.compile(r"^data : \d+ \(should be", re.MULTILINE)  # libsndfile's note on a WAV file's length
 
@@ -46,19 +48,16 @@ def decode(path: Path) -> Sound:
     """Decode a whole sound file.
 
     Raises:
-        SoundError: If it cannot be decoded, has no samples, or holds a NaN or an infinity.
+        SoundError: If it cannot be decoded, has no samples, or holds values that are no sound.
     """
-    try:
-        with soundfile.SoundFile(path) as file:
-            samples = _read_mono(file, file.frames)
-            mended = {
-                "mixed to mono": file.channels > 1,
-                "resampled": file.samplerate != RATE,
-                "cut short": len(samples) < file.frames or CUT_SHORT.search(file.extra_info) is not None,
-            }
-            rate = file.samplerate
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise SoundError(f"cannot be decoded: {error}") from error
+    with _opened(path) as file:
+        samples = _read_mono(file, file.frames)
+        mended = {
+            "mixed to mono": file.channels > 1,
+            "resampled": file.samplerate != RATE,
+            "cut short": len(samples) < file.frames or CUT_SHORT.search(file.extra_info) is not None,
+        }
+        rate = file.samplerate
     if not len(samples):
         raise SoundError("has no samples")
     if rate != RATE:
@@ -77,24 +76,34 @@ def decode_blocks(path: Path, *, seconds: float = BLOCK_SECONDS) -> Iterator[np.
         Mono samples at 44 100 Hz, float32, shape (samples,); together the same as from `decode`.
 
     Raises:
-        SoundError: If the file cannot be decoded, has no samples, or holds a NaN or an infinity.
+        SoundError: If the file cannot be decoded, has no samples, or holds values that are no sound.
     """
+    with _opened(path) as file:
+        frames = max(1, round(seconds * file.samplerate))
+        resampler = soxr.ResampleStream(file.samplerate, RATE, 1, dtype="float32")
+        empty = True
+        while len(samples := _read_mono(file, frames)):
+            empty = False
+            yield samples if file.samplerate == RATE else resampler.resample_chunk(samples)
+        if empty:
+            raise SoundError("has no samples")
+        if file.samplerate != RATE:
+            yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
+    if path.suffix.lower() == ".raw":
+        raise SoundError("cannot be decoded: a raw file does not tell its rate")
     try:
+        with path.open("rb"):  # what is wrong here libsndfile calls a system error
+            pass
         with soundfile.SoundFile(path) as file:
-            frames = max(1, round(seconds * file.samplerate))
-            resampler = soxr.ResampleStream(file.samplerate, RATE, 1, dtype="float32")
-            empty = True
-            while len(samples := _read_mono(file, frames)):
-                empty = False
-                if file.samplerate != RATE:
-                    samples = resampler.resample_chunk(samples)
-                yield samples
-            if empty:
-                raise SoundError("has no samples")
-            if file.samplerate != RATE:
-                yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise SoundError(f"cannot be decoded: {error}") from error
+            yield file
+    except OSError as error:
+        raise SoundError(f"cannot be read: {error.strerror}") from error
+    except soundfile.LibsndfileError as error:
+        raise SoundError(f"cannot be decoded: {error.error_string}") from error
 
 
 def _read_mono(file: soundfile.SoundFile, frames: int) -> np.ndarray:
@@ -103,8 +112,8 @@ def _read_mono(file: soundfile.SoundFile, frames: int) -> np.ndarray:
         samples = file.read(frames, dtype="int16") * np.float32(2**-15)
     else:
         samples = file.read(frames, dtype="float32")
-        if not np.isfinite(samples).all():
-            raise SoundError("holds values that are not numbers (NaN or infinity)")
+        if not (np.abs(samples) < LOUDEST).all():  # also false of a NaN
+            raise SoundError(f"holds values that are no sound (NaN, infinity or beyond {LOUDEST:g} times full scale)")
     return samples.mean(axis=1) if samples.ndim == 2 else samples
 
 
