@@ -99,6 +99,17 @@ def test_a_missing_folder_is_one_problem_beside_the_others(data):
     ]
 
 
+def test_rows_of_another_length_are_told_with_all_else(data):
+    damage(data / "train_curated.csv", '"Bark,Meow"', "Bark,Meow")
+    (data / "train_noisy" / "n3.wav").unlink()
+    with pytest.raises(DataError) as error:
+        read_dataset(data)
+    assert [problem.split(":")[0] for problem in error.value.problems] == [
+        "train_curated.csv line 2",
+        "train_noisy.csv line 5",
+    ]
+
+
 def test_a_class_without_curated_clips_is_wrong(data):
     table = data / "train_curated.csv"
     table.write_text(table.read_text().replace("Tap_running", "Bark"))

@@ -16,7 +16,7 @@ class TableError(ValueError):
         self.problems = problems
 
 
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def read_table(path: Path, columns: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
     """Read a comma-separated table: UTF-8 with or without a byte order mark, any line ends, one row a record.
 
     Args:
@@ -25,9 +25,10 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
     Returns:
         A row a record, everything as text; the index is the line in the file. Empty lines are left out.
+        Problems, a line each: records of another length than the head, which are left out too.
 
     Raises:
-        TableError: If it cannot be read, lacks a column, or has rows of another length than its head.
+        TableError: If it cannot be read, lacks a column, or has no record of the head's length.
     """
     name = path.name
     try:
@@ -62,7 +63,8 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         for line, record in records[1:]
         if len(record) != len(head)
     ]
-    if uneven:
+    even = [(line, record) for line, record in records[1:] if len(record) == len(head)]
+    if not even:
         raise TableError(uneven)
-    lines, rows = zip(*records[1:], strict=True)
-    return pd.DataFrame(rows, columns=head, index=pd.Index(lines, name="line"), dtype=object)
+    lines, rows = zip(*even, strict=True)
+    return pd.DataFrame(rows, columns=head, index=pd.Index(lines, name="line"), dtype=object), uneven

@@ -69,13 +69,11 @@ def read_dataset(folder: Path, *, folds: int = 5, seed: int = 534, noisy: str = 
     if not folder.is_dir():
         raise DataError(folder, ["expected a folder with train_curated.csv in it, found no such folder"])
     reader = Reader(folder)
-    curated = reader.table("train_curated.csv", "train_curated_post_competition.csv")
+    curated = reader.table("train_curated.csv", "train_curated_post_competition.csv", required=True)
     noisy_table = reader.table("train_noisy.csv", "train_noisy_post_competition.csv") if noisy != "none" else None
     submission = reader.table("sample_submission.csv", columns=("fname",))
     truth = reader.table("test_post_competition.csv")
-    if not reader.problems and curated is None:
-        reader.problems.append("train_curated.csv is missing; expected a table with the columns fname and labels")
-    if curated is None or reader.problems:  # without its tables, whatever else the folder seems to lack means nothing
+    if curated is None or reader.unreadable:  # what else seems to be wrong may only follow from that
         raise DataError(folder, reader.problems)
 
     reader.find_classes(curated, submission)

@@ -42,6 +42,7 @@ class Reader:
     Attributes:
         classes: The classes, once `find_classes` has run.
         classes_source: The table that they come from.
+        unreadable: The tables that are there and cannot be read.
         problems: What is wrong, a line each, with file and line where there is one.
         notes: What is worth knowing though not wrong.
     """
@@ -50,21 +51,29 @@ class Reader:
         self.folder = folder
         self.classes: list[str] = []
         self.classes_source = ""
+        self.unreadable: list[str] = []
         self.problems: list[str] = []
         self.notes: list[str] = []
         self._files = {part: _files(folder / name) for part, name in FOLDERS.items()}
         self._part_of: dict[str, str] = {}  # clip: the part that it was found in
 
-    def table(self, *names: str, columns: tuple[str, ...] = ("fname", "labels")) -> Table | None:
+    def table(
+        self, *names: str, columns: tuple[str, ...] = ("fname", "labels"), required: bool = False
+    ) -> Table | None:
         """Read the first table of these names that is there."""
         name = next((name for name in names if (self.folder / name).exists()), None)
         if name is None:
+            if required:
+                self.problems.append(f"{names[0]} is missing; expected a table with the columns {', '.join(columns)}")
             return None
         try:
-            return Table(name, read_table(self.folder / name, columns))
+            rows, problems = read_table(self.folder / name, columns)
         except TableError as error:
             self.problems += error.problems
+            self.unreadable.append(name)
             return None
+        self.problems += problems
+        return Table(name, rows)
 
     def find_classes(self, curated: Table, submission: Table | None) -> None:
         """Take the classes from the submission's columns or, without one, from the curated labels."""
