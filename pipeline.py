@@ -5,7 +5,8 @@
     3. train       one task a member and fold, in parallel, on GPUs where there are any
     4. predict     windows and views of every test clip and held-out clip
     5. ensemble    average the members, write the submission
-    6. evaluate    score, report
+    6. promote     make the ensemble the champion unless it is worse
+    7. evaluate    score, report
 
 `python pipeline.py --help` lists what can be done with it.
 """
@@ -21,6 +22,7 @@ from components.evaluate import evaluate
 from components.ingest import ingest
 from components.predict import predict
 from components.preprocess import preprocess
+from components.promote import promote
 from components.train import train
 
 
@@ -45,6 +47,8 @@ def audiotagging(
     max_rejected: float = 0.01,
     mean: str = "arithmetic",
     checkpoints: str = "",
+    models: str = "",
+    warm_start: float = 0.0,
 ) -> Outputs:
     """Train, average and score the members.
 
@@ -57,6 +61,8 @@ def audiotagging(
         max_rejected: Share of a part's clips that may be unreadable.
         mean: How the members are averaged: "arithmetic", "geometric" or "rank".
         checkpoints: Folder or URI under which an interrupted training is found again; empty for none.
+        models: Folder of the champion and earlier versions, which the ensemble is promoted to; empty for none.
+        warm_start: Share of the epochs to train, beginning with the champion's weights; 0 for new weights.
     """
     ingested = ingest(data=data, downloads=downloads, seed=seed, noisy=noisy)
     ingested.set_caching_options(False)  # it looks at the world every time
@@ -70,12 +76,21 @@ def audiotagging(
     ).output
 
     with dsl.ParallelFor(rows) as row:
-        model = train(row=row, spectrograms=spectrograms, seed=seed, checkpoints=checkpoints).output
+        model = train(
+            row=row,
+            spectrograms=spectrograms,
+            seed=seed,
+            checkpoints=checkpoints,
+            champions=models,
+            warm_start=warm_start,
+        ).output
         predictions = predict(model=model, spectrograms=spectrograms).output
 
     averaged = ensemble(predictions=Collected(predictions), spectrograms=spectrograms, mean=mean).output
 
-    evaluated = evaluate(averaged=averaged, models=Collected(model), spectrograms=spectrograms)
+    promotion = promote(averaged=averaged, models=Collected(model), spectrograms=spectrograms, location=models).output
+
+    evaluated = evaluate(averaged=averaged, models=Collected(model), spectrograms=spectrograms, promotion=promotion)
 
     return Outputs(
         spectrograms=spectrograms,

@@ -23,7 +23,9 @@ SHARED_MEMORY = "1g"  # worker processes pass arrays through /dev/shm, of which 
 running: set[Container] = set()
 
 
-def docker_runner(*, data: Path, memory: str | None = None, environment: dict[str, str]) -> local.DockerRunner:
+def docker_runner(
+    *, data: Path, models: Path | None = None, memory: str | None = None, environment: dict[str, str]
+) -> local.DockerRunner:
     """Return KFP's Docker runner for containers that see nothing but what they need.
 
     They run as the caller, who so owns what they write, without a network, with the data and everything else
@@ -31,6 +33,7 @@ def docker_runner(*, data: Path, memory: str | None = None, environment: dict[st
 
     Args:
         data: The data folder, which has the same path inside.
+        models: The models location, which has too and may be written to.
         memory: Most memory that a stage may use, as "8g"; None for no limit.
         environment: Variables that the stages get.
 
@@ -48,7 +51,10 @@ def docker_runner(*, data: Path, memory: str | None = None, environment: dict[st
     logging.disable(logging.INFO)  # kfp tells how it would install packages
     runner = local.DockerRunner(
         user=f"{os.getuid()}:{os.getgid()}",
-        mounts=[Mount(str(data), str(data), type="bind", read_only=True)],
+        mounts=[
+            Mount(str(data), str(data), type="bind", read_only=True),
+            *([Mount(str(models), str(models), type="bind")] if models else []),
+        ],
         read_only=True,
         tmpfs={"/tmp": "mode=1777"},
         shm_size=SHARED_MEMORY,

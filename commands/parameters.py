@@ -6,6 +6,7 @@ from typing import Any
 from audiotagging.members import Member, override, rows, select
 
 FOLDS = range(-1, 5)
+WARM_START = 0.25  # of the epochs
 
 
 def add_parameters(parser: argparse.ArgumentParser) -> None:
@@ -58,14 +59,33 @@ def add_parameters(parser: argparse.ArgumentParser) -> None:
         default="arithmetic",
         help="how the members are averaged (default: arithmetic)",
     )
+    parser.add_argument(
+        "--models",
+        default="",
+        metavar="DIR",
+        help="folder of the champion: make the new ensemble the champion unless it is worse (default: none)",
+    )
+    parser.add_argument(
+        "--warm-start",
+        type=float,
+        nargs="?",
+        const=WARM_START,
+        default=0.0,
+        metavar="SHARE",
+        help=f"begin with the champion's weights and train this share of the epochs (if given alone: {WARM_START})",
+    )
 
 
 def parameters(args: argparse.Namespace) -> dict[str, Any]:
     """Return the pipeline's parameters for parsed options.
 
     Raises:
-        ValueError: If a member or a field does not exist.
+        ValueError: If a member or a field does not exist, or a warm start has nothing to begin with.
     """
+    if not 0 <= args.warm_start <= 1:
+        raise ValueError(f"--warm-start expects a share of the epochs between 0 and 1, found {args.warm_start}")
+    if args.warm_start and not args.models:
+        raise ValueError("--warm-start begins with the champion's weights; say with --models where it is")
     members = override(select(args.members), dict(_assignment(text) for text in args.set))
     return {
         "data": args.data,
@@ -75,6 +95,8 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
         "noisy": args.noisy,
         "max_rejected": args.max_rejected,
         "mean": args.mean,
+        "models": args.models,
+        "warm_start": args.warm_start,
     }
 
 

@@ -48,12 +48,16 @@ def run(args: argparse.Namespace) -> int:
     folder = resolve(args.data, downloads=Path(values["downloads"])).resolve()
     read_dataset(folder, seed=args.seed, noisy=args.noisy)
     values["data"] = str(folder)
+    models = Path(args.models).resolve() if args.models else None
+    if models:
+        models.mkdir(parents=True, exist_ok=True)
+        values["models"] = str(models)
 
     threads = os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // args.parallel)))
     runner: LocalRunnerType = local.SubprocessRunner(use_venv=False)
     if args.docker:
         environment = {"OMP_NUM_THREADS": threads}
-        runner = docker_runner(data=folder, memory=args.memory, environment=environment)
+        runner = docker_runner(data=folder, models=models, memory=args.memory, environment=environment)
 
     work = out.with_name(out.name + ".work")
     root = args.cache.resolve() if args.cache else work / "stages"

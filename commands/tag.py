@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from audiotagging.champion import champion_folder
 from audiotagging.layout import AUDIO_SUFFIXES
 from audiotagging.progress import track
 from audiotagging.tagging import Tagged, Tagger
@@ -17,7 +18,9 @@ from audiotagging.tagging import Tagged, Tagger
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE_OR_DIR", help="sound files, or folders of them")
-    parser.add_argument("--models", required=True, type=Path, metavar="DIR", help="output of a run, or models/ in it")
+    parser.add_argument(
+        "--models", required=True, type=Path, metavar="DIR", help="output of a run, models/ in it, or a models location"
+    )
     parser.add_argument("--top", type=int, default=5, metavar="N", help="tags a file (default: 5)")
     parser.add_argument("--format", choices=FORMATS, default="table", help="of what is printed (default: table)")
 
@@ -26,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Print every file's tags; those that cannot be read go to the error output, a line each."""
     if args.top < 1:
         raise ValueError(f"--top expects a number from 1 on, found {args.top}")
-    tagger = Tagger(args.models)
+    tagger = Tagger(champion_folder(args.models) or args.models)
     paths = [path for given in args.files for path in _expand(given)]
     unread = [given for given in args.files if given.is_dir() and not _expand(given)]
     for folder in unread:

@@ -59,6 +59,7 @@ NEEDS = {
     "train": Needs(cpu=4, memory=16, hours=48, retries=5, volumes=(CHECKPOINTS, MODELS), gpu=True),
     "predict": Needs(cpu=2, memory=12, hours=6, gpu=True),
     "ensemble": Needs(cpu=1, memory=8, hours=1),
+    "promote": Needs(cpu=2, memory=8, hours=1, volumes=(MODELS,)),
     "evaluate": Needs(cpu=2, memory=8, hours=1),
 }
 

@@ -10,6 +10,7 @@ def evaluate(
     averaged: Input[Dataset],
     models: Input[list[Model]],
     spectrograms: Input[Dataset],
+    promotion: dict,
     scores: Output[Metrics],
     report: Output[HTML],
 ) -> None:
@@ -19,6 +20,7 @@ def evaluate(
         averaged: What `ensemble` made.
         models: What every `train` made.
         spectrograms: What `preprocess` made.
+        promotion: What `promote` decided.
         scores: lwlrap of the ensemble as metrics, and of every member in the JSON file.
         report: One self-contained page.
     """
@@ -32,6 +34,7 @@ def evaluate(
         spectrograms=Path(spectrograms.path),
         report=Path(report.path),
         scores=Path(scores.path),
+        promotion=promotion,
     )
     for subset, lwlrap in figures["ensemble"].items():
         scores.log_metric(f"lwlrap_{subset}", lwlrap)

@@ -24,17 +24,30 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGETS = ("preprocess", "ensemble", "train")
 
 
-def image(target: str) -> str:
-    """Full reference of a target's image, `[REGISTRY/]audiotagging-TARGET:HASH`."""
+def image(target: str, *, registry: str | None = None, torch: str | None = None) -> str:
+    """Full reference of a target's image, `[REGISTRY/]audiotagging-TARGET:HASH`.
+
+    Args:
+        target: One of `TARGETS`.
+        registry: Where it is pulled from; `AUDIOTAGGING_REGISTRY` if not given.
+        torch: The build of torch; `AUDIOTAGGING_TORCH` if not given.
+    """
+    registry = os.environ.get("AUDIOTAGGING_REGISTRY", "") if registry is None else registry
+    torch = torch or os.environ.get("AUDIOTAGGING_TORCH", "cpu")
     digest = hashlib.sha256()
     for file in files(target):
         content = (ROOT / file).read_bytes()
         digest.update(f"{file} {len(content)}\n".encode() + content)
     tag = digest.hexdigest()[:16]
     if target == "train":
-        tag += "-" + os.environ.get("AUDIOTAGGING_TORCH", "cpu")
-    registry = os.environ.get("AUDIOTAGGING_REGISTRY", "").rstrip("/")
-    return f"{registry}/audiotagging-{target}:{tag}".lstrip("/")
+        tag += f"-{torch}"
+    return f"{registry.rstrip('/')}/audiotagging-{target}:{tag}".lstrip("/")
+
+
+def relocate(reference: str, *, registry: str, torch: str) -> str:
+    """Return an image's reference in a registry and with a build of torch, given any reference that `image` made."""
+    target = reference.rpartition("/")[2].removeprefix("audiotagging-").partition(":")[0]
+    return image(target, registry=registry, torch=torch)
 
 
 def context(target: str) -> bytes:

@@ -26,3 +26,4 @@ def preprocess(
 
     dataset = read_dataset(Path(folder), seed=seed, noisy=noisy)
     preprocess(dataset, Path(spectrograms.path), max_rejected=max_rejected, fingerprint=fingerprint)
+    spectrograms.metadata["fingerprint"] = fingerprint

@@ -6,7 +6,15 @@ from components.stage import stage
 
 
 @stage(image="train")
-def train(row: dict, spectrograms: Input[Dataset], seed: int, checkpoints: str, model: Output[Model]) -> None:
+def train(
+    row: dict,
+    spectrograms: Input[Dataset],
+    seed: int,
+    checkpoints: str,
+    champions: str,
+    warm_start: float,
+    model: Output[Model],
+) -> None:
     """Train one member with one fold held out.
 
     Args:
@@ -14,22 +22,32 @@ def train(row: dict, spectrograms: Input[Dataset], seed: int, checkpoints: str, 
         spectrograms: What `preprocess` made.
         seed: Seed of the run; every member and fold derives its own from it.
         checkpoints: Folder or URI under which an interrupted training is found again; empty for none.
+        champions: Folder of the champion, whose weights a warm start begins with.
+        warm_start: Share of the epochs to train then; 0 for new weights and all epochs.
         model: A folder with weights.safetensors, member.json and history.parquet.
     """
     from pathlib import Path
 
+    from audiotagging.champion import starting_point
+    from audiotagging.checkpoints import run_folder
     from audiotagging.members import Member
-    from audiotagging.shards import read_fingerprint
-    from audiotagging.training import train
+    from audiotagging.training import run_identity, train
 
-    member, fold = Member.from_row(row), int(row["fold"])
-    train(
-        member,
-        fold=fold,
-        spectrograms=Path(spectrograms.path),
-        out=Path(model.path),
-        seed=seed,
-        fingerprint=read_fingerprint(Path(spectrograms.path)),
-        checkpoints=checkpoints or None,
-    )
+    shards, fingerprint = Path(spectrograms.path), spectrograms.metadata["fingerprint"]
+    member, fold, start = Member.from_row(row), int(row["fold"]), None
+    if champions and warm_start:
+        location = Path(champions)
+        member, start = starting_point(member, fold=fold, location=location, spectrograms=shards, share=warm_start)
+    identity = run_identity(member, fold=fold, seed=seed, fingerprint=fingerprint, precision="auto")
+    with run_folder(checkpoints, identity=identity | {"warm start": str(start)}) as folder:
+        train(
+            member,
+            fold=fold,
+            spectrograms=shards,
+            out=Path(model.path),
+            seed=seed,
+            fingerprint=fingerprint,
+            checkpoints=folder,
+            warm_start=start,
+        )
     model.metadata.update(member=member.id, fold=fold)

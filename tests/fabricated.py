@@ -58,7 +58,7 @@ def models_of(run: Path) -> list[Path]:
     return sorted((run / "models").iterdir())
 
 
-def finish_run(run: Path, *, baseline: Path | None = None, **settings: str) -> dict:
+def finish_run(run: Path, *, baseline: Path | None = None, promotion: dict | None = None, **settings: str) -> dict:
     """Do the last two stages on a fabricated run, lay the results where `run` lays them, and return the scores."""
     ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=run / "averaged", **settings)
     for file in (run / "averaged").iterdir():
@@ -70,6 +70,7 @@ def finish_run(run: Path, *, baseline: Path | None = None, **settings: str) -> d
         report=run / "report.html",
         scores=run / "scores.json",
         baseline=baseline,
+        promotion=promotion,
     )
 
 

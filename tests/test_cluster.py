@@ -13,6 +13,7 @@ GPU_STAGES = {"train", "predict"}
 VOLUMES = {
     "ingest": {"/audio": "audiotagging-audio"},
     "preprocess": {"/audio": "audiotagging-audio"},
+    "promote": {"/models": "audiotagging-models"},
     "train": {"/checkpoints": "audiotagging-checkpoints", "/models": "audiotagging-models"},
 }
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "m": 0.001}

@@ -15,8 +15,8 @@ PLOTS = {"matplotlib"}
 # Modules that the stages of an image import, and the packages that the image does not hold.
 IMAGES = {
     "preprocess": ({"dataset", "preprocessing"}, TORCH | PLOTS),
-    "train": ({"members", "training", "prediction"}, SOUND | PLOTS),
-    "ensemble": ({"ensembling", "evaluation"}, SOUND | TORCH),
+    "train": ({"champion", "members", "training", "prediction"}, SOUND | PLOTS),
+    "ensemble": ({"ensembling", "evaluation", "promotion"}, SOUND | TORCH),
 }
 
 

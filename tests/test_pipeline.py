@@ -23,6 +23,7 @@ IMAGES = {
     "train": "train",
     "predict": "train",
     "ensemble": "ensemble",
+    "promote": "ensemble",
     "evaluate": "ensemble",
 }
 
@@ -51,14 +52,15 @@ def loop_of(spec):
 def test_the_edges_are_those_of_the_picture(spec):
     tasks = spec["root"]["dag"]["tasks"]
     loop, loop_task, inner = loop_of(spec)
-    assert set(tasks) == {"ingest", "preprocess", loop, "ensemble", "evaluate"}
+    assert set(tasks) == {"ingest", "preprocess", loop, "ensemble", "promote", "evaluate"}
     assert producers(tasks["ingest"]) == set()
     assert producers(tasks["preprocess"]) == {"ingest"}
     assert producers(loop_task) == {"preprocess"}
     assert set(inner) == {"train", "predict"}
     assert producers(inner["predict"]) == {"train"}
     assert producers(tasks["ensemble"]) == {"preprocess", loop}
-    assert producers(tasks["evaluate"]) == {"preprocess", "ensemble", loop}
+    assert producers(tasks["promote"]) == {"preprocess", "ensemble", loop}
+    assert producers(tasks["evaluate"]) == {"preprocess", "ensemble", "promote", loop}
 
 
 def test_the_loop_goes_over_the_rows_all_at_once(spec):

@@ -33,7 +33,8 @@ def run(request, tmp_path_factory):
     if request.param == "plain":
         ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=run / "earlier")
         baseline = run / "earlier" / "submission.csv"
-    finish_run(run, baseline=baseline)
+    promotion = {"reason": "Promoted: <no champion> yet."} if request.param == "plain" else None
+    finish_run(run, baseline=baseline, promotion=promotion)
     return run
 
 
@@ -171,3 +172,9 @@ def test_the_page_fits_a_sandboxed_frame_in_light_and_dark(width, scheme, paper,
     pixels = np.asarray(Image.open(run / "page.png").convert("RGB"))
     assert tuple(pixels[2, 2]) == paper
     assert (np.abs(pixels.astype(int) - paper).sum(axis=2) > 200).mean() > 0.01  # there is something to see
+
+
+def test_the_report_says_whether_the_ensemble_became_the_champion(run):
+    promotion = json.loads((run / "scores.json").read_text()).get("promotion")
+    page = (run / "report.html").read_text()
+    assert ("Promoted: &lt;no champion&gt; yet." in page) == (promotion is not None)

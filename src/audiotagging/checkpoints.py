@@ -7,6 +7,8 @@ its place and renamed, and the newest two are kept, so that whatever happens one
 import hashlib
 import io
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import fsspec
@@ -87,3 +89,23 @@ class Checkpoints:
         if not self.files.exists(self.folder):
             return []
         return sorted(path for path in self.files.ls(self.folder, detail=False) if path.endswith(SUFFIX))
+
+
+@contextmanager
+def run_folder(root: str, *, identity: dict[str, Any]) -> Iterator[str | None]:
+    """Provide a folder for the checkpoints of one run and no other, and remove it when the run is done.
+
+    What fails or is interrupted leaves it, and goes on from it when it is tried again.
+
+    Args:
+        root: A folder or URI; empty for no checkpoints.
+        identity: What makes the run this run and not another.
+    """
+    if not root:
+        yield None
+        return
+    name = hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:16]
+    files, folder = fsspec.core.url_to_fs(f"{root.rstrip('/')}/{name}")
+    yield f"{root.rstrip('/')}/{name}"
+    if files.exists(folder):
+        files.rm(folder, recursive=True)

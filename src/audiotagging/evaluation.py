@@ -7,6 +7,7 @@
   score `without` each member, and a `baseline`.
 * `scored`: the set that `classes` and `worst` are about, all test clips where they have labels.
 * `agreement`, `trained`, `data`, `run`: the members, what they were trained on, and what with.
+* `promotion`: whether the ensemble became the champion, where that was asked for (`audiotagging.promotion`).
 """
 
 import json
@@ -36,6 +37,7 @@ def evaluate(
     report: Path,
     scores: Path,
     baseline: Path | None = None,
+    promotion: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Score the ensemble and its members, and write the scores and the report.
 
@@ -46,6 +48,7 @@ def evaluate(
         report: The HTML file to write.
         scores: The JSON file to write.
         baseline: Another submission table of the same test clips, to compare with.
+        promotion: What `audiotagging.promotion.promote` decided.
 
     Returns:
         What is written to `scores` (see this module's head). What there is nothing to score for is left out.
@@ -82,6 +85,8 @@ def evaluate(
         "data": summarise_data(clips, predictions.classes, read_rejected(spectrograms), read_notes(spectrograms)),
         "run": settings | summarise_run(trained),
     }
+    if promotion:
+        result["promotion"] = promotion
     pictures: dict[str, np.ndarray] = {}
     scored_set = next((name for name in ("all", "out_of_fold") if name in sets), None)
     if scored_set:

@@ -1,0 +1,62 @@
+"""The models location: trained ensembles under versions, and which of them is the champion.
+
+champion.json                            which version it is, and how it came to be; switched last
+versions/VERSION/models/MEMBER-foldK/    weights.safetensors, member.json, history.parquet
+versions/VERSION/                        predictions.parquet, submission.csv, ensemble.json
+"""
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from audiotagging.members import Member
+from audiotagging.shards import read_classes
+
+POINTER = "champion.json"
+VERSIONS = "versions"
+
+logger = logging.getLogger(__name__)
+
+
+def read_champion(location: Path) -> dict[str, Any] | None:
+    """Return the content of `champion.json`, with at least `version`; None if nothing has been promoted yet."""
+    try:
+        return json.loads((location / POINTER).read_text())
+    except FileNotFoundError:
+        return None
+
+
+def champion_folder(location: Path) -> Path | None:
+    """Return the folder of the champion, None if nothing has been promoted yet."""
+    champion = read_champion(location)
+    return None if champion is None else location / VERSIONS / champion["version"]
+
+
+def starting_point(
+    member: Member, *, fold: int, location: Path, spectrograms: Path, share: float
+) -> tuple[Member, Path | None]:
+    """Return the member with a shorter schedule, and the champion's model that its training begins with.
+
+    The member is returned as it is, and no model, if the champion has none of the same member and fold, or one of
+    another network or other classes. A model of another fold would have seen the clips that this one holds out.
+
+    Args:
+        member: The member to train.
+        fold: The fold to hold out.
+        location: The models location.
+        spectrograms: The folder of shards to train on.
+        share: Share of the member's epochs to train.
+    """
+    folder = champion_folder(location)
+    if folder is None:
+        logger.info("no champion yet: %s begins with new weights", member.id)
+        return member, None
+    model = folder / "models" / f"{member.id}-fold{fold}"
+    facts = json.loads((model / "member.json").read_text()) if model.exists() else None
+    if facts is None or facts["member"]["network"] != member.network or facts["classes"] != read_classes(spectrograms):
+        logger.info("the champion has no model for %s, fold %d: it begins with new weights", member.id, fold)
+        return member, None
+    logger.info("%s begins with the weights of %s", member.id, model)
+    return replace(member, epochs=max(1, round(share * member.epochs))), model
