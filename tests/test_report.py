@@ -83,6 +83,7 @@ def test_every_figure_is_that_of_the_scores(run, page):
         "score": lambda text: pytest.approx(float(text), abs=0.0005001),
         "signed": lambda text: pytest.approx(float(text.replace("\N{MINUS SIGN}", "-")), abs=0.0005001),
         "count": lambda text: pytest.approx(int(text.replace(",", "")), abs=0.5001),
+        "rate": lambda text: pytest.approx(float(text.replace(",", "")), abs=0.05001 if "." in text else 0.5001),
         "percent": lambda text: pytest.approx(int(text[:-1]) / 100, abs=0.005001),
     }
     assert page.figures

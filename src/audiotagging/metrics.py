@@ -16,18 +16,11 @@ def label_precisions(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
     Returns:
         Precisions, shape (clips, classes): 0 where `truth` is false.
     """
-    order = np.argsort(-scores, axis=1, kind="stable")
-    ranked_scores = np.take_along_axis(scores, order, axis=1)
-    hits = np.cumsum(np.take_along_axis(truth, order, axis=1), axis=1)
-    # Equal scores share the rank, and the hits, of the last of them.
-    classes = scores.shape[1]
-    last = np.where(ranked_scores[:, :-1] != ranked_scores[:, 1:], np.arange(classes - 1), classes - 1)
-    last = np.concatenate([last, np.full((len(scores), 1), classes - 1)], axis=1)
-    last = np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1]
-    ranked_precisions = np.take_along_axis(hits, last, axis=1) / (last + 1)
-    precisions = np.empty(scores.shape)
-    np.put_along_axis(precisions, order, ranked_precisions, axis=1)
-    return np.where(truth, precisions, 0.0)
+    clips, labels = np.nonzero(truth)
+    above = scores[clips] >= scores[clips, labels, None]  # (pairs, classes)
+    precisions = np.zeros(scores.shape)
+    precisions[clips, labels] = (above & truth[clips]).sum(axis=1) / above.sum(axis=1)
+    return precisions
 
 
 def lwlrap(truth: np.ndarray, scores: np.ndarray) -> float:

@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 WIDTH = 360.0  # points
 ROW = 18.0  # points, height of a row of a dot plot
+TICK = 45.0  # points between ticks, at least
 LONGEST_LABEL = 32  # letters
 
 INK, MUTED, RULE, ACCENT, SECOND = "#010101", "#020202", "#030303", "#040404", "#050505"
@@ -104,7 +105,9 @@ def dot_plot(
         left, right = 10 + 5.6 * length, WIDTH - note_width * len(heads) - 6
         axes = figure.add_axes((left / WIDTH, 24 / height, (right - left) / WIDTH, ROW * (len(rows) + 1) / height))
         axes.set(xlim=limits, ylim=(len(rows) - 0.5, -1.5), yticks=[])
-        axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_locator(
+            MaxNLocator(max(2, int((right - left) / TICK)), steps=[1, 2, 3, 4, 5, 10], min_n_ticks=1)
+        )
         axes.grid(axis="x")
         axes.set_axisbelow(True)
         if line is not None:
@@ -152,13 +155,13 @@ def learning_curves(histories: Mapping[int, pd.DataFrame], *, member: str) -> st
         for column, colour, axes in panels:
             for history in histories.values():
                 points = history.dropna(subset=[column])
-                marker = "o" if column == "lwlrap" else ""
+                marker = "o" if column == "lwlrap" or len(points) == 1 else ""
                 axes.plot(points["epoch"], points[column], color=colour, linewidth=1.3, marker=marker, markersize=3)
             axes.set_title("training loss" if column == "loss" else "lwlrap on the held-out fold", color=colour)
             axes.grid(axis="y")
             axes.tick_params(axis="y", labelcolor=MUTED, labelsize=9.5)
             axes.yaxis.set_major_locator(MaxNLocator(3))
-            axes.set_ylim(bottom=0)
+            axes.set(xlim=(0, None), ylim=(0, None))
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         if validated:
             plots[0].set(ylim=(0, 1), yticks=(0, 0.5, 1))

@@ -6,6 +6,7 @@ shows, so that a test can hold one against the other.
 
 import base64
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -80,6 +81,7 @@ STYLES: dict[str, Callable[[Any], str]] = {
     "score": "{:.3f}".format,
     "signed": signed,
     "count": "{:,.0f}".format,
+    "rate": lambda value: f"{value:,.1f}" if value < 10 else f"{value:,.0f}",
     "percent": "{:.0%}".format,
     "duration": duration,
 }
@@ -122,7 +124,7 @@ def _without_plot(estimates: dict[str, Any], members: Sequence[str]) -> Markup |
     without = estimates["without"]
     rows = [
         Dot(
-            label=f"without {member}",
+            label=member,
             value=-without[member]["difference"],
             low=-without[member]["difference_high"],
             high=-without[member]["difference_low"],
@@ -144,9 +146,9 @@ def _limits(rows: Sequence[Dot], *others: float) -> tuple[float, float]:
 
 
 def _class_plots(classes: Sequence[dict[str, Any]]) -> list[Markup]:
-    """Return plots of at most `CLASSES_A_PLOT` classes each, about equally many."""
+    """Return plots of about equally many classes: as few as hold them, but three side by side before they get long."""
     plots = []
-    count = -(-len(classes) // CLASSES_A_PLOT)
+    count = max(math.ceil(len(classes) / CLASSES_A_PLOT), min(3, math.ceil(len(classes) / 8)))
     for number, rows in enumerate(np.array_split(np.array(classes, dtype=object), count) if count else [], 1):
         dots = [
             Dot(
