@@ -97,6 +97,23 @@ def test_damage_is_named(folder):
         read_spectrograms(folder)
 
 
+@pytest.mark.parametrize("seed", [*range(40), 133, 145])  # the last two hit the list of classes
+def test_a_changed_byte_is_noticed_or_changes_no_clip(folder, seed):
+    good = read_spectrograms(folder)
+    path = sorted(folder.glob("*.parquet"))[0]
+    data = bytearray(path.read_bytes())
+    rng = np.random.default_rng(seed)
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    data[rng.integers(footer if seed % 2 else 0, len(data))] ^= int(rng.integers(1, 256))
+    path.write_bytes(data)
+    try:
+        read = read_spectrograms(folder)
+    except ValueError as error:
+        assert path.name in str(error) or folder.name in str(error)
+    else:
+        assert np.array_equal(read.frames, good.frames) and read.clips.equals(good.clips)
+
+
 def test_a_cut_shard_is_named(folder):
     path = sorted(folder.glob("*.parquet"))[1]
     path.write_bytes(path.read_bytes()[:-100])

@@ -303,30 +303,37 @@ def _shard_metadata(folder: Path) -> dict[Path, pq.FileMetaData]:
     for path in paths:
         try:
             shards[path] = pq.read_metadata(path)
-        except (pa.ArrowInvalid, OSError) as error:
+            schema = shards[path].schema.to_arrow_schema()
+            version = (schema.metadata or {}).get(b"version", b"no version").decode()
+        except (ValueError, OSError) as error:
             raise _damaged(path, error) from error
-        version = (shards[path].metadata or {}).get(b"version", b"no version").decode()
         if version != str(SCHEMA_VERSION):
             raise ValueError(
                 f"{path}: expected spectrograms of version {SCHEMA_VERSION}, found {version}; run preprocess again"
             )
+        if schema != SCHEMA:
+            raise _damaged(path, f"its columns are {', '.join(schema.names)}")
     return shards
 
 
-def _damaged(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path}: this shard is damaged ({str(error).splitlines()[0]}); run preprocess again")
+def _damaged(path: Path, reason: object) -> ValueError:
+    return ValueError(f"{path}: this shard is damaged ({str(reason).splitlines()[0]}); run preprocess again")
 
 
 def _read(path: Path, metadata: pq.FileMetaData, columns: list[str], *, row_groups: Sequence[int]) -> pa.Table:
     try:
         with pq.ParquetFile(path, metadata=metadata, page_checksum_verification=True, pre_buffer=False) as shard:
             return shard.read_row_groups(row_groups, columns, use_threads=False)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (ValueError, OSError) as error:
         raise _damaged(path, error) from error
 
 
 def _classes(shards: Mapping[Path, pq.FileMetaData]) -> list[str]:
-    return json.loads(next(iter(shards.values())).metadata[b"classes"])
+    path, metadata = next(iter(shards.items()))
+    try:
+        return json.loads(metadata.metadata[b"classes"])
+    except ValueError as error:
+        raise _damaged(path, error) from error
 
 
 def _clips(shards: Mapping[Path, pq.FileMetaData]) -> pd.DataFrame:
