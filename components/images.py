@@ -28,7 +28,7 @@ def image(target: str, *, registry: str | None = None, torch: str | None = None)
     """Full reference of a target's image, `[REGISTRY/]audiotagging-TARGET:HASH`.
 
     Args:
-        target: One of `TARGETS`.
+        target: A target of the Dockerfile.
         registry: Where it is pulled from; `AUDIOTAGGING_REGISTRY` if not given.
         torch: The build of torch; `AUDIOTAGGING_TORCH` if not given.
     """

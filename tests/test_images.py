@@ -6,7 +6,7 @@ import tarfile
 import pytest
 
 from components import images
-from components.images import context, files, image
+from components.images import context, files, image, relocate
 
 FILES = {
     "docker/Dockerfile": "FROM python",
@@ -73,6 +73,12 @@ def test_the_tag_of_train_tells_the_build_of_torch(project, monkeypatch):
 def test_the_registry_comes_first(project, monkeypatch, registry):
     monkeypatch.setenv("AUDIOTAGGING_REGISTRY", registry)
     assert image("small").startswith("example.org/sounds/audiotagging-small:")
+
+
+def test_a_reference_can_be_moved_to_another_registry_and_build(project):
+    tag = image("train").partition(":")[2].removesuffix("-cpu")
+    moved = relocate(image("train", registry="here"), registry="example.org/sounds", torch="cuda")
+    assert moved == f"example.org/sounds/audiotagging-train:{tag}-cuda"
 
 
 def test_an_image_of_no_stage_is_refused(project):
