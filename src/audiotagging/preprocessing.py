@@ -95,10 +95,10 @@ def _check_rejected(rejected: list[dict[str, Any]], totals: Counter[str], max_re
     for part, total in totals.items():
         lost = [row for row in rejected if row["part"] == part]
         if len(lost) > max_rejected * total:
-            first = "; ".join(f"{row['clip']} {row['reason']}" for row in lost[:3])
+            first = ", ".join(f"{row['clip']} ({row['reason']})" for row in lost[:3])
             raise ValueError(
                 f"{len(lost)} of {total} {part} clips cannot be used, more than the {max_rejected:.1%} allowed: {first}"
-                f"{'; ...' if len(lost) > 3 else ''}; mend or remove them, or allow more with --max-rejected"
+                f"{', ...' if len(lost) > 3 else ''}; mend or remove them, or allow more with --max-rejected"
             )
 
 

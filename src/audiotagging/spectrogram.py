@@ -1,7 +1,7 @@
 """Samples to a byte log-mel spectrogram, as the published recipe has it, to the last constant.
 
 The steps are librosa's `melspectrogram` and `power_to_db`. Done here because whole blocks of frames in single
-precision, with mel filters multiplied only where they are not zero, take a fifth of librosa's time and give the same
+precision, with mel filters multiplied only where they are not zero, take a quarter of librosa's time and give the same
 bytes, and because librosa and its compiler would be two fifths of the image.
 """
 
