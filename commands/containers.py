@@ -121,13 +121,13 @@ def run_container(
 
 
 def stop_containers(seconds: float) -> None:
-    """Tell the stages in all running containers to stop, and wait for them, but not longer than some seconds."""
+    """Tell the stages in all running containers to stop, wait for them, but not longer, and remove the containers."""
 
     def stop(container: Container) -> None:
-        try:
+        with contextlib.suppress(DockerException, OSError):
             container.exec_run(["sh", "-c", "kill -TERM -1"])  # a shell is process 1, and passes no signal on
             container.wait(timeout=seconds)
-        except (DockerException, OSError):
+        with contextlib.suppress(DockerException):  # that who started it has already removed it
             container.remove(force=True)
 
     threads = [threading.Thread(target=stop, args=[container], daemon=True) for container in list(running)]

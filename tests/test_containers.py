@@ -1,0 +1,202 @@
+"""The images, and the pipeline run in them. `make test-containers` builds the images first."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from docker.client import DockerClient
+from test_constraints import pins
+
+import pipeline
+from audiotagging.synthetic import write_dataset
+from commands.containers import docker_runner, run_container
+from components.images import TARGETS, files, image
+
+pytestmark = pytest.mark.containers
+
+MEGABYTES = {"preprocess": 600, "ensemble": 700, "train": 1500}
+NOT_IN = {
+    "preprocess": {"torch", "matplotlib", "librosa", "scikit-learn"},
+    "ensemble": {"torch", "soundfile", "soxr", "librosa", "scipy"},
+    "train": {"matplotlib", "soundfile", "soxr", "librosa", "scipy"},
+}
+TINY = ["--set", "epochs=1", "epoch_size=2", "batch_size=4", "size=32"]
+
+
+@pytest.fixture(scope="module")
+def client():
+    client = DockerClient.from_env()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips") / "data"
+    write_dataset(folder, curated=39, noisy=13, test=13)
+    return folder
+
+
+def command(*arguments):
+    return [sys.executable, "pipeline.py", "run", *map(str, arguments)]
+
+
+def run(*arguments):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}  # that a sum's order, and so its rounding, is the same
+    folder = Path(pipeline.__file__).parent
+    return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=folder, env=environment)
+
+
+def inside(client, target, script, capsys, **arguments):
+    """Run a Python script as a stage would, and return the JSON that it prints."""
+    code = run_container(client, image(target), ["python3", "-c", script], {}, **arguments)
+    printed = capsys.readouterr().out
+    assert code == 0, printed
+    return json.loads(printed)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, dataset):
+    """Results of one run in containers and of the same run in subprocesses."""
+    folder = tmp_path_factory.mktemp("runs")
+    options = ["--data", dataset, "--members", "demo-xresnet18ssa-focal", "--folds", "-1,0", "--parallel", 2, *TINY]
+    for kind, option in {"containers": ["--docker"], "subprocesses": []}.items():
+        done = run(*options, "--out", folder / kind, *option)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("folder", ["spectrograms", "predictions"])
+def test_containers_give_the_same_bytes_as_subprocesses(runs, folder):
+    ours, other = (
+        {path.name: path.read_bytes() for path in (runs / kind / folder).iterdir()}
+        for kind in ("containers", "subprocesses")
+    )
+    assert ours and ours == other
+
+
+def test_the_submission_and_the_scores_are_the_same_too(runs):
+    submissions = {(runs / kind / "submission.csv").read_text() for kind in ("containers", "subprocesses")}
+    assert len(submissions) == 1
+    ours, other = (json.loads((runs / kind / "scores.json").read_text()) for kind in ("containers", "subprocesses"))
+    assert (ours["ensemble"], ours["members"]) == (other["ensemble"], other["members"])
+
+
+def test_the_caller_owns_what_a_run_leaves(runs):
+    assert {path.stat().st_uid for path in (runs / "containers").rglob("*")} == {os.getuid()}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_is_small_and_runs_as_nobody_special(client, target):
+    attributes = client.images.get(image(target)).attrs
+    assert attributes["Size"] < MEGABYTES[target] * 1e6
+    assert attributes["Config"]["User"] == "1000:1000"
+    assert "PYTHONUNBUFFERED=1" in attributes["Config"]["Env"]
+    labels = attributes["Config"]["Labels"]
+    assert labels["org.opencontainers.image.version"] and labels["org.opencontainers.image.revision"]
+
+
+DISTRIBUTIONS = """
+import json
+from importlib.metadata import distributions
+print(json.dumps({d.name.lower().replace("_", "-"): d.version.partition("+")[0] for d in distributions()}))
+"""
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_holds_its_packages_in_the_locked_versions_and_not_anothers(client, target, capsys):
+    found = inside(client, target, DISTRIBUTIONS, capsys)
+    assert not NOT_IN[target] & set(found)
+    assert not {"pip", "kubernetes"} & set(found)
+    del found["audiotagging"]
+    assert found == {name: pins()[name] for name in found}
+
+
+LEFTOVERS = """
+import json, shutil
+from pathlib import Path
+programs = [name for name in ("cc", "gcc", "pip", "pip3", "git") if shutil.which(name)]
+places = [name for name in ("/pip", "/wheels", "/build", "/etc/pip.conf") if Path(name).exists()]
+print(json.dumps([programs + places, sorted(path.name for path in Path("/app/audiotagging").iterdir())]))
+"""
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_holds_the_stages_modules_and_nothing_of_how_it_was_built(client, target, capsys):
+    leftovers, modules = inside(client, target, LEFTOVERS, capsys)
+    assert leftovers == []
+    assert modules == sorted(Path(file).name for file in files(target) if file.startswith("src/"))
+
+
+SURROUNDINGS = """
+import json, os, socket, sys
+from pathlib import Path
+def writable(folder):
+    try:
+        Path(folder, "probe").write_text("")
+    except OSError:
+        return False
+    return True
+folders = [folder for folder in ("/", "/tmp", "/app", "/venv", "/var/tmp", *sys.argv[1:]) if writable(folder)]
+print(json.dumps([os.getuid(), folders, [name for _, name in socket.if_nameindex()]]))
+"""
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("user", [1000, 4242])
+def test_a_stage_writes_only_tmp_as_any_user_and_sees_no_network(client, target, user, dataset, capsys):
+    arguments = docker_runner(data=dataset, environment={}).container_run_args | {"user": f"{user}:{user}"}
+    assert inside(client, target, SURROUNDINGS, capsys, **arguments) == [user, ["/tmp"], ["lo"]]
+
+
+def test_the_data_is_seen_in_its_place_and_cannot_be_changed(client, dataset, capsys):
+    script = f"import os, sys\nsys.argv.append({str(dataset)!r})\nassert os.listdir(sys.argv[1])\n{SURROUNDINGS}"
+    arguments = docker_runner(data=dataset, environment={}).container_run_args
+    assert inside(client, "preprocess", script, capsys, **arguments)[1] == ["/tmp"]
+
+
+@pytest.mark.parametrize(("runtimes", "requests"), [(["runc"], 0), (["nvidia", "runc"], 1)])
+def test_gpus_are_passed_on_where_the_engine_can(dataset, monkeypatch, runtimes, requests):
+    monkeypatch.setattr(DockerClient, "info", lambda client: {"Runtimes": dict.fromkeys(runtimes)})
+    assert len(docker_runner(data=dataset, environment={}).container_run_args["device_requests"]) == requests
+
+
+def test_a_stage_killed_for_memory_fails_the_run_and_the_message_says_so(tmp_path, dataset):
+    done = run("--data", dataset, "--out", tmp_path / "out", "--docker", "--memory", "30m", *TINY)
+    assert done.returncode == 1
+    assert "killed, because it needed more memory than the 30m of --memory" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_image_is_named_before_anything_starts(tmp_path, dataset, monkeypatch):
+    monkeypatch.setenv("AUDIOTAGGING_TORCH", "other")
+    done = run("--data", dataset, "--out", tmp_path / "out", "--docker")
+    assert done.returncode == 2
+    assert f"{image('train')} is not here" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_run_stops_its_containers_after_a_checkpoint(client, tmp_path, dataset):
+    options = [
+        "--members",
+        "demo-xresnet18ssa-focal",
+        "--set",
+        "epochs=1000",
+        "epoch_size=2",
+        "batch_size=4",
+        "size=32",
+    ]
+    arguments = command("--data", dataset, "--out", tmp_path / "out", "--docker", *options)
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=Path(pipeline.__file__).parent) as process:
+        assert any("epoch 1," in line for line in process.stdout)
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert time.monotonic() - started < 60
+    assert not [container for container in client.containers.list(all=True) if image("train") in container.image.tags]
+    assert [path for path in (tmp_path / "out.work").rglob("*checkpoint*") if path.is_file()]
