@@ -13,6 +13,8 @@ COMMANDS = {
     "tag": "tag sound files with the ensemble of a run",
     "compare": "say whether one run is better than another",
     "compile": "write the pipeline as a file that a Kubeflow cluster takes",
+    "submit": "run the pipeline on a Kubeflow cluster",
+    "schedule": "run it there again and again",
 }
 LIST_OPTIONS = ("--folds",)  # their values may begin with a minus sign
 

@@ -1,8 +1,11 @@
-"""The options that `compile`, `submit` and `schedule` share: what the cluster is like."""
+"""The options that `compile`, `submit` and `schedule` share: what the cluster is like, and what to run on it."""
 
 import argparse
 import os
+import re
+from typing import Any
 
+from commands.parameters import add_parameters, parameters
 from components.cluster import AUDIO, CHECKPOINTS, CLAIMS, MODELS, Cluster
 
 
@@ -75,6 +78,26 @@ def cluster_settings(args: argparse.Namespace) -> Cluster:
         deadline=args.deadline,
         queue=args.queue,
     )
+
+
+def add_cluster_parameters(parser: argparse.ArgumentParser, *, data_required: bool = True) -> None:
+    """Add the options that become the pipeline's parameters, with defaults for a cluster."""
+    add_parameters(parser, data_required=data_required)
+    parser.set_defaults(models=MODELS, downloads=f"{AUDIO}/downloads")
+
+
+def cluster_parameters(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the pipeline's parameters for parsed options, with paths as the stages see them.
+
+    Raises:
+        ValueError: If an option does not fit.
+    """
+    if not args.models_pvc and args.models == MODELS:
+        args.models = ""
+    values = parameters(args)
+    if not re.match(r"/|\w+:", args.data):  # neither a path nor a URL
+        values["data"] = f"{AUDIO}/{args.data}"
+    return values | {"downloads": args.downloads, "checkpoints": CHECKPOINTS if args.checkpoints_pvc else ""}
 
 
 def _label(text: str) -> tuple[str, str]:

@@ -9,11 +9,16 @@ FOLDS = range(-1, 5)
 WARM_START = 0.25  # of the epochs
 
 
-def add_parameters(parser: argparse.ArgumentParser) -> None:
-    """Add the options that become the pipeline's parameters."""
+def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = True) -> None:
+    """Add the options that become the pipeline's parameters.
+
+    Args:
+        parser: Where to add them.
+        data_required: Whether --data has to be given.
+    """
     parser.add_argument(
         "--data",
-        required=True,
+        required=data_required,
         help="folder with the tables and the sounds, zenodo:3612637, kaggle:freesound-audio-tagging-2019, or a URL",
     )
     parser.add_argument(

@@ -15,6 +15,7 @@ import ast
 import hashlib
 import io
 import os
+import re
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -45,9 +46,9 @@ def image(target: str, *, registry: str | None = None, torch: str | None = None)
 
 
 def relocate(reference: str, *, registry: str, torch: str) -> str:
-    """Return an image's reference in a registry and with a build of torch, given any reference that `image` made."""
-    target = reference.rpartition("/")[2].removeprefix("audiotagging-").partition(":")[0]
-    return image(target, registry=registry, torch=torch)
+    """Return the reference of an image that `image` named, in another registry and with another build of torch."""
+    name = re.sub("-(cpu|cuda)$", f"-{torch}", reference.rpartition("/")[2])
+    return f"{registry.rstrip('/')}/{name}".lstrip("/")
 
 
 def context(target: str) -> bytes:

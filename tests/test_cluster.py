@@ -131,12 +131,15 @@ def test_only_ingest_is_not_cached_inside_and_outside_the_loop(compiled, stage):
 
 
 @pytest.mark.parametrize(("options", "torch"), [((), "cuda"), (("--gpus", "0"), "cpu"), (("--torch", "cpu"), "cpu")])
-def test_images_come_from_the_registry_with_the_build_of_torch_that_fits(compiled, options, torch):
-    containers = compiled("--registry", "example.org/team/", *options).containers
-    assert containers["train"]["image"] == image("train", registry="example.org/team", torch=torch)
-    assert containers["train"]["image"].startswith("example.org/team/audiotagging-train:")
+def test_images_come_from_the_registry_with_the_build_of_torch_that_fits(compiled, monkeypatch, options, torch):
+    containers = compiled("--registry", "example.org:5000/team/", *options).containers
+    # What `make push` names them with the same settings.
+    monkeypatch.setenv("AUDIOTAGGING_REGISTRY", "example.org:5000/team")
+    monkeypatch.setenv("AUDIOTAGGING_TORCH", torch)
+    for stage, target in {"ingest": "preprocess", "train": "train", "ensemble": "ensemble"}.items():
+        assert containers[stage]["image"] == image(target)
+        assert containers[stage]["image"].startswith(f"example.org:5000/team/audiotagging-{target}:")
     assert containers["train"]["image"].endswith(f"-{torch}")
-    assert containers["ingest"]["image"] == image("preprocess", registry="example.org/team")
 
 
 def test_the_stages_wait_in_a_queue_if_there_is_one(compiled):

@@ -11,6 +11,7 @@
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from audiotagging.summaries import read_models, summarise_data, summarise_run, s
 from audiotagging.tables import Predictions, read_predictions
 
 BASELINE = "baseline"
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -96,6 +99,8 @@ def evaluate(
         result["classes"] = estimate_classes(scored.truth, system, predictions.classes)
         result["worst"] = worst_clips(scored.truth, system, scored.clips, predictions.classes)
         pictures = _pictures(spectrograms, [row["clip"] for row in result["worst"]])
+    figures = ", ".join(f"{name} {score:.4f}" for name, score in result["ensemble"].items()) or "nothing to score"
+    logger.info("lwlrap of the ensemble: %s", figures)
     _write(scores, json.dumps(result, indent=2) + "\n")
     _write(report, html.render(result, models=trained, pictures=pictures))
     return result

@@ -1,0 +1,229 @@
+"""Kubeflow Pipelines over its API: the connection, pipeline versions named by their content, and runs."""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import kfp
+import kfp_server_api
+import urllib3
+from kfp import compiler
+from kfp.client import ServiceAccountTokenVolumeCredentials
+from kfp.client.client import KF_PIPELINES_ENDPOINT_ENV, KF_PIPELINES_UI_ENDPOINT_ENV
+from kfp.dsl.graph_component import GraphComponent
+from kfp_server_api import ApiException
+
+OLDEST = (2, 17)  # the first server that runs the stages as the user that they ask for
+TIMEOUT = 60  # seconds to wait for an answer
+TOKEN_FILE = "/var/run/secrets/kubeflow/pipelines/token"  # where Kubernetes puts a token for the service account
+
+
+def add_connection(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where the cluster is and who asks."""
+    group = parser.add_argument_group("Kubeflow Pipelines")
+    group.add_argument(
+        "--host",
+        default=os.environ.get(KF_PIPELINES_ENDPOINT_ENV),
+        metavar="URL",
+        help=f"as http://localhost:8888 (default: {KF_PIPELINES_ENDPOINT_ENV}, or that inside the cluster)",
+    )
+    group.add_argument("--namespace", metavar="NAME", help="yours, where Kubeflow has users; else leave it out")
+    group.add_argument("--token-file", type=Path, metavar="FILE", help="file with a bearer token")
+    group.add_argument("--cookies", metavar="TEXT", help="cookies of a browser that is logged in")
+    group.add_argument("--experiment", default="audiotagging", help="where its runs are listed (default: audiotagging)")
+
+
+class Client(kfp.Client):
+    """kfp's client, which waits for answers, but not for ever."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        rest = self._healthz_api.api_client.rest_client
+        rest.request = _limited(rest.request)
+
+    def get_kfp_healthz(self, sleep_duration: int = 0) -> kfp_server_api.V2beta1GetHealthzResponse:
+        """Return nothing of interest: kfp asks five times, with tracebacks, only to guess the user's namespace."""
+        return kfp_server_api.V2beta1GetHealthzResponse(multi_user=False)
+
+    def get(self, path: str) -> str:
+        """Return the answer to a GET request for which kfp has no method."""
+        response = self._healthz_api.api_client.call_api(
+            path, "GET", auth_settings=["Bearer"], _preload_content=False, header_params={"Accept": "*/*"}
+        )
+        return response.data.decode(errors="replace")
+
+    def address(self, kind: str, identity: str) -> str:
+        """Return where the user interface shows something: kind is "runs" or "recurringrun"."""
+        return f"{self._get_url_prefix().rstrip('/')}/#/{kind}/details/{identity}"
+
+
+def _limited(request: Callable[..., Any]) -> Callable[..., Any]:
+    def limited_request(*args: Any, _request_timeout: float | None = None, **options: Any) -> Any:
+        return request(*args, _request_timeout=_request_timeout or TIMEOUT, **options)
+
+    return limited_request
+
+
+@contextlib.contextmanager
+def connection(args: argparse.Namespace) -> Iterator[Client]:
+    """Provide a client for parsed options, and say in one line what goes wrong with it.
+
+    Raises:
+        ValueError: If the server does not answer, is too old, or refuses something; or the namespace does not fit it.
+    """
+    host = args.host or "Kubeflow Pipelines inside this cluster"
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells of every new attempt
+    with _one_line_errors(host), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        in_cluster = Path(TOKEN_FILE).is_file() and not (args.token_file or args.cookies)
+        client = Client(
+            host=args.host,
+            namespace=args.namespace,
+            existing_token=args.token_file.read_text().strip() if args.token_file else None,
+            cookies=args.cookies,
+            credentials=ServiceAccountTokenVolumeCredentials(TOKEN_FILE) if in_cluster else None,
+            ui_host=os.environ.get(KF_PIPELINES_UI_ENDPOINT_ENV),
+        )
+        _check(client, host, namespace=args.namespace)
+        yield client
+
+
+def _check(client: Client, host: str, *, namespace: str | None) -> None:
+    try:
+        health = json.loads(client.get("/apis/v2beta1/healthz"))
+    except ApiException as error:
+        if error.status != 404:
+            raise
+        raise ValueError(f"{host}: expected Kubeflow Pipelines 2.17 or newer, found a server without its API") from None
+    except json.JSONDecodeError:
+        raise ValueError(
+            f"{host}: expected Kubeflow Pipelines, found something else, perhaps a page to log in at; "
+            "give --token-file or --cookies, or the address of the service ml-pipeline"
+        ) from None
+    version = re.match(r"(\d+)\.(\d+)", health.get("tag_name", ""))
+    if version and (int(version[1]), int(version[2])) < OLDEST:
+        expected = ".".join(map(str, OLDEST))
+        raise ValueError(f"{host}: expected Kubeflow Pipelines {expected} or newer, found {health['tag_name']}")
+    if health.get("multi_user") and not namespace:
+        raise ValueError(f"{host}: this Kubeflow has users; name your namespace with --namespace")
+    if namespace and not health.get("multi_user"):
+        raise ValueError(f"{host}: this Kubeflow has no users, so no namespace {namespace!r}; leave --namespace out")
+
+
+@contextlib.contextmanager
+def _one_line_errors(host: str) -> Iterator[None]:
+    try:
+        yield
+    except ApiException as error:
+        raise ValueError(f"{host}: {_said(error)}") from None
+    except urllib3.exceptions.HTTPError as error:
+        reason = re.sub(r".*?>: |.*?object at 0x\w+>,? ?", "", str(getattr(error, "reason", error)))
+        raise ValueError(
+            f"{host}: no answer from Kubeflow Pipelines ({reason.strip('() ')}); is the address right, and if it is "
+            "on this machine, is `kubectl port-forward` running?"
+        ) from None
+    except OSError as error:
+        raise ValueError(f"{host}: {error}") from None
+
+
+def _said(error: ApiException) -> str:
+    """Return what the server said in one line, and what to do about it."""
+    try:
+        body = json.loads(error.body)
+        text = body.get("error_message") or body.get("message") or body.get("error") or str(body)
+    except (TypeError, ValueError, AttributeError):
+        text = str(error.body or error.reason)
+    text = " ".join(text.split())
+    text = text if len(text) <= 300 else text[:300] + " ..."
+    if error.status in (401, 403):
+        text += "; give --token-file or --cookies, and the namespace that is yours"
+    return f"{error.status} {error.reason}: {text}"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back the addresses that kfp prints of everything it makes."""
+    with contextlib.redirect_stdout(StringIO()):
+        yield
+
+
+def ensure_version(client: Client, pipeline: GraphComponent, *, namespace: str | None) -> tuple[str, str, str]:
+    """Upload the pipeline unless the server has it already, under a version named by its content.
+
+    Returns:
+        The ids of the pipeline and of its version, and the version's name.
+    """
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        package = Path(folder) / "pipeline.yaml"
+        compiler.Compiler().compile(pipeline, str(package))
+        name = hashlib.sha256(package.read_bytes()).hexdigest()[:16]
+        pipeline_id = _found_or_made(
+            lambda: _pipeline_id(client, pipeline.name, namespace),
+            lambda: (
+                client.pipelines.pipeline_service_create_pipeline(
+                    kfp_server_api.V2beta1Pipeline(
+                        name=pipeline.name,
+                        display_name=pipeline.name,
+                        description=pipeline.description,
+                        namespace=namespace,
+                    )
+                ).pipeline_id
+            ),
+        )
+        version_id = _found_or_made(
+            lambda: _version_id(client, pipeline_id, name),
+            lambda: client.upload_pipeline_version(str(package), name, pipeline_id=pipeline_id).pipeline_version_id,
+        )
+    return pipeline_id, version_id, name
+
+
+def _found_or_made(find: Callable[[], str | None], make: Callable[[], str]) -> str:
+    """Return the id of something; another client may make it at the same time."""
+    if found := find():
+        return found
+    try:
+        return make()
+    except ApiException as error:
+        if error.status == 409 and (found := find()):
+            return found
+        raise
+
+
+def _pipeline_id(client: Client, name: str, namespace: str | None) -> str | None:
+    found = client.list_pipelines(filter=named(name), namespace=namespace).pipelines
+    return found[0].pipeline_id if found else None
+
+
+def _version_id(client: Client, pipeline_id: str, name: str) -> str | None:
+    found = client.list_pipeline_versions(pipeline_id, filter=named(name)).pipeline_versions
+    return found[0].pipeline_version_id if found else None
+
+
+def named(name: str) -> str:
+    """Return the filter of a list request that finds what has a name."""
+    return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
+
+
+def experiment_id(client: Client, name: str, *, namespace: str | None) -> str:
+    """Return the id of an experiment, which is made if there is none of this name."""
+    with _quiet():
+        return client.create_experiment(name, namespace=namespace).experiment_id
+
+
+def create_run(
+    client: Client, name: str, parameters: dict[str, Any], *, experiment: str, pipeline: str, version: str
+) -> str:
+    """Start a run of a pipeline version in an experiment, and return its id."""
+    with _quiet():
+        run = client.run_pipeline(experiment, name, params=parameters, pipeline_id=pipeline, version_id=version)
+    return run.run_id

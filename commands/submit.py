@@ -1,0 +1,31 @@
+"""Run the pipeline on a Kubeflow cluster."""
+
+import argparse
+from datetime import UTC, datetime
+
+from commands.client import add_connection, connection, create_run, ensure_version, experiment_id
+from commands.cluster_options import add_cluster_options, add_cluster_parameters, cluster_parameters, cluster_settings
+from commands.follow import follow
+from components.cluster import on_cluster
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    add_cluster_parameters(parser)
+    parser.add_argument("--wait", action="store_true", help="follow the run to its end; exit code 1 if it fails")
+    parser.add_argument("--name", help="name of the run (default: audiotagging and the time)")
+    add_cluster_options(parser)
+    add_connection(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Upload the pipeline if need be, start a run, print its address, and follow it if that is wanted."""
+    values = cluster_parameters(args)
+    pipeline = on_cluster(args.pipeline, cluster_settings(args))
+    name = args.name or f"audiotagging {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    with connection(args) as client:
+        pipeline_id, version_id, version = ensure_version(client, pipeline, namespace=args.namespace)
+        experiment = experiment_id(client, args.experiment, namespace=args.namespace)
+        run_id = create_run(client, name, values, experiment=experiment, pipeline=pipeline_id, version=version_id)
+        print(f"run {run_id} of version {version}: {client.address('runs', run_id)}", flush=True)
+        return 0 if not args.wait or follow(client, run_id, values["rows"]) else 1

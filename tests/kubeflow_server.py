@@ -1,0 +1,251 @@
+"""A server on this machine that answers as the API of Kubeflow Pipelines 2.17 does, for as much of it as is used.
+
+What it takes and gives are the models of the published API (kfp-server-api); it refuses what is not in them. The
+workflow that it shows of a run, and the log endpoint, are those of the 2.17 server.
+"""
+
+import json
+import re
+import threading
+import time
+from email.parser import BytesParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import kfp_server_api
+import yaml
+
+WORKFLOW = "audiotagging-x7k2p"
+
+
+def node(path, *, kind="DAG", phase="Succeeded", message="", template="", started=0):
+    """Return a node of an Argo workflow, with the fields that it has in the API of Argo 4."""
+    name = f"{WORKFLOW}.{path}"
+    return {
+        "id": f"{WORKFLOW}-{abs(hash(name)) % 2**32}",
+        "name": name,
+        "displayName": path.rpartition(".")[2],
+        "type": kind,
+        "templateName": template
+        or ("retry-system-container-impl" if kind == "Pod" else "retry-system-container-executor"),
+        "phase": phase,
+        "startedAt": f"2026-01-01T00:00:{started:02}Z",
+        **({"message": message} if message else {}),
+    }
+
+
+def pod_name(each):
+    return f"{WORKFLOW}-{each['templateName']}-{each['id'].rpartition('-')[2]}"
+
+
+class KubeflowServer(ThreadingHTTPServer):
+    """The server and all that it keeps.
+
+    Attributes:
+        health: What it says of itself.
+        story: States of a run and lists of its nodes, one after the other; the last one stays.
+        logs: Logs by pod.
+        broken: Answers (status, body) given instead, by a regular expression of method and path.
+        delay: Seconds before each answer.
+        requests: Method and path of all requests.
+        headers: Headers of the last request.
+    """
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.health = {"commit_sha": "4a3592c", "tag_name": "2.17.0", "multi_user": False}
+        self.pipelines, self.versions, self.experiments, self.runs, self.schedules = {}, {}, {}, {}, {}
+        self.packages, self.story, self.logs, self.broken = {}, [("SUCCEEDED", [])], {}, {}
+        self.delay, self.requests, self.headers = 0, [], {}
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class RefusedError(Exception):
+    def __init__(self, status, message):
+        self.status, self.message = status, message
+
+
+def filtered(things, query):
+    """Return those that a list request asks for."""
+    things = list(things)
+    for predicate in json.loads(query.get("filter", ['{"predicates": []}'])[0])["predicates"]:
+        assert predicate["operation"] in (1, "EQUALS")
+        things = [each for each in things if each[predicate["key"]] == predicate["stringValue"]]
+    return things
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        self.handle_request()
+
+    def do_POST(self):
+        self.handle_request()
+
+    def do_DELETE(self):
+        self.handle_request()
+
+    def handle_request(self):
+        server, (path, query) = self.server, urlsplit(self.path)[2:4]
+        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        server.requests.append(f"{self.command} {path}")
+        server.headers = dict(self.headers)
+        time.sleep(server.delay)
+        status, answer = 200, None
+        for pattern, broken in server.broken.items():
+            if re.fullmatch(pattern, f"{self.command} {path}"):
+                status, answer = broken(self) if callable(broken) else broken
+        if answer is None:
+            try:
+                answer = self.route(path, parse_qs(query))
+            except RefusedError as refusal:
+                status, answer = refusal.status, {"code": 3, "message": refusal.message, "details": []}
+        content = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain" if isinstance(answer, str) else "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def route(self, path, query):
+        for pattern, method in ROUTES.items():
+            if match := re.fullmatch(pattern, f"{self.command} {path}"):
+                return method(self, query, *match.groups())
+        raise RefusedError(404, f"Not Found: {path}")
+
+    def taken(self, model):
+        """Return the body, all of whose fields the API's model must have."""
+        body = json.loads(self.body)
+        unknown = set(body) - set(getattr(kfp_server_api, model).attribute_map.values())
+        if unknown:
+            raise RefusedError(400, f"unknown fields {unknown}")
+        return body
+
+    def get_health(self, query):
+        return self.server.health
+
+    def list_pipelines(self, query):
+        return {"pipelines": filtered(self.server.pipelines.values(), query)}
+
+    def create_pipeline(self, query):
+        body = self.taken("V2beta1Pipeline")
+        identity = f"pipeline-{len(self.server.pipelines)}"
+        if any(each["display_name"] == body["display_name"] for each in self.server.pipelines.values()):
+            raise RefusedError(409, "Already exists")
+        return self.server.pipelines.setdefault(identity, body | {"pipeline_id": identity})
+
+    def list_versions(self, query, pipeline):
+        versions = [each for each in self.server.versions.values() if each["pipeline_id"] == pipeline]
+        return {"pipeline_versions": filtered(versions, query)}
+
+    def upload_version(self, query):
+        message = BytesParser().parsebytes(
+            b"Content-Type: " + self.headers["Content-Type"].encode() + b"\r\n\r\n" + self.body
+        )
+        (part,) = [each for each in message.get_payload() if each.get_filename()]
+        spec, platform = yaml.safe_load_all(part.get_payload(decode=True))
+        assert spec["pipelineInfo"]["name"] == "audiotagging" and "kubernetes" in platform["platforms"]
+        pipeline, name = query["pipelineid"][0], query["name"][0]
+        if any((each["pipeline_id"], each["name"]) == (pipeline, name) for each in self.server.versions.values()):
+            raise RefusedError(409, "Already exists")
+        identity = f"version-{len(self.server.versions)}"
+        self.server.packages[identity] = spec
+        return self.server.versions.setdefault(
+            identity,
+            {"pipeline_id": pipeline, "pipeline_version_id": identity, "name": name, "display_name": name},
+        )
+
+    def list_experiments(self, query):
+        namespace = query.get("namespace", [""])[0]
+        experiments = [each for each in self.server.experiments.values() if each.get("namespace", "") == namespace]
+        return {"experiments": filtered(experiments, query)}
+
+    def create_experiment(self, query):
+        identity = f"experiment-{len(self.server.experiments)}"
+        body = self.taken("V2beta1Experiment") | {"experiment_id": identity}
+        return self.server.experiments.setdefault(identity, body)
+
+    def check_reference(self, body):
+        version = self.server.versions[body["pipeline_version_reference"]["pipeline_version_id"]]
+        inputs = self.server.packages[version["pipeline_version_id"]]["root"]["inputDefinitions"]["parameters"]
+        unknown = set(body["runtime_config"]["parameters"]) - set(inputs)
+        if unknown or body["experiment_id"] not in self.server.experiments:
+            raise RefusedError(400, f"unknown parameters {unknown} or experiment {body['experiment_id']}")
+
+    def create_run(self, query):
+        body = self.taken("V2beta1Run")
+        self.check_reference(body)
+        identity = f"run-{len(self.server.runs)}"
+        return self.server.runs.setdefault(identity, body | {"run_id": identity, "state": "PENDING"})
+
+    def get_run(self, query, run):
+        state, _ = self.server.story[0]
+        error = {"error": {"code": 13, "message": "Run failed"}} if state == "FAILED" else {}
+        return self.server.runs[run] | {"state": state} | error
+
+    def get_run_v1(self, query, run):
+        _, nodes = self.server.story[0]
+        if len(self.server.story) > 1:
+            self.server.story.pop(0)
+        manifest = {"metadata": {"name": WORKFLOW}, "status": {"nodes": {each["id"]: each for each in nodes}}}
+        # Before the workflow has been reported there is none.
+        runtime = {"workflow_manifest": json.dumps(manifest)} if nodes else {"pipeline_manifest": "{}"}
+        return {"run": {"id": run}, "pipeline_runtime": runtime}
+
+    def get_log(self, query, run, pod):
+        if pod not in self.server.logs:  # with status 200, as the server does it
+            return json.dumps({"error_message": f"pods {pod!r} not found", "error_details": "..."})
+        return self.server.logs[pod]
+
+    def list_schedules(self, query):
+        experiment = query["experiment_id"][0]
+        schedules = [each for each in self.server.schedules.values() if each["experiment_id"] == experiment]
+        schedules = filtered(schedules, query)
+        start, size = int(query.get("page_token", ["0"])[0]), int(query["page_size"][0])
+        more = {"next_page_token": str(start + size)} if start + size < len(schedules) else {}
+        return {"recurringRuns": schedules[start : start + size], **more}
+
+    def create_schedule(self, query):
+        body = self.taken("V2beta1RecurringRun")
+        self.check_reference(body)
+        identity = f"schedule-{self.server.requests.count('POST /apis/v2beta1/recurringruns')}"
+        if periodic := body["trigger"].get("periodic_schedule"):
+            periodic["interval_second"] = str(periodic["interval_second"])  # as protobuf's JSON has 64-bit integers
+        return self.server.schedules.setdefault(identity, body | {"recurring_run_id": identity, "status": "ENABLED"})
+
+    def change_schedule(self, query, schedule, verb):
+        self.server.schedules[schedule]["mode"] = verb.upper()
+        return {}
+
+    def delete_schedule(self, query, schedule):
+        del self.server.schedules[schedule]
+        return {}
+
+
+ROUTES = {
+    r"GET /apis/v2beta1/healthz": Handler.get_health,
+    r"GET /apis/v2beta1/pipelines": Handler.list_pipelines,
+    r"POST /apis/v2beta1/pipelines": Handler.create_pipeline,
+    r"GET /apis/v2beta1/pipelines/([\w-]+)/versions": Handler.list_versions,
+    r"POST /apis/v2beta1/pipelines/upload_version": Handler.upload_version,
+    r"GET /apis/v2beta1/experiments": Handler.list_experiments,
+    r"POST /apis/v2beta1/experiments": Handler.create_experiment,
+    r"POST /apis/v2beta1/runs": Handler.create_run,
+    r"GET /apis/v2beta1/runs/([\w-]+)": Handler.get_run,
+    r"GET /apis/v1beta1/runs/([\w-]+)": Handler.get_run_v1,
+    r"GET /apis/v1alpha1/runs/([\w-]+)/nodes/([\w-]+)/log": Handler.get_log,
+    r"GET /apis/v2beta1/recurringruns": Handler.list_schedules,
+    r"POST /apis/v2beta1/recurringruns": Handler.create_schedule,
+    r"DELETE /apis/v2beta1/recurringruns/([\w-]+)": Handler.delete_schedule,
+    r"POST /apis/v2beta1/recurringruns/([\w-]+):(enable|disable)": Handler.change_schedule,
+}
