@@ -46,6 +46,7 @@ def audiotagging(
     noisy: str = "all",
     max_rejected: float = 0.01,
     mean: str = "arithmetic",
+    weights: str = "equal",
     checkpoints: str = "",
     models: str = "",
     warm_start: float = 0.0,
@@ -60,6 +61,7 @@ def audiotagging(
         noisy: Which noisy clips to use.
         max_rejected: Share of a part's clips that may be unreadable.
         mean: How the members are averaged: "arithmetic", "geometric" or "rank".
+        weights: Of the members: "equal", or "fitted" to the out-of-fold predictions.
         checkpoints: Folder or URI under which an interrupted training is found again; empty for none.
         models: Folder of the champion and earlier versions, which the ensemble is promoted to; empty for none.
         warm_start: Share of the epochs to train, beginning with the champion's weights; 0 for new weights.
@@ -86,7 +88,9 @@ def audiotagging(
         ).output
         predictions = predict(model=model, spectrograms=spectrograms).output
 
-    averaged = ensemble(predictions=Collected(predictions), spectrograms=spectrograms, mean=mean).output
+    averaged = ensemble(
+        predictions=Collected(predictions), spectrograms=spectrograms, mean=mean, weights=weights
+    ).output
 
     promotion = promote(averaged=averaged, models=Collected(model), spectrograms=spectrograms, location=models).output
 

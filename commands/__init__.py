@@ -11,6 +11,7 @@ COMMANDS = {
     "check": "say what is wrong with a data folder, and what it holds",
     "preprocess": "make the spectrograms alone",
     "tag": "tag sound files with the ensemble of a run",
+    "evaluate": "score a run again and renew its report",
     "compare": "say whether one run is better than another",
     "compile": "write the pipeline as a file that a Kubeflow cluster takes",
     "submit": "run the pipeline on a Kubeflow cluster",

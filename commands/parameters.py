@@ -65,6 +65,12 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         help="how the members are averaged (default: arithmetic)",
     )
     parser.add_argument(
+        "--weights",
+        choices=["equal", "fitted"],
+        default="equal",
+        help="of the members; fitted: to the out-of-fold predictions, which takes --folds (default: equal)",
+    )
+    parser.add_argument(
         "--models",
         default="",
         metavar="DIR",
@@ -100,6 +106,7 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
         "noisy": args.noisy,
         "max_rejected": args.max_rejected,
         "mean": args.mean,
+        "weights": args.weights,
         "models": args.models,
         "warm_start": args.warm_start,
     }

@@ -7,7 +7,7 @@ from components.stage import stage
 
 @stage(image="ensemble")
 def ensemble(
-    predictions: Input[list[Dataset]], spectrograms: Input[Dataset], mean: str, averaged: Output[Dataset]
+    predictions: Input[list[Dataset]], spectrograms: Input[Dataset], mean: str, weights: str, averaged: Output[Dataset]
 ) -> None:
     """Average the members' predictions.
 
@@ -15,6 +15,7 @@ def ensemble(
         predictions: What every `predict` made.
         spectrograms: What `preprocess` made.
         mean: "arithmetic", "geometric" or "rank".
+        weights: Of the members: "equal", or "fitted" to the out-of-fold predictions.
         averaged: A folder with submission.csv and predictions.parquet.
     """
     from pathlib import Path
@@ -22,4 +23,4 @@ def ensemble(
     from audiotagging.ensembling import ensemble
 
     paths = [Path(table.path) for table in predictions]
-    ensemble(paths, spectrograms=Path(spectrograms.path), out=Path(averaged.path), mean=mean)
+    ensemble(paths, spectrograms=Path(spectrograms.path), out=Path(averaged.path), mean=mean, weights=weights)
