@@ -14,7 +14,7 @@ from audiotagging.shards import read_clips, read_spectrograms
 from audiotagging.training import label_matrix, train
 
 FOLD = 0  # held out, so that the judge's own lwlrap is known
-QUICKER = 4  # times fewer epochs than the member it is made from
+QUICKER = 2  # times fewer epochs than the member it is made from
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def select_noisy(
         spectrograms: The folder of shards.
         noisy: How noisy clips are chosen. For all but "agreement" they are those that the shards have. For that a
             judge is trained, and the table has each clip's `margin`, and the folder the judge's model in `judge/`.
-        member: What to make the judge from: a quarter of its epochs, in one cycle.
+        member: What to make the judge from: half its epochs, in one cycle.
         out: The folder to make.
         seed: Seed of the judge's training.
         fingerprint: The data's, which the judge's model notes.
