@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from audiotagging.ensembling import ensemble, label_table
+from audiotagging.ensembling import ensemble
 from audiotagging.evaluation import evaluate
 from audiotagging.members import REFERENCE, Member
+from audiotagging.metrics import label_table
 from audiotagging.shards import ShardWriter, read_classes, read_clips
 from audiotagging.tables import Predictions, write_predictions
 

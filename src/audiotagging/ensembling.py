@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from audiotagging.metrics import lwlrap
+from audiotagging.metrics import label_table, lwlrap
 from audiotagging.shards import read_classes, read_clips, read_rejected
 from audiotagging.tables import Predictions, read_predictions, write_predictions
 
@@ -109,15 +109,6 @@ def fit_weights(scores: np.ndarray, truth: np.ndarray, *, mean: str = "arithmeti
         if results[pick] > best:
             best, weights = results[pick], counts / counts.sum()
     return weights
-
-
-def label_table(labels: Sequence[Sequence[str]], classes: Sequence[str]) -> np.ndarray:
-    """Return which clip has which label, bool, shape (clips, classes)."""
-    column = {label: number for number, label in enumerate(classes)}
-    table = np.zeros((len(labels), len(classes)), bool)
-    for row, names in zip(table, labels, strict=True):
-        row[[column[name] for name in names]] = True
-    return table
 
 
 def gather(predictions: Predictions, *, part: str) -> Gathered:

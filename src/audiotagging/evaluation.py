@@ -21,7 +21,7 @@ import pandas as pd
 
 from audiotagging import report as html
 from audiotagging.ensembling import ENSEMBLE, average, gather
-from audiotagging.labelled import labelled_sets
+from audiotagging.labelled import LabelledSet, labelled_sets
 from audiotagging.scoring import agreement, estimate_classes, estimate_systems, worst_clips
 from audiotagging.shards import read_clips, read_notes, read_rejected, read_spectrograms
 from audiotagging.summaries import read_models, summarise_data, summarise_run, summarise_training
@@ -57,22 +57,17 @@ def evaluate(
         What is written to `scores` (see this module's head). What there is nothing to score for is left out.
 
     Raises:
-        ValueError: If the baseline is not a submission of the same clips and classes.
+        ValueError: If the baseline is not a submission of the same clips and classes, or no test clip has labels.
     """
     predictions = read_predictions(ensemble / "predictions.parquet")
     settings = json.loads((ensemble / "ensemble.json").read_text())
     clips = read_clips(spectrograms)
     sets = labelled_sets(predictions, clips)
     earlier = None if baseline is None else _read_baseline(baseline, predictions)
+    if baseline and "all" not in sets:
+        raise ValueError(f"{baseline}: expected labelled test clips to compare it on, found none in {spectrograms}")
 
-    estimates: dict[str, dict[str, Any]] = {}
-    for name, scored in sets.items():
-        members = {member: system for member, system in scored.systems.items() if member != ENSEMBLE}
-        others: dict[str, dict[str, np.ndarray]] = {"members": members, "without": _leave_one_out(members, settings)}
-        if earlier is not None and name != "out_of_fold":
-            others[BASELINE] = {BASELINE: earlier.loc[scored.clips].to_numpy()}
-        first, groups = estimate_systems(scored.truth, scored.systems[ENSEMBLE], others)
-        estimates[name] = {"clips": len(scored.clips), "ensemble": first, **groups}
+    estimates = {name: _estimate(scored, settings, earlier) for name, scored in sets.items()}
 
     trained = read_models(models)
     gathered = gather(predictions, part="test" if (predictions.rows["part"] == "test").any() else "validation")
@@ -106,6 +101,16 @@ def evaluate(
     return result
 
 
+def _estimate(scored: LabelledSet, settings: dict[str, Any], baseline: pd.DataFrame | None) -> dict[str, Any]:
+    """Return the number of clips and the estimates of the ensemble and, in groups, of what to compare it with."""
+    members = {member: scores for member, scores in scored.systems.items() if member != ENSEMBLE}
+    others = {"members": members, "without": _leave_one_out(members, settings)}
+    if baseline is not None and baseline.index.isin(scored.clips).any():  # not so for clips that are out of fold
+        others[BASELINE] = {BASELINE: baseline.loc[scored.clips].to_numpy()}
+    ensemble, groups = estimate_systems(scored.truth, scored.systems[ENSEMBLE], others)
+    return {"clips": len(scored.clips), "ensemble": ensemble, **groups}
+
+
 def _leave_one_out(members: Mapping[str, np.ndarray], settings: dict[str, Any]) -> dict[str, np.ndarray]:
     """Return, for each member, the scores of the ensemble of the others; nothing where there are no others."""
     without = {}
@@ -121,7 +126,7 @@ def _leave_one_out(members: Mapping[str, np.ndarray], settings: dict[str, Any]) 
 def _read_baseline(path: Path, predictions: Predictions) -> pd.DataFrame:
     table = pd.read_csv(path, dtype={"fname": str})
     classes = predictions.classes
-    if "fname" not in table or set(table.columns[1:]) != set(classes):
+    if set(table.columns) != {"fname", *classes}:
         raise ValueError(
             f"{path}: expected a submission with the column fname and the {len(classes)} classes of this run, "
             f"found {len(table.columns)} columns, {', '.join(table.columns[:3])} ..."

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from audiotagging.ensembling import Gathered, gather, label_table
+from audiotagging.ensembling import Gathered, gather
+from audiotagging.metrics import label_table
 from audiotagging.tables import Predictions
 
 SETS = ("all", "public", "private", "out_of_fold")

@@ -1,6 +1,17 @@
 """Label-weighted label-ranking average precision (lwlrap), the measure of Freesound Audio Tagging 2019."""
 
+from collections.abc import Sequence
+
 import numpy as np
+
+
+def label_table(labels: Sequence[Sequence[str]], classes: Sequence[str]) -> np.ndarray:
+    """Return which clip has which label, bool, shape (clips, classes)."""
+    column = {label: number for number, label in enumerate(classes)}
+    table = np.zeros((len(labels), len(classes)), bool)
+    for row, names in zip(table, labels, strict=True):
+        row[[column[name] for name in names]] = True
+    return table
 
 
 def label_precisions(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import matplotlib as mpl
@@ -182,8 +183,7 @@ def _svg(figure: Figure, description: str) -> str:
     svg = svg[svg.index("<svg") :]
     viewbox = re.search(r'viewBox="[^"]*"', svg)
     assert viewbox
-    label = description.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-    svg = f'<svg role="img" aria-label="{label}" {viewbox[0]}>' + svg[svg.index(">") + 1 :]
+    svg = f'<svg role="img" aria-label="{escape(description)}" {viewbox[0]}>' + svg[svg.index(">") + 1 :]
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # would be the whole page's
     svg = re.sub(r' id="(?![mp][0-9a-f]{10}")[^"]*"', "", svg)  # nothing refers to them
     svg = re.sub(r" font-family: [^;\"]*;?", "", svg)

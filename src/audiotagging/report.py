@@ -52,7 +52,7 @@ def render(scores: dict[str, Any], *, models: Sequence[TrainedModel], pictures: 
         sets=SETS,
         figure=_figures(scores),
         member_plot=estimates and _member_plot(estimates, members),
-        without_plot=estimates and _without_plot(estimates, members),
+        without_plot=estimates and _without_plot(estimates),
         class_plots=_class_plots(scores.get("classes", [])),
         curves=_curves(models),
         pictures={
@@ -120,7 +120,7 @@ def _member_plot(estimates: dict[str, Any], members: Sequence[str]) -> Markup:
     return Markup(dot_plot(rows, description="lwlrap of the ensemble and its members", heads=["lwlrap"], limits=limits))
 
 
-def _without_plot(estimates: dict[str, Any], members: Sequence[str]) -> Markup | None:
+def _without_plot(estimates: dict[str, Any]) -> Markup | None:
     without = estimates["without"]
     rows = [
         Dot(
@@ -131,7 +131,6 @@ def _without_plot(estimates: dict[str, Any], members: Sequence[str]) -> Markup |
             notes=(signed(-without[member]["difference"]),),
         )
         for member in sorted(without, key=lambda member: -without[member]["difference"])
-        if member in members
     ]
     if not rows:
         return None
@@ -160,10 +159,12 @@ def _class_plots(classes: Sequence[dict[str, Any]]) -> list[Markup]:
             )
             for row in rows
         ]
-        description = f"lwlrap of each class, best first, part {number} of {count}"
-        length = max(len(row["label"]) for row in classes)
         plot = dot_plot(
-            dots, description=description, heads=["lwlrap", "clips"], limits=(0.0, 1.02), label_length=length
+            dots,
+            description=f"lwlrap of each class, best first, part {number} of {count}",
+            heads=["lwlrap", "clips"],
+            limits=(0.0, 1.02),
+            label_length=max(len(row["label"]) for row in classes),
         )
         plots.append(Markup(plot))
     return plots
