@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from audiotagging.members import Member
+from audiotagging.metrics import label_table
 from audiotagging.prediction import load_model, score_clips
 from audiotagging.selection import agreeing, margins
 from audiotagging.shards import read_clips, read_spectrograms
-from audiotagging.training import label_matrix, train
+from audiotagging.training import train
 
 FOLD = 0  # held out, so that the judge's own lwlrap is known
 QUICKER = 2  # times fewer epochs than the member it is made from
@@ -63,7 +64,7 @@ def select_noisy(
 def _agreeing_clips(spectrograms: Path, judge: Path) -> pd.DataFrame:
     """Return the noisy clips that a judge agrees with: `fname` and `margin`."""
     data = read_spectrograms(spectrograms, parts=["noisy"])
-    truth = label_matrix(data)
+    truth = label_table(data.clips["labels"].tolist(), data.classes)
     scores = score_clips(load_model(judge), data.frames, data.offsets)
     chosen = agreeing(truth, scores)
     lwlrap = pd.read_parquet(judge / "history.parquet")["lwlrap"].iloc[-1]

@@ -30,7 +30,7 @@ from audiotagging.checkpoints import Checkpoints
 from audiotagging.devices import allow_tf32, autocast, best_device, device_name, place
 from audiotagging.losses import LOSSES, mixed_loss
 from audiotagging.members import Member
-from audiotagging.metrics import lwlrap
+from audiotagging.metrics import label_table, lwlrap
 from audiotagging.models import MODELS
 from audiotagging.prediction import score
 from audiotagging.progress import track
@@ -162,7 +162,7 @@ class Run:
         self.training = torch.from_numpy(training).to(self.store.lengths.device)
         self.validation = torch.from_numpy(validation)
         self.classes = len(data.classes)
-        truth = label_matrix(data)
+        truth = label_table(data.clips["labels"].tolist(), data.classes)
         self.truth = truth[validation]
         self.labels = torch.from_numpy(truth[training]).float().to(device)  # (training clips, classes)
         network = MODELS[member.network](VIEWS * self.classes)
@@ -307,15 +307,6 @@ def split(clips: pd.DataFrame, *, fold: int) -> tuple[np.ndarray, np.ndarray]:
     if held_out.all():
         raise ValueError(f"expected clips to train on, found none beside the {len(clips)} of fold {fold}")
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
-
-
-def label_matrix(data: Spectrograms) -> np.ndarray:
-    """Return which clip has which label, bool, shape (clips, classes)."""
-    number = {name: number for number, name in enumerate(data.classes)}
-    truth = np.zeros((len(data.clips), len(data.classes)), bool)
-    for row, labels in zip(truth, data.clips["labels"], strict=True):
-        row[[number[label] for label in labels]] = True
-    return truth
 
 
 def view_targets(labels: Tensor, views: Tensor) -> Tensor:
