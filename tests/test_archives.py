@@ -111,7 +111,7 @@ def test_a_missing_piece_is_named(tmp_path):
         extract(tmp_path / "split.zip", tmp_path / "out")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     damage=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=8), cut=st.integers()
 )
