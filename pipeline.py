@@ -2,11 +2,12 @@
 
     1. ingest      check the data, take its fingerprint
     2. preprocess  WAV files to log-mel spectrograms in Parquet
-    3. train       one task a member and fold, in parallel, on GPUs where there are any
-    4. predict     windows and views of every test clip and held-out clip
-    5. ensemble    average the members, write the submission
-    6. promote     make the ensemble the champion unless it is worse
-    7. evaluate    score, report
+    3. select      choose the noisy clips to train on
+    4. train       one task a member and fold, in parallel, on GPUs where there are any
+    5. predict     windows and views of every test clip and held-out clip
+    6. ensemble    average the members, write the submission
+    7. promote     make the ensemble the champion unless it is worse
+    8. evaluate    score, report
 
 `python pipeline.py --help` lists what can be done with it.
 """
@@ -23,6 +24,7 @@ from components.ingest import ingest
 from components.predict import predict
 from components.preprocess import preprocess
 from components.promote import promote
+from components.select import select
 from components.train import train
 
 
@@ -30,6 +32,7 @@ class Outputs(NamedTuple):
     """What a run leaves behind."""
 
     spectrograms: Dataset
+    selection: Dataset
     models: list[Model]
     predictions: list[Dataset]
     averaged: Dataset
@@ -77,10 +80,13 @@ def audiotagging(
         max_rejected=max_rejected,
     ).output
 
+    selection = select(rows=rows, noisy=noisy, seed=seed, spectrograms=spectrograms).output
+
     with dsl.ParallelFor(rows) as row:
         model = train(
             row=row,
             spectrograms=spectrograms,
+            selection=selection,
             seed=seed,
             checkpoints=checkpoints,
             champions=models,
@@ -98,6 +104,7 @@ def audiotagging(
 
     return Outputs(
         spectrograms=spectrograms,
+        selection=selection,
         models=Collected(model),
         predictions=Collected(predictions),
         averaged=averaged,

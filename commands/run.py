@@ -87,6 +87,7 @@ def _gather(outputs: dict[str, Any], out: Path, *, log: Path) -> None:
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     _link(Path(outputs["spectrograms"].path), part / "spectrograms")
+    _link(Path(outputs["selection"].path), part / "selection")
     for model in outputs["models"]:
         _link(Path(model.path), part / "models" / _name(model.metadata))
     for predictions in outputs["predictions"]:

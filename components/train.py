@@ -9,6 +9,7 @@ from components.stage import stage
 def train(
     row: dict,
     spectrograms: Input[Dataset],
+    selection: Input[Dataset],
     seed: int,
     checkpoints: str,
     champions: str,
@@ -20,6 +21,7 @@ def train(
     Args:
         row: A row of `audiotagging.members.rows`: the fields of a Member and `fold`.
         spectrograms: What `preprocess` made.
+        selection: What `select` made.
         seed: Seed of the run; every member and fold derives its own from it.
         checkpoints: Folder or URI under which an interrupted training is found again; empty for none.
         champions: Folder of the champion, whose weights a warm start begins with.
@@ -28,6 +30,7 @@ def train(
     """
     from pathlib import Path
 
+    from audiotagging.agreement import read_selection
     from audiotagging.champion import starting_point
     from audiotagging.checkpoints import run_folder
     from audiotagging.members import Member
@@ -38,8 +41,10 @@ def train(
     if champions and warm_start:
         location = Path(champions)
         member, start = starting_point(member, fold=fold, location=location, spectrograms=shards, share=warm_start)
+    noisy_clips = read_selection(Path(selection.path))
     identity = run_identity(member, fold=fold, seed=seed, fingerprint=fingerprint, precision="auto")
-    with run_folder(checkpoints, identity=identity | {"warm start": str(start)}) as folder:
+    identity |= {"warm start": str(start), "noisy clips": noisy_clips}
+    with run_folder(checkpoints, identity=identity) as folder:
         train(
             member,
             fold=fold,
@@ -49,5 +54,6 @@ def train(
             fingerprint=fingerprint,
             checkpoints=folder,
             warm_start=start,
+            noisy_clips=noisy_clips,
         )
     model.metadata.update(member=member.id, fold=fold)

@@ -20,6 +20,7 @@ from components.images import image
 IMAGES = {
     "ingest": "preprocess",
     "preprocess": "preprocess",
+    "select": "train",
     "train": "train",
     "predict": "train",
     "ensemble": "ensemble",
@@ -52,10 +53,11 @@ def loop_of(spec):
 def test_the_edges_are_those_of_the_picture(spec):
     tasks = spec["root"]["dag"]["tasks"]
     loop, loop_task, inner = loop_of(spec)
-    assert set(tasks) == {"ingest", "preprocess", loop, "ensemble", "promote", "evaluate"}
+    assert set(tasks) == {"ingest", "preprocess", "select", loop, "ensemble", "promote", "evaluate"}
     assert producers(tasks["ingest"]) == set()
     assert producers(tasks["preprocess"]) == {"ingest"}
-    assert producers(loop_task) == {"preprocess"}
+    assert producers(tasks["select"]) == {"preprocess"}
+    assert producers(loop_task) == {"preprocess", "select"}
     assert set(inner) == {"train", "predict"}
     assert producers(inner["predict"]) == {"train"}
     assert producers(tasks["ensemble"]) == {"preprocess", loop}
@@ -104,6 +106,7 @@ def test_a_small_run_leaves_everything_that_the_readme_promises(tmp_path):
         assert (out / "models" / row / "weights.safetensors").stat().st_size > 1e6
         assert json.loads((out / "models" / row / "member.json").read_text())["member"]["id"] in row
     assert list((out / "spectrograms").glob("*.parquet"))
+    assert len(pd.read_csv(out / "selection" / "noisy.csv")) == 13
     assert not (tmp_path / "out.work").exists()
 
     submission = pd.read_csv(out / "submission.csv", index_col="fname")
