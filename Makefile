@@ -1,5 +1,10 @@
 PYTHON ?= python3
 
+# The cluster that `make kind-up` makes: kind, the image of its node, and Kubeflow Pipelines.
+KIND_VERSION ?= 0.32.0
+KIND_NODE_IMAGE ?= kindest/node:v1.36.1
+KFP_VERSION ?= 2.17.0
+
 # What `make run` trains, on what, and where the results go.
 DATA ?= data/demo
 MEMBERS ?= demo
@@ -33,7 +38,7 @@ export AUDIOTAGGING_REGISTRY ?= $(REGISTRY)
 export AUDIOTAGGING_TORCH ?= $(or $(TORCH),cpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit-test pipeline-test bench clean lock images push base-image test-containers
+.PHONY: help run test lint unit-test pipeline-test bench clean lock images push base-image test-containers manifests kind-up kind-test kind-down
 
 help: ## Print this help
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-18s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,7 +95,7 @@ image-%: $(if $(OFFLINE),base-image)
 	$(PYTHON) components/images.py --context $* | docker build $(BUILD_OPTIONS) --file docker/Dockerfile --target $* \
 		--tag $$($(PYTHON) components/images.py $*) -
 
-push: $(IMAGES:%=push-%) ## Build the images and push them (REGISTRY=HOST/PATH)
+push: $(IMAGES:%=push-%) push-client ## Build the images and push them (REGISTRY=HOST/PATH)
 
 push-%: image-%
 	docker push $$($(PYTHON) components/images.py $*)
@@ -102,3 +107,20 @@ test-containers: $(ENVIRONMENT) ## Build the images without a registry and run t
 	docker/engine.sh
 	$(MAKE) images OFFLINE=1
 	$(BIN)/pytest -m containers
+
+##@ Cluster
+
+OVERLAY ?= gpu
+
+manifests: ## Print what a cluster needs, for kubectl apply -f - (OVERLAY=gpu REGISTRY=HOST/PATH)
+	@kubectl kustomize manifests/overlays/$(OVERLAY) | sed \
+		-e "s|image: audiotagging-client$$|image: $$($(PYTHON) components/images.py client)|" \
+		-e 's|AUDIOTAGGING_REGISTRY: ""|AUDIOTAGGING_REGISTRY: "$(AUDIOTAGGING_REGISTRY)"|'
+
+kind-up kind-test kind-down: kind-%: $(ENVIRONMENT)
+	KIND_VERSION=$(KIND_VERSION) KIND_NODE_IMAGE=$(KIND_NODE_IMAGE) KFP_VERSION=$(KFP_VERSION) \
+		PYTHON=$(BIN)/python MAKE=$(MAKE) manifests/kind.sh $*
+
+kind-up: ## Make a cluster on this machine with Kubeflow Pipelines (needs docker, kind, kubectl)
+kind-test: ## Run and schedule the pipeline on it, on GPUs that are not there
+kind-down: ## Delete it

@@ -23,6 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = ("preprocess", "ensemble", "train")
+CLIENT = "client"  # the whole project, which submits from inside a cluster
 
 
 def image(target: str, *, registry: str | None = None, torch: str | None = None) -> str:
@@ -66,7 +67,11 @@ def context(target: str) -> bytes:
 def files(target: str) -> list[str]:
     """Paths of what a target is built from, in the project: the Dockerfile, the packages' names and versions, code."""
     package = ROOT / "src" / "audiotagging"
-    code = [path for module in modules(target) for path in package.glob(f"{module}.*")]
+    if target == CLIENT:
+        folders = [ROOT / "commands", ROOT / "components", package]
+        code = [ROOT / "pipeline.py", *(path for folder in folders for path in folder.glob("*.*"))]
+    else:
+        code = [path for module in modules(target) for path in package.glob(f"{module}.*")]
     return sorted(
         [
             "docker/Dockerfile",

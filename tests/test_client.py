@@ -71,6 +71,7 @@ def test_parameters_are_those_of_the_command_line_with_paths_as_the_stages_see_t
         "noisy": "all",
         "max_rejected": 0.01,
         "mean": "rank",
+        "weights": "equal",
         "checkpoints": "/checkpoints",
         "models": "/models",
         "warm_start": 0.5,

@@ -1,0 +1,184 @@
+"""What is applied to a cluster: built by kustomize, held against Kubernetes' schemas and its restricted standard."""
+
+import argparse
+import shutil
+import subprocess
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from commands import schedule
+from commands.client import TOKEN_FILE
+from components.cluster import AUDIO, CHECKPOINTS, CLAIMS, MODELS, USER, Cluster
+from components.images import files
+
+ROOT = Path(__file__).parent.parent
+MANIFESTS = ROOT / "manifests"
+OVERLAYS = ("base", "overlays/kind", "overlays/gpu")
+VERSIONS = ("1.33", "1.36")  # that KFP 2.17 is tested with
+TEMPLATES = {"Job", "DaemonSet"}
+
+needs_kubectl = pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
+
+
+def build(folder):
+    done = subprocess.run(["kubectl", "kustomize", str(MANIFESTS / folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+@pytest.fixture(scope="module", params=OVERLAYS)
+def resources(request):
+    return build(request.param)
+
+
+def name_of(resource):
+    return f"{resource['kind']}/{resource['metadata']['name']}"
+
+
+def pods(resources):
+    """Return the pod specs by the name of what makes them."""
+    return {name_of(each): each["spec"]["template"]["spec"] for each in resources if each["kind"] in TEMPLATES}
+
+
+@needs_kubectl
+@pytest.mark.parametrize("version", VERSIONS)
+def test_everything_is_what_kubernetes_knows(resources, version):
+    for resource in resources:
+        kubernetes_validate.validate(resource, version, strict=True)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_loader_is_what_kubernetes_knows(version):
+    kubernetes_validate.validate(yaml.safe_load((MANIFESTS / "loader.yaml").read_text()), version, strict=True)
+
+
+@needs_kubectl
+def test_the_queue_can_be_added(tmp_path):
+    folder = tmp_path / "manifests"
+    shutil.copytree(MANIFESTS, folder)
+    path = folder / "overlays" / "gpu" / "kustomization.yaml"
+    path.write_text(path.read_text().replace("components: []", "components: [../../kueue]"))
+    (queue,) = [each for each in build(path.parent) if each["kind"] == "LocalQueue"]
+    assert queue["metadata"] == queue["metadata"] | {"name": "audiotagging", "namespace": "kubeflow"}
+
+
+def restricted(pod):
+    """Yield what the restricted Pod Security Standard of Kubernetes 1.36 forbids of a pod."""
+    security = pod.get("securityContext", {})
+    for field in ("hostNetwork", "hostPID", "hostIPC"):
+        if pod.get(field):
+            yield field
+    allowed = {"name", "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected"}
+    yield from (f"volume {volume['name']}" for volume in pod.get("volumes", []) if set(volume) - allowed - {"secret"})
+    for container in [*pod["containers"], *pod.get("initContainers", [])]:
+        own = container.get("securityContext", {})
+        if own.get("allowPrivilegeEscalation") is not False:
+            yield "allowPrivilegeEscalation"
+        if own.get("capabilities", {}).get("drop") != ["ALL"] or own["capabilities"].get("add"):
+            yield "capabilities"
+        if not own.get("runAsNonRoot", security.get("runAsNonRoot")):
+            yield "runAsNonRoot"
+        if 0 in (own.get("runAsUser", 1), security.get("runAsUser", 1)):
+            yield "runAsUser"
+        profile = own.get("seccompProfile", security.get("seccompProfile", {})).get("type")
+        if profile not in ("RuntimeDefault", "Localhost"):
+            yield "seccompProfile"
+        if (
+            own.get("privileged")
+            or own.get("procMount")
+            or any("hostPort" in port for port in container.get("ports", []))
+        ):
+            yield "privileges"
+
+
+@needs_kubectl
+def test_our_pods_meet_the_restricted_standard(resources):
+    ours = {name: pod for name, pod in pods(resources).items() if "device-plugin" not in name}
+    assert set(ours) == {"Job/audiotagging-volumes", "Job/schedule"}
+    assert {name: list(restricted(pod)) for name, pod in ours.items()} == {name: [] for name in ours}
+
+
+def test_the_loader_meets_the_restricted_standard_and_is_not_the_stages_user():
+    pod = yaml.safe_load((MANIFESTS / "loader.yaml").read_text())["spec"]
+    assert not list(restricted(pod)) and pod["securityContext"]["runAsUser"] != USER
+
+
+def test_the_check_of_the_standard_finds_what_it_forbids():
+    bad = {"containers": [{"name": "c"}], "hostNetwork": True, "volumes": [{"name": "v", "hostPath": {"path": "/"}}]}
+    found = {"hostNetwork", "volume v", "allowPrivilegeEscalation", "capabilities", "runAsNonRoot", "seccompProfile"}
+    assert set(restricted(bad)) == found
+
+
+@needs_kubectl
+def test_every_container_says_what_it_needs(resources):
+    for name, pod in pods(resources).items():
+        for container in pod["containers"]:
+            assert {"cpu", "memory"} <= set(container["resources"]["requests"]), name
+            assert "memory" in container["resources"]["limits"], name
+
+
+@needs_kubectl
+def test_every_image_has_a_version(resources):
+    images = {container["image"] for pod in pods(resources).values() for container in pod["containers"]}
+    assert all(":" in image and not image.endswith(":latest") for image in images - {"audiotagging-client"})
+
+
+@needs_kubectl
+def test_the_volumes_are_those_that_the_stages_mount_and_are_given_to_their_user(resources):
+    claims = {each["metadata"]["name"]: each for each in resources if each["kind"] == "PersistentVolumeClaim"}
+    assert set(claims) == set(CLAIMS.values())
+    pod = pods(resources)["Job/audiotagging-volumes"]
+    assert {pod["securityContext"][field] for field in ("runAsUser", "runAsGroup", "fsGroup")} == {USER}
+    mounted = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    found = {mounted[each["name"]]: each["persistentVolumeClaim"]["claimName"] for each in pod["volumes"]}
+    assert found == CLAIMS and set(found) == {AUDIO, CHECKPOINTS, MODELS}
+
+
+@needs_kubectl
+def test_who_submits_may_do_that_and_nothing_else(resources):
+    (role,) = [each for each in resources if each["kind"] == "Role"]
+    assert {group for rule in role["rules"] for group in rule["apiGroups"]} == {"pipelines.kubeflow.org"}
+    verbs = {resource: set(rule["verbs"]) for rule in role["rules"] for resource in rule["resources"]}
+    submit = {"create", "get", "list"}
+    schedule = submit | {"enable", "disable", "delete"}
+    assert verbs == {"pipelines": submit, "experiments": submit, "runs": submit, "jobs": schedule}
+    assert not [each for each in resources if each["kind"].startswith("Cluster") and "Role" in each["kind"]]
+
+
+@needs_kubectl
+def test_the_schedule_is_made_by_a_command_that_parses_with_the_token_where_the_client_looks(resources):
+    pod = pods(resources)["Job/schedule"]
+    container = pod["containers"][0]
+    command, *options = container["args"]
+    parser = argparse.ArgumentParser()
+    schedule.add_arguments(parser)
+    args = parser.parse_args(options)
+    assert command == "schedule" and args.cron == "0 0 3 * * 0" and args.data
+    assert args.host == "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
+    (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "token"]
+    assert f"{mount['mountPath']}/token" == TOKEN_FILE
+
+
+@needs_kubectl
+def test_nodes_with_gpus_are_labelled_and_tainted_alike_for_the_plugin_and_the_stages():
+    plugin = pods(build("overlays/gpu"))["DaemonSet/nvidia-device-plugin"]
+    key, value = Cluster().gpu_label
+    assert plugin["nodeSelector"] == {key: value}
+    assert plugin["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    (node,) = yaml.safe_load((MANIFESTS / "kind.yaml").read_text())["nodes"]
+    assert node["labels"] == {key: value}
+
+
+def test_the_client_holds_what_names_the_stages_images():
+    everything = {file for target in ("preprocess", "train", "ensemble") for file in files(target)}
+    assert everything <= set(files("client"))
+
+
+def test_the_script_passes_shellcheck():
+    if not shutil.which("shellcheck"):
+        pytest.skip("shellcheck is not installed")
+    done = subprocess.run(["shellcheck", str(MANIFESTS / "kind.sh")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
