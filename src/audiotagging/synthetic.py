@@ -79,7 +79,7 @@ def _tone(rng: Rng, t: np.ndarray) -> np.ndarray:
 
 
 def _tremolo(rng: Rng, t: np.ndarray) -> np.ndarray:
-    return _tone(rng, t) * (0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(5, 12) * t))
+    return _tone(rng, t) * (0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(2.5, 6) * t))
 
 
 def _trill(rng: Rng, t: np.ndarray) -> np.ndarray:
@@ -101,7 +101,7 @@ CLASSES: dict[str, Callable[[Rng, np.ndarray], np.ndarray]] = {
     "Clicks": _clicks,
     "Hiss": lambda rng, t: _band_noise(rng, len(t), _log_uniform(rng, 4000, 7000), 20_000),
     "Knock": _knock,
-    "Rumble": lambda rng, t: _band_noise(rng, len(t), 30, _log_uniform(rng, 150, 400)),
+    "Rumble": lambda rng, t: _band_noise(rng, len(t), 30, _log_uniform(rng, 500, 1000)),
     "Siren": _siren,
     "Tone": _tone,
     "Tremolo": _tremolo,
