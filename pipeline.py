@@ -44,6 +44,7 @@ class Outputs(NamedTuple):
 def audiotagging(
     data: str,
     rows: list[dict],
+    judge: dict,
     downloads: str = "data",
     seed: int = 534,
     noisy: str = "all",
@@ -59,6 +60,7 @@ def audiotagging(
     Args:
         data: The data folder, or where to get it from.
         rows: Members and folds to train, from `audiotagging.members.rows`.
+        judge: The row of the member that judges noisy clips, if they are chosen by agreement; else empty.
         downloads: Folder for what is downloaded and unpacked.
         seed: Seed of every random choice.
         noisy: Which noisy clips to use.
@@ -69,7 +71,7 @@ def audiotagging(
         models: Folder of the champion and earlier versions, which the ensemble is promoted to; empty for none.
         warm_start: Share of the epochs to train, beginning with the champion's weights; 0 for new weights.
     """
-    ingested = ingest(data=data, downloads=downloads, seed=seed, noisy=noisy)
+    ingested = ingest(data=data, rows=rows, downloads=downloads, seed=seed, noisy=noisy)
     ingested.set_caching_options(False)  # it looks at the world every time
 
     spectrograms = preprocess(
@@ -80,7 +82,7 @@ def audiotagging(
         max_rejected=max_rejected,
     ).output
 
-    selection = select(rows=rows, noisy=noisy, seed=seed, spectrograms=spectrograms).output
+    selection = select(judge=judge, seed=seed, spectrograms=spectrograms).output
 
     with dsl.ParallelFor(rows) as row:
         model = train(

@@ -49,7 +49,7 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
     parser.add_argument(
         "--noisy",
         default="all",
-        help="which noisy clips to train on: all, none, or the path of a list in the data folder (default: all)",
+        help="noisy clips to train on: all, none, agreement, or the path of a list in the data folder (default: all)",
     )
     parser.add_argument(
         "--max-rejected",
@@ -98,10 +98,12 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
     if args.warm_start and not args.models:
         raise ValueError("--warm-start begins with the champion's weights; say with --models where it is")
     members = override(select(args.members), dict(_assignment(text) for text in args.set))
+    table = rows(members, args.folds)
     return {
         "data": args.data,
         "downloads": args.downloads,
-        "rows": rows(members, args.folds),
+        "rows": table,
+        "judge": table[0] if args.noisy == "agreement" else {},
         "seed": args.seed,
         "noisy": args.noisy,
         "max_rejected": args.max_rejected,

@@ -6,13 +6,14 @@ from components.stage import stage
 
 
 @stage(image="preprocess")
-def ingest(data: str, downloads: str, seed: int, noisy: str) -> NamedTuple(  # type: ignore[valid-type]
+def ingest(data: str, rows: list, downloads: str, seed: int, noisy: str) -> NamedTuple(  # type: ignore[valid-type]
     "Ingested", [("folder", str), ("fingerprint", str)]
 ):
     """Bring the data, and check it before an hour is spent on it.
 
     Args:
         data: The data folder, or where to get it from.
+        rows: Members and folds to train; a fold to hold out must have clips.
         downloads: Folder for what is downloaded and unpacked, which `preprocess` must see too.
         seed: Seed of the folds.
         noisy: Which noisy clips to use.
@@ -25,6 +26,7 @@ def ingest(data: str, downloads: str, seed: int, noisy: str) -> NamedTuple(  # t
 
     from audiotagging.ingest import ingest
 
-    folder, fingerprint = ingest(data, downloads=Path(downloads), seed=seed, noisy=noisy)
+    held_out = [int(row["fold"]) for row in rows]
+    folder, fingerprint = ingest(data, downloads=Path(downloads), seed=seed, noisy=noisy, held_out=held_out)
     Ingested = namedtuple("Ingested", ["folder", "fingerprint"])
     return Ingested(str(folder), fingerprint)

@@ -6,12 +6,11 @@ from components.stage import stage
 
 
 @stage(image="train")
-def select(rows: list, noisy: str, seed: int, spectrograms: Input[Dataset], selection: Output[Dataset]) -> None:
+def select(judge: dict, seed: int, spectrograms: Input[Dataset], selection: Output[Dataset]) -> None:
     """Choose the noisy clips to train on.
 
     Args:
-        rows: Members and folds to train; a shorter training of the first member judges the clips.
-        noisy: How they are chosen; for all but "agreement" `preprocess` has left out the others already.
+        judge: The row of the member that judges the clips; an empty one takes all that `preprocess` left.
         seed: Seed of the judge's training.
         spectrograms: What `preprocess` made.
         selection: A folder with noisy.csv, which can be given as the list of noisy clips to a later run.
@@ -24,8 +23,7 @@ def select(rows: list, noisy: str, seed: int, spectrograms: Input[Dataset], sele
 
     select_noisy(
         Path(spectrograms.path),
-        noisy=noisy,
-        member=Member.from_row(rows[0]),
+        judge=Member.from_row(judge) if judge else None,
         out=Path(selection.path),
         seed=seed,
         fingerprint=read_fingerprint(Path(spectrograms.path)),

@@ -36,7 +36,7 @@ def spectrograms(tmp_path_factory):
 
 
 def test_agreement_takes_the_clips_whose_labels_are_right(spectrograms, tmp_path):
-    select_noisy(spectrograms, noisy="agreement", member=MEMBER, out=tmp_path / "out", seed=1)
+    select_noisy(spectrograms, judge=MEMBER, out=tmp_path / "out", seed=1)
     chosen = read_selection(tmp_path / "out")
     wrong = {f"noisy{number:02}.wav" for number in range(48) if number % 9 < 3}
     assert len(chosen) >= 9 and not wrong & set(chosen)
@@ -46,9 +46,8 @@ def test_agreement_takes_the_clips_whose_labels_are_right(spectrograms, tmp_path
     assert (tmp_path / "out" / "judge" / "weights.safetensors").exists()
 
 
-@pytest.mark.parametrize("noisy", ["all", "list.csv"])
-def test_other_choices_take_what_the_shards_have(spectrograms, tmp_path, noisy):
-    select_noisy(spectrograms, noisy=noisy, member=MEMBER, out=tmp_path / "out")
+def test_without_a_judge_all_are_taken(spectrograms, tmp_path):
+    select_noisy(spectrograms, judge=None, out=tmp_path / "out")
     assert read_selection(tmp_path / "out") == [f"noisy{number:02}.wav" for number in range(48)]
 
 

@@ -9,7 +9,7 @@ from commands import main
 from components.cluster import NEEDS, SMALL, Cluster, on_cluster
 from components.images import image
 
-GPU_STAGES = {"train", "predict"}
+GPU_STAGES = {"select", "train", "predict"}
 VOLUMES = {
     "ingest": {"/audio": "audiotagging-audio"},
     "preprocess": {"/audio": "audiotagging-audio"},

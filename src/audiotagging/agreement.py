@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def select_noisy(
-    spectrograms: Path, *, noisy: str, member: Member, out: Path, seed: int = 534, fingerprint: str = ""
+    spectrograms: Path, *, judge: Member | None, out: Path, seed: int = 534, fingerprint: str = ""
 ) -> None:
     """Write the folder of a selection: `noisy.csv`, a row a noisy clip to train on, by name in the column `fname`.
 
@@ -29,9 +29,8 @@ def select_noisy(
 
     Args:
         spectrograms: The folder of shards.
-        noisy: How noisy clips are chosen. For all but "agreement" they are those that the shards have. For that a
-            judge is trained, and the table has each clip's `margin`, and the folder the judge's model in `judge/`.
-        member: What to make the judge from: half its epochs, in one cycle.
+        judge: The member that judges the clips, after half its epochs in one cycle: the table then has each clip's
+            `margin`, and the folder the judge's model in `judge/`. None chooses all noisy clips that the shards have.
         out: The folder to make.
         seed: Seed of the judge's training.
         fingerprint: The data's, which the judge's model notes.
@@ -42,10 +41,9 @@ def select_noisy(
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    if noisy == "agreement":
-        judge = replace(member, id="judge", epochs=max(1, member.epochs // QUICKER), cycles=1)
+    if judge:
         train(
-            judge,
+            replace(judge, id="judge", epochs=max(1, judge.epochs // QUICKER), cycles=1),
             fold=FOLD,
             spectrograms=spectrograms,
             out=part / "judge",
