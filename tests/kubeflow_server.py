@@ -82,6 +82,7 @@ def filtered(things, query):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # one packet an answer
 
     def log_message(self, *_):
         pass

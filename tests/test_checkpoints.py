@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from audiotagging.checkpoints import Checkpoints
+from audiotagging.checkpoints import Checkpoints, run_folder
 
 IDENTITY = {"member id": "m", "lr": 0.01, "warm start": None}
 
@@ -58,3 +58,20 @@ def test_another_runs_checkpoint_is_refused(uri, name, value):
     Checkpoints(uri, identity=IDENTITY | {name: value}).write(1, {})
     with pytest.raises(ValueError, match=f"expected a checkpoint with {name} .*, found {value!r}; delete it"):
         Checkpoints(uri, identity=IDENTITY).latest()
+
+
+def test_a_run_has_a_folder_of_its_own_which_is_kept_until_it_is_done(uri):
+    with pytest.raises(KeyboardInterrupt), run_folder(uri, identity={"seed": 1}) as interrupted:
+        Checkpoints(interrupted, identity={}).write(1, {"step": 1})
+        raise KeyboardInterrupt
+    with run_folder(uri, identity={"seed": 2}) as other:
+        assert Checkpoints(other, identity={}).latest() is None
+    with run_folder(uri, identity={"seed": 1}) as again:
+        kept = Checkpoints(again, identity={})
+        assert again == interrupted != other and kept.latest() == {"step": 1}
+    assert kept.latest() is None
+
+
+def test_a_run_without_checkpoints_has_no_folder():
+    with run_folder("", identity={}) as folder:
+        assert folder is None

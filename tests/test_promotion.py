@@ -1,3 +1,4 @@
+import argparse
 import json
 import multiprocessing
 from dataclasses import replace
@@ -13,6 +14,7 @@ from audiotagging.metrics import lwlrap
 from audiotagging.promotion import compare, promote
 from audiotagging.shards import read_clips
 from audiotagging.tables import Predictions, read_predictions, write_predictions
+from commands import tag
 
 MEMBER = REFERENCE[0]
 
@@ -196,3 +198,13 @@ def test_a_warm_start_that_does_not_fit_is_none(tmp_path, runs, member, fold, cl
     spectrograms = fabricate_run(tmp_path / "run", classes=classes, members=(), clips=4) / "spectrograms"
     found = starting_point(member, fold=fold, location=tmp_path, spectrograms=spectrograms, share=0.25)
     assert found == (member, None)
+
+
+def test_tag_takes_the_models_location(tmp_path, runs, monkeypatch):
+    taken = []
+    monkeypatch.setattr(tag, "Tagger", lambda folder: taken.append(folder) or 1 / 0)
+    promote_run(runs["good"], tmp_path)
+    for models in (tmp_path, runs["good"]):
+        with pytest.raises(ZeroDivisionError):
+            tag.run(argparse.Namespace(files=[], models=models, top=1, format="table"))
+    assert taken == [champion_folder(tmp_path), runs["good"]]
