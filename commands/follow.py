@@ -6,6 +6,8 @@ and why one waits. A node of it is named by its path, as
 the loop's third row, first try.
 """
 
+import base64
+import gzip
 import json
 import re
 import time
@@ -23,6 +25,7 @@ PATIENCE = 300  # seconds without an answer
 LOG_LINES = 30
 ENDED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
 BROKEN = {"Failed", "Error"}  # phases of a node
+SKIPPED = {"Skipped", "Omitted"}
 STARTING = {"PodInitializing", "ContainerCreating"}  # reasons to wait that pass by themselves
 SCORES = re.compile(r"lwlrap of the ensemble: (.*)")
 ROW = re.compile(r"iterations\((\d+):")
@@ -60,7 +63,7 @@ class Progress:
     @staticmethod
     def _cached(node: dict[str, Any], nodes: list[dict[str, Any]]) -> bool:
         executor = f"{node['name']}.executor"
-        return any(each["name"] == executor and each.get("phase") in ("Skipped", "Omitted") for each in nodes)
+        return any(each["name"] == executor and each.get("phase") in SKIPPED for each in nodes)
 
 
 def is_stage(node: dict[str, Any]) -> bool:
@@ -129,13 +132,24 @@ def follow(client: Client, run_id: str, rows: list[dict[str, Any]]) -> bool:
 
 
 def read_nodes(client: Client, run_id: str) -> list[dict[str, Any]]:
-    """Return the nodes of a run's workflow, each with its `pod`; none before it has started."""
-    detail = json.loads(client.get(f"/apis/v1beta1/runs/{run_id}"))
+    """Return the nodes of a run's workflow, each with its `pod`; none before it has started.
+
+    Only version 1 of the API has the workflow. A server without it still says how a run ends.
+    """
+    try:
+        detail = json.loads(client.get(f"/apis/v1beta1/runs/{run_id}"))
+    except ApiException as error:
+        if error.status != 404:
+            raise
+        return []
     manifest = detail.get("pipeline_runtime", {}).get("workflow_manifest")
     if not manifest:
         return []
     workflow = json.loads(manifest)
-    nodes = workflow.get("status", {}).get("nodes") or {}
+    status = workflow.get("status", {})
+    nodes = status.get("nodes") or {}
+    if packed := status.get("compressedNodes"):  # of more than a megabyte, as of thirty rows
+        nodes = json.loads(gzip.decompress(base64.b64decode(packed)))
     name = workflow["metadata"]["name"]
     return [
         node | {"pod": f"{name}-{node.get('templateName', '')}-{node['id'].rpartition('-')[2]}"}
@@ -153,12 +167,13 @@ def read_log(client: Client, run_id: str, pod: str) -> list[str]:
 
 
 def read_scores(client: Client, run_id: str, nodes: list[dict[str, Any]]) -> str:
-    """Return a line with the scores, which the stage `evaluate` has printed."""
+    """Return a line with the scores, which the stage `evaluate` has printed; or why there is none."""
     for pod in (node for node in nodes if node["type"] == "Pod" and ".evaluate." in node["name"]):
         for line in read_log(client, run_id, pod["pod"]):
             if found := SCORES.search(line):
                 return f"lwlrap of the ensemble: {found[1]}"
-    return "the scores are those of the run before: nothing had changed"
+    cached = any(node["name"].endswith(".evaluate.executor") for node in nodes if node.get("phase") in SKIPPED)
+    return "the scores are those of the run before: nothing had changed" if cached else "its page shows the scores"
 
 
 def explain(client: Client, run_id: str, nodes: list[dict[str, Any]], progress: Progress) -> Iterator[str]:

@@ -4,6 +4,8 @@ What it takes and gives are the models of the published API (kfp-server-api); it
 workflow that it shows of a run, and the log endpoint, are those of the 2.17 server.
 """
 
+import base64
+import gzip
 import json
 import re
 import threading
@@ -47,6 +49,7 @@ class KubeflowServer(ThreadingHTTPServer):
         logs: Logs by pod.
         broken: Answers (status, body) given instead, by a regular expression of method and path.
         delay: Seconds before each answer.
+        packed: Whether the nodes of a workflow are compressed, as Argo does it from a megabyte on.
         requests: Method and path of all requests.
         headers: Headers of the last request.
     """
@@ -58,7 +61,7 @@ class KubeflowServer(ThreadingHTTPServer):
         self.health = {"commit_sha": "4a3592c", "tag_name": "2.17.0", "multi_user": False}
         self.pipelines, self.versions, self.experiments, self.runs, self.schedules = {}, {}, {}, {}, {}
         self.packages, self.story, self.logs, self.broken = {}, [("SUCCEEDED", [])], {}, {}
-        self.delay, self.requests, self.headers = 0, [], {}
+        self.delay, self.packed, self.requests, self.headers = 0, False, [], {}
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -198,7 +201,11 @@ class Handler(BaseHTTPRequestHandler):
         _, nodes = self.server.story[0]
         if len(self.server.story) > 1:
             self.server.story.pop(0)
-        manifest = {"metadata": {"name": WORKFLOW}, "status": {"nodes": {each["id"]: each for each in nodes}}}
+        by_id = {each["id"]: each for each in nodes}
+        status = {"nodes": by_id}
+        if self.server.packed:
+            status = {"compressedNodes": base64.b64encode(gzip.compress(json.dumps(by_id).encode())).decode()}
+        manifest = {"metadata": {"name": WORKFLOW}, "status": status}
         # Before the workflow has been reported there is none.
         runtime = {"workflow_manifest": json.dumps(manifest)} if nodes else {"pipeline_manifest": "{}"}
         return {"run": {"id": run}, "pipeline_runtime": runtime}

@@ -153,8 +153,10 @@ def story():
     return [*looks, ("SUCCEEDED", last)], {pod_name(last[-1]): log}
 
 
-def test_a_run_is_followed_with_a_line_a_change_to_its_scores(server, call):
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_run_is_followed_with_a_line_a_change_to_its_scores(server, call, packed):
     server.story, server.logs = story()
+    server.packed = packed
     members = [member.id for member in DEMO[:2]]
     code, output, _ = call("submit", "--data", "demo", "--members", *members, "--wait")
     assert code == 0
@@ -216,6 +218,12 @@ def test_a_run_without_nodes_that_fails_still_says_why(server, call):
     server.story = [("FAILED", [])]
     code, output, _ = call("submit", "--data", "demo", "--wait")
     assert code == 1 and "run failed" in output and "Run failed" in output
+
+
+def test_a_run_is_followed_to_its_end_where_the_api_has_no_workflow(server, call):
+    server.broken = {r"GET /apis/v1beta1/.*": (404, "Not Found")}
+    code, output, _ = call("submit", "--data", "demo", "--wait")
+    assert code == 0 and "run succeeded" in output and "its page shows the scores" in output
 
 
 def test_a_server_that_stumbles_while_a_run_is_followed_is_asked_again(server, call):
