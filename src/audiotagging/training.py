@@ -189,7 +189,6 @@ class Run:
             group["lr"], group["betas"] = lr * group["share"], (momentum, SECOND_BETA)
 
         pictures, targets, partners, share = self.batch()
-        self.network.train()
         with autocast(self.device, self.precision):
             logits = self.network(pictures)
         loss = mixed_loss(LOSSES[member.loss], logits, targets, partners, share, f2cl=member.f2cl)
@@ -264,6 +263,7 @@ class Run:
             precision=self.precision,
             label=f"validate {self.member.id}",
         )
+        self.network.train()
         return lwlrap(self.truth, scores)
 
     def state(self) -> dict[str, Any]:

@@ -1,0 +1,143 @@
+"""Training and prediction: against a plainly written step, against the step they feed, and one clip at a time.
+
+Every row runs on the GPU where there is one, at the published size; on a CPU with batches and clips few enough to
+wait for. The rows of all networks and of the whole reference table are there only on a GPU.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from audiotagging.augment import VIEWS
+from audiotagging.devices import best_device, place
+from audiotagging.members import REFERENCE, Member
+from audiotagging.models import MODELS, SimpleSelfAttention
+from audiotagging.prediction import Model, score_clips
+from audiotagging.shards import Spectrograms
+from audiotagging.training import Run
+from benchmarks.frame import Row, race
+
+DEVICE = best_device()
+GPU = DEVICE.type == "cuda"
+CLASSES = [f"class {number}" for number in range(80)]
+STEP = replace(REFERENCE[0], batch_size=64 if GPU else 8)
+CLIPS = 200
+ROUNDS = 9 if GPU else 3
+
+
+@cache
+def _clips() -> Spectrograms:
+    """Return 200 clips of 2 to 15 s, each with one label."""
+    rng = np.random.default_rng(2019)
+    lengths = rng.integers(128, 953, CLIPS)
+    offsets = np.concatenate([[0], lengths.cumsum()])
+    labels = [[CLASSES[number % len(CLASSES)]] for number in range(CLIPS)]
+    clips = pd.DataFrame({"clip": [f"{number}.wav" for number in range(CLIPS)], "labels": labels}).assign(
+        part="curated", fold=0, usage="", frames=lengths
+    )
+    return Spectrograms(clips, rng.integers(0, 256, (offsets[-1], 128), np.uint8), offsets, CLASSES)
+
+
+def _run(member: Member) -> Run:
+    torch.manual_seed(1)
+    return Run(member, _clips(), fold=-1, device=DEVICE, precision="auto")
+
+
+def _waited(call: Callable[[], object]) -> Callable[[], None]:
+    """Return the call followed by waiting for the device."""
+
+    def wait() -> None:
+        call()
+        if GPU:
+            torch.cuda.synchronize()
+
+    return wait
+
+
+class PlainRun(Run):
+    """The same training in float32, channels first, with attention through positions x positions."""
+
+    def __init__(self, member: Member):
+        super().__init__(member, _clips(), fold=-1, device=DEVICE, precision="float32")
+        self.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        for module in self.network.modules():
+            if isinstance(module, SimpleSelfAttention):
+                module.forward = partial(_attend_as_written, module)  # type: ignore[method-assign]
+
+    def batch(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return a random batch, channels first."""
+        pictures, targets, partners, share = super().batch()
+        return pictures.contiguous(), targets, partners, share
+
+
+def _attend_as_written(attention: SimpleSelfAttention, x: Tensor) -> Tensor:
+    positions = x.flatten(2)  # (B, C, N)
+    scores = positions.transpose(1, 2) @ attention.convolution(positions)  # (B, N, N)
+    return x + attention.gamma * (positions @ scores).view_as(x)
+
+
+def step() -> Row:
+    """Compare crops a second of a training step of xresnet18ssa with those of the plainly written one."""
+    ours, other = race(_waited(_run(STEP).train_step), _waited(PlainRun(STEP).train_step), rounds=ROUNDS)
+    return Row(STEP.batch_size / ours, STEP.batch_size / other, "crops/s", "float32, channels first, plain attention")
+
+
+def batch() -> Row:
+    """Compare the milliseconds of making a batch with those of the whole step: the ratio is the input's share."""
+    run = _run(STEP)
+    ours, other = race(_waited(run.batch), _waited(run.train_step), rounds=ROUNDS)
+    return Row(1000 * ours, 1000 * other, "ms", "the whole training step")
+
+
+def prediction() -> Row:
+    """Compare clips a second of predicting 200 clips with those of one clip at a time, in float32."""
+    member = STEP if GPU else replace(STEP, size=64)
+    torch.manual_seed(1)
+    network = place(MODELS[member.network](VIEWS * len(CLASSES)), DEVICE).eval()
+    model = Model(network, member, CLASSES, fold=-1)
+    data = _clips()
+
+    def one_at_a_time() -> None:
+        for start, end in zip(data.offsets[:-1], data.offsets[1:], strict=True):
+            score_clips(model, data.frames[start:end], np.array([0, end - start]), precision="float32", label=None)
+
+    ours, other = race(lambda: score_clips(model, data.frames, data.offsets, label=None), one_at_a_time, rounds=3)
+    return Row(CLIPS / ours, CLIPS / other, "clips/s", "one clip at a time, float32")
+
+
+@cache
+def _crops_a_second(network: str, batch_size: int) -> float:
+    """Return how many crops of the published size a network trains on a second."""
+    run = _run(replace(STEP, network=network, batch_size=batch_size))
+    steps = 20
+
+    def train() -> None:
+        for _ in range(steps):
+            run.train_step()
+
+    seconds, _ = race(_waited(train), lambda: None, rounds=3)
+    return steps * batch_size / seconds
+
+
+def crops(network: str) -> Row:
+    """Compare the crops a second of batches of 64, as published, with those of 256."""
+    return Row(_crops_a_second(network, 64), _crops_a_second(network, 256), "crops/s", "batches of 256")
+
+
+def reference() -> Row:
+    """Compare the hours that the published members take on six GPUs with those on one."""
+    hours = [
+        member.cycles * member.epochs * member.epoch_size * 64 / _crops_a_second(member.network, 64) / 3600
+        for member in REFERENCE
+    ]
+    return Row(max(hours), sum(hours), "hours", "one GPU instead of six")
+
+
+ROWS: dict[str, Callable[[], Row]] = {"step": step, "batch": batch, "prediction": prediction}
+if GPU:
+    ROWS |= {network: partial(crops, network) for network in MODELS} | {"reference": reference}
