@@ -144,17 +144,19 @@ def score(
     from_end = (lengths[owners] - member.frames - starts).clamp(min=0)
     starts = torch.where(views % 2 == 1, from_end, starts)
 
-    batches = list(zip(*(tensor.split(WINDOWS) for tensor in (owners, starts, views)), strict=True))
+    home = store.frames.device  # everything goes there at once, so that no batch waits for a copy
+    clips = clips.to(home)
+    batches = list(zip(*(tensor.to(home).split(WINDOWS) for tensor in (owners, starts, views)), strict=True))
     best = torch.full((len(clips) * VIEWS, classes), -torch.inf, device=store.device)
     for owner, start, view in track(batches, label=label, total=len(batches)) if label else batches:
         crops = store.crops(clips[owner], start, frames=member.frames)
+        rows = (owner * VIEWS + view).to(store.device)
         view = view.to(store.device)
         pictures = normalise(resample(crops, view, size=member.size))
         with autocast(store.device, precision):
             logits = network(pictures).view(-1, VIEWS, classes)
         logits = logits[torch.arange(len(view), device=store.device), view]
-        rows = (owner.to(store.device) * VIEWS + view)[:, None].expand(-1, classes)
-        best.scatter_reduce_(0, rows, logits, "amax")
+        best.scatter_reduce_(0, rows[:, None].expand(-1, classes), logits, "amax")
     return best.sigmoid().view(-1, VIEWS, classes).mean(dim=1).cpu().numpy()
 
 
