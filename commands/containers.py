@@ -111,9 +111,11 @@ def run_container(
             print(piece.decode(errors="replace"), end="")
         code = container.wait()["StatusCode"]
         container.reload()
-        if code and (container.attrs["State"]["OOMKilled"] or code == KILLED):
+        if code and container.attrs["State"]["OOMKilled"]:
             limit = f"the {arguments['mem_limit']} of --memory" if arguments.get("mem_limit") else "there is"
             print(f"MemoryError: killed, because it needed more memory than {limit}")
+        elif code == KILLED:
+            print("MemoryError: killed from outside, as happens when a machine runs out of memory")
         return code
     finally:
         running.discard(container)
