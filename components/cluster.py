@@ -31,8 +31,8 @@ class Needs:
         cpu: CPU cores asked for; it may use twice as many where they are free.
         memory: Memory asked for and allowed, in GiB.
         hours: How long one try may take.
-        retries: How often it is tried again. KFP's retries cover a program that fails, is evicted or is preempted,
-            not a node that is lost without a word.
+        retries: How often it is tried again. KFP's retries cover a program that fails, also because it was told to
+            stop, and a pod that its node evicts; not a pod that is deleted or a node that is lost without a word.
         volumes: Where it needs a volume mounted.
         gpu: Whether it uses a GPU if it gets one.
         shared_memory: Size of /dev/shm in MiB, for worker processes; 0 leaves it at the 64 that a pod has.
