@@ -158,7 +158,7 @@ def read_nodes(client: Client, run_id: str) -> list[dict[str, Any]]:
 
 
 def read_log(client: Client, run_id: str, pod: str) -> list[str]:
-    """Return the lines that a pod printed; none if it is gone."""
+    """Return the lines that a pod printed; none if the server cannot read them."""
     try:
         text = client.get(f"/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log")
     except ApiException:
@@ -187,4 +187,5 @@ def explain(client: Client, run_id: str, nodes: list[dict[str, Any]], progress: 
     for label, node in failed.items():
         yield f"\n{label}: {node.get('message') or 'failed without a message'} (pod {node['pod']})"
         lines = read_log(client, run_id, node["pod"])
-        yield from (f"  {line}" for line in lines[-LOG_LINES:] or ["its log is gone"])
+        missing = [f"no log from the server; as long as the pod is there: kubectl logs {node['pod']} -c main"]
+        yield from (f"  {line}" for line in lines[-LOG_LINES:] or missing)

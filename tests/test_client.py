@@ -211,7 +211,7 @@ def test_a_run_that_fails_shows_why_and_the_end_of_the_log(server, call):
     assert f"train {DEMO[0].id}, fold -1: main: OOMKilled (exit code 137) (pod {pod_name(tries[1])})" in output
     assert output.count("OOMKilled") == 1 and "mended" not in output
     assert "line 99" in output and "line 50" not in output
-    assert "ensemble: pod deleted" in output and "its log is gone" in output
+    assert "ensemble: pod deleted" in output and f"kubectl logs {pod_name(nodes[-1])} -c main" in output
 
 
 def test_a_run_without_nodes_that_fails_still_says_why(server, call):

@@ -79,6 +79,8 @@ def test_wrong_data_ends_in_one_line_and_leaves_nothing(capsys, tmp_path, damage
         (["--set", "epochs"], "--set takes FIELD=VALUE"),
         (["--folds", "-1,7"], "folds are numbered -1 to 4"),
         (["--folds", "all"], "expected numbers as in -1,0,1"),
+        (["--warm-start"], "say with --models where it is"),
+        (["--models", "m", "--warm-start", "2"], "--warm-start expects a share of the epochs between 0 and 1"),
         (["--parallel", "0"], "--parallel expects a number from 1 on"),
     ],
 )
