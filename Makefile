@@ -9,7 +9,7 @@ KFP_VERSION ?= 2.17.0
 DATA ?= data/demo
 MEMBERS ?= demo
 FOLDS ?= -1
-PARALLEL ?= 1
+PARALLEL ?= 2
 OUT ?= out/$(notdir $(abspath $(DATA)))-$(firstword $(MEMBERS))
 ARGS ?=
 

@@ -66,7 +66,8 @@ def _clicks(rng: Rng, t: np.ndarray) -> np.ndarray:
 
 def _knock(rng: Rng, t: np.ndarray) -> np.ndarray:
     since = _since_last(t, rng.uniform(0.15, 0.4))
-    return np.sin(2 * np.pi * rng.uniform(120, 300) * since) * np.exp(-35 * since)
+    body = np.sin(2 * np.pi * rng.uniform(120, 300) * since) * np.exp(-25 * since)
+    return body + 0.5 * rng.standard_normal(len(t)) * np.exp(-150 * since)
 
 
 def _siren(rng: Rng, t: np.ndarray) -> np.ndarray:
@@ -74,18 +75,21 @@ def _siren(rng: Rng, t: np.ndarray) -> np.ndarray:
     return np.sin(2 * np.pi * pitch * t + 0.35 * pitch / speed * np.sin(2 * np.pi * speed * t))
 
 
-def _tone(rng: Rng, t: np.ndarray) -> np.ndarray:
-    return np.sin(2 * np.pi * _log_uniform(rng, 500, 4000) * t)
+def _organ(rng: Rng, t: np.ndarray) -> np.ndarray:
+    pitch, partials = _log_uniform(rng, 250, 700), np.arange(1, 9)[:, None]
+    return (np.sin(2 * np.pi * pitch * partials * t) / partials**0.5).sum(axis=0)
 
 
 def _tremolo(rng: Rng, t: np.ndarray) -> np.ndarray:
-    return _tone(rng, t) * (0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(2.5, 6) * t))
+    return np.sin(2 * np.pi * _log_uniform(rng, 500, 4000) * t) * (
+        0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(2.5, 6) * t)
+    )
 
 
 def _trill(rng: Rng, t: np.ndarray) -> np.ndarray:
-    pitch, speed = _log_uniform(rng, 700, 2500), rng.uniform(6, 14)
+    pitch, speed = _log_uniform(rng, 700, 2500), rng.uniform(4, 8)
     high = np.sin(2 * np.pi * speed * t) > 0
-    return np.sin(2 * np.pi * pitch * np.cumsum(np.where(high, 1.5, 1.0)) / RATE)
+    return np.sin(2 * np.pi * pitch * np.cumsum(np.where(high, 2.0, 1.0)) / RATE)
 
 
 def _whoosh(rng: Rng, t: np.ndarray) -> np.ndarray:
@@ -101,9 +105,9 @@ CLASSES: dict[str, Callable[[Rng, np.ndarray], np.ndarray]] = {
     "Clicks": _clicks,
     "Hiss": lambda rng, t: _band_noise(rng, len(t), _log_uniform(rng, 4000, 7000), 20_000),
     "Knock": _knock,
+    "Organ": _organ,
     "Rumble": lambda rng, t: _band_noise(rng, len(t), 30, _log_uniform(rng, 500, 1000)),
     "Siren": _siren,
-    "Tone": _tone,
     "Tremolo": _tremolo,
     "Trill_and_warble": _trill,
     "Whoosh": _whoosh,
