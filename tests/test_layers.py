@@ -6,18 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from components.images import TARGETS, modules
+
 SOURCE = Path(__file__).parent.parent / "src"
 MODULES = {f"audiotagging.{path.stem}" for path in (SOURCE / "audiotagging").glob("*.py")} - {"audiotagging.__init__"}
 SOUND = {"soundfile", "soxr"}
 TORCH = {"torch", "safetensors"}
 PLOTS = {"matplotlib"}
 
-# Modules that the stages of an image import, and the packages that the image does not hold.
-IMAGES = {
-    "preprocess": ({"dataset", "preprocessing"}, TORCH | PLOTS),
-    "train": ({"champion", "members", "training", "prediction"}, SOUND | PLOTS),
-    "ensemble": ({"ensembling", "evaluation", "promotion"}, SOUND | TORCH),
-}
+NOT_IN = {"preprocess": TORCH | PLOTS, "train": SOUND | PLOTS, "ensemble": SOUND | TORCH}  # packages, by image
 
 
 BLOCK = """
@@ -42,10 +39,10 @@ def test_the_library_never_imports_kfp():
     import_without(MODULES, {"kfp"})
 
 
-@pytest.mark.parametrize("image", IMAGES)
+@pytest.mark.parametrize("image", TARGETS)
 def test_a_stages_modules_import_only_what_its_image_holds(image):
-    modules, packages = IMAGES[image]
-    import_without({f"audiotagging.{module}" for module in modules}, packages | {"kfp", "librosa"})
+    stages_modules = {f"audiotagging.{module}" for module in modules(image)} & MODULES
+    import_without(stages_modules, NOT_IN[image] | {"kfp", "librosa"})
 
 
 def test_the_table_of_members_needs_only_the_standard_library():
