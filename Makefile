@@ -38,7 +38,7 @@ export AUDIOTAGGING_REGISTRY ?= $(REGISTRY)
 export AUDIOTAGGING_TORCH ?= $(or $(TORCH),cpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit-test pipeline-test bench clean lock images push base-image test-containers manifests kind-up kind-test kind-down
+.PHONY: help run venv test lint unit-test pipeline-test bench clean lock images push base-image test-containers manifests kind-up kind-test kind-down
 
 help: ## Print this help
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-18s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,8 @@ data/demo: | $(ENVIRONMENT)
 	$(BIN)/python -m audiotagging.synthetic $@
 
 ##@ Develop
+
+venv: $(ENVIRONMENT) ## Make the environment, .venv, alone (TORCH=cpu for the small build of torch)
 
 test: lint unit-test pipeline-test ## Lint, type check, unit tests and one small run of the whole pipeline
 
