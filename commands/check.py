@@ -1,4 +1,4 @@
-"""`python pipeline.py check`: says what is wrong with a data folder and what it holds."""
+"""Say what is wrong with a data folder, and what it holds."""
 
 import argparse
 from pathlib import Path

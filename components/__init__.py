@@ -1,1 +1,1 @@
-"""The stages of the pipeline, one short file each: typed inputs and outputs and one call into the library."""
+"""The stages of the pipeline, one short file each, and what they need of images and clusters."""

@@ -16,7 +16,7 @@ def ensemble(
         spectrograms: What `preprocess` made.
         mean: "arithmetic", "geometric" or "rank".
         weights: Of the members: "equal", or "fitted" to the out-of-fold predictions.
-        averaged: A folder with submission.csv and predictions.parquet.
+        averaged: A folder with submission.csv, predictions.parquet and ensemble.json.
     """
     from pathlib import Path
 

@@ -86,7 +86,7 @@ def predict(model: Path, *, spectrograms: Path, out: Path, precision: str = "aut
 def score_clips(
     model: Model, frames: np.ndarray, offsets: np.ndarray, *, precision: str = "auto", label: str | None = "predict"
 ) -> np.ndarray:
-    """Score clips that were never stored.
+    """Score clips that are in no `Store` yet.
 
     Args:
         model: A loaded model.
