@@ -1,0 +1,46 @@
+"""README and CONTRIBUTING name only what there is, and every module."""
+
+import argparse
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from commands import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+TEXTS = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md")}
+TREE = re.search(r"## What is where\n.*?```\n(.*?)```", TEXTS["README.md"], re.DOTALL)[1]
+FILES = {
+    path.name for folder in ("", "commands", "components", "src/audiotagging") for path in (ROOT / folder).iterdir()
+}
+
+
+def test_the_tree_has_every_module():
+    modules = {path.name for path in (ROOT / "src" / "audiotagging").iterdir() if path.is_file()} - {"__init__.py"}
+    assert modules <= set(re.findall(r"\w+\.[\w.]+", TREE))
+    assert set(COMMANDS) <= set(re.findall(r"\w+", TREE))
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_named_python_files_exist(name):
+    tests = {path.name for path in (ROOT / "tests").iterdir()}
+    named = set(re.findall(r"\w+\.py\b", TEXTS[name].replace("__init__.py", "").replace("NAME.py", "")))
+    assert named <= FILES | tests
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_named_make_targets_exist(name):
+    rules = re.findall(r"^([a-z%-][a-z% -]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = {target for rule in rules for target in rule.split()}
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", TEXTS[name], re.MULTILINE)) <= targets
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_named_options_exist(name):
+    parser = argparse.ArgumentParser(conflict_handler="resolve")
+    for command in COMMANDS:
+        import_module(f"commands.{command}").add_arguments(parser)
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", TEXTS[name]))
+    assert named <= set(re.findall(r"--[a-z][a-z-]*", parser.format_help()))
