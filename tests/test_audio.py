@@ -5,7 +5,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiotagging.audio import RATE, SoundError, decode, decode_blocks, trim
+from audiotagging.audio import RATE, SoundError, decode, decode_blocks, duration, trim
 
 
 @st.composite
@@ -118,6 +118,20 @@ def write_folder(path):
     path.mkdir()
 
 
+def write_without_length(path):
+    """A FLAC file as a pipe leaves it: its head does not know how long it is."""
+    soundfile.write(path, tone(1000), RATE, format="FLAC")
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0  # of the 36 bits of STREAMINFO's number of samples
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+
+
+def write_slow(path):
+    """An hour at 1 Hz would be 635 MB at 44 100 Hz."""
+    soundfile.write(path, tone(3600), 1)
+
+
 UNUSABLE = {
     write_text: "cannot be decoded",
     write_nothing: "cannot be decoded",
@@ -141,10 +155,19 @@ def test_unusable_files(tmp_path, write, reason):
         list(decode_blocks(path))
 
 
-def test_a_raw_file_is_unusable(tmp_path):
+@pytest.mark.parametrize("read", [decode, duration])
+def test_a_raw_file_is_unusable(tmp_path, read):
     (tmp_path / "clip.raw").write_bytes(bytes(1000))
     with pytest.raises(SoundError, match="does not tell its rate"):
-        decode(tmp_path / "clip.raw")
+        read(tmp_path / "clip.raw")
+
+
+@pytest.mark.parametrize("read", [decode, duration])
+@pytest.mark.parametrize("write", [write_without_length, write_slow])
+def test_a_head_that_asks_for_much_memory_gets_none(tmp_path, write, read):
+    write(tmp_path / "clip.wav")
+    with pytest.raises(SoundError, match="is too long for a clip, or its head is wrong"):
+        read(tmp_path / "clip.wav")
 
 
 @pytest.mark.parametrize(("suffix", "subtype"), FORMATS)

@@ -17,6 +17,7 @@ import soxr
 
 RATE = 44_100  # Hz
 BLOCK_SECONDS = 60.0
+LARGEST = 1 << 27  # samples, half a GiB; more than any clip has, but heads of files may say anything
 LOUDEST = 1e6  # times full scale; float files may hold anything, and the power of a sample must stay a number
 
 CUT_SHORT = re.compile(r"^data : \d+ \(should be", re.MULTILINE)  # libsndfile's note on a WAV file's length
@@ -48,9 +49,11 @@ def decode(path: Path) -> Sound:
     """Decode a whole sound file.
 
     Raises:
-        SoundError: If it cannot be decoded, has no samples, or holds values that are no sound.
+        SoundError: If it cannot be decoded, has no samples, is too long to be held whole, or holds values that are no
+            sound.
     """
     with _opened(path) as file:
+        _check_size(file)
         samples = _read_mono(file, file.frames)
         mended = {
             "mixed to mono": file.channels > 1,
@@ -63,6 +66,19 @@ def decode(path: Path) -> Sound:
     if rate != RATE:
         samples = _resample(samples, rate)
     return Sound(samples, tuple(what for what, needed in mended.items() if needed))
+
+
+def duration(path: Path) -> float:
+    """Return how long a sound file is by its head, in seconds.
+
+    Raises:
+        SoundError: If it cannot be decoded, has no samples, or is too long for `decode`.
+    """
+    with _opened(path) as file:
+        _check_size(file)
+        if not file.frames:
+            raise SoundError("has no samples")
+        return file.frames / file.samplerate
 
 
 def decode_blocks(path: Path, *, seconds: float = BLOCK_SECONDS) -> Iterator[np.ndarray]:
@@ -104,6 +120,15 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         raise SoundError(f"cannot be read: {error.strerror}") from error
     except soundfile.LibsndfileError as error:
         raise SoundError(f"cannot be decoded: {error.error_string.rstrip('.')}") from error
+
+
+def _check_size(file: soundfile.SoundFile) -> None:
+    """Refuse a file that would take too much memory, as it is or at 44 100 Hz."""
+    if max(file.frames * file.channels, file.frames * RATE / file.samplerate) > LARGEST:
+        raise SoundError(
+            f"is too long for a clip, or its head is wrong: {file.frames} samples in each of {file.channels} channels "
+            f"at {file.samplerate} Hz"
+        )
 
 
 def _read_mono(file: soundfile.SoundFile, frames: int) -> np.ndarray:

@@ -1,8 +1,10 @@
 """Looks into a data set: clips, hours, labels and classes. Reads the head of every audio file, not the audio."""
 
-import numpy as np
-import soundfile
+from pathlib import Path
 
+import numpy as np
+
+from audiotagging.audio import SoundError, duration
 from audiotagging.dataset import PARTS, DataError, Dataset
 from audiotagging.layout import FOLDERS
 from audiotagging.progress import track
@@ -32,8 +34,8 @@ def durations(dataset: Dataset) -> np.ndarray:
 
 def _duration(path: str) -> float:
     try:
-        return soundfile.info(path).duration or np.nan
-    except soundfile.LibsndfileError:
+        return duration(Path(path))
+    except SoundError:
         return np.nan
 
 
