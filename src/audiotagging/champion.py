@@ -39,8 +39,9 @@ def starting_point(
 ) -> tuple[Member, Path | None]:
     """Return the member with a shorter schedule, and the champion's model that its training begins with.
 
-    The member is returned as it is, and no model, if the champion has none of the same member and fold, or one of
-    another network or other classes. A model of another fold would have seen the clips that this one holds out.
+    The member is returned as it is, and no model, if the champion has none of the same member that was trained on
+    everything, or one of another network or other classes. With a fold held out there is none either: when clips are
+    added the folds are dealt anew, and the champion's model of the same fold may have seen what this one holds out.
 
     Args:
         member: The member to train.
@@ -53,10 +54,15 @@ def starting_point(
     if folder is None:
         logger.info("no champion yet: %s begins with new weights", member.id)
         return member, None
+    if fold >= 0:
+        logger.info(
+            "%s holds out fold %d, which the champion may have seen: it begins with new weights", member.id, fold
+        )
+        return member, None
     model = folder / "models" / f"{member.id}-fold{fold}"
     facts = json.loads((model / "member.json").read_text()) if model.exists() else None
     if facts is None or facts["member"]["network"] != member.network or facts["classes"] != read_classes(spectrograms):
-        logger.info("the champion has no model for %s, fold %d: it begins with new weights", member.id, fold)
+        logger.info("the champion has no model for %s: it begins with new weights", member.id)
         return member, None
     logger.info("%s begins with the weights of %s", member.id, model)
     return replace(member, epochs=max(1, round(share * member.epochs))), model
