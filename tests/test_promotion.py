@@ -172,29 +172,35 @@ def test_old_versions_are_removed_but_never_the_champion_or_the_one_before(tmp_p
     assert {path.name for path in (tmp_path / "m" / "versions").iterdir()} == set(seen[-2:])
 
 
-def test_a_warm_start_begins_with_the_champions_model_of_the_same_member_and_fold(tmp_path, runs):
-    options = {"location": tmp_path, "spectrograms": runs["good"] / "spectrograms", "share": 0.25}
-    assert starting_point(MEMBER, fold=0, **options) == (MEMBER, None)  # no champion yet
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """A run whose members were trained on everything, and on all but a fold."""
+    return make_run(tmp_path_factory.mktemp("whole") / "run", folds=(-1, 0))
 
-    promote_run(runs["good"], tmp_path)
-    member, start = starting_point(MEMBER, fold=0, **options)
+
+def test_a_warm_start_begins_with_the_champions_model_of_the_same_member(tmp_path, whole_run):
+    options = {"location": tmp_path, "spectrograms": whole_run / "spectrograms", "share": 0.25}
+    assert starting_point(MEMBER, fold=-1, **options) == (MEMBER, None)  # no champion yet
+
+    promote_run(whole_run, tmp_path)
+    member, start = starting_point(MEMBER, fold=-1, **options)
     assert member == replace(MEMBER, epochs=MEMBER.epochs // 4)
-    assert start == champion_folder(tmp_path) / "models" / f"{MEMBER.id}-fold0"
-    assert json.loads((start / "member.json").read_text())["fold"] == 0
-    assert starting_point(replace(MEMBER, epochs=1), fold=0, **options)[0].epochs == 1
+    assert start == champion_folder(tmp_path) / "models" / f"{MEMBER.id}-fold-1"
+    assert json.loads((start / "member.json").read_text())["fold"] == -1
+    assert starting_point(replace(MEMBER, epochs=1), fold=-1, **options)[0].epochs == 1
 
 
 @pytest.mark.parametrize(
     ("member", "fold", "classes"),
     [
-        (MEMBER, -1, 8),  # would have seen what another fold holds out
-        (REFERENCE[5], 0, 8),
-        (replace(MEMBER, network="xresnet50"), 0, 8),
-        (MEMBER, 0, 9),
+        (MEMBER, 0, 8),  # folds are dealt anew with the data, so the champion's may have seen what this one holds out
+        (REFERENCE[5], -1, 8),
+        (replace(MEMBER, network="xresnet50"), -1, 8),
+        (MEMBER, -1, 9),
     ],
 )
-def test_a_warm_start_that_does_not_fit_is_none(tmp_path, runs, member, fold, classes):
-    promote_run(runs["good"], tmp_path)
+def test_a_warm_start_that_does_not_fit_is_none(tmp_path, whole_run, member, fold, classes):
+    promote_run(whole_run, tmp_path)
     spectrograms = fabricate_run(tmp_path / "run", classes=classes, members=(), clips=4) / "spectrograms"
     found = starting_point(member, fold=fold, location=tmp_path, spectrograms=spectrograms, share=0.25)
     assert found == (member, None)

@@ -52,22 +52,31 @@ def compare(old: Path, new: Path) -> dict[str, Any]:
         if pair[0] is None or pair[1] is None:
             notes += [f"{name}: only {run.folder} has such clips." for run in runs if name in run.sets]
             continue
-        first, second, differences = _align(pair[0], pair[1])
+        first, second, differences = align(pair[0], pair[1])
         notes += [f"{name}: {difference}" for difference in differences]
         if first.clips:
+            sets[name] = compare_ensembles(first, second)
             scores = first.systems[ENSEMBLE], second.systems[ENSEMBLE]
-            newer, others = estimate_systems(second.truth, scores[1], {"old": {"old": scores[0]}})
-            older = others["old"]["old"]
-            sets[name] = {"clips": len(first.clips), "old": older, "new": newer} | {
-                key: older[key] for key in ("difference", "difference_low", "difference_high")
-            }
             classes = classes or compare_classes(second.truth, *scores, runs[1].classes)
     if not sets:
         raise ValueError(f"expected labelled clips that both runs predicted, found none in {old} and {new}")
     return {"notes": notes, "sets": sets, "classes": classes}
 
 
-def _align(old: LabelledSet, new: LabelledSet) -> tuple[LabelledSet, LabelledSet, list[str]]:
+def compare_ensembles(old: LabelledSet, new: LabelledSet) -> dict[str, Any]:
+    """Return how two ensembles score on the same clips, with the labels of the new set.
+
+    Returns:
+        The number of `clips`, the estimates `old` and `new` (`score`, `low`, `high`), and `difference`,
+        `difference_low` and `difference_high`: new less old.
+    """
+    newer, others = estimate_systems(new.truth, new.systems[ENSEMBLE], {"": {"old": old.systems[ENSEMBLE]}})
+    older = others[""]["old"]
+    differences = {key: older[key] for key in ("difference", "difference_low", "difference_high")}
+    return {"clips": len(new.clips), "old": older, "new": newer} | differences
+
+
+def align(old: LabelledSet, new: LabelledSet) -> tuple[LabelledSet, LabelledSet, list[str]]:
     """Return both sets with the clips that they share, in one order, and what else differs."""
     shared = [clip for clip in new.clips if clip in set(old.clips)]
     notes = []

@@ -14,9 +14,8 @@ from typing import Any
 import pandas as pd
 
 from audiotagging.champion import POINTER, VERSIONS, champion_folder, read_champion
-from audiotagging.ensembling import ENSEMBLE
+from audiotagging.comparison import align, compare_ensembles
 from audiotagging.labelled import labelled_sets
-from audiotagging.scoring import estimate_systems
 from audiotagging.shards import read_clips
 from audiotagging.tables import Predictions, read_predictions
 
@@ -82,7 +81,7 @@ def compare(new: Predictions, old: Predictions, clips: pd.DataFrame) -> dict[str
     """Compare two ensembles on the labelled clips that both have predicted, test clips if there are any.
 
     Args:
-        new: Predictions of the one, with `audiotagging.ensembling.ENSEMBLE` among its members.
+        new: Predictions of the one.
         old: Predictions of the other, for the same classes.
         clips: The table of clips, with the labels.
 
@@ -92,22 +91,20 @@ def compare(new: Predictions, old: Predictions, clips: pd.DataFrame) -> dict[str
     """
     ours, theirs = labelled_sets(new, clips), labelled_sets(old, clips)
     for name in SETS_TO_COMPARE:
-        shared = sorted(set(ours[name].clips) & set(theirs[name].clips)) if name in ours and name in theirs else []
-        if not shared:
+        if name not in ours or name not in theirs:
             continue
-        challenger = ours[name].select(shared)
-        earlier = theirs[name].select(shared).systems[ENSEMBLE]
-        first, others = estimate_systems(challenger.truth, challenger.systems[ENSEMBLE], {"": {"champion": earlier}})
-        champion = others[""]["champion"]
-        return {
-            "set": name,
-            "clips": len(shared),
-            "score": first["score"],
-            "champion": champion["score"],
-            "difference": champion["difference"],
-            "low": champion["difference_low"],
-            "high": champion["difference_high"],
-        }
+        champion, challenger, _ = align(theirs[name], ours[name])
+        if challenger.clips:
+            found = compare_ensembles(champion, challenger)
+            return {
+                "set": name,
+                "clips": found["clips"],
+                "score": found["new"]["score"],
+                "champion": found["old"]["score"],
+                "difference": found["difference"],
+                "low": found["difference_low"],
+                "high": found["difference_high"],
+            }
     return None
 
 
