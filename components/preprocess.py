@@ -21,9 +21,12 @@ def preprocess(
     """
     from pathlib import Path
 
+    from audiotagging.dataset import fingerprint as take_fingerprint
     from audiotagging.dataset import read_dataset
     from audiotagging.preprocessing import preprocess
 
     dataset = read_dataset(Path(folder), seed=seed, noisy=noisy)
+    if take_fingerprint(dataset) != fingerprint:  # else what is cached under it would be of other data
+        raise ValueError(f"{folder} has changed since ingest looked at it; run again")
     preprocess(dataset, Path(spectrograms.path), max_rejected=max_rejected, fingerprint=fingerprint)
     spectrograms.metadata["fingerprint"] = fingerprint

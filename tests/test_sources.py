@@ -93,6 +93,16 @@ def test_zenodos_names(data, downloads, tmp_path, zipped):
     assert content(folder) == expected
 
 
+def test_folders_of_one_name_are_kept_apart(data, downloads, tmp_path):
+    folders = []
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        source = as_zenodo(data, tmp_path / place / "zenodo", zipped=False)
+        folders.append(resolve(str(source), downloads=downloads))
+        (data / "sample_submission.csv").touch()  # which as_zenodo took away
+    assert [(folder / "test").resolve().parent.parent.name for folder in folders] == ["here", "there"]
+
+
 def test_an_interrupted_unpacking_is_started_again(data, downloads, monkeypatch):
     expected = content(data)
     zip_folder(data / "test", data / "test.zip")

@@ -228,7 +228,8 @@ def read_notes(folder: Path) -> list[str]:
 
 def read_rejected(folder: Path) -> pd.DataFrame:
     """Return the clips that could not be used, a row a clip: `clip`, `part`, `place` in it from 0, `reason`."""
-    return pd.read_csv(folder / "rejected.csv", dtype={"clip": str, "part": str, "place": int, "reason": str})
+    types = {"clip": str, "part": str, "place": int, "reason": str}
+    return pd.read_csv(folder / "rejected.csv", dtype=types, keep_default_na=False)  # a clip may be called "NA"
 
 
 def read_spectrograms(

@@ -63,7 +63,7 @@ def resolve(data: str, *, downloads: Path, zenodo: str = ZENODO) -> Path:
 
 def _unpacked(archive: Path, downloads: Path) -> Path:
     """Return the folder that an archive is unpacked to."""
-    folder = downloads / f"{archive.stem}-{_state([archive])}"
+    folder = downloads / f"{archive.stem}-{_state(archive, [archive])}"
     if not folder.exists():
         part = _fresh(folder)
         extract(archive, part)
@@ -81,7 +81,7 @@ def _arranged(source: Path, downloads: Path) -> Path:
         return source
 
     pieces = [path for archive in archives for path in sorted(source.glob(f"{archive.stem}.z*"))]
-    target = downloads / f"{source.name}-{_state(pieces)}"
+    target = downloads / f"{source.name}-{_state(source, pieces)}"
     if not target.exists():
         part = _fresh(target)
         for archive in archives:
@@ -106,10 +106,10 @@ def _link(paths: Iterable[Path], folder: Path, name: str = "") -> None:
             link.symlink_to(path.resolve())
 
 
-def _state(paths: Iterable[Path]) -> str:
-    """Return a short hash of the files' paths, sizes and times of last change."""
+def _state(source: Path, paths: Iterable[Path]) -> str:
+    """Return a short hash of where the source lies and of the files' paths, sizes and times of last change."""
     states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    return hashlib.sha256(json.dumps(states).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps([str(source.resolve()), states]).encode()).hexdigest()[:12]
 
 
 def _fresh(folder: Path) -> Path:
