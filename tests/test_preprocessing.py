@@ -1,4 +1,5 @@
 import argparse
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -10,14 +11,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from kfp import dsl
 
+from audiotagging import preprocessing
 from audiotagging.audio import RATE
 from audiotagging.dataset import Dataset
+from audiotagging.ingest import ingest
 from audiotagging.preprocessing import preprocess
 from audiotagging.shards import read_clips, read_notes, read_rejected, read_spectrograms
 from audiotagging.spectrogram import clip_spectrogram
 from audiotagging.synthetic import write_dataset
 from commands import preprocess as preprocess_command
+from components import preprocess as stage
 
 PARTS = ["curated"] * 40 + ["noisy"] * 20 + ["test"] * 10
 
@@ -93,6 +98,23 @@ def test_too_many_bad_clips_of_a_part_are_an_error(tmp_path, dataset):
     ):
         preprocess(dataset, tmp_path / "out", workers=1)
     assert not (tmp_path / "out").exists() and not (tmp_path / "out.part").exists()
+
+
+def test_a_worker_that_is_killed_is_told(tmp_path, dataset, monkeypatch):
+    monkeypatch.setattr(preprocessing, "CONTEXT", multiprocessing.get_context("fork"))
+    monkeypatch.setattr(preprocessing, "decode", lambda path: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(ValueError, match="one of 2 worker processes was killed, as happens when memory runs out"):
+        preprocess(dataset, tmp_path / "out", workers=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_stage_refuses_data_that_changed_since_ingest(tmp_path):
+    write_dataset(tmp_path / "data", curated=26, noisy=13, test=13)
+    folder, found = ingest(str(tmp_path / "data"), downloads=tmp_path)
+    arguments = {"folder": str(folder), "fingerprint": found, "seed": 534, "noisy": "all", "max_rejected": 0.01}
+    os.utime(next((folder / "test").iterdir()), (1, 1))
+    with pytest.raises(ValueError, match="has changed since ingest looked at it"):
+        stage.preprocess.python_func(**arguments, spectrograms=dsl.Dataset(uri=str(tmp_path / "out")))
 
 
 def test_what_was_mended_is_counted(tmp_path, dataset, caplog):

@@ -13,6 +13,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def preprocess(
         fingerprint: Of the data set; noted in the shards.
 
     Raises:
-        ValueError: If too many clips of a part cannot be used, or `out` holds something already.
+        ValueError: If too many clips of a part cannot be used, `out` holds something already, or a worker is killed.
     """
     clips = dataset.clips
     mended: Counter[str] = Counter()
@@ -110,14 +111,24 @@ def _process_all(paths: Sequence[str], workers: int) -> Iterator[Processed]:
             for batch in batches:
                 yield from _process_batch(batch)
             return
-        with ProcessPoolExecutor(workers, mp_context=CONTEXT, initializer=_end_with_parent) as pool:
-            running: deque[Future[list[Processed]]] = deque()
-            for batch in batches:
-                running.append(pool.submit(_process_batch, batch))
-                if len(running) > BATCHES_AHEAD * workers:
-                    yield from running.popleft().result()
-            while running:
+        try:
+            yield from _process_in_pool(batches, workers)
+        except BrokenProcessPool:
+            raise ValueError(
+                f"one of {workers} worker processes was killed, as happens when memory runs out; "
+                "use fewer with --workers, or a machine with more memory"
+            ) from None
+
+
+def _process_in_pool(batches: Sequence[Sequence[str]], workers: int) -> Iterator[Processed]:
+    with ProcessPoolExecutor(workers, mp_context=CONTEXT, initializer=_end_with_parent) as pool:
+        running: deque[Future[list[Processed]]] = deque()
+        for batch in batches:
+            running.append(pool.submit(_process_batch, batch))
+            if len(running) > BATCHES_AHEAD * workers:
                 yield from running.popleft().result()
+        while running:
+            yield from running.popleft().result()
 
 
 def _end_with_parent() -> None:
