@@ -70,6 +70,9 @@ def test_override_parses_values_as_the_fields_type():
         ({"epochs": "many"}, "epochs expects int, found 'many'"),
         ({"tail": "2"}, "tail expects bool"),
         ({"id": "x"}, "no field 'id'"),
+        ({"batch_size": "0"}, "batch_size expects a number above 0, found 0"),
+        ({"lr": "nan"}, "lr expects a number above 0, found nan"),
+        ({"overlap": "1"}, "overlap expects a share from 0 to below 1, found 1"),
     ]:
         with pytest.raises(ValueError, match=message):
             override(REFERENCE, changes)

@@ -198,3 +198,11 @@ def test_a_folder_without_sound_is_told(run, tmp_path, capsys):
 def test_a_folder_without_models_is_refused(tmp_path):
     with pytest.raises(ValueError, match="expected the folder `models` of a run"):
         Tagger(tmp_path)
+
+
+def test_models_that_are_not_those_that_were_averaged_are_refused(run, predicted, tmp_path):
+    tables = sorted(predicted.glob("*.parquet"))[:2]  # of the first member alone
+    ensemble(tables, spectrograms=predicted / "spectrograms", out=tmp_path / "out")
+    (tmp_path / "out" / "models").symlink_to(run / "models")
+    with pytest.raises(ValueError, match=r"expected models of .*, which .*ensemble.json averages, found those of"):
+        Tagger(tmp_path / "out")

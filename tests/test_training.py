@@ -222,6 +222,12 @@ def test_twenty_clips_are_learnt_by_heart(tmp_path):
     assert lwlrap(label_table(learnt.clips["labels"].tolist(), CLASSES), scores) > 0.99
 
 
+@pytest.mark.parametrize("field", ["network", "loss"])
+def test_what_there_is_not_is_named(tmp_path, shards, field):
+    with pytest.raises(ValueError, match=f"no {field} is called 'other'; there are .*(xresnet50|focal)"):
+        train(replace(TINY, **{field: "other"}), fold=-1, spectrograms=shards, out=tmp_path / "model")
+
+
 # Starting from another model
 
 

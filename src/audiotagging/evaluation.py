@@ -132,6 +132,8 @@ def _read_baseline(path: Path, predictions: Predictions) -> pd.DataFrame:
             f"found {len(table.columns)} columns, {', '.join(table.columns[:3])} ..."
         )
     table = table.set_index("fname")[classes].astype(np.float32)
+    if table.index.has_duplicates or not np.isfinite(table).all(axis=None):
+        raise ValueError(f"{path}: expected one row a clip and a number in every field, found others")
     expected = predictions.rows.loc[predictions.rows["part"] == "test", "clip"].unique()
     missing = pd.Index(expected).difference(table.index)
     if len(missing):

@@ -104,7 +104,7 @@ def override(members: Sequence[Member], changes: Mapping[str, str]) -> list[Memb
         changes: New values as text, by field.
 
     Raises:
-        ValueError: If there is no such field or the text is no value of it.
+        ValueError: If there is no such field, or the text is no value of it or one out of range.
     """
     types = {field.name: field.type for field in fields(Member) if field.name != "id"}
     values: dict[str, Any] = {}
@@ -115,6 +115,10 @@ def override(members: Sequence[Member], changes: Mapping[str, str]) -> list[Memb
             values[name] = _parse(types[name], text)
         except (ValueError, KeyError):
             raise ValueError(f"{name} expects {types[name].__name__}, found {text!r}") from None  # type: ignore[union-attr]
+        if name == "overlap" and not 0 <= values[name] < 1:
+            raise ValueError(f"overlap expects a share from 0 to below 1, found {text}")
+        if name != "overlap" and types[name] in (int, float) and not 0 < values[name] < float("inf"):
+            raise ValueError(f"{name} expects a number above 0, found {text}")
     return [replace(member, **values) for member in members]
 
 

@@ -60,7 +60,7 @@ class Tagger:
             run: The run's output, or the folder `models` in it.
 
         Raises:
-            ValueError: If it holds no models, or models of different classes.
+            ValueError: If it holds no models, models of different classes, or others than those that were averaged.
         """
         folder = run / "models" if (run / "models").is_dir() else run
         models = [load_model(path.parent) for path in sorted(folder.glob("*/member.json"))]
@@ -79,6 +79,11 @@ class Tagger:
         self._mean, self._weights = "arithmetic", np.full(len(self._members), 1 / len(self._members))
         if settings.exists():
             values = json.loads(settings.read_text())
+            if set(values["weights"]) != set(self._members):
+                raise ValueError(
+                    f"{folder}: expected models of {', '.join(values['weights'])}, which {settings} averages, found "
+                    f"those of {', '.join(self._members)}"
+                )
             self._mean = values["mean"]
             self._weights = np.array([values["weights"][member] for member in self._members])
 

@@ -76,12 +76,15 @@ def train(
         noisy_clips: Names of the noisy clips to train on; all of them where not given.
 
     Raises:
-        ValueError: If the fold is empty, the loss does not stay finite, or the folder to make, the shards, the
-            checkpoint or the model to start from are not what they should be.
+        ValueError: If there is no such network or loss, the fold is empty, the loss does not stay finite, or the folder
+            to make, the shards, the checkpoint or the model to start from are not what they should be.
         SystemExit: With code 143 on SIGTERM, after writing a checkpoint.
     """
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out}: expected a folder that does not exist yet or is empty; delete it or name another")
+    for what, name, known in (("network", member.network, MODELS), ("loss", member.loss, LOSSES)):
+        if name not in known:
+            raise ValueError(f"{member.id}: no {what} is called {name!r}; there are {', '.join(known)}")
     clips = read_clips(spectrograms)
     wanted = clips["part"] == "curated"
     wanted |= (clips["part"] == "noisy") & (noisy_clips is None or clips["clip"].isin(noisy_clips))
