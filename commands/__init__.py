@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -18,6 +19,7 @@ COMMANDS = {
     "schedule": "run it there again and again",
 }
 LIST_OPTIONS = ("--folds",)  # their values may begin with a minus sign
+PIPE_CLOSED = 141  # 128 + SIGPIPE, as a shell reports it
 
 
 def main(pipeline: Any, arguments: list[str] | None = None) -> int:
@@ -28,7 +30,7 @@ def main(pipeline: Any, arguments: list[str] | None = None) -> int:
         arguments: What was typed after the program's name; taken from the command line if left out.
 
     Returns:
-        The exit code: 0 done, 1 failed, 2 the user can mend it, 130 interrupted.
+        The exit code: 0 done, 1 failed, 2 the user can mend it, 130 interrupted, 141 nobody reads the output any more.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     listing = "\n".join(f"  {name:<12}{help}" for name, help in COMMANDS.items())
@@ -46,9 +48,14 @@ def main(pipeline: Any, arguments: list[str] | None = None) -> int:
     parser.set_defaults(pipeline=pipeline)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        return command.run(parser.parse_args(_join_lists(arguments[1:])))
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        code = command.run(parser.parse_args(_join_lists(arguments[1:])))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes in the end
+        return PIPE_CLOSED
+    except (ValueError, OSError) as error:  # of the system: no permission, a full disk, a file where a folder should be
+        print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -3,6 +3,7 @@
 All the rest goes to a log file, and these too.
 """
 
+import contextlib
 import re
 import threading
 import time
@@ -68,5 +69,6 @@ class Console:
             thread.error = (found[1], found[2] or "")
 
     def _show(self, line: str) -> None:
-        self.terminal.write(line + "\n")
-        self.terminal.flush()
+        with contextlib.suppress(BrokenPipeError):  # nobody reads it any more; the log still has it
+            self.terminal.write(line + "\n")
+            self.terminal.flush()

@@ -32,7 +32,7 @@ def docker_runner(
     read-only except /tmp and, mounted by KFP, the outputs. They get the GPUs if the engine can pass them on.
 
     Args:
-        data: The data folder, which has the same path inside.
+        data: The data folder, which has the same path inside; what links in it point to is there too.
         models: The models location, which has too and may be written to.
         memory: Most memory that a stage may use, as "8g"; None for no limit.
         environment: Variables that the stages get.
@@ -52,7 +52,7 @@ def docker_runner(
     runner = local.DockerRunner(
         user=f"{os.getuid()}:{os.getgid()}",
         mounts=[
-            Mount(str(data), str(data), type="bind", read_only=True),
+            *(Mount(str(path), str(path), type="bind", read_only=True) for path in with_linked(data)),
             *([Mount(str(models), str(models), type="bind")] if models else []),
         ],
         read_only=True,
@@ -68,6 +68,11 @@ def docker_runner(
     )
     logging.disable(logging.NOTSET)
     return runner
+
+
+def with_linked(folder: Path) -> list[Path]:
+    """Return a folder, and what the links in it point to: so data in Zenodo's layout are brought into this one."""
+    return [folder, *sorted({path.resolve() for path in folder.iterdir() if path.is_symlink() and path.exists()})]
 
 
 def memory_size(text: str) -> str:

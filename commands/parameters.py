@@ -5,7 +5,7 @@ from typing import Any
 
 from audiotagging.members import Member, override, rows, select
 
-FOLDS = range(-1, 5)
+FOLDS = range(-1, 128)  # as many as the column `fold` of a table may have
 WARM_START = 0.25  # of the epochs
 
 
@@ -36,7 +36,7 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         type=_folds,
         default=[-1],
         metavar="K,...",
-        help="folds to hold out one after the other, 0 to 4; -1 trains on everything (default: -1)",
+        help="folds to hold out one after the other, 0 to 4 or as in the table; -1 trains on everything (default: -1)",
     )
     parser.add_argument(
         "--set",

@@ -1,7 +1,6 @@
 """Train, average and score an ensemble on this machine, by the same pipeline that runs on a cluster."""
 
 import argparse
-import errno
 import json
 import os
 import shutil
@@ -41,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
     out: Path = args.out.resolve()
     if out.exists() and not args.force:
         raise ValueError(f"{out} exists already; name another --out, or replace it with --force")
+    if out.exists() and not (out / "scores.json").exists():
+        raise ValueError(f"{out} is not the output of a run, so --force does not replace it; name another --out")
     if args.parallel < 1:
         raise ValueError(f"--parallel expects a number from 1 on, found {args.parallel}")
     values = parameters(args)
@@ -49,6 +50,9 @@ def run(args: argparse.Namespace) -> int:
     read_dataset(folder, seed=args.seed, noisy=args.noisy)
     values["data"] = str(folder)
     models = Path(args.models).resolve() if args.models else None
+    for place in (folder, Path(values["downloads"]), args.cache and args.cache.resolve(), models):
+        if place and place.is_relative_to(out):
+            raise ValueError(f"{place} lies in {out}, which the results replace; name another --out")
     if models:
         models.mkdir(parents=True, exist_ok=True)
         values["models"] = str(models)
@@ -115,9 +119,7 @@ def _link(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM):
-            raise
+    except OSError:
         shutil.copy2(source, target)
 
 

@@ -1,4 +1,8 @@
 import io
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -8,6 +12,7 @@ from audiotagging.members import DEMO
 from audiotagging.synthetic import write_dataset
 from commands import COMMANDS, main
 from commands.console import Console
+from commands.containers import with_linked
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +82,8 @@ def test_wrong_data_ends_in_one_line_and_leaves_nothing(capsys, tmp_path, damage
         (["--members", "resnet"], "no member or table is called 'resnet'"),
         (["--set", "epoch=3"], "no field 'epoch'"),
         (["--set", "epochs"], "--set takes FIELD=VALUE"),
-        (["--folds", "-1,7"], "folds are numbered -1 to 4"),
+        (["--folds", "-1,-2"], "folds are numbered -1 to 127"),
+        (["--set", "epochs=0"], "epochs expects a number above 0"),
         (["--folds", "all"], "expected numbers as in -1,0,1"),
         (["--warm-start"], "say with --models where it is"),
         (["--models", "m", "--warm-start", "2"], "--warm-start expects a share of the epochs between 0 and 1"),
@@ -93,6 +99,35 @@ def test_wrong_options_say_what_was_expected(capsys, tmp_path, data, options, me
 def test_results_are_not_replaced_unasked(capsys, tmp_path, data):
     code, _, error = call(capsys, "run", "--data", data, "--out", tmp_path)
     assert code == 2 and "exists already" in error and "--force" in error
+
+
+def test_nothing_but_results_is_ever_replaced(capsys, tmp_path, data):
+    code, _, error = call(capsys, "run", "--data", data, "--out", data, "--force")
+    assert code == 2 and "is not the output of a run" in error
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "scores.json").write_text("{}")
+    command = ["run", "--data", data, "--out", tmp_path / "out", "--force"]
+    for option in ("--cache", "--models", "--downloads"):
+        code, _, error = call(capsys, *command, option, tmp_path / "out" / "mine")
+        assert code == 2 and "which the results replace" in error
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["scores.json"]
+
+
+def test_an_error_of_the_system_is_one_line(capsys, tmp_path, data):
+    (tmp_path / "file").touch()
+    code, _, error = call(capsys, "run", "--data", data, "--out", tmp_path / "file" / "out")
+    assert code == 2 and error.startswith("error: ") and "Not a directory" in error and error.count("\n") == 1
+
+
+def test_a_reader_that_goes_away_is_no_error(data):
+    command = [sys.executable, "pipeline.py", "check", "--data", data]
+    reading, writing = os.pipe()
+    os.close(reading)
+    folder = Path(pipeline.__file__).parent
+    environment = os.environ | {"PYTHONPATH": "src"}
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment)
+    os.close(writing)
+    assert ended.returncode == 141 and "Error" not in ended.stderr
 
 
 def test_compile_writes_the_pipeline(capsys, tmp_path):
@@ -133,3 +168,11 @@ def test_the_console_shows_the_stages_and_their_messages_and_keeps_the_failure(t
 def test_the_demo_members_are_the_default(capsys):
     _, output, _ = call(capsys, "run", "--help")
     assert "default: demo" in output and len(DEMO) == 6
+
+
+def test_containers_see_what_the_data_folder_links_to(tmp_path):
+    for name in ("data", "elsewhere"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "data" / "test").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "gone").symlink_to(tmp_path / "nowhere")
+    assert with_linked(tmp_path / "data") == [tmp_path / "data", tmp_path / "elsewhere"]
