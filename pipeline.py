@@ -71,7 +71,7 @@ def audiotagging(
         models: Folder of the champion and earlier versions, which the ensemble is promoted to; empty for none.
         warm_start: Share of the epochs to train, beginning with the champion's weights; 0 for new weights.
     """
-    ingested = ingest(data=data, rows=rows, downloads=downloads, seed=seed, noisy=noisy)
+    ingested = ingest(data=data, rows=rows, downloads=downloads, seed=seed, noisy=noisy, max_rejected=max_rejected)
     ingested.set_caching_options(False)  # it looks at the world every time
 
     spectrograms = preprocess(

@@ -24,6 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--noisy", default="all", help="none, all, agreement, or a list of clips in the data folder (default: all)"
     )
+    parser.add_argument(
+        "--max-rejected",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="share of a part's clips that may be unreadable (default: 0.01)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     folder = resolve(args.data, downloads=args.downloads)
     try:
         dataset = read_dataset(folder, noisy=args.noisy)
-        lines = describe(dataset, durations(dataset))
+        lines = describe(dataset, durations(dataset, max_rejected=args.max_rejected))
     except DataError as error:
         print(f"{folder} cannot be used. Problems: {len(error.problems)}")
         print(*error.problems, sep="\n")

@@ -56,6 +56,8 @@ def test_files_that_are_no_audio_are_problems(data, capsys):
     assert "t1.wav cannot be read as audio" in capsys.readouterr().out
     with pytest.raises(DataError, match=r"t1.wav cannot be read as audio"):
         ingest(str(data), downloads=data.parent / "downloads")
+    assert run(data, "--max-rejected", "0.4") == 0  # one of three
+    assert ingest(str(data), downloads=data.parent / "downloads", max_rejected=0.4)[0] == data
 
 
 def test_a_fold_without_clips_cannot_be_held_out(data):

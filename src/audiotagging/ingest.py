@@ -12,7 +12,13 @@ logger = logging.getLogger(__name__)
 
 
 def ingest(
-    data: str, *, downloads: Path, seed: int = 534, noisy: str = "all", held_out: Collection[int] = ()
+    data: str,
+    *,
+    downloads: Path,
+    seed: int = 534,
+    noisy: str = "all",
+    max_rejected: float = 0.01,
+    held_out: Collection[int] = (),
 ) -> tuple[Path, str]:
     """Bring and check the data.
 
@@ -21,6 +27,7 @@ def ingest(
         downloads: Where downloads and unpacked archives are kept, on a volume that the next stage can read too.
         seed: Seed of the folds.
         noisy: Which noisy clips to take: "none", "all", "agreement" or the path of a list.
+        max_rejected: Share of a part's clips that may be unreadable.
         held_out: The folds that training will hold out; negative ones are none.
 
     Returns:
@@ -34,6 +41,6 @@ def ingest(
     for fold in sorted(set(held_out)):
         if fold >= 0 and fold not in set(dataset.clips["fold"]):
             raise DataError(folder, [f"no curated clip is in fold {fold}, which is to be held out"])
-    for line in [*describe(dataset, durations(dataset)), *dataset.notes]:
+    for line in [*describe(dataset, durations(dataset, max_rejected=max_rejected)), *dataset.notes]:
         logger.info(line)
     return folder, fingerprint(dataset)

@@ -9,14 +9,16 @@ from audiotagging.dataset import PARTS, DataError, Dataset
 from audiotagging.layout import FOLDERS
 from audiotagging.progress import track
 
-MAX_UNREADABLE = 0.01  # share of a part's clips
 
-
-def durations(dataset: Dataset) -> np.ndarray:
+def durations(dataset: Dataset, *, max_rejected: float = 0.01) -> np.ndarray:
     """Return every clip's length in seconds, float64, shape (clips,): NaN where it cannot be read or has no samples.
 
+    Args:
+        dataset: The data folder.
+        max_rejected: Share of a part's clips that may be unreadable; preprocessing leaves them out.
+
     Raises:
-        DataError: If more than one in a hundred clips of a part cannot be read; fewer are left out by preprocessing.
+        DataError: If more clips of a part cannot be read.
     """
     clips = dataset.clips
     seconds = np.array([_duration(path) for path in track(clips["path"], label="read audio heads", total=len(clips))])
@@ -24,7 +26,7 @@ def durations(dataset: Dataset) -> np.ndarray:
     problems = [
         f"{FOLDERS[part]}/{name} cannot be read as audio, or has no samples"
         for part, names in unreadable.groupby("part", sort=False)["clip"]
-        if len(names) > MAX_UNREADABLE * (clips["part"] == part).sum()
+        if len(names) > max_rejected * (clips["part"] == part).sum()
         for name in names
     ]
     if problems:
