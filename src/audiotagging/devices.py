@@ -5,8 +5,6 @@ from contextlib import AbstractContextManager
 import torch
 from torch import nn
 
-PRECISIONS = ("auto", "float32")
-
 
 def best_device() -> torch.device:
     """Return the GPU where there is one, else the CPU."""

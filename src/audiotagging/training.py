@@ -127,6 +127,10 @@ def train(
         "crops_per_second": run.steps * member.batch_size / run.seconds,
         "device": device_name(run.device),
     }
+    _write_model(out, run, info)
+
+
+def _write_model(out: Path, run: "Run", info: dict[str, Any]) -> None:
     working = out.with_name(out.name + ".part")
     shutil.rmtree(working, ignore_errors=True)
     working.mkdir(parents=True)
