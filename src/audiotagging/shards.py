@@ -15,10 +15,10 @@ Compression and row groups, measured on 570 clips of 1 to 5 s (ESC-10, 33 kB of 
     zstd 19      .74   7 MB/s     .7 GB/s
     PNG          .57                          (a PNG a clip)
 
-LZ4 is read on two cores at half the speed of copying as many bytes; zstd would save 9 % of the size at half of LZ4's
-speed. PNG is smaller because it codes differences between neighbours: differences of frames under zstd 1 take .61, but
-then the column is no longer the spectrogram. Row groups of 1 to 4 MB are read alike, those of 0.5 or 8 MB take a third
-more time; a single clip costs the reading of its row group.
+LZ4 is read on two cores at .4 of the speed of copying as many bytes (`make bench`); zstd would save 9 % of the size at
+half of LZ4's speed. PNG is smaller because it codes differences between neighbours: differences of frames under zstd 1
+take .61, but then the column is no longer the spectrogram. Row groups of 1 to 4 MB are read alike, those of 0.5 or 8 MB
+take a third more time; a single clip costs the reading of its row group.
 """
 
 import json
