@@ -102,7 +102,13 @@ def audiotagging(
 
     promotion = promote(averaged=averaged, models=Collected(model), spectrograms=spectrograms, location=models).output
 
-    evaluated = evaluate(averaged=averaged, models=Collected(model), spectrograms=spectrograms, promotion=promotion)
+    evaluated = evaluate(
+        averaged=averaged,
+        models=Collected(model),
+        spectrograms=spectrograms,
+        selection=selection,
+        promotion=promotion,
+    )
 
     return Outputs(
         spectrograms=spectrograms,

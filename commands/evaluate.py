@@ -24,6 +24,7 @@ def run(args: argparse.Namespace) -> int:
         spectrograms=args.out / "spectrograms",
         report=report,
         scores=scores,
+        selection=args.out / "selection",
         promotion=json.loads(scores.read_text()).get("promotion"),
         baseline=args.baseline,
     )

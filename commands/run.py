@@ -101,9 +101,11 @@ def _gather(outputs: dict[str, Any], out: Path, *, log: Path) -> None:
     _link(Path(outputs["scores"].path), part / "scores.json")
     _link(Path(outputs["report"].path), part / "report.html")
     shutil.copy(log, part / "log.txt")
+    replaced = out.with_name(out.name + ".replaced")
     if out.exists():
-        shutil.rmtree(out)
+        out.rename(replaced)
     part.rename(out)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _name(metadata: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ def evaluate(
     averaged: Input[Dataset],
     models: Input[list[Model]],
     spectrograms: Input[Dataset],
+    selection: Input[Dataset],
     promotion: dict,
     scores: Output[Metrics],
     report: Output[HTML],
@@ -20,6 +21,7 @@ def evaluate(
         averaged: What `ensemble` made.
         models: What every `train` made.
         spectrograms: What `preprocess` made.
+        selection: What `select` made.
         promotion: What `promote` decided.
         scores: lwlrap of the ensemble as metrics, and of every member in the JSON file.
         report: One self-contained page.
@@ -34,6 +36,7 @@ def evaluate(
         spectrograms=Path(spectrograms.path),
         report=Path(report.path),
         scores=Path(scores.path),
+        selection=Path(selection.path),
         promotion=promotion,
     )
     for subset, lwlrap in figures["ensemble"].items():

@@ -42,6 +42,10 @@ def fabricate_run(
     """
     rng = np.random.default_rng(seed)
     _write_spectrograms(folder / "spectrograms", rng, classes, clips, folds, test_labels, noisy)
+    clips_of = read_clips(folder / "spectrograms")
+    (folder / "selection").mkdir()
+    chosen = pd.DataFrame({"fname": clips_of["clip"][clips_of["part"] == "noisy"].iloc[::2]}).assign(margin=0.1)
+    chosen.to_csv(folder / "selection" / "noisy.csv", index=False)
     truth_of = _truth(folder / "spectrograms", rng)
     for place, member in enumerate(members):
         for fold in folds:
@@ -68,6 +72,7 @@ def finish_run(run: Path, *, baseline: Path | None = None, promotion: dict | Non
         run / "averaged",
         models=models_of(run),
         spectrograms=run / "spectrograms",
+        selection=run / "selection",
         report=run / "report.html",
         scores=run / "scores.json",
         baseline=baseline,

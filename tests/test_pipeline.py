@@ -62,7 +62,7 @@ def test_the_edges_are_those_of_the_picture(spec):
     assert producers(inner["predict"]) == {"train"}
     assert producers(tasks["ensemble"]) == {"preprocess", loop}
     assert producers(tasks["promote"]) == {"preprocess", "ensemble", loop}
-    assert producers(tasks["evaluate"]) == {"preprocess", "ensemble", "promote", loop}
+    assert producers(tasks["evaluate"]) == {"preprocess", "select", "ensemble", "promote", loop}
 
 
 def test_the_loop_goes_over_the_rows_all_at_once(spec):

@@ -7,6 +7,7 @@ from html import escape
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from fabricated import fabricate_run, finish_run
 from PIL import Image
@@ -74,6 +75,13 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def page(run):
     return Page((run / "report.html").read_text())
+
+
+def test_the_noisy_clips_that_were_chosen_are_listed(run):
+    chosen = pd.read_csv(run / "selection" / "noisy.csv")["fname"]
+    text = (run / "report.html").read_text()
+    assert ("chosen by agreement" in text) == (len(chosen) > 0)
+    assert all(name in text for name in chosen)
 
 
 def test_every_figure_is_that_of_the_scores(run, page):

@@ -107,6 +107,7 @@ def test_a_baseline_of_other_classes_or_clips_is_refused(run, tmp_path, damage, 
             run,
             models=[],
             spectrograms=run / "spectrograms",
+            selection=run / "selection",
             report=tmp_path / "report.html",
             scores=tmp_path / "scores.json",
             baseline=tmp_path / "baseline.csv",
@@ -117,6 +118,7 @@ def test_a_baseline_of_other_classes_or_clips_is_refused(run, tmp_path, damage, 
 def test_a_baseline_without_labels_to_compare_it_on_is_refused(tmp_path):
     run = fabricate_run(tmp_path, test_labels=False)
     finish_run(run)
-    places = {"report": run / "report.html", "scores": run / "scores.json", "spectrograms": run / "spectrograms"}
+    places = {name: run / name for name in ("spectrograms", "selection")}
+    places |= {"report": run / "report.html", "scores": run / "scores.json"}
     with pytest.raises(ValueError, match=r"submission.csv: expected labelled test clips to compare it on"):
         evaluate(run, models=[], baseline=run / "submission.csv", **places)

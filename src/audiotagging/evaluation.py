@@ -6,7 +6,7 @@
 * `estimates`: for each set, the same with 95 % intervals, the differences to the ensemble, what the ensemble would
   score `without` each member, and a `baseline`.
 * `scored`: the set that `classes` and `worst` are about, all test clips where they have labels.
-* `agreement`, `trained`, `data`, `run`: the members, what they were trained on, and what with.
+* `agreement`, `trained`, `data`, `selection`, `run`: the members, what they were trained on, and what with.
 * `promotion`: whether the ensemble became the champion, where that was asked for (`audiotagging.promotion`).
 """
 
@@ -24,7 +24,7 @@ from audiotagging.ensembling import ENSEMBLE, average, gather
 from audiotagging.labelled import LabelledSet, labelled_sets
 from audiotagging.scoring import agreement, estimate_classes, estimate_systems, worst_clips
 from audiotagging.shards import read_clips, read_notes, read_rejected, read_spectrograms
-from audiotagging.summaries import read_models, summarise_data, summarise_run, summarise_training
+from audiotagging.summaries import read_models, summarise_data, summarise_run, summarise_selection, summarise_training
 from audiotagging.tables import Predictions, read_predictions
 
 BASELINE = "baseline"
@@ -37,6 +37,7 @@ def evaluate(
     *,
     models: Sequence[Path],
     spectrograms: Path,
+    selection: Path,
     report: Path,
     scores: Path,
     baseline: Path | None = None,
@@ -48,6 +49,7 @@ def evaluate(
         ensemble: The folder that `audiotagging.ensembling.ensemble` wrote.
         models: Folders of the trained models.
         spectrograms: The folder of shards that they were predicted from.
+        selection: The folder of the noisy clips that were trained on, from `audiotagging.agreement.select_noisy`.
         report: The HTML file to write.
         scores: The JSON file to write.
         baseline: Another submission table of the same test clips, to compare with.
@@ -81,6 +83,7 @@ def evaluate(
         "agreement": {"members": gathered.members[1:], "share": agreement(gathered.scores[1:])},
         "trained": summarise_training(trained),
         "data": summarise_data(clips, predictions.classes, read_rejected(spectrograms), read_notes(spectrograms)),
+        "selection": summarise_selection(selection),
         "run": settings | summarise_run(trained),
     }
     if promotion:

@@ -22,7 +22,7 @@ from audiotagging.summaries import FRAMES_PER_SECOND, TrainedModel
 SETS = {"all": "all test clips", "public": "public", "private": "private", "out_of_fold": "out of fold"}
 CLASSES_A_PLOT = 27
 PICTURE_WIDTH = 360  # pixels
-REJECTED_SHOWN = 200
+CLIPS_SHOWN = 200
 
 ENVIRONMENT = Environment(
     loader=PackageLoader("audiotagging", "."),
@@ -59,7 +59,7 @@ def render(scores: dict[str, Any], *, models: Sequence[TrainedModel], pictures: 
             clip: {"url": _picture(spectrogram), "seconds": len(spectrogram) / FRAMES_PER_SECOND}
             for clip, spectrogram in pictures.items()
         },
-        rejected_shown=REJECTED_SHOWN,
+        clips_shown=CLIPS_SHOWN,
     )
 
 

@@ -54,6 +54,12 @@ def summarise_training(models: Sequence[TrainedModel]) -> dict[str, dict[str, An
     }
 
 
+def summarise_selection(selection: Path) -> dict[str, Any]:
+    """Return the noisy clips that were trained on, and whether a judge chose them by agreement."""
+    table = pd.read_csv(selection / "noisy.csv", dtype={"fname": str}, keep_default_na=False)
+    return {"clips": list(table["fname"]), "by_agreement": "margin" in table}
+
+
 def summarise_data(
     clips: pd.DataFrame, classes: Sequence[str], rejected: pd.DataFrame, notes: Sequence[str]
 ) -> dict[str, Any]:
