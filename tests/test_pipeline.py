@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from browser import CHROMIUM, check_page
 from kfp import compiler
 
 import pipeline
@@ -124,6 +125,7 @@ def test_a_small_run_leaves_everything_that_the_readme_promises(tmp_path):
     assert set(scores["members"]) == {member.id for member in DEMO}
     assert 0 < scores["ensemble"]["out_of_fold"] <= 1
 
-    assert "<html" in (out / "report.html").read_text()
+    for width, dark in [(400, True), (1400, False)] if CHROMIUM else []:
+        check_page(out / "report.html", folder=tmp_path, width=width, dark=dark)
     for word in ("ensemble", "report.html", "submission.csv", *[member.id for member in DEMO]):
         assert word in done.stdout

@@ -1,23 +1,18 @@
 import argparse
 import json
 import re
-import shutil
-import subprocess
-from html import escape
 from html.parser import HTMLParser
 
-import numpy as np
 import pandas as pd
 import pytest
+from browser import CHROMIUM, check_page
 from fabricated import fabricate_run, finish_run
-from PIL import Image
 
 from audiotagging import spectrogram, summaries
 from audiotagging.members import REFERENCE
 from audiotagging.report import duration, signed
 from commands.evaluate import run as evaluate_again
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 KINDS = {
     "plain": {},
     "one member, no noisy clips": {"members": REFERENCE[:1], "noisy": False},
@@ -150,37 +145,12 @@ def test_frames_last_as_long_as_the_spectrograms_have_them():
     assert summaries.FRAMES_PER_SECOND == spectrogram.RATE / spectrogram.HOP
 
 
-def _chromium(run, *options):
-    settings = [
-        "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--disable-sync",
-        "--disable-background-networking", "--disable-component-update", f"--user-data-dir={run / 'profile'}",
-    ]  # fmt: skip
-    command = [CHROMIUM, *settings, *options]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
-
-
-FRAME = """<!doctype html><body style="margin: 0">
-<script>function measure(frame) {{
-  document.title = frame.contentDocument.documentElement.scrollWidth + " of " + frame.contentWindow.innerWidth
-}}</script>
-<iframe sandbox="allow-same-origin" srcdoc="{page}" onload="measure(this)"
-style="border: 0; width: {width}px; height: 1200px"></iframe>"""
-
-
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-@pytest.mark.parametrize(("width", "scheme", "paper"), [(400, 0, (20, 23, 26)), (1400, 1, (253, 253, 252))])
-def test_the_page_fits_a_sandboxed_frame_in_light_and_dark(width, scheme, paper, tmp_path):
+@pytest.mark.parametrize(("width", "dark"), [(400, True), (1400, False)])
+def test_the_page_fits_a_sandboxed_frame_in_light_and_dark(width, dark, tmp_path):
     run = fabricate_run(tmp_path)
     finish_run(run)
-    page = escape((run / "report.html").read_text())
-    (run / "frame.html").write_text(FRAME.format(page=page, width=width))
-    options = [f"--window-size={width},1200", f"--blink-settings=preferredColorScheme={scheme}"]
-    dom = _chromium(run, *options, "--dump-dom", (run / "frame.html").as_uri())
-    assert f"<title>{width} of {width}</title>" in dom
-    _chromium(run, *options, f"--screenshot={run / 'page.png'}", (run / "frame.html").as_uri())
-    pixels = np.asarray(Image.open(run / "page.png").convert("RGB"))
-    assert tuple(pixels[2, 2]) == paper
-    assert (np.abs(pixels.astype(int) - paper).sum(axis=2) > 200).mean() > 0.01  # there is something to see
+    check_page(run / "report.html", folder=tmp_path, width=width, dark=dark)
 
 
 def test_the_report_says_whether_the_ensemble_became_the_champion(run):
