@@ -1,8 +1,10 @@
 """The compiled pipeline, and one small run of it."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -85,9 +87,16 @@ def test_only_ingest_looks_at_the_world_every_time(spec):
     assert cached == set(IMAGES) - {"ingest"}
 
 
-def run(*arguments):
+def start(*arguments):
     command = [sys.executable, "pipeline.py", "run", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=Path(pipeline.__file__).parent)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, **pipes, text=True, cwd=Path(pipeline.__file__).parent)
+
+
+def run(*arguments):
+    started = start(*arguments)
+    output = started.communicate()[0]
+    return started.returncode, output
 
 
 TINY = ["--set", "epochs=1", "epoch_size=2", "batch_size=4", "size=32"]
@@ -97,8 +106,8 @@ TINY = ["--set", "epochs=1", "epoch_size=2", "batch_size=4", "size=32"]
 def test_a_small_run_leaves_everything_that_the_readme_promises(tmp_path):
     write_dataset(tmp_path / "data", curated=65, noisy=13, test=26)
     out = tmp_path / "out"
-    done = run("--data", tmp_path / "data", "--out", out, "--folds", "-1,0", "--parallel", 2, *TINY)
-    assert done.returncode == 0, done.stdout + done.stderr
+    code, output = run("--data", tmp_path / "data", "--out", out, "--folds", "-1,0", "--parallel", 2, *TINY)
+    assert code == 0, output
 
     rows = {f"{member.id}-fold{fold}" for member in DEMO for fold in (-1, 0)}
     assert {path.name for path in (out / "models").iterdir()} == rows
@@ -128,4 +137,24 @@ def test_a_small_run_leaves_everything_that_the_readme_promises(tmp_path):
     for width, dark in [(400, True), (1400, False)] if CHROMIUM else []:
         check_page(out / "report.html", folder=tmp_path, width=width, dark=dark)
     for word in ("ensemble", "report.html", "submission.csv", *[member.id for member in DEMO]):
-        assert word in done.stdout
+        assert word in output
+
+
+@pytest.mark.pipeline
+def test_an_interrupted_run_goes_on_from_its_checkpoint(tmp_path):
+    write_dataset(tmp_path / "data", curated=39, noisy=13, test=13)
+    sizes = ["--set", "epochs=30", "epoch_size=2", "batch_size=4", "size=32"]
+    options = ["--data", tmp_path / "data", "--out", tmp_path / "out", "--members", DEMO[0].id, *sizes]
+    first = start(*options)
+    while first.poll() is None and not list(tmp_path.rglob("*.checkpoint")):
+        time.sleep(0.1)
+    first.send_signal(signal.SIGTERM)
+    output = first.communicate()[0]
+    assert first.returncode == 143 and "the same command goes on from here" in output
+    assert not (tmp_path / "out").exists()
+
+    code, output = run(*options)
+    assert code == 0, output
+    assert "preprocess unchanged" in output and "going on from" in output
+    (history,) = (tmp_path / "out" / "models").glob("*/history.parquet")
+    assert list(pd.read_parquet(history)["epoch"]) == list(range(1, 31))
