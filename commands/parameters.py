@@ -1,4 +1,4 @@
-"""What the pipeline is run with: the options that `run`, `submit` and `schedule` share."""
+"""What the pipeline is run with: the options that `run`, `submit`, `schedule` and, for the data, `check` share."""
 
 import argparse
 from typing import Any
@@ -16,14 +16,7 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         parser: Where to add them.
         data_required: Whether --data has to be given.
     """
-    parser.add_argument(
-        "--data",
-        required=data_required,
-        help="folder with the tables and the sounds, zenodo:3612637, kaggle:freesound-audio-tagging-2019, or a URL",
-    )
-    parser.add_argument(
-        "--downloads", default="data", metavar="DIR", help="where downloads and unpacked archives go (default: data)"
-    )
+    add_data_options(parser, required=data_required)
     parser.add_argument(
         "--members",
         nargs="+",
@@ -46,18 +39,6 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         help="change a field of all members, as epochs=10 (fields: " + ", ".join(Member.__dataclass_fields__) + ")",
     )
     parser.add_argument("--seed", type=int, default=534, help="seed of every random choice (default: 534)")
-    parser.add_argument(
-        "--noisy",
-        default="all",
-        help="noisy clips to train on: all, none, agreement, or the path of a list in the data folder (default: all)",
-    )
-    parser.add_argument(
-        "--max-rejected",
-        type=float,
-        default=0.01,
-        metavar="SHARE",
-        help="share of a part's clips that may be unreadable (default: 0.01)",
-    )
     parser.add_argument(
         "--mean",
         choices=["arithmetic", "geometric", "rank"],
@@ -84,6 +65,35 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         default=0.0,
         metavar="SHARE",
         help=f"begin with the champion's weights and train this share of the epochs (if given alone: {WARM_START})",
+    )
+
+
+def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Add the options that say which data to use and how good it must be, which `check` takes too.
+
+    Args:
+        parser: Where to add them.
+        required: Whether --data has to be given.
+    """
+    parser.add_argument(
+        "--data",
+        required=required,
+        help="folder with the tables and the sounds, zenodo:3612637, kaggle:freesound-audio-tagging-2019, or a URL",
+    )
+    parser.add_argument(
+        "--downloads", default="data", metavar="DIR", help="where downloads and unpacked archives go (default: data)"
+    )
+    parser.add_argument(
+        "--noisy",
+        default="all",
+        help="noisy clips to train on: all, none, agreement, or the path of a list in the data folder (default: all)",
+    )
+    parser.add_argument(
+        "--max-rejected",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="share of a part's clips that may be unreadable (default: 0.01)",
     )
 
 
