@@ -12,6 +12,7 @@ from kfp import local
 from kfp.local.config import LocalRunnerType
 
 from audiotagging.dataset import read_dataset
+from audiotagging.members import model_name
 from audiotagging.sources import resolve
 from commands.containers import docker_runner, memory_size
 from commands.local_runner import StageError, run_pipeline
@@ -93,23 +94,21 @@ def _gather(outputs: dict[str, Any], out: Path, *, log: Path) -> None:
     _link(Path(outputs["spectrograms"].path), part / "spectrograms")
     _link(Path(outputs["selection"].path), part / "selection")
     for model in outputs["models"]:
-        _link(Path(model.path), part / "models" / _name(model.metadata))
+        _link(Path(model.path), part / "models" / model_name(model.metadata["member"], model.metadata["fold"]))
     for predictions in outputs["predictions"]:
-        _link(Path(predictions.path), part / "predictions" / f"{_name(predictions.metadata)}.parquet")
+        name = model_name(predictions.metadata["member"], predictions.metadata["fold"])
+        _link(Path(predictions.path), part / "predictions" / f"{name}.parquet")
     for file in Path(outputs["averaged"].path).iterdir():
         _link(file, part / file.name)
     _link(Path(outputs["scores"].path), part / "scores.json")
     _link(Path(outputs["report"].path), part / "report.html")
     shutil.copy(log, part / "log.txt")
     replaced = out.with_name(out.name + ".replaced")
+    shutil.rmtree(replaced, ignore_errors=True)  # of a run that was killed right here
     if out.exists():
         out.rename(replaced)
     part.rename(out)
     shutil.rmtree(replaced, ignore_errors=True)
-
-
-def _name(metadata: dict[str, Any]) -> str:
-    return f"{metadata['member']}-fold{int(metadata['fold'])}"
 
 
 def _link(source: Path, target: Path) -> None:

@@ -29,4 +29,3 @@ def preprocess(
     if take_fingerprint(dataset) != fingerprint:  # else what is cached under it would be of other data
         raise ValueError(f"{folder} has changed since ingest looked at it; run again")
     preprocess(dataset, Path(spectrograms.path), max_rejected=max_rejected, fingerprint=fingerprint)
-    spectrograms.metadata["fingerprint"] = fingerprint

@@ -34,9 +34,11 @@ def train(
     from audiotagging.champion import starting_point
     from audiotagging.checkpoints import run_folder
     from audiotagging.members import Member
+    from audiotagging.shards import read_fingerprint
     from audiotagging.training import run_identity, train
 
-    shards, fingerprint = Path(spectrograms.path), spectrograms.metadata["fingerprint"]
+    shards = Path(spectrograms.path)
+    fingerprint = read_fingerprint(shards)
     member, fold, start = Member.from_row(row), int(row["fold"]), None
     if champions and warm_start:
         location = Path(champions)

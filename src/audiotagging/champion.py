@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from audiotagging.members import Member
+from audiotagging.members import Member, model_name
 from audiotagging.shards import read_classes
 
 POINTER = "champion.json"
@@ -59,7 +59,7 @@ def starting_point(
             "%s holds out fold %d, which the champion may have seen: it begins with new weights", member.id, fold
         )
         return member, None
-    model = folder / "models" / f"{member.id}-fold{fold}"
+    model = folder / "models" / model_name(member.id, fold)
     facts = json.loads((model / "member.json").read_text()) if model.exists() else None
     if facts is None or facts["member"]["network"] != member.network or facts["classes"] != read_classes(spectrograms):
         logger.info("the champion has no model for %s: it begins with new weights", member.id)

@@ -16,6 +16,7 @@ import pandas as pd
 from audiotagging.champion import POINTER, VERSIONS, champion_folder, read_champion
 from audiotagging.comparison import align, compare_ensembles
 from audiotagging.labelled import labelled_sets
+from audiotagging.members import model_name
 from audiotagging.shards import read_clips
 from audiotagging.tables import Predictions, read_predictions
 
@@ -119,7 +120,7 @@ def _version(ensemble: Path, models: Sequence[Path]) -> str:
 
 def _name(model: Path) -> str:
     facts = json.loads((model / "member.json").read_text())
-    return f"{facts['member']['id']}-fold{facts['fold']}"
+    return model_name(facts["member"]["id"], facts["fold"])
 
 
 def _store(folder: Path, ensemble: Path, models: Sequence[Path]) -> None:
