@@ -12,6 +12,7 @@ FOLDS ?= -1
 PARALLEL ?= 2
 OUT ?= out/$(notdir $(abspath $(DATA)))-$(firstword $(MEMBERS))
 ARGS ?=
+REPORT ?= $(OUT)/report.html
 
 # The build of torch that the environment gets: empty for the one that pip takes (CUDA on Linux), or cpu.
 TORCH ?=
@@ -38,7 +39,7 @@ export AUDIOTAGGING_REGISTRY ?= $(REGISTRY)
 export AUDIOTAGGING_TORCH ?= $(or $(TORCH),cpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help run venv test lint unit-test pipeline-test bench clean lock images push base-image test-containers manifests kind-up kind-test kind-down
+.PHONY: help run venv test lint unit-test pipeline-test bench pictures clean lock images push base-image test-containers manifests kind-up kind-test kind-down
 
 help: ## Print this help
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-18s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +71,9 @@ pipeline-test: $(ENVIRONMENT) ## Run the whole pipeline at a small size, and che
 
 bench: $(ENVIRONMENT) ## Measure speed: a table of ratios
 	$(BIN)/python -m benchmarks
+
+pictures: $(ENVIRONMENT) $(REPORT) ## Make the README's pictures anew, from the pipeline and a report (REPORT=OUT/report.html; needs Chromium)
+	$(BIN)/python -m docs.pictures $(REPORT)
 
 $(ENVIRONMENT): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from commands import COMMANDS
+from docs.pictures import draw_pipeline
 
 ROOT = Path(__file__).parent.parent
 TEXTS = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md")}
 TREE = re.search(r"## What is where\n.*?```\n(.*?)```", TEXTS["README.md"], re.DOTALL)[1]
 FILES = {
-    path.name for folder in ("", "commands", "components", "src/audiotagging") for path in (ROOT / folder).iterdir()
+    path.name
+    for folder in ("", "commands", "components", "docs", "src/audiotagging")
+    for path in (ROOT / folder).iterdir()
 }
 
 
@@ -44,3 +47,13 @@ def test_named_options_exist(name):
         import_module(f"commands.{command}").add_arguments(parser)
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", TEXTS[name]))
     assert named <= set(re.findall(r"--[a-z][a-z-]*", parser.format_help()))
+
+
+def test_the_picture_of_the_pipeline_is_that_of_the_pipeline():
+    assert (ROOT / "docs" / "pipeline.svg").read_text() == draw_pipeline(), "make pictures draws it anew"
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_linked_files_exist(name):
+    linked = re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXTS[name])
+    assert [link for link in linked if not (ROOT / link).is_file()] == []

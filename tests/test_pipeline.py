@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from browser import CHROMIUM, check_page
+from browser import check_page
 from kfp import compiler
 
 import pipeline
@@ -19,6 +19,7 @@ from audiotagging.members import DEMO
 from audiotagging.metrics import lwlrap
 from audiotagging.synthetic import CLASSES, write_dataset
 from components.images import image
+from docs.pictures import CHROMIUM
 
 IMAGES = {
     "ingest": "preprocess",

@@ -5,13 +5,14 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from browser import CHROMIUM, check_page
+from browser import check_page
 from fabricated import fabricate_run, finish_run
 
 from audiotagging import spectrogram, summaries
 from audiotagging.members import REFERENCE
 from audiotagging.report import duration, signed
 from commands.evaluate import run as evaluate_again
+from docs.pictures import CHROMIUM
 
 KINDS = {
     "plain": {},

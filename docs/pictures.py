@@ -1,0 +1,197 @@
+"""The README's pictures: the pipeline as it compiles, and a report as a browser shows it.
+
+`make pictures` writes both; REPORT says which report.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from google.protobuf.json_format import MessageToDict
+from PIL import Image
+
+import pipeline
+
+FOLDER = Path(__file__).parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+REPORT_SIZE = (1280, 1010)  # pixels
+
+COLUMN, LANE = 124, 27  # pixels: a stage, a line of what passes between stages
+TOP, MARGIN = 136, 12
+LINE, LETTERS = 13.5, 16  # of a stage's text: pixels between lines, letters a line
+STYLE = """
+  text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; fill: #1b1e22 }
+  .name { font-size: 14px; font-weight: 650 } .muted { fill: #5c646e } .small { font-size: 11px }
+  .preprocess { --image: #0072b2 } .train { --image: #c24e00 } .ensemble { --image: #00805e }
+  .card { fill: #fdfdfc; stroke: #b9bfc6 } .bar, .dot { fill: var(--image) }
+  .lane { stroke: var(--image); stroke-width: 2 } .reader { fill: #fdfdfc; stroke: var(--image); stroke-width: 2 }
+  .guide { stroke: #dcdfe3 } .loop { fill: none; stroke: #9098a1; stroke-dasharray: 4 3 }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #e7e8e6 } .muted { fill: #9ba4ae } .card, .reader { fill: #14171a } .card { stroke: #4a5259 }
+    .guide { stroke: #31373d }
+    .preprocess { --image: #56b4e9 } .train { --image: #f0914a } .ensemble { --image: #4cc9a0 }
+  }"""
+
+
+class Stage(NamedTuple):
+    """A stage of the compiled pipeline.
+
+    Attributes:
+        image: The image it runs in: "preprocess", "train" or "ensemble".
+        outputs: What it hands on or leaves behind.
+        inputs: What it takes from other stages: stage and output.
+        in_loop: Whether there is one task of it for each row of the loop.
+    """
+
+    image: str
+    outputs: list[str]
+    inputs: set[tuple[str, str]]
+    in_loop: bool
+
+
+def stages() -> dict[str, Stage]:
+    """Return the stages of the pipeline, each after those whose outputs it takes."""
+    spec: dict[str, Any] = MessageToDict(pipeline.audiotagging.pipeline_spec)
+    loops = [component["dag"]["tasks"] for component in spec["components"].values() if "dag" in component]
+    found: dict[str, Stage] = {}
+    for tasks in (spec["root"]["dag"]["tasks"], *loops):
+        for name, task in tasks.items():
+            component = spec["components"][task["componentRef"]["name"]]
+            if "dag" in component:
+                continue
+            container = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
+            image = re.search(r"audiotagging-(\w+)", container["image"])
+            assert image
+            outputs = sorted(key for kind in component["outputDefinitions"].values() for key in kind)
+            inputs = {
+                source for kind in task["inputs"].values() for value in kind.values() for source in _sources(value)
+            }
+            found[name] = Stage(image[1], outputs, inputs, tasks in loops)
+    return _in_order(found)
+
+
+def _sources(value: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the stage and the output that a task's input comes from, if it comes from a stage.
+
+    On its way into or out of a loop, KFP calls an output `pipelinechannel--STAGE-OUTPUT`.
+    """
+    produced = value.get("taskOutputArtifact") or value.get("taskOutputParameter") or {}
+    key = str(
+        produced.get("outputArtifactKey") or produced.get("outputParameterKey") or value.get("componentInputArtifact")
+    )
+    channel = re.fullmatch(r"pipelinechannel--(\w+)-(\w+)", key)
+    if channel:
+        return [(channel[1], channel[2])]
+    return [(produced["producerTask"], key)] if produced else []
+
+
+def _in_order(found: dict[str, Stage]) -> dict[str, Stage]:
+    ordered: dict[str, Stage] = {}
+    while len(ordered) < len(found):
+        ready = [
+            name for name in found if name not in ordered and {stage for stage, _ in found[name].inputs} <= {*ordered}
+        ]
+        ordered |= {name: found[name] for name in sorted(ready)}
+    return ordered
+
+
+def draw_pipeline() -> str:
+    """Return the pipeline as SVG: a column a stage, a line from each output to the stages that take it."""
+    columns = stages()
+    centres = {name: MARGIN + COLUMN * (number + 0.5) for number, name in enumerate(columns)}
+    lanes = [(name, output) for name, stage in columns.items() for output in stage.outputs]
+    width, bottom = MARGIN * 2 + COLUMN * len(columns), TOP + LANE * len(lanes) + 8
+    parts = [f'<path class="guide" d="M{x:g},{TOP - 22}V{bottom}"/>' for x in centres.values()]
+    looped = [x for name, x in centres.items() if columns[name].in_loop]
+    left, right = min(looped) - COLUMN / 2 - 3, max(looped) + COLUMN / 2 + 3
+    parts.append(f'<rect class="loop" x="{left:g}" y="4" width="{right - left:g}" height="{bottom:g}" rx="8"/>')
+    parts.append(f'<text class="muted" x="{left + 10:g}" y="20">for each member and fold</text>')
+    for name, stage in columns.items():
+        parts.append(_card(name, stage, centres[name]))
+    for number, (name, output) in enumerate(lanes):
+        y = TOP + LANE * (number + 0.5)
+        readers = [centres[other] for other, stage in columns.items() if (name, output) in stage.inputs]
+        parts.append(_lane(output, centres[name], readers, y=y, image=columns[name].image))
+    images = dict.fromkeys(stage.image for stage in columns.values())
+    key = "".join(_legend(image, MARGIN + 10 + COLUMN * place, bottom + 24) for place, image in enumerate(images))
+    size = f'width="{width:g}" height="{bottom + 36:g}" viewBox="0 0 {width:g} {bottom + 36:g}"'
+    description = "The stages of the pipeline, and what passes between them"
+    body = "\n".join([*parts, key])
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{description}">\n'
+        f"<style>{STYLE}\n</style>\n{body}\n</svg>\n"
+    )
+
+
+def _card(name: str, stage: Stage, x: float) -> str:
+    """Draw a stage: its name and what the docstring of pipeline.py says of it; a pile of cards in the loop."""
+    text = re.search(rf"^ +\d\. {name} +(.*)$", pipeline.__doc__ or "", re.MULTILINE)
+    assert text, f"pipeline.py does not say what {name} does"
+    left, top, width, height = x - COLUMN / 2 + 5, 30, COLUMN - 12, TOP - 44
+    piles = [4, 2, 0] if stage.in_loop else [0]
+    cards = "".join(
+        f'<rect class="card" x="{left + up:g}" y="{top - up}" width="{width}" height="{height}" rx="5"/>'
+        for up in piles
+    )
+    lines = "".join(
+        f'<text class="muted small" x="{left + 10:g}" y="{top + 35 + LINE * number:g}">{escape(line)}</text>'
+        for number, line in enumerate(textwrap.wrap(text[1], LETTERS, break_on_hyphens=False))
+    )
+    bar = f'<rect class="bar" x="{left:g}" y="{top}" width="4" height="{height}" rx="2"/>'
+    title = f'<text class="name" x="{left + 10:g}" y="{top + 19}">{name}</text>'
+    return f'<g class="{stage.image}">{cards}{bar}{title}{lines}</g>'
+
+
+def _lane(output: str, start: float, readers: list[float], *, y: float, image: str) -> str:
+    line = f'<path class="lane" d="M{start:g},{y:g}H{max(readers):g}"/>' if readers else ""
+    dots = "".join(f'<circle class="reader" cx="{x:g}" cy="{y:g}" r="4"/>' for x in readers)
+    place = f'x="{start + 9:g}"' if readers else f'x="{start - 9:g}" text-anchor="end"'
+    name = {"Output": "verdict"}.get(output, output)  # KFP's name of what a function returns
+    label = f'<text {place} y="{y - 6 if readers else y + 4:g}">{escape(name)}</text>'
+    return f'<g class="{image}">{line}<circle class="dot" cx="{start:g}" cy="{y:g}" r="4.5"/>{dots}{label}</g>'
+
+
+def _legend(image: str, x: float, y: float) -> str:
+    dot = f'<circle class="dot" cx="{x}" cy="{y - 4:g}" r="4.5"/>'
+    return f'<g class="{image}">{dot}<text class="muted small" x="{x + 10}" y="{y:g}">image {image}</text></g>'
+
+
+def chromium(*options: str) -> str:
+    """Run headless Chromium, let it reach nothing, and return what it prints."""
+    assert CHROMIUM
+    with tempfile.TemporaryDirectory() as profile:
+        settings = [
+            "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--disable-sync",
+            "--disable-background-networking", "--disable-component-update", f"--user-data-dir={profile}",
+        ]  # fmt: skip
+        command = [CHROMIUM, *settings, *options]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+def photograph(page: Path, picture: Path, *, width: int, height: int, dark: bool = False) -> None:
+    """Write what Chromium shows of a page, as a PNG.
+
+    Args:
+        page: The page.
+        picture: The file to write.
+        width: Of the window, in pixels.
+        height: Of the window, in pixels.
+        dark: Whether the browser prefers dark pages.
+    """
+    scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
+    chromium(f"--window-size={width},{height}", scheme, f"--screenshot={picture}", page.resolve().as_uri())
+
+
+if __name__ == "__main__":
+    (FOLDER / "pipeline.svg").write_text(draw_pipeline())
+    width, height = REPORT_SIZE
+    photograph(Path(sys.argv[1]), FOLDER / "report.png", width=width, height=height)
+    Image.open(FOLDER / "report.png").convert("RGB").quantize(64, dither=Image.Dither.NONE).save(
+        FOLDER / "report.png", optimize=True
+    )
