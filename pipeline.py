@@ -72,7 +72,7 @@ def audiotagging(
         warm_start: Share of the epochs to train, beginning with the champion's weights; 0 for new weights.
     """
     ingested = ingest(data=data, rows=rows, downloads=downloads, seed=seed, noisy=noisy, max_rejected=max_rejected)
-    ingested.set_caching_options(False)  # it looks at the world every time
+    ingested.set_caching_options(False)  # it looks at the data every time
 
     spectrograms = preprocess(
         folder=ingested.outputs["folder"],
@@ -100,14 +100,15 @@ def audiotagging(
         predictions=Collected(predictions), spectrograms=spectrograms, mean=mean, weights=weights
     ).output
 
-    promotion = promote(averaged=averaged, models=Collected(model), spectrograms=spectrograms, location=models).output
+    promoted = promote(averaged=averaged, models=Collected(model), spectrograms=spectrograms, location=models)
+    promoted.set_caching_options(False)  # likewise: at the champion
 
     evaluated = evaluate(
         averaged=averaged,
         models=Collected(model),
         spectrograms=spectrograms,
         selection=selection,
-        promotion=promotion,
+        promotion=promoted.output,
     )
 
     return Outputs(

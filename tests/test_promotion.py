@@ -83,10 +83,10 @@ def test_an_equal_one_takes_the_champions_place(tmp_path, runs):
 
 
 def test_the_champion_itself_changes_nothing(tmp_path, runs):
-    promote_run(runs["good"], tmp_path)
+    promote_run(runs["bad"], tmp_path)
+    first = promote_run(runs["good"], tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*") if path.is_file()}
-    decision = promote_run(runs["good"], tmp_path)
-    assert not decision["promoted"] and "already" in decision["reason"]
+    assert promote_run(runs["good"], tmp_path) == first and "comparison" in first
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
@@ -163,7 +163,14 @@ def test_two_that_promote_at_once_are_compared_with_each_other(tmp_path, runs):
         process.join()
     assert first["champion"] == "" and second["champion"] == first["version"] and "comparison" in second
     good = promote_run(runs["good"], tmp_path)
-    assert "already" in good["reason"]  # whichever came first
+    assert good in (first, second)  # it is the champion, whichever came first
+
+
+def test_a_champion_that_is_gone_is_said_to_be(tmp_path, runs):
+    promote_run(runs["good"], tmp_path)
+    champion_folder(tmp_path).rename(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"expected the champion that .*champion.json names, found no such folder"):
+        promote_run(runs["bad"], tmp_path)
 
 
 def test_old_versions_are_removed_but_never_the_champion_or_the_one_before(tmp_path, monkeypatch):

@@ -29,9 +29,21 @@ def read_champion(location: Path) -> dict[str, Any] | None:
 
 
 def champion_folder(location: Path) -> Path | None:
-    """Return the folder of the champion, None if nothing has been promoted yet."""
+    """Return the folder of the champion, None if nothing has been promoted yet.
+
+    Raises:
+        ValueError: If it is not where `champion.json` says.
+    """
     champion = read_champion(location)
-    return None if champion is None else location / VERSIONS / champion["version"]
+    if champion is None:
+        return None
+    folder = location / VERSIONS / champion["version"]
+    if not folder.is_dir():
+        raise ValueError(
+            f"{folder}: expected the champion that {location / POINTER} names, found no such folder; put it back, or "
+            f"delete {POINTER} to begin anew"
+        )
+    return folder
 
 
 def starting_point(

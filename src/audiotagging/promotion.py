@@ -41,12 +41,18 @@ def promote(ensemble: Path, *, models: Sequence[Path], spectrograms: Path, locat
     Returns:
         `promoted`, `version`, `champion` (the version that it was compared with, empty for the first), `reason`, a
         sentence, and where two ensembles were compared `comparison`: `set`, `clips`, `score`, `champion`,
-        `difference`, `low` and `high`.
+        `difference`, `low` and `high`. For the champion itself it is what was decided when it became that.
+
+    Raises:
+        ValueError: If the champion is not where `champion.json` says.
     """
     version = _version(ensemble, models)
     location.mkdir(parents=True, exist_ok=True)
     with _lock(location):
-        decision = _decide(version, ensemble, spectrograms, location)
+        champion, folder = read_champion(location), champion_folder(location)
+        if champion and champion["version"] == version:
+            return {name: value for name, value in champion.items() if name != "since"}
+        decision = _decide(version, ensemble, spectrograms, champion, folder)
         if decision["promoted"]:
             _store(location / VERSIONS / version, ensemble, models)
             _switch(location, decision)
@@ -55,13 +61,12 @@ def promote(ensemble: Path, *, models: Sequence[Path], spectrograms: Path, locat
     return decision
 
 
-def _decide(version: str, ensemble: Path, spectrograms: Path, location: Path) -> dict[str, Any]:
-    champion, folder = read_champion(location), champion_folder(location)
+def _decide(
+    version: str, ensemble: Path, spectrograms: Path, champion: dict[str, Any] | None, folder: Path | None
+) -> dict[str, Any]:
     decision: dict[str, Any] = {"version": version, "champion": champion["version"] if champion else ""}
     if champion is None or folder is None:
         return decision | {"promoted": True, "reason": "Promoted: there was no champion yet."}
-    if version == champion["version"]:
-        return decision | {"promoted": False, "reason": "Not promoted: this ensemble is the champion already."}
     new, old = (read_predictions(path / "predictions.parquet") for path in (ensemble, folder))
     comparison = None if new.classes != old.classes else compare(new, old, read_clips(spectrograms))
     if comparison is None:
