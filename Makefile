@@ -111,7 +111,7 @@ base-image: $(ENVIRONMENT)
 
 test-containers: $(ENVIRONMENT) ## Build the images without a registry and run the pipeline in them (starts Docker as root)
 	docker/engine.sh
-	$(MAKE) images OFFLINE=1
+	$(MAKE) images image-client OFFLINE=1
 	$(BIN)/pytest -m containers
 
 ##@ Cluster

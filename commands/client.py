@@ -132,6 +132,8 @@ def _one_line_errors(host: str) -> Iterator[None]:
             f"{host}: no answer from Kubeflow Pipelines ({reason.strip('() ')}); is the address right, and if it is "
             "on this machine, is `kubectl port-forward` running?"
         ) from None
+    except BrokenPipeError:  # nobody reads our output any more
+        raise
     except OSError as error:
         raise ValueError(f"{host}: {error}") from None
 

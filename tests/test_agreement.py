@@ -42,7 +42,7 @@ def test_agreement_takes_the_clips_whose_labels_are_right(spectrograms, tmp_path
     assert len(chosen) >= 9 and not wrong & set(chosen)
     clips = read_clips(spectrograms).set_index("clip")
     assert clips.loc[chosen, "labels"].str[0].value_counts().max() <= 4  # a quarter of 16
-    assert read_list(tmp_path / "out" / "noisy.csv", set(clips.index)) == set(chosen)
+    assert read_list(tmp_path / "out" / "noisy.csv", list(clips.index)) == set(chosen)
     assert (tmp_path / "out" / "judge" / "weights.safetensors").exists()
 
 

@@ -1,5 +1,6 @@
 """`submit` and `schedule` against a server that answers as Kubeflow Pipelines does."""
 
+import argparse
 import socket
 
 import pytest
@@ -239,6 +240,13 @@ def test_a_server_that_is_gone_for_long_ends_the_following_in_one_line(server, c
     server.broken = {r"GET /apis/v2beta1/runs/.*": (503, "upstream connect error")}
     code, _, error = call("submit", "--data", "demo", "--wait")
     assert code == 2 and error.count("\n") == 1 and "503" in error and "upstream connect error" in error
+
+
+def test_a_reader_of_the_output_that_is_gone_is_not_taken_for_the_server(server):
+    parser = argparse.ArgumentParser()
+    client.add_connection(parser)
+    with pytest.raises(BrokenPipeError), client.connection(parser.parse_args(["--host", server.url])):
+        raise BrokenPipeError
 
 
 def test_slow_answers_are_waited_for(server, call):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ NOT_IN = {
     "ensemble": {"torch", "soundfile", "soxr", "librosa", "scipy"},
     "train": {"matplotlib", "soundfile", "soxr", "librosa", "scipy"},
 }
+ROOT = Path(pipeline.__file__).parent
 TINY = ["--set", "epochs=1", "epoch_size=2", "batch_size=4", "size=32"]
 
 
@@ -48,8 +50,7 @@ def command(*arguments):
 
 def run(*arguments):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}  # that a sum's order, and so its rounding, is the same
-    folder = Path(pipeline.__file__).parent
-    return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=folder, env=environment)
+    return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=ROOT, env=environment)
 
 
 def inside(client, target, script, capsys, **arguments):
@@ -166,6 +167,21 @@ def test_gpus_are_passed_on_where_the_engine_can(dataset, monkeypatch, runtimes,
     assert len(docker_runner(data=dataset, environment={}).container_run_args["device_requests"]) == requests
 
 
+def test_the_client_submits_what_is_submitted_from_here(client, tmp_path):
+    options = ["--registry", "example.org/team", "--gpus", "0", "-o"]
+    here = tmp_path / "here.yaml"
+    subprocess.run([sys.executable, "pipeline.py", "compile", *options, here], check=True, cwd=ROOT)
+    script = shlex.join(["python3", "/app/pipeline.py", "compile", *options, "/tmp/there.yaml"])
+    there = client.containers.run(
+        image("client"),
+        ["-c", f"{script} >&2 && cat /tmp/there.yaml"],
+        entrypoint="sh",
+        network_mode="none",
+        remove=True,
+    )
+    assert there.decode() == here.read_text()
+
+
 def test_a_stage_killed_for_memory_fails_the_run_and_the_message_says_so(tmp_path, dataset):
     done = run("--data", dataset, "--out", tmp_path / "out", "--docker", "--memory", "30m", *TINY)
     assert done.returncode == 1
@@ -192,7 +208,7 @@ def test_an_interrupted_run_stops_its_containers_after_a_checkpoint(client, tmp_
         "size=32",
     ]
     arguments = command("--data", dataset, "--out", tmp_path / "out", "--docker", *options)
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=Path(pipeline.__file__).parent) as process:
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert any("epoch 1," in line for line in process.stdout)
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)

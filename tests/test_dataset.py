@@ -247,7 +247,9 @@ def test_noisy_choices(data):
     ("choice", "content", "expected"),
     [
         ("some", None, "cannot be read"),
-        ("list", "n9.wav", "'n9.wav' is not in the noisy table"),
+        ("list", "n9.wav", "'n9.wav' is not a clip of the noisy table"),
+        ("list", "idx\n3\n4\n", "'4' is not the number of a row of the noisy table"),
+        ("list", "idx\n", "no clips"),
         ("list", "", "no clips"),
     ],
 )

@@ -46,6 +46,12 @@ def test_a_member_survives_the_row_even_if_numbers_become_floats(member):
         assert type(getattr(read, field.name)) is field.type
 
 
+def test_a_row_of_a_version_that_had_fewer_fields_gets_their_defaults():
+    (row,) = rows([DEMO[0]], [3])
+    del row["overlap"], row["tail"]
+    assert Member.from_row(row) == DEMO[0]
+
+
 def test_rows_are_members_times_folds():
     assert [(row["id"], row["fold"]) for row in rows(REFERENCE[:2], [0, 1])] == [
         (REFERENCE[0].id, 0),

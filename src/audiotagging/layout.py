@@ -117,7 +117,7 @@ class Reader:
         names = self._names(table)
         if choice not in NOISY_CHOICES:
             try:
-                chosen = read_list(self.folder / choice, names)
+                chosen = read_list(self.folder / choice, list(names))
                 names = {clip: line for clip, line in names.items() if clip in chosen}
             except ValueError as error:
                 self.problems.append(str(error))

@@ -48,8 +48,11 @@ class Member:
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> "Member":
-        """Build a member from a row of `rows`, whose numbers may have become floats on the way (KFP, JSON)."""
-        return cls(**{field.name: field.type(row[field.name]) for field in fields(cls)})  # type: ignore[operator]
+        """Build a member from a row of `rows`, whose numbers may have become floats on the way (KFP, JSON).
+
+        A field that a row of an earlier version lacks has its default.
+        """
+        return cls(**{field.name: field.type(row[field.name]) for field in fields(cls) if field.name in row})  # type: ignore[operator]
 
 
 REFERENCE = (

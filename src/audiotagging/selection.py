@@ -1,7 +1,7 @@
 """Which clips to train on: known bad clips are left out, and noisy clips are chosen."""
 
 import csv
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,33 +17,37 @@ BAD_CLIPS = {
 }
 
 NOISY_CHOICES = ("none", "all", "agreement")
-MAX_SHARE = 0.25  # of a class's noisy clips; the published recipe took 17 % of all, it is not known how
+MAX_SHARE = 0.25  # of a class's noisy clips; the published recipe took 17 % of all
 
 
-def read_list(path: Path, noisy_clips: Collection[str]) -> set[str]:
-    """Read a list of noisy clips: a text file with one name a line, or a table whose first column is `fname`.
+def read_list(path: Path, noisy_clips: Sequence[str]) -> set[str]:
+    """Read a list of noisy clips.
 
     Args:
-        path: The list.
-        noisy_clips: The clips that may be chosen.
+        path: A text file with one name a line, or a table whose first column is `fname`; or `idx`, the row of each clip
+            in the noisy table, counted from 0, as in the published recipe's `good_idx.csv`.
+        noisy_clips: The clips that may be chosen, in the order of the noisy table.
 
     Raises:
         ValueError: If the list cannot be read, names a clip that is not noisy, or is empty.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            names = {row[0] for row in csv.reader(lines) if row and row[0] != "fname"}
+            entries = [row[0] for row in csv.reader(lines) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
             f"noisy must be one of {', '.join(NOISY_CHOICES)} or a list of clips in the data folder, "
             f"and {path} cannot be read as one: {error}"
         ) from error
-    unknown = sorted(names.difference(noisy_clips))
+    head = entries.pop(0) if entries[:1] in (["fname"], ["idx"]) else "fname"
+    clips = {str(row) if head == "idx" else clip: clip for row, clip in enumerate(noisy_clips)}
+    unknown = sorted(set(entries).difference(clips))
     if unknown:
-        raise ValueError(f"{path.name}: {unknown[0]!r} is not in the noisy table ({len(unknown)} such clips)")
-    if not names:
+        what = "the number of a row" if head == "idx" else "a clip"
+        raise ValueError(f"{path.name}: {unknown[0]!r} is not {what} of the noisy table ({len(unknown)} such entries)")
+    if not entries:
         raise ValueError(f"{path.name}: the list has no clips; choose noisy=none to train without noisy clips")
-    return names
+    return {clips[entry] for entry in entries}
 
 
 def margins(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
