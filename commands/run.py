@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from kfp import local
 from kfp.local.config import LocalRunnerType
 
 from audiotagging.dataset import read_dataset
+from audiotagging.files import whole_folder
 from audiotagging.members import model_name
 from audiotagging.sources import resolve
 from commands.containers import docker_runner, memory_size
@@ -39,21 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the pipeline; print a table of scores and the paths of the results."""
     out: Path = args.out.resolve()
-    if out.exists() and not args.force:
-        raise ValueError(f"{out} exists already; name another --out, or replace it with --force")
-    if out.exists() and not (out / "scores.json").exists():
-        raise ValueError(f"{out} is not the output of a run, so --force does not replace it; name another --out")
     if args.parallel < 1:
         raise ValueError(f"--parallel expects a number from 1 on, found {args.parallel}")
     values = parameters(args)
-    values["downloads"] = str(Path(args.downloads).resolve())
-    folder = resolve(args.data, downloads=Path(values["downloads"])).resolve()
-    read_dataset(folder, seed=args.seed, noisy=args.noisy)
-    values["data"] = str(folder)
+    downloads = Path(args.downloads).resolve()
     models = Path(args.models).resolve() if args.models else None
-    for place in (folder, Path(values["downloads"]), args.cache and args.cache.resolve(), models):
-        if place and place.is_relative_to(out):
-            raise ValueError(f"{place} lies in {out}, which the results replace; name another --out")
+    places = [Path(args.data).resolve(), downloads, args.cache and args.cache.resolve(), models]
+    _check_out(out, force=args.force, places=[place for place in places if place])
+    folder = resolve(args.data, downloads=downloads).resolve()
+    read_dataset(folder, seed=args.seed, noisy=args.noisy)
+    values |= {"data": str(folder), "downloads": str(downloads)}
     if models:
         models.mkdir(parents=True, exist_ok=True)
         values["models"] = str(models)
@@ -87,27 +84,36 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check_out(out: Path, *, force: bool, places: Iterable[Path]) -> None:
+    """Refuse to replace what is no output of a run, or what lies in the places that the run reads and writes."""
+    if out.exists() and not force:
+        raise ValueError(f"{out} exists already; name another --out, or replace it with --force")
+    if out.exists() and not (out / "scores.json").exists():
+        raise ValueError(f"{out} is not the output of a run, so --force does not replace it; name another --out")
+    for place in places:
+        if place.is_relative_to(out):
+            raise ValueError(f"{place} lies in {out}, which the results replace; name another --out")
+
+
 def _gather(outputs: dict[str, Any], out: Path, *, log: Path) -> None:
     """Put a run's outputs together in the folder `out`, which appears when it is whole."""
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    _link(Path(outputs["spectrograms"].path), part / "spectrograms")
-    _link(Path(outputs["selection"].path), part / "selection")
-    for model in outputs["models"]:
-        _link(Path(model.path), part / "models" / model_name(model.metadata["member"], model.metadata["fold"]))
-    for predictions in outputs["predictions"]:
-        name = model_name(predictions.metadata["member"], predictions.metadata["fold"])
-        _link(Path(predictions.path), part / "predictions" / f"{name}.parquet")
-    for file in Path(outputs["averaged"].path).iterdir():
-        _link(file, part / file.name)
-    _link(Path(outputs["scores"].path), part / "scores.json")
-    _link(Path(outputs["report"].path), part / "report.html")
-    shutil.copy(log, part / "log.txt")
     replaced = out.with_name(out.name + ".replaced")
-    shutil.rmtree(replaced, ignore_errors=True)  # of a run that was killed right here
-    if out.exists():
-        out.rename(replaced)
-    part.rename(out)
+    shutil.rmtree(replaced, ignore_errors=True)  # of a run that was killed as it was about to remove it
+    with whole_folder(out) as part:
+        _link(Path(outputs["spectrograms"].path), part / "spectrograms")
+        _link(Path(outputs["selection"].path), part / "selection")
+        for model in outputs["models"]:
+            _link(Path(model.path), part / "models" / model_name(model.metadata["member"], model.metadata["fold"]))
+        for predictions in outputs["predictions"]:
+            name = model_name(predictions.metadata["member"], predictions.metadata["fold"])
+            _link(Path(predictions.path), part / "predictions" / f"{name}.parquet")
+        for file in Path(outputs["averaged"].path).iterdir():
+            _link(file, part / file.name)
+        _link(Path(outputs["scores"].path), part / "scores.json")
+        _link(Path(outputs["report"].path), part / "report.html")
+        shutil.copy(log, part / "log.txt")
+        if out.exists():
+            out.rename(replaced)
     shutil.rmtree(replaced, ignore_errors=True)
 
 

@@ -3,6 +3,10 @@ import csv
 import numpy as np
 import pytest
 import soundfile
+from kubeflow_server import KubeflowServer
+
+import pipeline
+from commands import client, follow, main
 
 RATE = 44_100
 CLASSES = ["Bark", "Meow", "Tap_running"]
@@ -30,3 +34,29 @@ def data(tmp_path):
     write_table(folder / "sample_submission.csv", ("fname", *CLASSES), *[(row[0], 0, 0, 0) for row in truth])
     write_table(folder / "test_post_competition.csv", ("fname", "labels", "usage"), *truth)
     return folder
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    monkeypatch.setattr(follow, "POLL", 0.01)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(client.kfp.Client, "_LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
+    server = KubeflowServer()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def call(server, capsys):
+    """Return a function that runs a command and returns its exit code, its output and its error output."""
+
+    def run(*arguments, host=None):
+        try:
+            code = main(pipeline.audiotagging, [*arguments, "--host", host or server.url])
+        except SystemExit as exit:
+            code = exit.code
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

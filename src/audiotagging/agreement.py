@@ -1,12 +1,12 @@
 """The stage that chooses noisy clips: a quick member, trained on curated clips alone, says which labels it believes."""
 
 import logging
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
+from audiotagging.files import whole_folder
 from audiotagging.members import Member
 from audiotagging.metrics import label_table
 from audiotagging.prediction import load_model, score_clips
@@ -38,25 +38,22 @@ def select_noisy(
     Raises:
         ValueError: If the shards are not what they should be, or the judge agrees with no label.
     """
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    if judge:
-        train(
-            replace(judge, id="judge", epochs=max(1, judge.epochs // QUICKER), cycles=1),
-            fold=FOLD,
-            spectrograms=spectrograms,
-            out=part / "judge",
-            seed=seed,
-            fingerprint=fingerprint,
-            noisy_clips=[],
-        )
-        table = _agreeing_clips(spectrograms, part / "judge")
-    else:
-        clips = read_clips(spectrograms)
-        table = pd.DataFrame({"fname": clips["clip"][clips["part"] == "noisy"]})
-    table.to_csv(part / "noisy.csv", index=False)
-    part.replace(out)
+    with whole_folder(out) as part:
+        if judge:
+            train(
+                replace(judge, id="judge", epochs=max(1, judge.epochs // QUICKER), cycles=1),
+                fold=FOLD,
+                spectrograms=spectrograms,
+                out=part / "judge",
+                seed=seed,
+                fingerprint=fingerprint,
+                noisy_clips=[],
+            )
+            table = _agreeing_clips(spectrograms, part / "judge")
+        else:
+            clips = read_clips(spectrograms)
+            table = pd.DataFrame({"fname": clips["clip"][clips["part"] == "noisy"]})
+        table.to_csv(part / "noisy.csv", index=False)
 
 
 def _agreeing_clips(spectrograms: Path, judge: Path) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
+from audiotagging.files import whole_file
 from audiotagging.progress import track
 
 ZENODO = "https://zenodo.org"
@@ -60,9 +61,8 @@ def _read_record(url: str, copy: Path) -> list[dict]:
     if not copy.exists():
         with urlopen(url, timeout=TIMEOUT) as response:
             files = json.load(response)["files"]
-        part = copy.with_suffix(".part")
-        part.write_text(json.dumps(files))
-        part.replace(copy)
+        with whole_file(copy) as part:
+            part.write_text(json.dumps(files))
     files = json.loads(copy.read_text())
     for file in files:
         if file["key"] != Path(file["key"]).name:

@@ -2,14 +2,14 @@
 
 import json
 import logging
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from audiotagging.files import whole_folder
 from audiotagging.metrics import label_table, lwlrap
 from audiotagging.shards import read_classes, read_clips, read_rejected
 from audiotagging.tables import Predictions, read_predictions, write_predictions
@@ -160,19 +160,9 @@ def ensemble(
     """
     if weights not in ("equal", "fitted"):
         raise ValueError(f"weights are 'equal' or 'fitted', not {weights!r}")
-    classes, clips = read_classes(spectrograms), read_clips(spectrograms)
-    tables = [read_predictions(path) for path in predictions]
+    clips = read_clips(spectrograms)
     test_clips = clips.loc[clips["part"] == "test", "clip"].tolist()
-    for path, table in zip(predictions, tables, strict=True):
-        _refuse_other_classes(path, table, classes)
-        _refuse_other_test_clips(path, table, test_clips)
-    everything = Predictions(
-        classes, pd.concat([table.rows for table in tables]), np.concatenate([table.scores for table in tables])
-    )
-    if everything.rows.empty:
-        raise ValueError("expected predictions of test or out-of-fold clips, found none; add test clips or use folds")
-    _refuse_other_validation_clips(everything.rows)
-
+    everything = _read_members(predictions, classes=read_classes(spectrograms), test_clips=test_clips)
     members = everything.rows["member"].astype(str).drop_duplicates().tolist()
     parts = {part: gather(everything, part=part) for part in ("validation", "test")}
     shares = np.full(len(members), 1 / len(members))
@@ -181,24 +171,38 @@ def ensemble(
     logger.info(
         "weights: %s", ", ".join(f"{member} {share:.2f}" for member, share in zip(members, shares, strict=True))
     )
+    averaged = _average_parts(parts, mean=mean, weights=shares)
+    submission = _submission(averaged, test_clips, read_rejected(spectrograms))
+    settings = {"mean": mean, "weights": dict(zip(members, shares.tolist(), strict=True))}
+    with whole_folder(out) as part:
+        write_predictions(part / "predictions.parquet", averaged)
+        submission.to_csv(part / "submission.csv", index=False)
+        (part / "ensemble.json").write_text(json.dumps(settings, indent=2) + "\n")
 
+
+def _read_members(paths: Sequence[Path], *, classes: list[str], test_clips: list[str]) -> Predictions:
+    """Return all prediction tables as one, after making sure that they can be averaged."""
+    tables = [read_predictions(path) for path in paths]
+    for path, table in zip(paths, tables, strict=True):
+        _refuse_other_classes(path, table, classes)
+        _refuse_other_test_clips(path, table, test_clips)
+    rows, scores = pd.concat([table.rows for table in tables]), np.concatenate([table.scores for table in tables])
+    if rows.empty:
+        raise ValueError("expected predictions of test or out-of-fold clips, found none; add test clips or use folds")
+    _refuse_other_validation_clips(rows)
+    return Predictions(classes, rows, scores)
+
+
+def _average_parts(parts: Mapping[str, Gathered], *, mean: str, weights: np.ndarray) -> Predictions:
+    """Return the predictions of the ensemble and of every member, its folds averaged."""
     rows, scores = [], []
     for part, gathered in parts.items():
         if gathered.clips:
-            averaged = average(gathered.scores, mean=mean, weights=shares)
-            for member, member_scores in zip([ENSEMBLE, *members], [averaged, *gathered.scores], strict=True):
+            averaged = average(gathered.scores, mean=mean, weights=weights)
+            for member, member_scores in zip([ENSEMBLE, *gathered.members], [averaged, *gathered.scores], strict=True):
                 rows.append(pd.DataFrame({"clip": gathered.clips, "part": part, "member": member, "fold": -1}))
                 scores.append(member_scores)
-    working = out.with_name(out.name + ".part")
-    shutil.rmtree(working, ignore_errors=True)
-    working.mkdir(parents=True)
-    averaged_predictions = Predictions(classes, pd.concat(rows, ignore_index=True), np.concatenate(scores))
-    write_predictions(working / "predictions.parquet", averaged_predictions)
-    submission = _submission(averaged_predictions, test_clips, read_rejected(spectrograms))
-    submission.to_csv(working / "submission.csv", index=False)
-    settings = {"mean": mean, "weights": dict(zip(members, shares.tolist(), strict=True))}
-    (working / "ensemble.json").write_text(json.dumps(settings, indent=2) + "\n")
-    working.replace(out)
+    return Predictions(gathered.classes, pd.concat(rows, ignore_index=True), np.concatenate(scores))
 
 
 def _submission(predictions: Predictions, test_clips: list[str], rejected: pd.DataFrame) -> pd.DataFrame:

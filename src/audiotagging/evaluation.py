@@ -21,6 +21,7 @@ import pandas as pd
 
 from audiotagging import report as html
 from audiotagging.ensembling import ENSEMBLE, average, gather
+from audiotagging.files import whole_file
 from audiotagging.labelled import LabelledSet, labelled_sets
 from audiotagging.scoring import agreement, estimate_classes, estimate_systems, worst_clips
 from audiotagging.shards import read_clips, read_notes, read_rejected, read_spectrograms
@@ -88,19 +89,14 @@ def evaluate(
     }
     if promotion:
         result["promotion"] = promotion
-    pictures: dict[str, np.ndarray] = {}
-    scored_set = next((name for name in ("all", "out_of_fold") if name in sets), None)
-    if scored_set:
-        scored = sets[scored_set]
-        system = scored.systems[ENSEMBLE]
-        result["scored"] = scored_set
-        result["classes"] = estimate_classes(scored.truth, system, predictions.classes)
-        result["worst"] = worst_clips(scored.truth, system, scored.clips, predictions.classes)
-        pictures = _pictures(spectrograms, [row["clip"] for row in result["worst"]])
+    result |= _look_closer(sets, predictions.classes)
+    pictures = _pictures(spectrograms, [row["clip"] for row in result["worst"]]) if "worst" in result else {}
     figures = ", ".join(f"{name} {score:.4f}" for name, score in result["ensemble"].items()) or "nothing to score"
     logger.info("lwlrap of the ensemble: %s", figures)
-    _write(scores, json.dumps(result, indent=2) + "\n")
-    _write(report, html.render(result, models=trained, pictures=pictures))
+    page = html.render(result, models=trained, pictures=pictures)
+    with whole_file(scores) as scores_part, whole_file(report) as report_part:
+        scores_part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        report_part.write_text(page, encoding="utf-8")
     return result
 
 
@@ -112,6 +108,20 @@ def _estimate(scored: LabelledSet, settings: dict[str, Any], baseline: pd.DataFr
         others[BASELINE] = {BASELINE: baseline.loc[scored.clips].to_numpy()}
     ensemble, groups = estimate_systems(scored.truth, scored.systems[ENSEMBLE], others)
     return {"clips": len(scored.clips), "ensemble": ensemble, **groups}
+
+
+def _look_closer(sets: Mapping[str, LabelledSet], classes: list[str]) -> dict[str, Any]:
+    """Return the scores of classes and the worst clips, of test clips if they have labels."""
+    name = next((name for name in ("all", "out_of_fold") if name in sets), None)
+    if name is None:
+        return {}
+    scored = sets[name]
+    system = scored.systems[ENSEMBLE]
+    return {
+        "scored": name,
+        "classes": estimate_classes(scored.truth, system, classes),
+        "worst": worst_clips(scored.truth, system, scored.clips, classes),
+    }
 
 
 def _leave_one_out(members: Mapping[str, np.ndarray], settings: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -150,9 +160,3 @@ def _pictures(spectrograms: Path, clips: list[str]) -> dict[str, np.ndarray]:
     read = read_spectrograms(spectrograms, clips=clips)
     pieces = np.split(read.frames, read.offsets[1:-1])
     return dict(zip(read.clips["clip"], pieces, strict=True))
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from audiotagging.champion import POINTER, VERSIONS, champion_folder, read_champion
 from audiotagging.comparison import align, compare_ensembles
+from audiotagging.files import whole_file, whole_folder
 from audiotagging.labelled import labelled_sets
 from audiotagging.members import model_name
 from audiotagging.shards import read_clips
@@ -131,19 +132,16 @@ def _name(model: Path) -> str:
 def _store(folder: Path, ensemble: Path, models: Sequence[Path]) -> None:
     if folder.exists():
         return
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(ensemble, part)
-    for model in models:
-        shutil.copytree(model, part / "models" / _name(model))
-    part.rename(folder)
+    with whole_folder(folder) as part:
+        shutil.copytree(ensemble, part, dirs_exist_ok=True)
+        for model in models:
+            shutil.copytree(model, part / "models" / _name(model))
 
 
 def _switch(location: Path, decision: dict[str, Any]) -> None:
-    part = location / f"{POINTER}.part"
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    part.write_text(json.dumps(decision | {"since": since}, indent=2) + "\n")
-    part.replace(location / POINTER)
+    with whole_file(location / POINTER) as part:
+        part.write_text(json.dumps(decision | {"since": since}, indent=2) + "\n")
 
 
 def _forget(versions: Path, *, keep: set[str]) -> None:

@@ -16,6 +16,7 @@ import fsspec
 
 from audiotagging.archives import extract
 from audiotagging.download import ZENODO, download_record
+from audiotagging.files import whole_file, whole_folder
 from audiotagging.progress import track
 
 # Folders of both editions, which are archives too with `.zip` at the end: their place in the data folder.
@@ -65,9 +66,8 @@ def _unpacked(archive: Path, downloads: Path) -> Path:
     """Return the folder that an archive is unpacked to."""
     folder = downloads / f"{archive.stem}-{_state(archive, [archive])}"
     if not folder.exists():
-        part = _fresh(folder)
-        extract(archive, part)
-        part.replace(folder)
+        with whole_folder(folder) as part:
+            extract(archive, part)
     return folder
 
 
@@ -83,10 +83,9 @@ def _arranged(source: Path, downloads: Path) -> Path:
     pieces = [path for archive in archives for path in sorted(source.glob(f"{archive.stem}.z*"))]
     target = downloads / f"{source.name}-{_state(source, pieces)}"
     if not target.exists():
-        part = _fresh(target)
-        for archive in archives:
-            extract(archive, part / PLACES[archive.stem])
-        part.replace(target)
+        with whole_folder(target) as part:
+            for archive in archives:
+                extract(archive, part / PLACES[archive.stem])
     for path in source.iterdir():
         if path in folders and PLACES[path.name] == ".":
             _link(path.iterdir(), target)
@@ -110,14 +109,6 @@ def _state(source: Path, paths: Iterable[Path]) -> str:
     """Return a short hash of where the source lies and of the files' paths, sizes and times of last change."""
     states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return hashlib.sha256(json.dumps([str(source.resolve()), states]).encode()).hexdigest()[:12]
-
-
-def _fresh(folder: Path) -> Path:
-    """Return an empty folder beside a folder to be, to be renamed to it."""
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    return part
 
 
 def _download_from_kaggle(competition: str, downloads: Path) -> Path:
@@ -170,8 +161,7 @@ def _update_mirror(system: fsspec.AbstractFileSystem, remote: dict[str, dict], f
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
         system.get([remote[name]["name"] for name in batch], [str(folder / name) for name in batch])
         arrived |= {name: states[name] for name in batch}
-        part = manifest.with_suffix(".part")
-        part.write_text(json.dumps(arrived))
-        part.replace(manifest)
+        with whole_file(manifest) as part:
+            part.write_text(json.dumps(arrived))
     for name in arrived.keys() - states.keys():
         (folder / name).unlink(missing_ok=True)

@@ -7,12 +7,13 @@ wrong; and a test part with labels, a quarter of it Public. The same seed gives 
 
 import argparse
 import csv
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import soundfile
+
+from audiotagging.files import whole_folder
 
 RATE = 44_100  # Hz
 SECONDS = (0.3, 8.0)
@@ -172,24 +173,21 @@ def write_dataset(folder: Path, *, seed: int = 2019, curated: int = 260, noisy: 
     """
     if folder.exists():
         raise ValueError(f"{folder} exists already; name a folder that does not, or remove it")
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    rng = np.random.default_rng(seed)
-    two = {"two_labels": TWO_LABELS, "wrong_labels": 0.0}
-    curated_rows = _write_part(part / "train_curated", rng, count=curated, **two)
-    noisy_rows = _write_part(part / "train_noisy", rng, count=noisy, two_labels=0.0, wrong_labels=WRONG_LABELS)
-    test_rows = _write_part(part / "test", rng, count=test, **two)
-    usage = ["Public" if rng.random() < PUBLIC else "Private" for _ in test_rows]
+    with whole_folder(folder) as part:
+        rng = np.random.default_rng(seed)
+        two = {"two_labels": TWO_LABELS, "wrong_labels": 0.0}
+        curated_rows = _write_part(part / "train_curated", rng, count=curated, **two)
+        noisy_rows = _write_part(part / "train_noisy", rng, count=noisy, two_labels=0.0, wrong_labels=WRONG_LABELS)
+        test_rows = _write_part(part / "test", rng, count=test, **two)
+        usage = ["Public" if rng.random() < PUBLIC else "Private" for _ in test_rows]
 
-    names = sorted(CLASSES)
-    _write_table(part / "train_curated.csv", ["fname", "labels"], curated_rows)
-    _write_table(part / "train_noisy.csv", ["fname", "labels"], noisy_rows)
-    zeros = ["0"] * len(names)
-    _write_table(part / "sample_submission.csv", ["fname", *names], [[fname, *zeros] for fname, _ in test_rows])
-    rows = [[*row, usage] for row, usage in zip(test_rows, usage, strict=True)]
-    _write_table(part / "test_post_competition.csv", ["fname", "labels", "usage"], rows)
-    part.rename(folder)
+        names = sorted(CLASSES)
+        _write_table(part / "train_curated.csv", ["fname", "labels"], curated_rows)
+        _write_table(part / "train_noisy.csv", ["fname", "labels"], noisy_rows)
+        zeros = ["0"] * len(names)
+        _write_table(part / "sample_submission.csv", ["fname", *names], [[fname, *zeros] for fname, _ in test_rows])
+        rows = [[*row, usage] for row, usage in zip(test_rows, usage, strict=True)]
+        _write_table(part / "test_post_competition.csv", ["fname", "labels", "usage"], rows)
 
 
 def main() -> None:

@@ -8,6 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from audiotagging.files import whole_file
+
 SCHEMA_VERSION = 1
 
 
@@ -40,9 +42,8 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
             "scores": scores,
         }
     ).replace_schema_metadata({"version": str(SCHEMA_VERSION), "classes": "\n".join(classes)})
-    part = path.with_name(path.name + ".part")
-    pq.write_table(table, part)
-    part.replace(path)
+    with whole_file(path) as part:
+        pq.write_table(table, part)
 
 
 def read_predictions(path: Path) -> Predictions:

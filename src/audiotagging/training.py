@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 import platform
-import shutil
 import signal
 import threading
 import time
@@ -28,6 +27,7 @@ from torch import Tensor
 from audiotagging.augment import VIEWS, augment, mixup
 from audiotagging.checkpoints import Checkpoints
 from audiotagging.devices import allow_tf32, autocast, best_device, device_name, place
+from audiotagging.files import whole_folder
 from audiotagging.losses import LOSSES, mixed_loss
 from audiotagging.members import Member
 from audiotagging.metrics import label_table, lwlrap
@@ -131,14 +131,11 @@ def train(
 
 
 def _write_model(out: Path, run: "Run", info: dict[str, Any]) -> None:
-    working = out.with_name(out.name + ".part")
-    shutil.rmtree(working, ignore_errors=True)
-    working.mkdir(parents=True)
     weights = {name: tensor.cpu().contiguous() for name, tensor in run.network.state_dict().items()}
-    save_file(weights, working / "weights.safetensors")
-    (working / "member.json").write_text(json.dumps(info, indent=2) + "\n")
-    pd.DataFrame(run.history).to_parquet(working / "history.parquet", index=False)
-    working.replace(out)
+    with whole_folder(out) as part:
+        save_file(weights, part / "weights.safetensors")
+        (part / "member.json").write_text(json.dumps(info, indent=2) + "\n")
+        pd.DataFrame(run.history).to_parquet(part / "history.parquet", index=False)
 
 
 class Run:
