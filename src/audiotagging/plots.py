@@ -162,12 +162,20 @@ def learning_curves(histories: Mapping[int, pd.DataFrame], *, member: str) -> st
             axes.grid(axis="y")
             axes.tick_params(axis="y", labelcolor=MUTED, labelsize=9.5)
             axes.yaxis.set_major_locator(MaxNLocator(3))
-            axes.set(xlim=(0, None), ylim=(0, None))
+            axes.set_xlim(0, None)
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        plots[-1].set_ylim(_settled([history["loss"] for history in histories.values()]))
         if validated:
             plots[0].set(ylim=(0, 1), yticks=(0, 0.5, 1))
         plots[-1].set_xlabel("epoch", fontsize=9.5)
         return _svg(figure, f"{member}: loss and lwlrap by epoch")
+
+
+def _settled(losses: Sequence[pd.Series]) -> tuple[float, float]:
+    """Return limits for what follows the first fifth of the epochs, whose high losses would flatten all else."""
+    later = pd.concat([loss.iloc[len(loss) // 5 :] for loss in losses])
+    margin = 0.15 * (later.max() - later.min()) + 1e-3 * later.max()
+    return later.min() - margin, later.max() + margin
 
 
 def _shorten(text: str, length: int) -> str:
