@@ -52,6 +52,7 @@ def promote(ensemble: Path, *, models: Sequence[Path], spectrograms: Path, locat
     with _lock(location):
         champion, folder = read_champion(location), champion_folder(location)
         if champion and champion["version"] == version:
+            logger.info("this ensemble is the champion already, since %s", champion["since"])
             return {name: value for name, value in champion.items() if name != "since"}
         decision = _decide(version, ensemble, spectrograms, champion, folder)
         if decision["promoted"]:
