@@ -75,7 +75,7 @@ def test_clips_of_one_run_only_are_told_and_left_out(runs, tmp_path):
     (fewer / "scores.json").write_text(json.dumps(scores))
     comparison = compare(runs[1], fewer)
     assert comparison["notes"] == [
-        "The data differ: the fingerprints are not the same.",
+        "The data or the choice of noisy clips differ: the fingerprints are not the same.",
         "out_of_fold: 150 clips are in both and compared; 150 are in the first run only, 0 in the second.",
     ]
     assert comparison["sets"]["out_of_fold"]["clips"] == 150

@@ -44,7 +44,7 @@ def compare(old: Path, new: Path) -> dict[str, Any]:
         )
     notes = []
     if runs[0].fingerprints != runs[1].fingerprints:
-        notes.append("The data differ: the fingerprints are not the same.")
+        notes.append("The data or the choice of noisy clips differ: the fingerprints are not the same.")
     sets: dict[str, dict[str, Any]] = {}
     classes: list[dict[str, Any]] = []
     for name in SETS:
