@@ -1,10 +1,10 @@
 """Score a finished run again and renew its report, also against an earlier submission."""
 
 import argparse
-import json
 from pathlib import Path
 
 from audiotagging.evaluation import evaluate
+from audiotagging.files import read_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
         report=report,
         scores=scores,
         selection=args.out / "selection",
-        promotion=json.loads(scores.read_text()).get("promotion"),
+        promotion=read_json(scores).get("promotion"),
         baseline=args.baseline,
     )
     print(report)

@@ -1,7 +1,6 @@
 """Train, average and score an ensemble on this machine, by the same pipeline that runs on a cluster."""
 
 import argparse
-import json
 import os
 import shutil
 import sys
@@ -13,7 +12,7 @@ from kfp import local
 from kfp.local.config import LocalRunnerType
 
 from audiotagging.dataset import read_dataset
-from audiotagging.files import whole_folder
+from audiotagging.files import read_json, whole_folder
 from audiotagging.members import model_name
 from audiotagging.sources import resolve
 from commands.containers import docker_runner, memory_size
@@ -131,7 +130,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _print_results(out: Path) -> None:
-    scores = json.loads((out / "scores.json").read_text())
+    scores = read_json(out / "scores.json")
     systems = scores["members"] | {"ensemble": scores["ensemble"]}
     columns = [column for column in COLUMNS if any(column in figures for figures in systems.values())]
     width = max(map(len, systems))

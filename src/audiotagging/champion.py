@@ -5,12 +5,12 @@ versions/VERSION/models/MEMBER-foldK/    weights.safetensors, member.json, histo
 versions/VERSION/                        predictions.parquet, submission.csv, ensemble.json
 """
 
-import json
 import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from audiotagging.files import read_json
 from audiotagging.members import Member, model_name
 from audiotagging.shards import read_classes
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 def read_champion(location: Path) -> dict[str, Any] | None:
     """Return the content of `champion.json`, with at least `version`; None if nothing has been promoted yet."""
     try:
-        return json.loads((location / POINTER).read_text())
+        return read_json(location / POINTER)
     except FileNotFoundError:
         return None
 
@@ -72,7 +72,7 @@ def starting_point(
         )
         return member, None
     model = folder / "models" / model_name(member.id, fold)
-    facts = json.loads((model / "member.json").read_text()) if model.exists() else None
+    facts = read_json(model / "member.json") if model.exists() else None
     if facts is None or facts["member"]["network"] != member.network or facts["classes"] != read_classes(spectrograms):
         logger.info("the champion has no model for %s: it begins with new weights", member.id)
         return member, None

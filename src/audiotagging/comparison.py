@@ -1,11 +1,11 @@
 """Whether one run is better than another, on the labelled clips that both predicted."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from audiotagging.ensembling import ENSEMBLE
+from audiotagging.files import read_json
 from audiotagging.labelled import SETS, LabelledSet, labelled_sets
 from audiotagging.scoring import compare_classes, estimate_systems
 from audiotagging.shards import read_clips
@@ -98,5 +98,5 @@ def _read(folder: Path) -> _Run:
             raise ValueError(f"{folder}: expected the output of a run, found no {name} in it")
     predictions = read_predictions(folder / "predictions.parquet")
     sets = labelled_sets(predictions, read_clips(folder / "spectrograms"))
-    fingerprints = json.loads((folder / "scores.json").read_text())["run"]["fingerprints"]
+    fingerprints = read_json(folder / "scores.json")["run"]["fingerprints"]
     return _Run(folder, predictions.classes, sets, fingerprints)

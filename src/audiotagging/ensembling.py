@@ -1,6 +1,5 @@
 """The ensemble: prediction tables of the members in, their average and the submission table out."""
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from audiotagging.files import whole_folder
+from audiotagging.files import whole_folder, write_json
 from audiotagging.metrics import label_table, lwlrap
 from audiotagging.shards import read_classes, read_clips, read_rejected
 from audiotagging.tables import Predictions, read_predictions, write_predictions
@@ -177,7 +176,7 @@ def ensemble(
     with whole_folder(out) as part:
         write_predictions(part / "predictions.parquet", averaged)
         submission.to_csv(part / "submission.csv", index=False)
-        (part / "ensemble.json").write_text(json.dumps(settings, indent=2) + "\n")
+        write_json(part / "ensemble.json", settings)
 
 
 def _read_members(paths: Sequence[Path], *, classes: list[str], test_clips: list[str]) -> Predictions:

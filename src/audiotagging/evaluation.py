@@ -10,7 +10,6 @@
 * `promotion`: whether the ensemble became the champion, where that was asked for (`audiotagging.promotion`).
 """
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ import pandas as pd
 
 from audiotagging import report as html
 from audiotagging.ensembling import ENSEMBLE, average, gather
-from audiotagging.files import whole_file
+from audiotagging.files import read_json, whole_file, write_json
 from audiotagging.labelled import LabelledSet, labelled_sets
 from audiotagging.scoring import agreement, estimate_classes, estimate_systems, worst_clips
 from audiotagging.shards import read_clips, read_notes, read_rejected, read_spectrograms
@@ -63,7 +62,7 @@ def evaluate(
         ValueError: If the baseline is not a submission of the same clips and classes, or no test clip has labels.
     """
     predictions = read_predictions(ensemble / "predictions.parquet")
-    settings = json.loads((ensemble / "ensemble.json").read_text())
+    settings = read_json(ensemble / "ensemble.json")
     clips = read_clips(spectrograms)
     sets = labelled_sets(predictions, clips)
     earlier = None if baseline is None else _read_baseline(baseline, predictions)
@@ -95,7 +94,7 @@ def evaluate(
     logger.info("lwlrap of the ensemble: %s", figures)
     page = html.render(result, models=trained, pictures=pictures)
     with whole_file(scores) as scores_part, whole_file(report) as report_part:
-        scores_part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(scores_part, result)
         report_part.write_text(page, encoding="utf-8")
     return result
 

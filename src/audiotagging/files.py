@@ -1,12 +1,14 @@
-"""Files and folders that are there when they are whole, and not before.
+"""Files and folders that are there when they are whole, and not before; JSON files.
 
 What is written lies beside its place, as `NAME.part`, until it is renamed. What a killed run left there is replaced.
 """
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -33,3 +35,20 @@ def whole_file(path: Path) -> Iterator[Path]:
     part = path.with_name(path.name + ".part")
     yield part
     part.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds.
+
+    Raises:
+        ValueError: If it holds no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, found something else ({error}); put back what was there") from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file for people to read too."""
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,6 +1,5 @@
 """Scores of clips by a trained network: windows of many clips at once, four views, maximum and mean."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from audiotagging.augment import VIEWS, normalise, resample
 from audiotagging.devices import allow_tf32, autocast, best_device, place
+from audiotagging.files import read_json
 from audiotagging.members import Member
 from audiotagging.models import MODELS
 from audiotagging.progress import track
@@ -47,7 +47,7 @@ def load_model(folder: Path) -> Model:
     """
     if not (folder / "member.json").is_file():
         raise ValueError(f"{folder}: expected a folder with member.json and weights.safetensors, found no member.json")
-    info = json.loads((folder / "member.json").read_text())
+    info = read_json(folder / "member.json")
     member = Member.from_row(info["member"])
     network = MODELS[member.network](VIEWS * len(info["classes"]))
     network.load_state_dict(load_file(folder / "weights.safetensors"))

@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ import pandas as pd
 
 from audiotagging.champion import POINTER, VERSIONS, champion_folder, read_champion
 from audiotagging.comparison import align, compare_ensembles
-from audiotagging.files import whole_file, whole_folder
+from audiotagging.files import read_json, whole_file, whole_folder, write_json
 from audiotagging.labelled import labelled_sets
 from audiotagging.members import model_name
 from audiotagging.shards import read_clips
@@ -126,7 +125,7 @@ def _version(ensemble: Path, models: Sequence[Path]) -> str:
 
 
 def _name(model: Path) -> str:
-    facts = json.loads((model / "member.json").read_text())
+    facts = read_json(model / "member.json")
     return model_name(facts["member"]["id"], facts["fold"])
 
 
@@ -142,7 +141,7 @@ def _store(folder: Path, ensemble: Path, models: Sequence[Path]) -> None:
 def _switch(location: Path, decision: dict[str, Any]) -> None:
     since = datetime.now(UTC).isoformat(timespec="seconds")
     with whole_file(location / POINTER) as part:
-        part.write_text(json.dumps(decision | {"since": since}, indent=2) + "\n")
+        write_json(part, decision | {"since": since})
 
 
 def _forget(versions: Path, *, keep: set[str]) -> None:

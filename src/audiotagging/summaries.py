@@ -1,6 +1,5 @@
 """What was trained on what, and with what: the facts that the report shows beside the scores."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from audiotagging.files import read_json
 
 FRAMES_PER_SECOND = 44_100 / 694  # of a spectrogram
 
@@ -29,7 +30,7 @@ class TrainedModel:
 def read_models(folders: Sequence[Path]) -> list[TrainedModel]:
     """Read the facts of trained models, ordered by member and fold."""
     models = [
-        TrainedModel(json.loads((folder / "member.json").read_text()), pd.read_parquet(folder / "history.parquet"))
+        TrainedModel(read_json(folder / "member.json"), pd.read_parquet(folder / "history.parquet"))
         for folder in folders
     ]
     return sorted(models, key=lambda model: (model.facts["member"]["id"], model.facts["fold"]))

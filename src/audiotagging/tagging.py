@@ -3,7 +3,6 @@
 The one module that needs both sides: sound files to spectrograms and networks on top. No stage imports it.
 """
 
-import json
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import numpy as np
 
 from audiotagging.audio import RATE, SoundError, decode_blocks
 from audiotagging.ensembling import average
+from audiotagging.files import read_json
 from audiotagging.prediction import Model, load_model, score_clips
 from audiotagging.spectrogram import SHORTEST, clip_spectrogram
 
@@ -78,7 +78,7 @@ class Tagger:
         settings = folder.parent / "ensemble.json"
         self._mean, self._weights = "arithmetic", np.full(len(self._members), 1 / len(self._members))
         if settings.exists():
-            values = json.loads(settings.read_text())
+            values = read_json(settings)
             if set(values["weights"]) != set(self._members):
                 raise ValueError(
                     f"{folder}: expected models of {', '.join(values['weights'])}, which {settings} averages, found "

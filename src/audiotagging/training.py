@@ -6,7 +6,6 @@ never waits for the device: losses are collected there and looked at now and the
 """
 
 import hashlib
-import json
 import logging
 import platform
 import signal
@@ -27,7 +26,7 @@ from torch import Tensor
 from audiotagging.augment import VIEWS, augment, mixup
 from audiotagging.checkpoints import Checkpoints
 from audiotagging.devices import allow_tf32, autocast, best_device, device_name, place
-from audiotagging.files import whole_folder
+from audiotagging.files import read_json, whole_folder, write_json
 from audiotagging.losses import LOSSES, mixed_loss
 from audiotagging.members import Member
 from audiotagging.metrics import label_table, lwlrap
@@ -134,7 +133,7 @@ def _write_model(out: Path, run: "Run", info: dict[str, Any]) -> None:
     weights = {name: tensor.cpu().contiguous() for name, tensor in run.network.state_dict().items()}
     with whole_folder(out) as part:
         save_file(weights, part / "weights.safetensors")
-        (part / "member.json").write_text(json.dumps(info, indent=2) + "\n")
+        write_json(part / "member.json", info)
         pd.DataFrame(run.history).to_parquet(part / "history.parquet", index=False)
 
 
@@ -362,7 +361,7 @@ def starting_weights(folder: Path, member: Member, classes: list[str]) -> dict[s
     """
     if not (folder / "member.json").is_file():
         raise ValueError(f"{folder}: expected the folder of a trained model to start from, found no member.json")
-    info = json.loads((folder / "member.json").read_text())
+    info = read_json(folder / "member.json")
     if info["member"]["network"] != member.network:
         raise ValueError(
             f"{folder}: expected a model of the network {member.network}, found one of {info['member']['network']}; "
