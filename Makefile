@@ -10,9 +10,8 @@ DATA ?= data/demo
 MEMBERS ?= demo
 FOLDS ?= -1
 PARALLEL ?= 2
-OUT ?= out/$(notdir $(abspath $(DATA)))-$(firstword $(MEMBERS))
+OUT ?= out/$(notdir $(abspath $(subst :,-,$(DATA))))-$(firstword $(MEMBERS))
 ARGS ?=
-REPORT ?= $(OUT)/report.html
 
 # The build of torch that the environment gets: empty for the one that pip takes (CUDA on Linux), or cpu.
 TORCH ?=
@@ -46,7 +45,7 @@ help: ## Print this help
 
 ##@ Train
 
-run: $(ENVIRONMENT) $(if $(filter data/demo,$(DATA)),data/demo) ## Train, average and score the members (DATA=DIR MEMBERS=reference FOLDS=0,1 OUT=DIR)
+run: $(ENVIRONMENT) $(if $(filter data/demo,$(DATA)),data/demo) ## Train, average and score the members; replaces OUT (DATA=DIR MEMBERS=reference FOLDS=0,1 OUT=DIR)
 	$(BIN)/python pipeline.py run --data $(DATA) --out $(OUT) --members $(MEMBERS) --folds $(FOLDS) --parallel $(PARALLEL) --force $(ARGS)
 
 data/demo: | $(ENVIRONMENT)
@@ -72,7 +71,7 @@ pipeline-test: $(ENVIRONMENT) ## Run the whole pipeline at a small size, and che
 bench: $(ENVIRONMENT) ## Measure speed: a table of ratios
 	$(BIN)/python -m benchmarks
 
-pictures: $(ENVIRONMENT) $(REPORT) ## Make the README's pictures anew, from the pipeline and a report (REPORT=OUT/report.html; needs Chromium)
+pictures: $(ENVIRONMENT) ## Draw the pipeline anew for the README; REPORT=OUT/report.html: photograph that too (needs Chromium)
 	$(BIN)/python -m docs.pictures $(REPORT)
 
 $(ENVIRONMENT): pyproject.toml constraints.txt

@@ -81,7 +81,7 @@ def connection(args: argparse.Namespace) -> Iterator[Client]:
     Raises:
         ValueError: If the server does not answer, is too old, or refuses something; or the namespace does not fit it.
     """
-    host = args.host or "Kubeflow Pipelines inside this cluster"
+    host = args.host or "Kubeflow Pipelines inside this cluster (from outside, give --host, as http://localhost:8888)"
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells of every new attempt
     with _one_line_errors(host), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)

@@ -68,6 +68,8 @@ def cluster_settings(args: argparse.Namespace) -> Cluster:
         raise ValueError(f"--gpus expects a number from 0 on, found {args.gpus}")
     if args.deadline < 1:
         raise ValueError(f"--deadline expects a number of hours from 1 on, found {args.deadline}")
+    if "://" in args.registry or re.search(r"\s", args.registry):
+        raise ValueError(f"--registry expects HOST/PATH, as ghcr.io/team, found {args.registry!r}")
     return Cluster(
         gpus=args.gpus,
         gpu_label=args.gpu_label,
@@ -94,6 +96,9 @@ def cluster_parameters(args: argparse.Namespace) -> dict[str, Any]:
     """
     if not args.models_pvc and args.models == MODELS:
         args.models = ""
+    for option, folder in (("--models", args.models), ("--downloads", args.downloads)):
+        if folder and not folder.startswith("/"):
+            raise ValueError(f"{option} is a place on a volume of the cluster, as {MODELS}/NAME, not {folder}")
     values = parameters(args)
     if not re.match(r"/|\w+:", args.data):  # neither a path nor a URL
         values["data"] = f"{AUDIO}/{args.data}"

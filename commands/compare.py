@@ -18,6 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print how the data differ, the scores, and the classes that gained and lost most."""
+    if args.classes < 0:
+        raise ValueError(f"--classes expects a number from 0 on, found {args.classes}")
     comparison = compare(args.old, args.new)
     for note in comparison["notes"]:
         print(note)

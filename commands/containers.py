@@ -18,6 +18,7 @@ from kfp import local
 from components.images import TARGETS, image
 
 KILLED = 137  # exit code of a process that got SIGKILL: 128 + 9
+LEAST_MEMORY = 6 * 2**20  # bytes that Docker gives a container at least
 SHARED_MEMORY = "1g"  # worker processes pass arrays through /dev/shm, of which a container has 64 MiB by itself
 
 running: set[Container] = set()
@@ -82,9 +83,11 @@ def memory_size(text: str) -> str:
         argparse.ArgumentTypeError: If it is none.
     """
     try:
-        parse_bytes(text)
+        enough = parse_bytes(text) >= LEAST_MEMORY
     except DockerException:
-        raise argparse.ArgumentTypeError(f"expected a number and b, k, m or g, as 8g, found {text!r}") from None
+        enough = False
+    if not enough:
+        raise argparse.ArgumentTypeError(f"expected a size of at least 6m, as 8g, found {text!r}")
     return text
 
 

@@ -16,16 +16,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write `scores.json` and `report.html`, and print where the report is."""
     report, scores = args.out / "report.html", args.out / "scores.json"
-    if not scores.exists():
-        raise ValueError(f"{args.out}: expected the output of a run, found no scores.json in it")
+    for name in ("scores.json", "predictions.parquet", "ensemble.json", "spectrograms", "selection", "models"):
+        if not (args.out / name).exists():
+            raise ValueError(f"{args.out}: expected the output of a run, found no {name} in it")
+    models = sorted(path.parent for path in (args.out / "models").glob("*/member.json"))
+    if not models:
+        raise ValueError(f"{args.out / 'models'}: expected a folder of every trained model, found none")
     evaluate(
         args.out,
-        models=sorted((args.out / "models").iterdir()),
+        models=models,
         spectrograms=args.out / "spectrograms",
         report=report,
         scores=scores,
         selection=args.out / "selection",
-        promotion=read_json(scores).get("promotion"),
+        promotion=read_json(scores, "ensemble").get("promotion"),
         baseline=args.baseline,
     )
     print(report)

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from audiotagging.members import Member, override, rows, select
+from audiotagging.members import SETTABLE, override, rows, select
 
 FOLDS = range(-1, 128)  # as many as the column `fold` of a table may have
 WARM_START = 0.25  # of the epochs
@@ -36,7 +36,7 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         nargs="+",
         default=[],
         metavar="FIELD=VALUE",
-        help="change a field of all members, as epochs=10 (fields: " + ", ".join(Member.__dataclass_fields__) + ")",
+        help="change a field of all members, as epochs=10 (fields: " + ", ".join(SETTABLE) + ")",
     )
     parser.add_argument("--seed", type=int, default=534, help="seed of every random choice (default: 534)")
     parser.add_argument(
@@ -53,9 +53,9 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
     )
     parser.add_argument(
         "--models",
-        default="",
+        default=None,
         metavar="DIR",
-        help="folder of the champion: make the new ensemble the champion unless it is worse (default: none)",
+        help="folder of the champion: make the new ensemble the champion unless it is worse (default: %(default)s)",
     )
     parser.add_argument(
         "--warm-start",
@@ -81,7 +81,10 @@ def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) 
         help="folder with the tables and the sounds, zenodo:3612637, kaggle:freesound-audio-tagging-2019, or a URL",
     )
     parser.add_argument(
-        "--downloads", default="data", metavar="DIR", help="where downloads and unpacked archives go (default: data)"
+        "--downloads",
+        default="data",
+        metavar="DIR",
+        help="where downloads and unpacked archives go (default: %(default)s)",
     )
     parser.add_argument(
         "--noisy",
@@ -90,10 +93,10 @@ def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) 
     )
     parser.add_argument(
         "--max-rejected",
-        type=float,
+        type=share,
         default=0.01,
         metavar="SHARE",
-        help="share of a part's clips that may be unreadable (default: 0.01)",
+        help="share of a part's clips that may be unreadable (default: %(default)s)",
     )
 
 
@@ -107,6 +110,8 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"--warm-start expects a share of the epochs between 0 and 1, found {args.warm_start}")
     if args.warm_start and not args.models:
         raise ValueError("--warm-start begins with the champion's weights; say with --models where it is")
+    if args.weights == "fitted" and max(args.folds) < 0:
+        raise ValueError("--weights fitted needs out-of-fold predictions to fit to; hold folds out: --folds 0,1,2,3,4")
     members = override(select(args.members), dict(_assignment(text) for text in args.set))
     table = rows(members, args.folds)
     return {
@@ -119,9 +124,20 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
         "max_rejected": args.max_rejected,
         "mean": args.mean,
         "weights": args.weights,
-        "models": args.models,
+        "models": args.models or "",
         "warm_start": args.warm_start,
     }
+
+
+def share(text: str) -> float:
+    """Return a share for argparse."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"expected a share from 0 to 1, as 0.05, and found {text!r}")
+    return number
 
 
 def _folds(text: str) -> list[int]:

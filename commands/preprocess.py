@@ -5,6 +5,7 @@ from pathlib import Path
 
 from audiotagging.dataset import fingerprint, read_dataset
 from audiotagging.preprocessing import preprocess
+from commands.parameters import share
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--noisy", default="all", help="which noisy clips to use; default: %(default)s")
     parser.add_argument(
         "--max-rejected",
-        type=float,
+        type=share,
         default=0.01,
         metavar="SHARE",
         help="share of a part's clips that may be unusable; default: %(default)s",

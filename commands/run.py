@@ -13,13 +13,12 @@ from kfp.local.config import LocalRunnerType
 
 from audiotagging.dataset import read_dataset
 from audiotagging.files import read_json, whole_folder
+from audiotagging.labelled import SETS
 from audiotagging.members import model_name
 from audiotagging.sources import resolve
 from commands.containers import docker_runner, memory_size
 from commands.local_runner import StageError, run_pipeline
 from commands.parameters import add_parameters, parameters
-
-COLUMNS = ("all", "public", "private", "out_of_fold")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,13 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the pipeline; print a table of scores and the paths of the results."""
     out: Path = args.out.resolve()
+    if args.memory and not args.docker:
+        raise ValueError("--memory limits containers; give --docker too, or leave it out")
     if args.parallel < 1:
         raise ValueError(f"--parallel expects a number from 1 on, found {args.parallel}")
     values = parameters(args)
     downloads = Path(args.downloads).resolve()
     models = Path(args.models).resolve() if args.models else None
-    places = [Path(args.data).resolve(), downloads, args.cache and args.cache.resolve(), models]
-    _check_out(out, force=args.force, places=[place for place in places if place])
+    data = Path(args.data).resolve()
+    places = [data, downloads, args.cache and args.cache.resolve(), models]
+    _check_out(out, force=args.force, data=data, places=[place for place in places if place])
     folder = resolve(args.data, downloads=downloads).resolve()
     read_dataset(folder, seed=args.seed, noisy=args.noisy)
     values |= {"data": str(folder), "downloads": str(downloads)}
@@ -75,15 +77,16 @@ def run(args: argparse.Namespace) -> int:
             parallel=args.parallel,
         )
     except StageError as error:
-        print(f"error: {error}\nthe same command goes on from here", file=sys.stderr)
+        advice = "mend that; what is done is kept" if error.by_user else "the same command goes on from here"
+        print(f"error: {error}\n{advice}", file=sys.stderr)
         return 2 if error.by_user else 1
-    _gather(outputs, out, log=work / "log.txt")
+    _gather(outputs, out, log=work / "log.txt", cached=args.cache is not None)
     shutil.rmtree(work)
     _print_results(args.out)
     return 0
 
 
-def _check_out(out: Path, *, force: bool, places: Iterable[Path]) -> None:
+def _check_out(out: Path, *, force: bool, data: Path, places: Iterable[Path]) -> None:
     """Refuse to replace what is no output of a run, or what lies in the places that the run reads and writes."""
     if out.exists() and not force:
         raise ValueError(f"{out} exists already; name another --out, or replace it with --force")
@@ -92,28 +95,43 @@ def _check_out(out: Path, *, force: bool, places: Iterable[Path]) -> None:
     for place in places:
         if place.is_relative_to(out):
             raise ValueError(f"{place} lies in {out}, which the results replace; name another --out")
+    if out.is_relative_to(data):
+        raise ValueError(f"{out} lies in the data folder {data}; name another --out")
 
 
-def _gather(outputs: dict[str, Any], out: Path, *, log: Path) -> None:
-    """Put a run's outputs together in the folder `out`, which appears when it is whole."""
+def _gather(outputs: dict[str, Any], out: Path, *, log: Path, cached: bool) -> None:
+    """Put a run's outputs together in the folder `out`, which appears when it is whole.
+
+    Where they stay in a cache they are copied, so that what somebody changes in `out` does not change the cache; all
+    but the spectrograms, which are large and which nobody edits.
+    """
+    put = _copy if cached else _link
     replaced = out.with_name(out.name + ".replaced")
     shutil.rmtree(replaced, ignore_errors=True)  # of a run that was killed as it was about to remove it
     with whole_folder(out) as part:
         _link(Path(outputs["spectrograms"].path), part / "spectrograms")
-        _link(Path(outputs["selection"].path), part / "selection")
+        put(Path(outputs["selection"].path), part / "selection")
         for model in outputs["models"]:
-            _link(Path(model.path), part / "models" / model_name(model.metadata["member"], model.metadata["fold"]))
+            put(Path(model.path), part / "models" / model_name(model.metadata["member"], model.metadata["fold"]))
         for predictions in outputs["predictions"]:
             name = model_name(predictions.metadata["member"], predictions.metadata["fold"])
-            _link(Path(predictions.path), part / "predictions" / f"{name}.parquet")
+            put(Path(predictions.path), part / "predictions" / f"{name}.parquet")
         for file in Path(outputs["averaged"].path).iterdir():
-            _link(file, part / file.name)
-        _link(Path(outputs["scores"].path), part / "scores.json")
-        _link(Path(outputs["report"].path), part / "report.html")
+            put(file, part / file.name)
+        put(Path(outputs["scores"].path), part / "scores.json")
+        put(Path(outputs["report"].path), part / "report.html")
         shutil.copy(log, part / "log.txt")
         if out.exists():
             out.rename(replaced)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
 
 
 def _link(source: Path, target: Path) -> None:
@@ -132,7 +150,7 @@ def _link(source: Path, target: Path) -> None:
 def _print_results(out: Path) -> None:
     scores = read_json(out / "scores.json")
     systems = scores["members"] | {"ensemble": scores["ensemble"]}
-    columns = [column for column in COLUMNS if any(column in figures for figures in systems.values())]
+    columns = [column for column in SETS if any(column in figures for figures in systems.values())]
     width = max(map(len, systems))
     print(f"\nlwlrap{' ' * (width - 6)}" + "".join(f"{column:>13}" for column in columns))
     for name, figures in systems.items():

@@ -1,6 +1,6 @@
 """The README's pictures: the pipeline as it compiles, and a report as a browser shows it.
 
-`make pictures` writes both; REPORT says which report.
+`make pictures` draws the pipeline, and with REPORT=OUT/report.html takes the picture of that report too.
 """
 
 import re
@@ -164,7 +164,8 @@ def _legend(image: str, x: float, y: float) -> str:
 
 def chromium(*options: str) -> str:
     """Run headless Chromium, let it reach nothing, and return what it prints."""
-    assert CHROMIUM
+    if CHROMIUM is None:
+        sys.exit("expected Chromium or Chrome to take the picture with, found neither; install one")
     with tempfile.TemporaryDirectory() as profile:
         settings = [
             "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--disable-sync",
@@ -190,8 +191,9 @@ def photograph(page: Path, picture: Path, *, width: int, height: int, dark: bool
 
 if __name__ == "__main__":
     (FOLDER / "pipeline.svg").write_text(draw_pipeline())
-    picture_path = FOLDER / "report.png"
-    width, height = REPORT_SIZE
-    photograph(Path(sys.argv[1]), picture_path, width=width, height=height)
-    picture = Image.open(picture_path).convert("RGB")
-    picture.quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(picture_path, optimize=True)
+    for report in sys.argv[1:]:
+        picture_path = FOLDER / "report.png"
+        width, height = REPORT_SIZE
+        photograph(Path(report), picture_path, width=width, height=height)
+        picture = Image.open(picture_path).convert("RGB").quantize(128, method=Image.Quantize.FASTOCTREE)
+        picture.save(picture_path, optimize=True)

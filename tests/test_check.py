@@ -68,6 +68,15 @@ def test_a_fold_without_clips_cannot_be_held_out(data):
         ingest(str(data), downloads=downloads, held_out=[4, 5])
 
 
+def test_data_without_anything_to_predict_is_refused_before_anything_is_trained(data):
+    shutil.rmtree(data / "test")
+    for name in ("sample_submission.csv", "test_post_competition.csv"):
+        (data / name).unlink()
+    with pytest.raises(DataError, match="no test clips and no fold is held out"):
+        ingest(str(data), downloads=data.parent / "downloads", held_out=[-1])
+    assert ingest(str(data), downloads=data.parent / "downloads", held_out=[-1, 0])[0] == data
+
+
 def test_a_few_files_that_are_no_audio_are_left_out(data):
     names = [f"c{number:03}.wav" for number in range(200)]
     for name in names:

@@ -49,6 +49,19 @@ def test_parameters_are_those_of_the_command_line_with_paths_as_the_stages_see_t
     }
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--models", "out/champions"], "--models is a place on a volume of the cluster"),
+        (["--downloads", "data"], "--downloads is a place on a volume of the cluster"),
+        (["--registry", "https://ghcr.io/team"], "--registry expects HOST/PATH"),
+    ],
+)
+def test_places_that_the_cluster_does_not_know_are_refused(server, call, options, message):
+    code, _, error = call("submit", "--data", "demo", *options)
+    assert code == 2 and message in error and not server.requests
+
+
 def test_without_volumes_there_are_no_checkpoints_and_no_champion(server, call):
     assert call("submit", "--data", "demo", "--checkpoints-pvc", "", "--models-pvc", "")[0] == 0
     values = server.runs["run-0"]["runtime_config"]["parameters"]

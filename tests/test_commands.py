@@ -2,6 +2,7 @@ import io
 import os
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from audiotagging.synthetic import write_dataset
 from commands import COMMANDS, main
 from commands.console import Console
 from commands.containers import with_linked
+from commands.run import _gather
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,10 @@ def test_wrong_data_ends_in_one_line_and_leaves_nothing(capsys, tmp_path, damage
         (["--warm-start"], "say with --models where it is"),
         (["--models", "m", "--warm-start", "2"], "--warm-start expects a share of the epochs between 0 and 1"),
         (["--parallel", "0"], "--parallel expects a number from 1 on"),
+        (["--weights", "fitted"], "hold folds out: --folds 0,1,2,3,4"),
+        (["--max-rejected", "5"], "expected a share from 0 to 1, as 0.05, and found '5'"),
+        (["--memory", "8g"], "--memory limits containers; give --docker too"),
+        (["--docker", "--memory", "8"], "expected a size of at least 6m, as 8g"),
     ],
 )
 def test_wrong_options_say_what_was_expected(capsys, tmp_path, data, options, message):
@@ -111,6 +117,29 @@ def test_nothing_but_results_is_ever_replaced(capsys, tmp_path, data):
         code, _, error = call(capsys, *command, option, tmp_path / "out" / "mine")
         assert code == 2 and "which the results replace" in error
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["scores.json"]
+
+
+def test_the_data_folder_is_no_place_for_results(capsys, data):
+    code, _, error = call(capsys, "run", "--data", data, "--out", data / "test" / "out")
+    assert code == 2 and "lies in the data folder" in error
+
+
+@pytest.mark.parametrize(("cached", "same"), [(True, {"spectrograms"}), (False, {"spectrograms", "selection", "csv"})])
+def test_results_share_no_file_with_a_cache_but_the_spectrograms(tmp_path, cached, same):
+    stages = tmp_path / "stages"
+    for name in ("spectrograms", "selection", "averaged"):
+        (stages / name).mkdir(parents=True)
+        (stages / name / f"{name}.csv").touch()
+    for name in ("scores", "report", "log"):
+        (stages / name).touch()
+    outputs = {
+        name: Namespace(path=stages / name) for name in ("spectrograms", "selection", "averaged", "scores", "report")
+    }
+    _gather(outputs | {"models": [], "predictions": []}, tmp_path / "out", log=stages / "log", cached=cached)
+    found = {
+        path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.csv") if path.stat().st_nlink > 1
+    }
+    assert {path.parent.name or "csv" for path in found} == same
 
 
 def test_an_error_of_the_system_is_one_line(capsys, tmp_path, data):

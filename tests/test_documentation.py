@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import subprocess
 from importlib import import_module
 from pathlib import Path
 
@@ -47,6 +48,13 @@ def test_named_options_exist(name):
         import_module(f"commands.{command}").add_arguments(parser)
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", TEXTS[name]))
     assert named <= set(re.findall(r"--[a-z][a-z-]*", parser.format_help()))
+
+
+@pytest.mark.parametrize("data", ["zenodo:3612637", "kaggle:freesound-audio-tagging-2019", "s3://bucket/data"])
+def test_make_run_takes_every_source_of_data(data):
+    command = ["make", "--dry-run", "run", f"DATA={data}"]
+    printed = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    assert f"--data {data} --out out/" in printed
 
 
 def test_the_picture_of_the_pipeline_is_that_of_the_pipeline():

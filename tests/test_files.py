@@ -17,8 +17,9 @@ def test_a_folder_is_there_when_it_is_whole_and_replaces_what_a_killed_run_left(
 def test_what_fails_makes_and_replaces_nothing(tmp_path, whole):
     (tmp_path / "file").write_text("before")
     with pytest.raises(ZeroDivisionError), whole(tmp_path / "file") as part:
-        assert part.parent == tmp_path
+        (part / "a" if part.is_dir() else part).write_text("half")
         raise ZeroDivisionError
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "before"
 
 
@@ -30,8 +31,11 @@ def test_a_file_replaces_another_when_it_is_whole(tmp_path):
     assert read_json(tmp_path / "file") == {"ä": [1, 2.5]}
 
 
-@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe"])
-def test_what_is_not_json_is_named(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(b"", "JSON"), (b'{"a": 1', "JSON"), (b"\xff\xfe", "JSON"), (b"[]", "a, b in it"), (b'{"a": 1}', "a, b in it")],
+)
+def test_a_file_that_does_not_hold_what_it_should_is_named(tmp_path, content, expected):
     (tmp_path / "scores.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"scores\.json: expected JSON"):
-        read_json(tmp_path / "scores.json")
+    with pytest.raises(ValueError, match=rf"scores\.json: expected {expected}"):
+        read_json(tmp_path / "scores.json", "a", "b")

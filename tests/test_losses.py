@@ -6,8 +6,13 @@ import pytest
 import torch
 from sklearn.metrics import fbeta_score
 
+from audiotagging import members
 from audiotagging.losses import LOSSES, bce, f2, focal, mixed_loss
 from audiotagging.members import TABLES
+
+
+def test_every_loss_can_be_named_on_the_command_line():
+    assert set(members.LOSSES) == set(LOSSES)
 
 
 @pytest.fixture

@@ -76,7 +76,10 @@ def test_override_parses_values_as_the_fields_type():
         ({"epochs": "many"}, "epochs expects int, found 'many'"),
         ({"tail": "2"}, "tail expects bool"),
         ({"id": "x"}, "no field 'id'"),
-        ({"batch_size": "0"}, "batch_size expects a number above 0, found 0"),
+        ({"size": "0"}, "size expects a number above 0, found 0"),
+        ({"batch_size": "1"}, "batch_size expects a number from 2 on"),
+        ({"network": "resnet"}, "network expects one of xresnet18ssa, .*, found 'resnet'"),
+        ({"loss": "mse"}, "loss expects one of focal, bce, found 'mse'"),
         ({"lr": "nan"}, "lr expects a number above 0, found nan"),
         ({"overlap": "1"}, "overlap expects a share from 0 to below 1, found 1"),
     ]:

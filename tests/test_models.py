@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from audiotagging.members import TABLES
+from audiotagging.members import NETWORKS, TABLES
 from audiotagging.models import MODELS, SimpleSelfAttention
 
 REFERENCE = json.loads((Path(__file__).parent / "reference" / "xresnet.json").read_text())
+
+
+def test_every_network_can_be_named_on_the_command_line():
+    assert set(NETWORKS) == set(MODELS)
 
 
 def described_weights(number, name, shape):

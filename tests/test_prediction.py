@@ -1,6 +1,7 @@
 """Prediction of many clips at once against one window at a time."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from audiotagging.files import write_json
 from audiotagging.members import Member
 from audiotagging.models import MODELS
 from audiotagging.prediction import Model, load_model, predict, score_clips, window_starts
@@ -136,4 +138,11 @@ def test_a_loaded_model_is_the_one_that_was_trained(tmp_path, shards):
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(ValueError, match="found no member"):
+        load_model(tmp_path)
+
+
+def test_damaged_weights_are_named(tmp_path):
+    write_json(tmp_path / "member.json", {"member": asdict(member_of()), "fold": -1, "classes": ["a", "b"]})
+    (tmp_path / "weights.safetensors").write_bytes(b"half a file")
+    with pytest.raises(ValueError, match=r"weights\.safetensors: expected whole weights"):
         load_model(tmp_path)

@@ -10,6 +10,7 @@ from fabricated import fabricate_run, finish_run
 
 from audiotagging import spectrogram, summaries
 from audiotagging.members import REFERENCE
+from audiotagging.plots import Dot, _settled, dot_plot
 from audiotagging.report import duration, signed
 from commands.evaluate import run as evaluate_again
 from docs.pictures import CHROMIUM
@@ -127,6 +128,20 @@ def test_the_page_is_sound(page):
     assert len(page.ids) == len(set(page.ids))
     assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
     assert page.tags.count("img") in (0, 20)
+
+
+def test_the_first_losses_do_not_flatten_the_later_ones():
+    losses = [pd.Series([90.0, 40.0, *range(20, 12, -1)]), pd.Series([14.0])]
+    low, high = _settled(losses)
+    assert 11 < low < 13 and 20 < high < 23
+    assert _settled([pd.Series([2.0])])[1] > _settled([pd.Series([2.0])])[0]
+
+
+@pytest.mark.parametrize("limits", [(0.62, 0.93), (-0.045, 0.02), (0.0, 1.02), (0.801, 0.803)])
+def test_an_axis_has_two_ticks_at_least(limits):
+    row = Dot(label="a member of a long name", value=limits[0], low=limits[0], high=limits[1], notes=("0.1",))
+    plot = dot_plot([row], description="scores", heads=["lwlrap"], limits=limits)
+    assert len(re.findall(r">[-\N{MINUS SIGN}]?\d\.\d+</text>", plot)) >= 3  # the note is one
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 def read_champion(location: Path) -> dict[str, Any] | None:
     """Return the content of `champion.json`, with at least `version`; None if nothing has been promoted yet."""
     try:
-        return read_json(location / POINTER)
+        return read_json(location / POINTER, "version")
     except FileNotFoundError:
         return None
 
@@ -72,7 +72,7 @@ def starting_point(
         )
         return member, None
     model = folder / "models" / model_name(member.id, fold)
-    facts = read_json(model / "member.json") if model.exists() else None
+    facts = read_json(model / "member.json", "member", "classes") if model.exists() else None
     if facts is None or facts["member"]["network"] != member.network or facts["classes"] != read_classes(spectrograms):
         logger.info("the champion has no model for %s: it begins with new weights", member.id)
         return member, None

@@ -98,5 +98,5 @@ def _read(folder: Path) -> _Run:
             raise ValueError(f"{folder}: expected the output of a run, found no {name} in it")
     predictions = read_predictions(folder / "predictions.parquet")
     sets = labelled_sets(predictions, read_clips(folder / "spectrograms"))
-    fingerprints = read_json(folder / "scores.json")["run"]["fingerprints"]
+    fingerprints = read_json(folder / "scores.json", "run")["run"]["fingerprints"]
     return _Run(folder, predictions.classes, sets, fingerprints)

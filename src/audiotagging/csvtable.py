@@ -52,7 +52,8 @@ def read_table(path: Path, columns: Sequence[str]) -> tuple[pd.DataFrame, list[s
     head = [column.strip() for column in records[0][1]]
     missing = [column for column in columns if column not in head]
     if missing:
-        raise TableError([f"{name} has no column {missing[0]!r}, its first line is {','.join(head)[:80]!r}"])
+        hint = "" if len(head) > 1 else "; columns are separated by commas"
+        raise TableError([f"{name} has no column {missing[0]!r}, its first line is {','.join(head)[:80]!r}{hint}"])
     twice = sorted({column for column in head if head.count(column) > 1})
     if twice:
         raise TableError([f"{name} has the column {twice[0]!r} more than once"])

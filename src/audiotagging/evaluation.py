@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from audiotagging import report as html
+from audiotagging.csvtable import read_table
 from audiotagging.ensembling import ENSEMBLE, average, gather
 from audiotagging.files import read_json, whole_file, write_json
 from audiotagging.labelled import LabelledSet, labelled_sets
@@ -62,7 +63,7 @@ def evaluate(
         ValueError: If the baseline is not a submission of the same clips and classes, or no test clip has labels.
     """
     predictions = read_predictions(ensemble / "predictions.parquet")
-    settings = read_json(ensemble / "ensemble.json")
+    settings = read_json(ensemble / "ensemble.json", "mean", "weights")
     clips = read_clips(spectrograms)
     sets = labelled_sets(predictions, clips)
     earlier = None if baseline is None else _read_baseline(baseline, predictions)
@@ -136,14 +137,16 @@ def _leave_one_out(members: Mapping[str, np.ndarray], settings: dict[str, Any]) 
 
 
 def _read_baseline(path: Path, predictions: Predictions) -> pd.DataFrame:
-    table = pd.read_csv(path, dtype={"fname": str})
     classes = predictions.classes
+    table, uneven = read_table(path, ["fname"])
+    if uneven:
+        raise ValueError(f"{path}: {uneven[0]}")
     if set(table.columns) != {"fname", *classes}:
         raise ValueError(
             f"{path}: expected a submission with the column fname and the {len(classes)} classes of this run, "
             f"found {len(table.columns)} columns, {', '.join(table.columns[:3])} ..."
         )
-    table = table.set_index("fname")[classes].astype(np.float32)
+    table = table.set_index("fname")[classes].apply(pd.to_numeric, errors="coerce").astype(np.float32)
     if table.index.has_duplicates or not np.isfinite(table).all(axis=None):
         raise ValueError(f"{path}: expected one row a clip and a number in every field, found others")
     expected = predictions.rows.loc[predictions.rows["part"] == "test", "clip"].unique()

@@ -1,6 +1,7 @@
 """Files and folders that are there when they are whole, and not before; JSON files.
 
-What is written lies beside its place, as `NAME.part`, until it is renamed. What a killed run left there is replaced.
+What is written lies beside its place, as `NAME.part`, until it is renamed, and is removed if that fails. What a killed
+run left there is replaced.
 """
 
 import json
@@ -21,8 +22,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
     part = path.with_name(path.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    yield part
-    part.replace(path)
+    try:
+        yield part
+        part.replace(path)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
 
 
 @contextmanager
@@ -33,20 +38,31 @@ def whole_file(path: Path) -> Iterator[Path]:
         path: The file to make or to replace.
     """
     part = path.with_name(path.name + ".part")
-    yield part
-    part.replace(path)
+    try:
+        yield part
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *keys: str) -> dict[str, Any]:
     """Return what a JSON file holds.
 
+    Args:
+        path: The file.
+        keys: What it must hold.
+
     Raises:
-        ValueError: If it holds no JSON.
+        ValueError: If it holds no JSON, or not this.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: expected JSON, found something else ({error}); put back what was there") from error
+    if not isinstance(content, dict) or not content.keys() >= set(keys):
+        raise ValueError(f"{path}: expected {', '.join(keys)} in it, found others; put back what was there")
+    return content
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -41,6 +41,8 @@ def ingest(
     for fold in sorted(set(held_out)):
         if fold >= 0 and fold not in set(dataset.clips["fold"]):
             raise DataError(folder, [f"no curated clip is in fold {fold}, which is to be held out"])
+    if not (dataset.clips["part"] == "test").any() and not any(fold >= 0 for fold in held_out):
+        raise DataError(folder, ["there are no test clips and no fold is held out: nothing to predict; use --folds 0"])
     for line in [*describe(dataset, durations(dataset, max_rejected=max_rejected)), *dataset.notes]:
         logger.info(line)
     return folder, fingerprint(dataset)

@@ -148,6 +148,8 @@ class Reader:
             self._add_truth(clips, truth, true)
             self._note(f"{truth.name}: test clips that it does not list are not scored", names - true.keys())
             self._note(f"{truth.name}: rows of other than test clips are left out", true.keys() - names)
+            if "usage" not in truth.rows:
+                self.notes.append(f"{truth.name}: without a column usage there are no public and private scores")
         return clips
 
     def _add_truth(self, clips: list[Clip], truth: Table, lines: dict[str, int]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -47,11 +48,24 @@ def load_model(folder: Path) -> Model:
     """
     if not (folder / "member.json").is_file():
         raise ValueError(f"{folder}: expected a folder with member.json and weights.safetensors, found no member.json")
-    info = read_json(folder / "member.json")
+    info = read_json(folder / "member.json", "member", "fold", "classes")
     member = Member.from_row(info["member"])
     network = MODELS[member.network](VIEWS * len(info["classes"]))
-    network.load_state_dict(load_file(folder / "weights.safetensors"))
+    network.load_state_dict(read_weights(folder))
     return Model(place(network, best_device()).eval(), member, info["classes"], info["fold"])
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Return the weights in the folder of a model.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
+    try:
+        return load_file(folder / "weights.safetensors")
+    except SafetensorError as error:
+        path = folder / "weights.safetensors"
+        raise ValueError(f"{path}: expected whole weights, found a damaged file ({error}); copy it again") from error
 
 
 def predict(model: Path, *, spectrograms: Path, out: Path, precision: str = "auto") -> None:

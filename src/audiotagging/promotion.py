@@ -125,7 +125,7 @@ def _version(ensemble: Path, models: Sequence[Path]) -> str:
 
 
 def _name(model: Path) -> str:
-    facts = read_json(model / "member.json")
+    facts = read_json(model / "member.json", "member", "fold")
     return model_name(facts["member"]["id"], facts["fold"])
 
 

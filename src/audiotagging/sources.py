@@ -59,7 +59,12 @@ def resolve(data: str, *, downloads: Path, zenodo: str = ZENODO) -> Path:
         folder = _unpacked(Path(data), downloads)
     else:
         folder = Path(data)
-    return _arranged(folder, downloads) if folder.is_dir() else folder
+        if not data or not folder.is_dir():
+            raise ValueError(
+                f"expected a data folder, a zip archive of one, zenodo:NUMBER, kaggle:NAME or a URL, found {data!r}"
+                f"{', which is something else' if data and folder.exists() else ', which is not there'}"
+            )
+    return _arranged(folder, downloads)
 
 
 def _unpacked(archive: Path, downloads: Path) -> Path:

@@ -30,7 +30,7 @@ class TrainedModel:
 def read_models(folders: Sequence[Path]) -> list[TrainedModel]:
     """Read the facts of trained models, ordered by member and fold."""
     models = [
-        TrainedModel(read_json(folder / "member.json"), pd.read_parquet(folder / "history.parquet"))
+        TrainedModel(read_json(folder / "member.json", "member", "fold"), pd.read_parquet(folder / "history.parquet"))
         for folder in folders
     ]
     return sorted(models, key=lambda model: (model.facts["member"]["id"], model.facts["fold"]))

@@ -78,7 +78,7 @@ class Tagger:
         settings = folder.parent / "ensemble.json"
         self._mean, self._weights = "arithmetic", np.full(len(self._members), 1 / len(self._members))
         if settings.exists():
-            values = read_json(settings)
+            values = read_json(settings, "mean", "weights")
             if set(values["weights"]) != set(self._members):
                 raise ValueError(
                     f"{folder}: expected models of {', '.join(values['weights'])}, which {settings} averages, found "

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from audiotagging.augment import VIEWS, augment, mixup
@@ -31,7 +31,7 @@ from audiotagging.losses import LOSSES, mixed_loss
 from audiotagging.members import Member
 from audiotagging.metrics import label_table, lwlrap
 from audiotagging.models import MODELS
-from audiotagging.prediction import score
+from audiotagging.prediction import read_weights, score
 from audiotagging.progress import track
 from audiotagging.schedule import one_cycle
 from audiotagging.shards import Spectrograms, read_clips, read_spectrograms
@@ -361,7 +361,7 @@ def starting_weights(folder: Path, member: Member, classes: list[str]) -> dict[s
     """
     if not (folder / "member.json").is_file():
         raise ValueError(f"{folder}: expected the folder of a trained model to start from, found no member.json")
-    info = read_json(folder / "member.json")
+    info = read_json(folder / "member.json", "member", "classes")
     if info["member"]["network"] != member.network:
         raise ValueError(
             f"{folder}: expected a model of the network {member.network}, found one of {info['member']['network']}; "
@@ -372,7 +372,7 @@ def starting_weights(folder: Path, member: Member, classes: list[str]) -> dict[s
             f"{folder}: expected a model of the data's {len(classes)} classes, found {len(info['classes'])} classes "
             "that are not the same; train without it"
         )
-    return load_file(folder / "weights.safetensors")
+    return read_weights(folder)
 
 
 @contextmanager
