@@ -33,7 +33,7 @@ class StageError(Exception):
     """
 
     def __init__(self, stage: str, kind: str, message: str, log: Path) -> None:
-        reason = message or kind or "it ended without a message"
+        reason = message or kind or "it ended without a message, as one that is killed when memory runs out"
         super().__init__(f"{stage}: {reason} (all of its output: {log})")
         self.by_user = kind == "ValueError" or kind.startswith("audiotagging.")
 

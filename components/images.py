@@ -11,6 +11,7 @@ changed code never meets a stale cache.
 `AUDIOTAGGING_TORCH` is the build of torch in the image `train`: "cpu" (the default) or "cuda".
 """
 
+import argparse
 import ast
 import hashlib
 import io
@@ -116,7 +117,11 @@ def _imports(path: Path) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--context":
-        sys.stdout.buffer.write(context(sys.argv[2]))
+    parser = argparse.ArgumentParser(description="Print what an image is called, or write what it is built from.")
+    parser.add_argument("target", choices=[*TARGETS, CLIENT])
+    parser.add_argument("--context", action="store_true", help="write the build context, a tar archive")
+    args = parser.parse_args()
+    if args.context:
+        sys.stdout.buffer.write(context(args.target))
     else:
-        print(image(sys.argv[1]))
+        print(image(args.target))

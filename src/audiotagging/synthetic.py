@@ -196,7 +196,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="a folder that does not exist yet")
     parser.add_argument("--seed", type=int, default=2019)
     args = parser.parse_args()
-    write_dataset(args.folder, seed=args.seed)
+    try:
+        write_dataset(args.folder, seed=args.seed)
+    except ValueError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":
