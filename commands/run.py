@@ -13,6 +13,7 @@ from kfp.local.config import LocalRunnerType
 
 from audiotagging.dataset import read_dataset
 from audiotagging.files import read_json, whole_folder
+from audiotagging.ingest import check_folds
 from audiotagging.labelled import SETS
 from audiotagging.members import model_name
 from audiotagging.sources import resolve
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     places = [data, downloads, args.cache and args.cache.resolve(), models]
     _check_out(out, force=args.force, data=data, places=[place for place in places if place])
     folder = resolve(args.data, downloads=downloads).resolve()
-    read_dataset(folder, seed=args.seed, noisy=args.noisy)
+    check_folds(read_dataset(folder, seed=args.seed, noisy=args.noisy), args.folds)
     values |= {"data": str(folder), "downloads": str(downloads)}
     if models:
         models.mkdir(parents=True, exist_ok=True)

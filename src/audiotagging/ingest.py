@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection
 from pathlib import Path
 
-from audiotagging.dataset import DataError, fingerprint, read_dataset
+from audiotagging.dataset import DataError, Dataset, fingerprint, read_dataset
 from audiotagging.inspection import describe, durations
 from audiotagging.sources import resolve
 
@@ -38,11 +38,25 @@ def ingest(
     """
     folder = resolve(data, downloads=downloads)
     dataset = read_dataset(folder, seed=seed, noisy=noisy)
-    for fold in sorted(set(held_out)):
-        if fold >= 0 and fold not in set(dataset.clips["fold"]):
-            raise DataError(folder, [f"no curated clip is in fold {fold}, which is to be held out"])
-    if not (dataset.clips["part"] == "test").any() and not any(fold >= 0 for fold in held_out):
-        raise DataError(folder, ["there are no test clips and no fold is held out: nothing to predict; use --folds 0"])
+    check_folds(dataset, held_out)
     for line in [*describe(dataset, durations(dataset, max_rejected=max_rejected)), *dataset.notes]:
         logger.info(line)
     return folder, fingerprint(dataset)
+
+
+def check_folds(dataset: Dataset, held_out: Collection[int]) -> None:
+    """Make sure that there is something to predict.
+
+    Args:
+        dataset: The data.
+        held_out: The folds that training will hold out; negative ones are none.
+
+    Raises:
+        DataError: If a fold has no clips, or there are neither test clips nor a fold.
+    """
+    for fold in sorted(set(held_out)):
+        if fold >= 0 and fold not in set(dataset.clips["fold"]):
+            raise DataError(dataset.folder, [f"no curated clip is in fold {fold}, which is to be held out"])
+    if not (dataset.clips["part"] == "test").any() and not any(fold >= 0 for fold in held_out):
+        problem = "there are no test clips and no fold is held out: nothing to predict; use --folds 0,1,2,3,4"
+        raise DataError(dataset.folder, [problem])
