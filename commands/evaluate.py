@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from audiotagging.evaluation import evaluate
-from audiotagging.files import read_json
+from audiotagging.files import read_json, require
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,9 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write `scores.json` and `report.html`, and print where the report is."""
     report, scores = args.out / "report.html", args.out / "scores.json"
-    for name in ("scores.json", "predictions.parquet", "ensemble.json", "spectrograms", "selection", "models"):
-        if not (args.out / name).exists():
-            raise ValueError(f"{args.out}: expected the output of a run, found no {name} in it")
+    needed = ("scores.json", "predictions.parquet", "ensemble.json", "spectrograms", "selection", "models")
+    require(args.out, *needed, what="the output of a run")
     models = sorted(path.parent for path in (args.out / "models").glob("*/member.json"))
     if not models:
         raise ValueError(f"{args.out / 'models'}: expected a folder of every trained model, found none")

@@ -4,7 +4,8 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +107,11 @@ def _gather(outputs: dict[str, Any], out: Path, *, log: Path, cached: bool) -> N
     Where they stay in a cache they are copied, so that what somebody changes in `out` does not change the cache; all
     but the spectrograms, which are large and which nobody edits.
     """
-    put = _copy if cached else _link
+    put = partial(_put, copy=shutil.copy2 if cached else _link)
     replaced = out.with_name(out.name + ".replaced")
     shutil.rmtree(replaced, ignore_errors=True)  # of a run that was killed as it was about to remove it
     with whole_folder(out) as part:
-        _link(Path(outputs["spectrograms"].path), part / "spectrograms")
+        _put(Path(outputs["spectrograms"].path), part / "spectrograms", copy=_link)
         put(Path(outputs["selection"].path), part / "selection")
         for model in outputs["models"]:
             put(Path(model.path), part / "models" / model_name(model.metadata["member"], model.metadata["fold"]))
@@ -127,21 +128,17 @@ def _gather(outputs: dict[str, Any], out: Path, *, log: Path, cached: bool) -> N
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _copy(source: Path, target: Path) -> None:
+def _put(source: Path, target: Path, *, copy: Callable[[str, str], Any]) -> None:
+    """Give a file, or a folder's files, a second place."""
     if source.is_dir():
-        shutil.copytree(source, target)
-    else:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source, target)
-
-
-def _link(source: Path, target: Path) -> None:
-    """Give a file, or a folder's files, a second place; copy where that is another file system."""
-    if source.is_dir():
-        for file in source.iterdir():
-            _link(file, target / file.name)
+        shutil.copytree(source, target, copy_function=copy)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
+    copy(str(source), str(target))
+
+
+def _link(source: str, target: str) -> None:
+    """Link a file; copy it where that is another file system."""
     try:
         os.link(source, target)
     except OSError:

@@ -191,9 +191,9 @@ def photograph(page: Path, picture: Path, *, width: int, height: int, dark: bool
 
 if __name__ == "__main__":
     (FOLDER / "pipeline.svg").write_text(draw_pipeline())
-    for report in sys.argv[1:]:
+    if sys.argv[1:]:
         picture_path = FOLDER / "report.png"
         width, height = REPORT_SIZE
-        photograph(Path(report), picture_path, width=width, height=height)
+        photograph(Path(sys.argv[1]), picture_path, width=width, height=height)
         picture = Image.open(picture_path).convert("RGB").quantize(128, method=Image.Quantize.FASTOCTREE)
         picture.save(picture_path, optimize=True)

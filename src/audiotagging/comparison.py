@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from audiotagging.ensembling import ENSEMBLE
-from audiotagging.files import read_json
+from audiotagging.files import read_json, require
 from audiotagging.labelled import SETS, LabelledSet, labelled_sets
 from audiotagging.scoring import compare_classes, estimate_systems
 from audiotagging.shards import read_clips
@@ -93,9 +93,7 @@ def align(old: LabelledSet, new: LabelledSet) -> tuple[LabelledSet, LabelledSet,
 
 
 def _read(folder: Path) -> _Run:
-    for name in ("predictions.parquet", "scores.json", "spectrograms"):
-        if not (folder / name).exists():
-            raise ValueError(f"{folder}: expected the output of a run, found no {name} in it")
+    require(folder, "predictions.parquet", "scores.json", "spectrograms", what="the output of a run")
     predictions = read_predictions(folder / "predictions.parquet")
     sets = labelled_sets(predictions, read_clips(folder / "spectrograms"))
     fingerprints = read_json(folder / "scores.json", "run")["run"]["fingerprints"]

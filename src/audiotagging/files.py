@@ -1,4 +1,4 @@
-"""Files and folders that are there when they are whole, and not before; JSON files.
+"""Files and folders that are there when they are whole, and not before; what they hold.
 
 What is written lies beside its place, as `NAME.part`, until it is renamed, and is removed if that fails. What a killed
 run left there is replaced.
@@ -63,6 +63,22 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
     if not isinstance(content, dict) or not content.keys() >= set(keys):
         raise ValueError(f"{path}: expected {', '.join(keys)} in it, found others; put back what was there")
     return content
+
+
+def require(folder: Path, *names: str, what: str) -> None:
+    """Make sure that a folder is what it should be.
+
+    Args:
+        folder: The folder.
+        names: Files and folders that it must hold.
+        what: What it should be, for the message.
+
+    Raises:
+        ValueError: If one of them is missing.
+    """
+    for name in names:
+        if not (folder / name).exists():
+            raise ValueError(f"{folder}: expected {what}, found no {name} in it")
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -80,6 +80,7 @@ DEMO = tuple(
 
 NETWORKS = ("xresnet18ssa", "xresnet34ssa", "xresnet34", "xresnet50")  # the keys of audiotagging.models.MODELS
 LOSSES = ("focal", "bce")  # and of audiotagging.losses.LOSSES
+CHOICES = {"network": NETWORKS, "loss": LOSSES}
 SETTABLE = tuple(field.name for field in fields(Member) if field.name != "id")
 
 TABLES = {"reference": REFERENCE, "demo": DEMO}
@@ -124,9 +125,8 @@ def override(members: Sequence[Member], changes: Mapping[str, str]) -> list[Memb
             raise ValueError(f"{name} expects {types[name].__name__}, found {text!r}") from None  # type: ignore[union-attr]
         if name == "overlap" and not 0 <= values[name] < 1:
             raise ValueError(f"overlap expects a share from 0 to below 1, found {text}")
-        for field, known in (("network", NETWORKS), ("loss", LOSSES)):
-            if name == field and text not in known:
-                raise ValueError(f"{field} expects one of {', '.join(known)}, found {text!r}")
+        if name in CHOICES and text not in CHOICES[name]:
+            raise ValueError(f"{name} expects one of {', '.join(CHOICES[name])}, found {text!r}")
         if name == "batch_size" and values[name] < 2:
             raise ValueError(f"batch_size expects a number from 2 on, for batch norm, found {text}")
         if name != "overlap" and types[name] in (int, float) and not 0 < values[name] < float("inf"):

@@ -16,7 +16,7 @@ import fsspec
 
 from audiotagging.archives import extract
 from audiotagging.download import ZENODO, download_record
-from audiotagging.files import whole_file, whole_folder
+from audiotagging.files import read_json, whole_file, whole_folder
 from audiotagging.progress import track
 
 # Folders of both editions, which are archives too with `.zip` at the end: their place in the data folder.
@@ -60,9 +60,10 @@ def resolve(data: str, *, downloads: Path, zenodo: str = ZENODO) -> Path:
     else:
         folder = Path(data)
         if not data or not folder.is_dir():
+            what = "something else" if data and folder.exists() else "not there"
             raise ValueError(
-                f"expected a data folder, a zip archive of one, zenodo:NUMBER, kaggle:NAME or a URL, found {data!r}"
-                f"{', which is something else' if data and folder.exists() else ', which is not there'}"
+                "expected a data folder, a zip archive of one, zenodo:NUMBER, kaggle:NAME or a URL, "
+                f"found {data!r}, which is {what}"
             )
     return _arranged(folder, downloads)
 
@@ -157,7 +158,7 @@ def _update_mirror(system: fsspec.AbstractFileSystem, remote: dict[str, dict], f
         raise ValueError(f"the name {outside[0]!r} points outside the folder")
     states = {name: hashlib.sha256(str(sorted(info.items())).encode()).hexdigest() for name, info in remote.items()}
     manifest = folder / ".mirror.json"
-    arrived = json.loads(manifest.read_text()) if manifest.exists() else {}
+    arrived = read_json(manifest) if manifest.exists() else {}
     wanted = [name for name, state in states.items() if arrived.get(name) != state or not (folder / name).exists()]
 
     batches = [wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH)]
