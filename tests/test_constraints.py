@@ -5,11 +5,11 @@ import tomllib
 from importlib.metadata import requires
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-CUDA = ("cuda-", "nvidia-", "triton")  # torch's CUDA build asks for exact versions of these itself
 
 
 def pins() -> dict[str, str]:
@@ -34,6 +34,11 @@ def test_declared_versions_are_the_pinned_ones():
         assert str(requirement.specifier) == f"=={pins()[canonicalize_name(requirement.name)]}", requirement
 
 
+@pytest.mark.parametrize("name", ["nvidia-cudnn-cu13", "nvidia-nccl-cu13", "triton"])
+def test_what_the_cuda_build_of_torch_needs_is_pinned_even_if_this_environment_has_the_cpu_build(name):
+    assert name in pins()
+
+
 def test_indirect_dependencies_are_pinned():
     # Walk what the installed packages say they need.
     waiting = declared()
@@ -47,7 +52,5 @@ def test_indirect_dependencies_are_pinned():
         seen.add((name, *sorted(extras)))
         assert name in pins(), f"{name} is missing in constraints.txt; run `make lock`"
         for needed in map(Requirement, requires(name) or []):
-            if needed.name.startswith(CUDA):
-                continue
             if not needed.marker or any(needed.marker.evaluate({"extra": extra}) for extra in extras):
                 waiting.append(needed)
