@@ -24,14 +24,14 @@ BIN := .venv/bin
 BASE ?= python:3.11-slim-bookworm
 REGISTRY ?=
 OFFLINE ?=
-IMAGES := preprocess ensemble train
+IMAGES := data training results
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude '*')
 BUILD_OPTIONS = --build-arg BASE=$(BASE) --build-arg TORCH=$(AUDIOTAGGING_TORCH) \
 	--label org.opencontainers.image.version=$(VERSION) --label org.opencontainers.image.revision=$(REVISION)
 ifneq ($(OFFLINE),)
 BASE := audiotagging-base:bookworm
-BUILDER := audiotagging-builder:$(shell sha256sum constraints.txt | cut -c 1-16)
+BUILDER = audiotagging-builder:$(shell cat pyproject.toml constraints.txt docker/base-image.sh | sha256sum | cut -c 1-16)-$(AUDIOTAGGING_TORCH)
 BUILD_OPTIONS += --build-arg BUILDER=$(BUILDER) --network none
 endif
 export AUDIOTAGGING_REGISTRY ?= $(REGISTRY)
@@ -49,7 +49,7 @@ run: $(ENVIRONMENT) $(if $(filter data/demo,$(DATA)),data/demo) ## Train, averag
 	$(BIN)/python pipeline.py run --data $(DATA) --out $(OUT) --members $(MEMBERS) --folds $(FOLDS) --parallel $(PARALLEL) --force $(ARGS)
 
 data/demo: | $(ENVIRONMENT)
-	$(BIN)/python -m audiotagging.synthetic $@
+	$(BIN)/python -m audiotagging.data.synthetic $@
 
 ##@ Develop
 
@@ -81,11 +81,11 @@ $(ENVIRONMENT): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-lock: ## Write constraints.txt anew from the pins of pyproject.toml
+lock: ## Write constraints.txt again from the pins of pyproject.toml (on Linux, where torch depends on CUDA's packages)
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
-	build/lock/bin/pip install --quiet $(PIP_OPTIONS) '.[dev]'
+	build/lock/bin/pip install --quiet '.[dev]'
 	{ head -2 constraints.txt; \
-		build/lock/bin/pip freeze --all --exclude audiotagging --exclude pip | tr '[:upper:]_' '[:lower:]-' | sed 's/+cpu$$//' | sort; \
+		build/lock/bin/pip freeze --all --exclude audiotagging --exclude pip | tr '[:upper:]_' '[:lower:]-' | sort; \
 	} > build/constraints.txt
 	mv build/constraints.txt constraints.txt
 
@@ -106,7 +106,7 @@ push-%: image-%
 	docker push $$($(PYTHON) components/images.py $*)
 
 base-image: $(ENVIRONMENT)
-	PYTHON=$(BIN)/python docker/base-image.sh $(BASE) $(BUILDER)
+	PYTHON=$(BIN)/python docker/base-image.sh $(BASE) $(BUILDER) $(AUDIOTAGGING_TORCH)
 
 test-containers: $(ENVIRONMENT) ## Build the images without a registry and run the pipeline in them (starts Docker as root)
 	docker/engine.sh

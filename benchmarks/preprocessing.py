@@ -12,12 +12,12 @@ import pandas as pd
 import soundfile
 from PIL import Image
 
-from audiotagging.audio import RATE, decode
-from audiotagging.dataset import Dataset
-from audiotagging.preprocessing import preprocess
-from audiotagging.shards import ShardWriter, Spectrograms, read_spectrograms
-from audiotagging.spectrogram import clip_spectrogram
-from audiotagging.synthetic import CLASSES, clip
+from audiotagging.artifacts.spectrogram_shards import ShardWriter, Spectrograms, read_spectrograms
+from audiotagging.data.audio import RATE, decode
+from audiotagging.data.dataset import Dataset
+from audiotagging.data.preprocessing import preprocess
+from audiotagging.data.spectrogram import clip_spectrogram
+from audiotagging.data.synthetic import CLASSES, clip
 from benchmarks.frame import Row, race
 
 CLIPS = 300

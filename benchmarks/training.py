@@ -13,13 +13,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from audiotagging.augment import VIEWS
-from audiotagging.devices import best_device, place
+from audiotagging.artifacts.spectrogram_shards import Spectrograms
 from audiotagging.members import REFERENCE, Member
-from audiotagging.models import MODELS, SimpleSelfAttention
-from audiotagging.prediction import Model, score_clips
-from audiotagging.shards import Spectrograms
-from audiotagging.training import Run
+from audiotagging.training.augmentation import VIEWS
+from audiotagging.training.devices import best_device, place
+from audiotagging.training.loop import Run
+from audiotagging.training.networks import MODELS, SimpleSelfAttention
+from audiotagging.training.prediction import Model, score_clips
 from benchmarks.frame import Row, race
 
 DEVICE = best_device()

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from audiotagging.dataset import DataError, fingerprint, read_dataset
-from audiotagging.inspection import describe, durations
-from audiotagging.sources import resolve
+from audiotagging.data.dataset import DataError, fingerprint, read_dataset
+from audiotagging.data.overview import describe, durations
+from audiotagging.data.sources import resolve
 from commands.parameters import add_data_options
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from audiotagging.comparison import compare
+from audiotagging.results.comparison import compare
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

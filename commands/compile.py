@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kfp import compiler
 
-from commands.cluster_options import add_cluster_options, cluster_settings
+from commands.cluster.settings import add_cluster_options, cluster_settings
 from components.cluster import on_cluster
 
 

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from audiotagging.evaluation import evaluate
 from audiotagging.files import read_json, require
+from audiotagging.results.evaluation import evaluate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

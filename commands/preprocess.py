@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from audiotagging.dataset import fingerprint, read_dataset
-from audiotagging.preprocessing import preprocess
+from audiotagging.data.dataset import fingerprint, read_dataset
+from audiotagging.data.preprocessing import preprocess
 from commands.parameters import share
 
 

@@ -12,14 +12,14 @@ from typing import Any
 from kfp import local
 from kfp.local.config import LocalRunnerType
 
-from audiotagging.dataset import read_dataset
+from audiotagging.data.dataset import read_dataset
+from audiotagging.data.ingest import check_folds
+from audiotagging.data.sources import resolve
 from audiotagging.files import read_json, whole_folder
-from audiotagging.ingest import check_folds
-from audiotagging.labelled import SETS
 from audiotagging.members import model_name
-from audiotagging.sources import resolve
-from commands.containers import docker_runner, memory_size
-from commands.local_runner import StageError, run_pipeline
+from audiotagging.results.labelled_clips import SETS
+from commands.local.containers import docker_runner, memory_size
+from commands.local.runner import StageError, run_pipeline
 from commands.parameters import add_parameters, parameters
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from kfp_server_api import RecurringRunMode, V2beta1RecurringRun
 
-from commands.client import Client, add_connection, connection, ensure_version, experiment_id, named
-from commands.cluster_options import add_cluster_options, add_cluster_parameters, cluster_parameters, cluster_settings
+from commands.cluster.client import Client, add_connection, connection, ensure_version, experiment_id, named
+from commands.cluster.settings import add_cluster_options, add_cluster_parameters, cluster_parameters, cluster_settings
 from components.cluster import on_cluster
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}

@@ -3,9 +3,9 @@
 import argparse
 from datetime import UTC, datetime
 
-from commands.client import add_connection, connection, create_run, ensure_version, experiment_id
-from commands.cluster_options import add_cluster_options, add_cluster_parameters, cluster_parameters, cluster_settings
-from commands.follow import follow
+from commands.cluster.client import add_connection, connection, create_run, ensure_version, experiment_id
+from commands.cluster.following import follow
+from commands.cluster.settings import add_cluster_options, add_cluster_parameters, cluster_parameters, cluster_settings
 from components.cluster import on_cluster
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from audiotagging.champion import champion_folder
-from audiotagging.layout import AUDIO_SUFFIXES
+from audiotagging.artifacts.champion import champion_folder
+from audiotagging.data.data_folder import AUDIO_SUFFIXES
 from audiotagging.progress import track
-from audiotagging.tagging import Tagged, Tagger
+from audiotagging.tagging.tagger import Tagged, Tagger
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from kfp.dsl import Dataset, Input, Output
 from components.stage import stage
 
 
-@stage(image="ensemble")
+@stage(image="results")
 def ensemble(
     predictions: Input[list[Dataset]], spectrograms: Input[Dataset], mean: str, weights: str, averaged: Output[Dataset]
 ) -> None:
@@ -20,7 +20,7 @@ def ensemble(
     """
     from pathlib import Path
 
-    from audiotagging.ensembling import ensemble
+    from audiotagging.results.ensembling import ensemble
 
     paths = [Path(table.path) for table in predictions]
     ensemble(paths, spectrograms=Path(spectrograms.path), out=Path(averaged.path), mean=mean, weights=weights)

@@ -5,7 +5,7 @@ from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
 from components.stage import stage
 
 
-@stage(image="ensemble")
+@stage(image="results")
 def evaluate(
     averaged: Input[Dataset],
     models: Input[list[Model]],
@@ -28,7 +28,7 @@ def evaluate(
     """
     from pathlib import Path
 
-    from audiotagging.evaluation import evaluate
+    from audiotagging.results.evaluation import evaluate
 
     figures = evaluate(
         Path(averaged.path),

@@ -3,27 +3,27 @@
     python components/images.py TARGET                print the image's full reference
     python components/images.py --context TARGET      write what it is built from to standard output, as a tar archive
 
-An image holds the modules that its stages import, directly or not, and no others. Its tag is a hash of these, the lock
-and the Dockerfile. So an unchanged stage keeps its tag, and with it what Kubeflow has cached of its results, and
-changed code never meets a stale cache.
+An image holds the folder of the library that has its name, and what all stages share: the modules beside the folders
+and what passes between stages, in `artifacts`. Its tag is a hash of these, the lock and the Dockerfile. So a stage
+whose code did not change keeps its tag, and with it what Kubeflow has cached of its results, and changed code never
+meets a stale cache. `tests/test_layers.py` holds the imports to this.
 
 `AUDIOTAGGING_REGISTRY` is where the images are pushed to and pulled from (empty: they stay on this machine).
-`AUDIOTAGGING_TORCH` is the build of torch in the image `train`: "cpu" (the default) or "cuda".
+`AUDIOTAGGING_TORCH` is the build of torch in the image `training`: "cpu" (the default) or "cuda".
 """
 
 import argparse
-import ast
 import hashlib
 import io
 import os
 import re
 import sys
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TARGETS = ("preprocess", "ensemble", "train")
+TARGETS = ("data", "training", "results")
+SHARED = "artifacts"  # the folder of the library that every image holds
 CLIENT = "client"  # the whole project, which submits from inside a cluster
 
 
@@ -42,7 +42,7 @@ def image(target: str, *, registry: str | None = None, torch: str | None = None)
         content = (ROOT / file).read_bytes()
         digest.update(f"{file} {len(content)}\n".encode() + content)
     tag = digest.hexdigest()[:16]
-    if target == "train":
+    if target == "training":
         tag += f"-{torch}"
     return f"{registry.rstrip('/')}/audiotagging-{target}:{tag}".lstrip("/")
 
@@ -66,13 +66,20 @@ def context(target: str) -> bytes:
 
 
 def files(target: str) -> list[str]:
-    """Paths of what a target is built from, in the project: the Dockerfile, the packages' names and versions, code."""
+    """Paths of what a target is built from, in the project: the Dockerfile, the packages' names and versions, code.
+
+    Raises:
+        ValueError: If there is no such target.
+    """
     package = ROOT / "src" / "audiotagging"
     if target == CLIENT:
-        folders = [ROOT / "commands", ROOT / "components", package]
-        code = [ROOT / "pipeline.py", *(path for folder in folders for path in folder.glob("*.*"))]
+        code = [ROOT / "pipeline.py", *(path for name in ("commands", "components") for path in _within(ROOT / name))]
+        code += _within(package)
+    elif target in TARGETS:
+        code = [path for path in package.iterdir() if path.is_file()]
+        code += [*_within(package / SHARED), *_within(package / target)]
     else:
-        code = [path for module in modules(target) for path in package.glob(f"{module}.*")]
+        raise ValueError(f"expected one of the images {', '.join((*TARGETS, CLIENT))}, found {target!r}")
     return sorted(
         [
             "docker/Dockerfile",
@@ -83,37 +90,9 @@ def files(target: str) -> list[str]:
     )
 
 
-def modules(target: str) -> set[str]:
-    """Names of the library's modules that the stages of an image import, directly or not.
-
-    Raises:
-        ValueError: If no stage runs in such an image.
-    """
-    stages = [path for path in (ROOT / "components").glob("*.py") if f'@stage(image="{target}")' in path.read_text()]
-    if not stages:
-        raise ValueError(f"no stage runs in an image {target!r}; the images are {', '.join(TARGETS)}")
-    found = {"__init__"}
-    waiting = {module for path in stages for module in _imports(path)}
-    while waiting:
-        module = waiting.pop()
-        found.add(module)
-        waiting |= set(_imports(ROOT / "src" / "audiotagging" / f"{module}.py")) - found
-    return found
-
-
-def _imports(path: Path) -> Iterator[str]:
-    """Names of the library's modules that a file imports anywhere in it."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{name.name}" for name in node.names)]
-        elif isinstance(node, ast.Import):
-            names = [name.name for name in node.names]
-        else:
-            continue
-        for name in names:
-            package, _, module = name.partition(".")
-            if package == "audiotagging" and (ROOT / "src" / "audiotagging" / f"{module}.py").is_file():
-                yield module
+def _within(folder: Path) -> list[Path]:
+    """All files in a folder and in its folders, but for what Python compiled."""
+    return [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from components.stage import stage
 
 
-@stage(image="preprocess")
+@stage(image="data")
 def ingest(
     data: str,
     rows: list,
@@ -30,7 +30,7 @@ def ingest(
     from collections import namedtuple
     from pathlib import Path
 
-    from audiotagging.ingest import ingest
+    from audiotagging.data.ingest import ingest
 
     held_out = [int(row["fold"]) for row in rows]
     folder, fingerprint = ingest(

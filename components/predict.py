@@ -5,7 +5,7 @@ from kfp.dsl import Dataset, Input, Model, Output
 from components.stage import stage
 
 
-@stage(image="train")
+@stage(image="training")
 def predict(model: Input[Model], spectrograms: Input[Dataset], predictions: Output[Dataset]) -> None:
     """Score the test clips, and the clips of the fold that the model has not seen.
 
@@ -16,7 +16,7 @@ def predict(model: Input[Model], spectrograms: Input[Dataset], predictions: Outp
     """
     from pathlib import Path
 
-    from audiotagging.prediction import predict
+    from audiotagging.training.prediction import predict
 
     predict(Path(model.path), spectrograms=Path(spectrograms.path), out=Path(predictions.path))
     predictions.metadata.update(model.metadata)

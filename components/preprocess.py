@@ -5,7 +5,7 @@ from kfp.dsl import Dataset, Output
 from components.stage import stage
 
 
-@stage(image="preprocess")
+@stage(image="data")
 def preprocess(
     folder: str, fingerprint: str, seed: int, noisy: str, max_rejected: float, spectrograms: Output[Dataset]
 ) -> None:
@@ -21,9 +21,9 @@ def preprocess(
     """
     from pathlib import Path
 
-    from audiotagging.dataset import fingerprint as take_fingerprint
-    from audiotagging.dataset import read_dataset
-    from audiotagging.preprocessing import preprocess
+    from audiotagging.data.dataset import fingerprint as take_fingerprint
+    from audiotagging.data.dataset import read_dataset
+    from audiotagging.data.preprocessing import preprocess
 
     dataset = read_dataset(Path(folder), seed=seed, noisy=noisy)
     if take_fingerprint(dataset) != fingerprint:  # else what is cached under it would be of other data

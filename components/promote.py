@@ -5,7 +5,7 @@ from kfp.dsl import Dataset, Input, Model
 from components.stage import stage
 
 
-@stage(image="ensemble")
+@stage(image="results")
 def promote(averaged: Input[Dataset], models: Input[list[Model]], spectrograms: Input[Dataset], location: str) -> dict:
     """Make the ensemble the champion unless it is worse than the one there is.
 
@@ -23,7 +23,7 @@ def promote(averaged: Input[Dataset], models: Input[list[Model]], spectrograms: 
 
     from pathlib import Path
 
-    from audiotagging.promotion import promote
+    from audiotagging.results.promotion import promote
 
     return promote(
         Path(averaged.path),

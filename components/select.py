@@ -5,7 +5,7 @@ from kfp.dsl import Dataset, Input, Output
 from components.stage import stage
 
 
-@stage(image="train")
+@stage(image="training")
 def select(judge: dict, seed: int, spectrograms: Input[Dataset], selection: Output[Dataset]) -> None:
     """Choose the noisy clips to train on.
 
@@ -17,9 +17,9 @@ def select(judge: dict, seed: int, spectrograms: Input[Dataset], selection: Outp
     """
     from pathlib import Path
 
-    from audiotagging.agreement import select_noisy
+    from audiotagging.artifacts.spectrogram_shards import read_fingerprint
     from audiotagging.members import Member
-    from audiotagging.shards import read_fingerprint
+    from audiotagging.training.noisy_selection import select_noisy
 
     select_noisy(
         Path(spectrograms.path),

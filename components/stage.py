@@ -14,6 +14,6 @@ def stage(*, image: str) -> Callable[..., Any]:
     Nothing is installed when it starts: the image holds Python, kfp and the library.
 
     Args:
-        image: A target of docker/Dockerfile: "preprocess", "train" or "ensemble".
+        image: A target of docker/Dockerfile: "data", "training" or "results".
     """
     return lambda function: dsl.component(function, base_image=image_reference(image), install_kfp_package=False)

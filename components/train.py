@@ -5,7 +5,7 @@ from kfp.dsl import Dataset, Input, Model, Output
 from components.stage import stage
 
 
-@stage(image="train")
+@stage(image="training")
 def train(
     row: dict,
     spectrograms: Input[Dataset],
@@ -30,12 +30,12 @@ def train(
     """
     from pathlib import Path
 
-    from audiotagging.agreement import read_selection
-    from audiotagging.champion import starting_point
-    from audiotagging.checkpoints import run_folder
+    from audiotagging.artifacts.noisy_clips import read_noisy_clips
+    from audiotagging.artifacts.spectrogram_shards import read_fingerprint
     from audiotagging.members import Member
-    from audiotagging.shards import read_fingerprint
-    from audiotagging.training import run_identity, train
+    from audiotagging.training.checkpoints import run_folder
+    from audiotagging.training.loop import run_identity, train
+    from audiotagging.training.warm_start import starting_point
 
     shards = Path(spectrograms.path)
     fingerprint = read_fingerprint(shards)
@@ -43,7 +43,7 @@ def train(
     if champions and warm_start:
         location = Path(champions)
         member, start = starting_point(member, fold=fold, location=location, spectrograms=shards, share=warm_start)
-    noisy_clips = read_selection(Path(selection.path))
+    noisy_clips = list(read_noisy_clips(Path(selection.path))["fname"])
     identity = run_identity(member, fold=fold, seed=seed, fingerprint=fingerprint, precision="auto")
     identity |= {"warm start": str(start), "noisy clips": noisy_clips}
     with run_folder(checkpoints, identity=identity) as folder:

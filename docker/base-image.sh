@@ -1,17 +1,19 @@
 #!/bin/sh
 # Makes the images' base on a host that reaches no registry: Debian's packages instead of python:3.11-slim-bookworm.
 #
-#   docker/base-image.sh BASE BUILDER
+#   docker/base-image.sh BASE BUILDER TORCH
 #
-# BASE gets Debian, Python 3.11 and the host's CA bundle. BUILDER is BASE with the wheels of constraints.txt, which the
-# host's own pip collects with its own settings (an index of the site, folders, certificates), so that images are built
-# without a network and hold none of that. An image that exists is kept.
+# BASE gets Debian, Python 3.11 and the host's CA bundle. BUILDER is BASE with the wheels of every package that an image
+# needs, in the versions of constraints.txt. The host's own pip collects them with its own settings (an index of the
+# site, folders, certificates), so that images are built without a network and hold none of that. TORCH is the build of
+# torch, cpu or cuda; CUDA's packages come along where that build depends on them. An image that exists is kept.
 #
 # Needs root, debootstrap, a Docker engine and Python 3.11. MIRROR is the Debian mirror, by default the host's own.
 set -eu
 
 base=$1
 builder=$2
+torch=$3
 python=${PYTHON:-python3}
 project=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
@@ -31,7 +33,17 @@ if ! docker image inspect "$builder" >/dev/null 2>&1; then
         echo "$0: the wheels must be collected by Python 3.11, as in the images; $python is another (set PYTHON)" >&2
         exit 2
     }
-    "$python" -m pip wheel --quiet --no-deps --wheel-dir "$work/wheels" --requirement "$project/constraints.txt"
+    collect() {
+        "$python" -m pip wheel --quiet --constraint "$project/constraints.txt" --wheel-dir "$work/wheels" \
+            --find-links "$work/wheels" "$@"
+    }
+    mkdir -p "$work/project/src" "$work/wheels"
+    cp "$project/pyproject.toml" "$work/project/"
+    touch "$work/project/README.md"
+    # torch first: its index has other packages too, and where it cannot be reached pip takes the build that it finds.
+    case $torch in cpu) collect --no-deps --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu torch ;; esac
+    collect "$work/project[data,training,results,pipeline]" setuptools
+    rm "$work"/wheels/audiotagging-*.whl
     cat > "$work/Dockerfile" <<END
 FROM $base
 COPY wheels /wheels

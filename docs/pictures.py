@@ -28,14 +28,14 @@ LINE, LETTERS = 13.5, 16  # of a stage's text: pixels between lines, letters a l
 STYLE = """
   text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; fill: #1b1e22 }
   .name { font-size: 14px; font-weight: 650 } .muted { fill: #5c646e } .small { font-size: 11px }
-  .preprocess { --image: #0072b2 } .train { --image: #c24e00 } .ensemble { --image: #00805e }
+  .data { --image: #0072b2 } .training { --image: #c24e00 } .results { --image: #00805e }
   .card { fill: #fdfdfc; stroke: #b9bfc6 } .bar, .dot { fill: var(--image) }
   .lane { stroke: var(--image); stroke-width: 2 } .reader { fill: #fdfdfc; stroke: var(--image); stroke-width: 2 }
   .guide { stroke: #dcdfe3 } .loop { fill: none; stroke: #9098a1; stroke-dasharray: 4 3 }
   @media (prefers-color-scheme: dark) {
     text { fill: #e7e8e6 } .muted { fill: #9ba4ae } .card, .reader { fill: #14171a } .card { stroke: #4a5259 }
     .guide { stroke: #31373d }
-    .preprocess { --image: #56b4e9 } .train { --image: #f0914a } .ensemble { --image: #4cc9a0 }
+    .data { --image: #56b4e9 } .training { --image: #f0914a } .results { --image: #4cc9a0 }
   }"""
 
 
@@ -43,7 +43,7 @@ class Stage(NamedTuple):
     """A stage of the compiled pipeline.
 
     Attributes:
-        image: The image it runs in: "preprocess", "train" or "ensemble".
+        image: The image it runs in: "data", "training" or "results".
         outputs: What it hands on or leaves behind.
         inputs: What it takes from other stages: stage and output.
         in_loop: Whether there is one task of it for each row of the loop.

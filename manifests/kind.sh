@@ -89,8 +89,8 @@ up() {
     "${kubectl[@]}" apply --kustomize "$KFP/env/platform-agnostic?timeout=300s&ref=$KFP_VERSION"
 
     step "4. images"
-    "$MAKE" image-preprocess image-train image-ensemble image-client
-    for target in preprocess train ensemble client; do
+    "$MAKE" image-data image-training image-results image-client
+    for target in data training results client; do
         docker save "$("$PYTHON" components/images.py "$target")" --output "$work/$target.tar"
         kind load image-archive "$work/$target.tar" --name "$CLUSTER"
         rm "$work/$target.tar"
@@ -149,7 +149,7 @@ test_cluster() {
     retry 120 gpus_allocatable
 
     step "2. demo data on the audio volume"
-    PYTHONPATH=src "$PYTHON" -m audiotagging.synthetic "$work/demo"
+    PYTHONPATH=src "$PYTHON" -m audiotagging.data.synthetic "$work/demo"
     chmod -R a+rX "$work/demo"
     "${kubectl[@]}" apply --filename manifests/loader.yaml
     "${kubeflow[@]}" wait pod/audiotagging-loader --for condition=Ready --timeout 5m

@@ -6,7 +6,8 @@ import soundfile
 from kubeflow_server import KubeflowServer
 
 import pipeline
-from commands import client, follow, main
+from commands import main
+from commands.cluster import client, following
 
 RATE = 44_100
 CLASSES = ["Bark", "Meow", "Tap_running"]
@@ -38,7 +39,7 @@ def data(tmp_path):
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    monkeypatch.setattr(follow, "POLL", 0.01)
+    monkeypatch.setattr(following, "POLL", 0.01)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(client.kfp.Client, "_LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
     server = KubeflowServer()

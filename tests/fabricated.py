@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from audiotagging.ensembling import ensemble
-from audiotagging.evaluation import evaluate
+from audiotagging.artifacts.prediction_table import Predictions, write_predictions
+from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_classes, read_clips
 from audiotagging.members import REFERENCE, Member
 from audiotagging.metrics import label_table
-from audiotagging.shards import ShardWriter, read_classes, read_clips
-from audiotagging.tables import Predictions, write_predictions
+from audiotagging.results.ensembling import ensemble
+from audiotagging.results.evaluation import evaluate
 
 
 def fabricate_run(

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audiotagging.dataset import DataError, fingerprint, read_dataset
-from audiotagging.ingest import ingest
-from audiotagging.preprocessing import preprocess
-from audiotagging.shards import read_classes, read_clips
+from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips
+from audiotagging.data.dataset import DataError, fingerprint, read_dataset
+from audiotagging.data.ingest import ingest
+from audiotagging.data.preprocessing import preprocess
 
 TABLES = ["train_curated.csv", "train_noisy.csv", "sample_submission.csv", "test_post_competition.csv"]
 FOLDERS = ["train_curated", "train_noisy", "test"]

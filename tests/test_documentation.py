@@ -13,25 +13,27 @@ from docs.pictures import draw_pipeline
 
 ROOT = Path(__file__).parent.parent
 TEXTS = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md")}
-TREE = re.search(r"## What is where\n.*?```\n(.*?)```", TEXTS["README.md"], re.DOTALL)[1]
-FILES = {
-    path.name
-    for folder in ("", "commands", "components", "docs", "src/audiotagging")
-    for path in (ROOT / folder).iterdir()
-}
+TREE = re.search(r"## Where things are\n.*?```\n(.*?)```", TEXTS["CONTRIBUTING.md"], re.DOTALL)[1]
+CODE = [
+    path
+    for folder in ("commands", "components", "src/audiotagging")
+    for path in (ROOT / folder).rglob("*.*")
+    if path.suffix != ".pyc" and path.name != "__init__.py"
+]
 
 
 def test_the_tree_has_every_module():
-    modules = {path.name for path in (ROOT / "src" / "audiotagging").iterdir() if path.is_file()} - {"__init__.py"}
-    assert modules <= set(re.findall(r"\w+\.[\w.]+", TREE))
+    stages_and_commands = {path.stem for path in CODE if path.parent.name in ("commands", "components")}
+    assert stages_and_commands <= set(re.findall(r"\w+", TREE))
+    assert {path.name for path in CODE if "src" in path.parts} <= set(re.findall(r"\w+\.[\w.]+", TREE))
     assert set(COMMANDS) <= set(re.findall(r"\w+", TREE))
 
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_named_python_files_exist(name):
-    tests = {path.name for path in (ROOT / "tests").iterdir()}
+    others = {path.name for folder in ("tests", "docs") for path in (ROOT / folder).rglob("*.py")} | {"pipeline.py"}
     named = set(re.findall(r"\w+\.py\b", TEXTS[name].replace("__init__.py", "").replace("NAME.py", "")))
-    assert named <= FILES | tests
+    assert named <= {path.name for path in CODE} | others
 
 
 @pytest.mark.parametrize("name", TEXTS)

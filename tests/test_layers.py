@@ -1,21 +1,28 @@
-"""Which module may import what: the library no kfp, and a stage's modules only what its image holds."""
+"""Which module may import what: the library no kfp, and each room of it only what its image holds."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from components.images import TARGETS, modules
+from components.images import SHARED, TARGETS
 
-SOURCE = Path(__file__).parent.parent / "src"
-MODULES = {f"audiotagging.{path.stem}" for path in (SOURCE / "audiotagging").glob("*.py")} - {"audiotagging.__init__"}
-SOUND = {"soundfile", "soxr"}
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "audiotagging"
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path
+    for path in PACKAGE.rglob("*.py")
+    if path.name != "__init__.py"
+}
+STAGES = {path.stem: path for path in (ROOT / "components").glob("*.py") if "\n@stage(image=" in path.read_text()}
+SOUND = {"soundfile", "soxr", "scipy"}
 TORCH = {"torch", "safetensors"}
-PLOTS = {"matplotlib"}
-
-NOT_IN = {"preprocess": TORCH | PLOTS, "train": SOUND | PLOTS, "ensemble": SOUND | TORCH}  # packages, by image
-
+PLOTS = {"matplotlib", "jinja2"}
+NOT_IN = {"data": TORCH | PLOTS, "training": SOUND | PLOTS, "results": SOUND | TORCH}  # packages, by image
+EVERYTHING = {*TARGETS, SHARED, "", "tagging"}
+ALLOWED = {"": {""}, SHARED: {"", SHARED}, "tagging": EVERYTHING} | {room: {"", SHARED, room} for room in TARGETS}
 
 BLOCK = """
 import sys
@@ -27,12 +34,60 @@ sys.meta_path.insert(0, Blocker())
 """
 
 
+def room(module):
+    """Return the folder of the library that a module lies in, "" for one beside the folders."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 2 else ""
+
+
+def imported(path):
+    """Return the library's modules that a file imports anywhere in it; an import that names none is a fault."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            base = node.module
+            names = [base] if base in MODULES else [f"{base}.{name.name}" for name in node.names]
+        elif isinstance(node, ast.Import):
+            names = [name.name for name in node.names]
+        else:
+            continue
+        names = [name for name in names if name.partition(".")[0] == "audiotagging"]
+        assert set(names) <= MODULES.keys(), f"{path}: {names} are no modules of the library"
+        found |= set(names)
+    return found
+
+
 def import_without(modules, packages):
     """Import modules in a process of their own, in which some packages cannot be imported."""
     imports = "".join(f"import {module}\n" for module in sorted(modules))
     command = [sys.executable, "-c", f"PACKAGES = {packages}\n{BLOCK}\n{imports}"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=SOURCE)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PACKAGE.parent)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_folder_of_the_library_is_a_room():
+    assert {room(module) for module in MODULES} == EVERYTHING
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_from_its_room_and_from_what_all_share(module):
+    assert {room(name) for name in imported(MODULES[module])} <= ALLOWED[room(module)]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_imports_only_what_its_image_holds(stage):
+    image = STAGES[stage].read_text().partition('@stage(image="')[2].partition('"')[0]
+    rooms = {room(name) for name in imported(STAGES[stage])}
+    assert image in rooms and rooms <= ALLOWED[image]
+
+
+def test_no_two_modules_import_each_other():
+    left = {module: imported(path) for module, path in MODULES.items()}
+    while free := [module for module, names in left.items() if not names & left.keys()]:
+        for module in free:
+            del left[module]
+    assert not left, f"modules in a circle, or that import one: {sorted(left)}"
 
 
 def test_the_library_never_imports_kfp():
@@ -40,9 +95,9 @@ def test_the_library_never_imports_kfp():
 
 
 @pytest.mark.parametrize("image", TARGETS)
-def test_a_stages_modules_import_only_what_its_image_holds(image):
-    stages_modules = {f"audiotagging.{module}" for module in modules(image)} & MODULES
-    import_without(stages_modules, NOT_IN[image] | {"kfp", "librosa"})
+def test_a_room_imports_only_packages_that_its_image_holds(image):
+    modules = {module for module in MODULES if room(module) in ALLOWED[image]}
+    import_without(modules, NOT_IN[image] | {"kfp", "librosa"})
 
 
 def test_the_table_of_members_needs_only_the_standard_library():

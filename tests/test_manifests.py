@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from commands import schedule
-from commands.client import TOKEN_FILE
+from commands.cluster.client import TOKEN_FILE
 from components.cluster import AUDIO, CHECKPOINTS, CLAIMS, MODELS, USER, Cluster
 from components.images import files
 
@@ -173,7 +173,7 @@ def test_nodes_with_gpus_are_labelled_and_tainted_alike_for_the_plugin_and_the_s
 
 
 def test_the_client_holds_what_names_the_stages_images():
-    everything = {file for target in ("preprocess", "train", "ensemble") for file in files(target)}
+    everything = {file for target in ("data", "training", "results") for file in files(target)}
     assert everything <= set(files("client"))
 
 

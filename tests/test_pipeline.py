@@ -15,21 +15,21 @@ from browser import check_page
 from kfp import compiler
 
 import pipeline
+from audiotagging.data.synthetic import CLASSES, write_dataset
 from audiotagging.members import DEMO
 from audiotagging.metrics import lwlrap
-from audiotagging.synthetic import CLASSES, write_dataset
 from components.images import image
 from docs.pictures import CHROMIUM
 
 IMAGES = {
-    "ingest": "preprocess",
-    "preprocess": "preprocess",
-    "select": "train",
-    "train": "train",
-    "predict": "train",
-    "ensemble": "ensemble",
-    "promote": "ensemble",
-    "evaluate": "ensemble",
+    "ingest": "data",
+    "preprocess": "data",
+    "select": "training",
+    "train": "training",
+    "predict": "training",
+    "ensemble": "results",
+    "promote": "results",
+    "evaluate": "results",
 }
 
 

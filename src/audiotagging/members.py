@@ -16,8 +16,8 @@ class Member:
 
     Attributes:
         id: Unique name, used in file names.
-        network: A key of `audiotagging.models.MODELS`.
-        loss: A key of `audiotagging.losses.LOSSES`: "focal" or "bce".
+        network: A key of `audiotagging.training.networks.MODELS`.
+        loss: A key of `audiotagging.training.losses.LOSSES`: "focal" or "bce".
         epochs: Epochs of one cycle.
         cycles: One-cycle schedules in a row, each going on from the weights and optimiser state of the one before.
         frames: Spectrogram frames of a training crop and of a prediction window (the original's base_dim).
@@ -78,8 +78,13 @@ DEMO = tuple(
     for member in REFERENCE
 )
 
-NETWORKS = ("xresnet18ssa", "xresnet34ssa", "xresnet34", "xresnet50")  # the keys of audiotagging.models.MODELS
-LOSSES = ("focal", "bce")  # and of audiotagging.losses.LOSSES
+NETWORKS = (
+    "xresnet18ssa",
+    "xresnet34ssa",
+    "xresnet34",
+    "xresnet50",
+)  # keys of training.networks.MODELS
+LOSSES = ("focal", "bce")  # keys of training.losses.LOSSES
 CHOICES = {"network": NETWORKS, "loss": LOSSES}
 SETTABLE = tuple(field.name for field in fields(Member) if field.name != "id")
 

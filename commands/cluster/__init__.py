@@ -1,0 +1,1 @@
+"""What talks to a Kubeflow cluster: the connection, its settings, runs and schedules there."""

@@ -1,0 +1,141 @@
+"""Runs the pipeline on this machine by KFP's own local runner."""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+from kfp import local
+from kfp.local import docker_task_handler, logging_utils
+from kfp.local.config import LocalRunnerType
+from kfp.local.orchestrator import enhanced_dag_orchestrator
+
+from commands.local.console import Console
+from commands.local.containers import run_container, stop_containers
+
+CHECKPOINT_SECONDS = 60  # that an interrupted stage may take to write its checkpoint
+
+
+class StageError(Exception):
+    """A stage failed.
+
+    Attributes:
+        by_user: Whether it is something that the user can mend.
+    """
+
+    def __init__(self, stage: str, kind: str, message: str, log: Path) -> None:
+        reason = message or kind or "it ended without a message, as one that is killed when memory runs out"
+        super().__init__(f"{stage}: {reason} (all of its output: {log})")
+        self.by_user = kind == "ValueError" or kind.startswith("audiotagging.")
+
+
+def run_pipeline(
+    pipeline: Any, parameters: dict[str, Any], *, runner: LocalRunnerType, root: Path, log: Path, parallel: int
+) -> dict[str, Any]:
+    """Run the pipeline to its end.
+
+    Args:
+        pipeline: The pipeline.
+        parameters: Its parameters.
+        runner: KFP's subprocess or Docker runner.
+        root: Where the stages' outputs go. Stages whose outputs are there already, made with the same image and
+            arguments, are not run again.
+        log: File that gets all output, appended.
+        parallel: How many rows of the loop run at once.
+
+    Returns:
+        The pipeline's outputs: artifacts and lists of artifacts.
+
+    Raises:
+        StageError: If a stage fails.
+    """
+    local.init(runner, pipeline_root=str(root), enable_caching=True)
+    console = Console(sys.stdout, log)
+    interrupted = threading.Event()
+    with _kfp_tamed(console, parallel, interrupted), _children_stopped_on_signals(interrupted):
+        try:
+            return pipeline(**parameters).outputs
+        except RuntimeError as error:
+            stage, kind, message = console.failure or ("pipeline", "", str(error))
+            raise StageError(stage, kind, message, log) from None
+
+
+@contextlib.contextmanager
+def _kfp_tamed(console: Console, parallel: int, interrupted: threading.Event) -> Iterator[None]:
+    """Send all that KFP prints and logs to the console, and let it run as many rows at once as asked for.
+
+    By itself, KFP's local runner has at most two rows of a loop at once, and its threads change `print` and the root
+    logger under each other's feet.
+    """
+
+    def execute_task(**arguments: Any) -> Any:
+        if interrupted.is_set():
+            threading.Event().wait()  # for the end of the process; another row would start otherwise
+        return original_execute_task(**arguments)
+
+    class ParallelExecutor(enhanced_dag_orchestrator.ParallelExecutor):
+        def __init__(self) -> None:
+            super().__init__()
+            self.max_workers = self.conservative_max = parallel
+
+    original_execute_task = enhanced_dag_orchestrator.execute_task
+    patches = [
+        (enhanced_dag_orchestrator, "execute_task", execute_task),
+        (enhanced_dag_orchestrator, "ParallelExecutor", ParallelExecutor),
+        (docker_task_handler, "run_docker_container", run_container),
+        (logging_utils, "local_logger_context", contextlib.nullcontext),
+        (logging_utils, "indented_print", contextlib.nullcontext),
+        (logging.getLogger(), "handlers", [logging.StreamHandler(console)]),  # type: ignore[type-var]
+    ]
+    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in patches]
+    for owner, name, value in patches:
+        setattr(owner, name, value)
+    try:
+        with contextlib.redirect_stdout(console), warnings.catch_warnings():  # type: ignore[type-var]
+            warnings.simplefilter("ignore", RuntimeWarning)  # that an image of ours may not hold Python
+            yield
+    finally:
+        for owner, name, value in originals:
+            setattr(owner, name, value)
+
+
+@contextlib.contextmanager
+def _children_stopped_on_signals(interrupted: threading.Event) -> Iterator[None]:
+    """End the stages' processes and containers, and wait for their checkpoints, when this one is told to stop."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        interrupted.set()
+        children = psutil.Process().children(recursive=True)
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.terminate()
+        stop_containers(CHECKPOINT_SECONDS)
+        # Looked at, not waited for: KFP's threads take a process whose exit code is gone for one that did its work.
+        deadline = time.monotonic() + CHECKPOINT_SECONDS
+        while any(map(_works, children)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        sys.__stderr__.write("\ninterrupted; the same command goes on from here\n")  # type: ignore[union-attr]
+        os._exit(128 + signum)
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _works(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

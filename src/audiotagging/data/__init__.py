@@ -1,0 +1,1 @@
+"""From sources of data to spectrograms: the stages `ingest` and `preprocess`, and the image `data`."""

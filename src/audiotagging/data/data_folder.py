@@ -1,0 +1,248 @@
+"""The layout of a data folder: turns its tables and files into clips, and gathers all that is wrong on the way."""
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from audiotagging.csv_table import TableError, read_table
+from audiotagging.data.clip_lists import BAD_CLIPS, NOISY_CHOICES, read_list
+
+FOLDERS = {"curated": "train_curated", "noisy": "train_noisy", "test": "test"}
+FOLDS = [str(fold) for fold in range(128)]  # that fit the tables' int8
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
+
+
+@dataclass
+class Clip:
+    """A row of `Dataset.clips`."""
+
+    clip: str
+    part: str
+    path: str
+    labels: list[str] = field(default_factory=list)
+    usage: str = ""
+    fold: int = -1
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the folder: the name of its file, and its rows by line."""
+
+    name: str
+    rows: pd.DataFrame
+
+
+class Reader:
+    """Reads one data folder.
+
+    Attributes:
+        classes: The classes, once `find_classes` has run.
+        classes_source: The table that they come from.
+        unreadable: The tables that are there and cannot be read.
+        problems: What is wrong, a line each, with file and line where there is one.
+        notes: What is worth knowing though not wrong.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.classes: list[str] = []
+        self.classes_source = ""
+        self.unreadable: list[str] = []
+        self.problems: list[str] = []
+        self.notes: list[str] = []
+        self._files = {part: _files(folder / name) for part, name in FOLDERS.items()}
+        self._part_of: dict[str, str] = {}  # clip: the part that it was found in
+
+    def table(
+        self, *names: str, columns: tuple[str, ...] = ("fname", "labels"), required: bool = False
+    ) -> Table | None:
+        """Read the first table of these names that is there."""
+        name = next((name for name in names if (self.folder / name).exists()), None)
+        if name is None:
+            if required:
+                self.problems.append(f"{names[0]} is missing; expected a table with the columns {', '.join(columns)}")
+            return None
+        try:
+            rows, problems = read_table(self.folder / name, columns)
+        except TableError as error:
+            self.problems += error.problems
+            self.unreadable.append(name)
+            return None
+        self.problems += problems
+        return Table(name, rows)
+
+    def find_classes(self, curated: Table, submission: Table | None) -> None:
+        """Take the classes from the submission's columns or, without one, from the curated labels."""
+        if submission:
+            self.classes_source = submission.name
+            self.classes = [column for column in submission.rows if column != "fname"]
+        else:
+            labels = {label for row in curated.rows["labels"] for label in _split(row)}
+            self.classes_source, self.classes = curated.name, sorted(labels)
+        for name in self.classes:
+            if not name or not name.isprintable() or "," in name:
+                self.problems.append(f"{self.classes_source}: a class cannot be called {name!r}")
+        if len(self.classes) < 2:
+            self.problems.append(
+                f"{self.classes_source}: expected at least 2 classes to tell apart, found {len(self.classes)}"
+            )
+
+    def curated(self, table: Table, folds: int) -> list[Clip]:
+        """Return the curated clips that are not known to be bad."""
+        clips, bad = [], []
+        for line, clip in self._clips("curated", table.name, self._names(table)):
+            if clip.clip in BAD_CLIPS:
+                bad.append(f"{clip.clip} ({BAD_CLIPS[clip.clip]})")
+                continue
+            clip.labels = self._labels(table, line)
+            clip.fold = self._fold(table, line)
+            clips.append(clip)
+        if bad:
+            self.notes.append(f"{table.name}: {len(bad)} clips known to be bad are left out: {', '.join(bad)}")
+        self._check_counts(table, clips, folds)
+        unlisted = self._files["curated"].difference(table.rows["fname"])
+        self._note("train_curated/: files that are not listed are left out", unlisted)
+        return clips
+
+    def noisy(self, table: Table | None, choice: str) -> list[Clip]:
+        """Return the noisy clips of the choice."""
+        if table is None:
+            if choice not in ("none", "all"):
+                self.problems.append(f"train_noisy.csv is missing, and noisy={choice} chooses among its clips")
+            return []
+        names = self._names(table)
+        if choice not in NOISY_CHOICES:
+            try:
+                chosen = read_list(self.folder / choice, list(names))
+                names = {clip: line for clip, line in names.items() if clip in chosen}
+            except ValueError as error:
+                self.problems.append(str(error))
+        clips = []
+        for line, clip in self._clips("noisy", table.name, names):
+            clip.labels = self._labels(table, line)
+            clips.append(clip)
+        unlisted = self._files["noisy"].difference(table.rows["fname"])
+        self._note("train_noisy/: files that are not listed are left out", unlisted)
+        return clips
+
+    def test(self, submission: Table | None, truth: Table | None) -> list[Clip]:
+        """Return the clips of the submission or, without one, those of the truth and all other files in `test/`."""
+        true = self._names(truth) if truth else {}
+        if submission:
+            clips = [clip for _, clip in self._clips("test", submission.name, self._names(submission))]
+        else:
+            clips = [clip for _, clip in self._clips("test", "test_post_competition.csv", true)]
+            others = sorted(self._files["test"] - true.keys())
+            others = [name for name in others if name.lower().endswith(AUDIO_SUFFIXES)]
+            self.problems += [f"test/: a clip cannot be called {name!r}" for name in others if not _is_file_name(name)]
+            clips += [clip for _, clip in self._clips("test", "test/", dict.fromkeys(others, 0))]
+            if not clips and (self.folder / "test").is_dir():
+                self.problems.append("test/ has no audio file; put the test clips there, or remove it to do without")
+        names = {clip.clip for clip in clips}
+        self._note("test/: files that are not listed are left out", self._files["test"] - names)
+        if truth:
+            self._add_truth(clips, truth, true)
+            self._note(f"{truth.name}: test clips that it does not list are not scored", names - true.keys())
+            self._note(f"{truth.name}: rows of other than test clips are left out", true.keys() - names)
+            if "usage" not in truth.rows:
+                self.notes.append(f"{truth.name}: without a column usage there are no public and private scores")
+        return clips
+
+    def _add_truth(self, clips: list[Clip], truth: Table, lines: dict[str, int]) -> None:
+        """Give the test clips that the truth knows their labels and usage."""
+        for clip in clips:
+            line = lines.get(clip.clip)
+            if line is None:
+                continue
+            clip.labels = self._labels(truth, line)
+            clip.usage = truth.rows["usage"][line] if "usage" in truth.rows else ""
+            if clip.usage not in ("", "Public", "Private"):
+                self.problems.append(f"{truth.name} line {line}: usage must be Public or Private, not {clip.usage!r}")
+
+    def _names(self, table: Table) -> dict[str, int]:
+        """Return the line of every clip of a table whose name is right."""
+        lines: dict[str, int] = {}
+        for line, name in table.rows["fname"].items():
+            where = f"{table.name} line {line}"
+            if not name:
+                self.problems.append(f"{where}: fname is empty")
+            elif not _is_file_name(name):
+                self.problems.append(f"{where}: fname must be the name of a file without a folder, not {name!r}")
+            elif name in lines:
+                self.problems.append(f"{where}: {name} is listed already in line {lines[name]}")
+            else:
+                lines[name] = line
+        return lines
+
+    def _clips(self, part: str, source: str, lines: dict[str, int]) -> Iterator[tuple[int, Clip]]:
+        """Yield line (0: none) and clip of every name, having checked that it has a file and is in no other part."""
+        folder, files = FOLDERS[part], self._files[part]
+        if lines and not files:
+            self.problems.append(f"{folder}/ is missing or empty; the {len(lines)} clips of {source} must lie there")
+        for name, line in lines.items():
+            where = f"{source} line {line}" if line else source
+            if files and name not in files:
+                self.problems.append(f"{where}: {name} is not in {folder}/")
+            other = self._part_of.setdefault(name, part)
+            if other != part:
+                self.problems.append(f"{where}: {name} is a clip of the {other} part too; rename one of them")
+            yield line, Clip(name, part, str(self.folder / folder / name))
+
+    def _labels(self, table: Table, line: int) -> list[str]:
+        """Return the labels of a row."""
+        labels = _split(table.rows["labels"][line])
+        if not labels:
+            self.problems.append(f"{table.name} line {line}: the clip has no labels")
+        for label in labels:
+            if label not in self.classes:
+                self.problems.append(f"{table.name} line {line}: {label!r} is not a class of {self.classes_source}")
+        return labels
+
+    def _fold(self, table: Table, line: int) -> int:
+        """Return the fold that the table gives to a clip, or -1."""
+        if "fold" not in table.rows:
+            return -1
+        fold = table.rows["fold"][line]
+        if fold in FOLDS:
+            return int(fold)
+        self.problems.append(f"{table.name} line {line}: fold must be a number from 0 to 127, not {fold!r}")
+        return -1
+
+    def _check_counts(self, table: Table, clips: list[Clip], folds: int) -> None:
+        """Check that there are enough clips: of every class, and for the folds."""
+        if "fold" in table.rows:
+            folds = len({clip.fold for clip in clips})
+            if folds < 2:
+                self.problems.append(f"{table.name}: expected at least 2 folds in the column fold, found {folds}")
+        elif len(clips) < folds:
+            self.problems.append(f"{table.name}: expected at least a clip for each of {folds} folds, not {len(clips)}")
+        clips_of = Counter(label for clip in clips for label in clip.labels)
+        for name in self.classes:
+            if not clips_of[name]:
+                self.problems.append(f"{table.name}: the class {name!r} has no curated clip")
+            elif clips_of[name] < folds:
+                self.notes.append(f"{table.name}: the class {name!r} has {clips_of[name]} clips for {folds} folds")
+
+    def _note(self, what: str, names: Collection[str]) -> None:
+        """Note something about files, if there are any but hidden ones."""
+        shown = sorted(name for name in names if not name.startswith("."))
+        if shown:
+            more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
+            self.notes.append(f"{what}: {', '.join(map(ascii, shown[:3]))}{more}")
+
+
+def _files(folder: Path) -> set[str]:
+    return {entry.name for entry in os.scandir(folder) if entry.is_file()} if folder.is_dir() else set()
+
+
+def _is_file_name(name: str) -> bool:
+    return name.isprintable() and "/" not in name and "\\" not in name
+
+
+def _split(labels: str) -> list[str]:
+    """Return the labels of a field, each once."""
+    return list(dict.fromkeys(label.strip() for label in labels.split(",") if label.strip()))

@@ -1,0 +1,104 @@
+"""The data folder: reads its tables, checks everything before anything long starts, and knows when it has changed.
+
+The layout is FSDKaggle2019's: `train_curated.csv`, `train_noisy.csv`, `sample_submission.csv` and
+`test_post_competition.csv` beside the folders `train_curated/`, `train_noisy/` and `test/` with the audio. All but the
+curated part is optional. Everything that is wrong is gathered first and reported in one `DataError`.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+
+from audiotagging.data.clip_lists import NOISY_CHOICES
+from audiotagging.data.data_folder import FOLDERS, Clip, Reader
+from audiotagging.data.folds import stratify
+
+PARTS = tuple(FOLDERS)
+
+
+class DataError(ValueError):
+    """A data folder that cannot be used. Its text is one line; `problems` has everything that is wrong."""
+
+    def __init__(self, folder: Path, problems: list[str]) -> None:
+        more = f" (and {len(problems) - 1} more problems; `check` lists them all)" if len(problems) > 1 else ""
+        super().__init__(f"{folder}: {problems[0]}{more}")
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data folder that was read and checked.
+
+    Attributes:
+        folder: Where it lies.
+        classes: The classes, in the order of every score table.
+        clips: A row a clip, the parts in the order of `PARTS`, each in the order of its table: `clip` (its file name,
+            unique), `part`, `path` (of the audio file), `labels` (list of str; empty for test clips without truth),
+            `usage` ("", "Public" or "Private") and `fold` (int8; -1 for all but curated clips).
+        noisy: How noisy clips were chosen: "none", "all", "agreement" or "list".
+        notes: What is worth knowing though not wrong, a line each.
+    """
+
+    folder: Path
+    classes: list[str]
+    clips: pd.DataFrame
+    noisy: str
+    notes: list[str]
+
+
+def read_dataset(folder: Path, *, folds: int = 5, seed: int = 534, noisy: str = "all") -> Dataset:
+    """Read a data folder and check all of it but the audio's content.
+
+    Args:
+        folder: A folder in the layout that this module's head describes.
+        folds: Number of folds of the curated clips. A column `fold` of the curated table, 0 to 127, wins.
+        seed: Seed of the folds.
+        noisy: Noisy clips to train on: "none" (then that part need not be there), "all", "agreement" (all are read; a
+            later stage chooses), or the path of a list of clips, relative to the data folder.
+
+    Raises:
+        DataError: If anything is wrong with the folder.
+        ValueError: If there are fewer than two folds.
+    """
+    folder = Path(folder)
+    if folds < 2:
+        raise ValueError(f"expected at least 2 folds, found {folds}")
+    if not folder.is_dir():
+        raise DataError(folder, ["expected a folder with train_curated.csv in it, found no such folder"])
+    reader = Reader(folder)
+    curated = reader.table("train_curated.csv", "train_curated_post_competition.csv", required=True)
+    noisy_table = reader.table("train_noisy.csv", "train_noisy_post_competition.csv") if noisy != "none" else None
+    submission = reader.table("sample_submission.csv", columns=("fname",))
+    truth = reader.table("test_post_competition.csv")
+    if curated is None or reader.unreadable:  # what else seems to be wrong may only follow from that
+        raise DataError(folder, reader.problems)
+
+    reader.find_classes(curated, submission)
+    rows = [*reader.curated(curated, folds), *reader.noisy(noisy_table, noisy), *reader.test(submission, truth)]
+    if reader.problems:
+        raise DataError(folder, reader.problems)
+    clips = pd.DataFrame(rows, columns=[column.name for column in fields(Clip)]).astype({"fold": "int8"})
+    if "fold" not in curated.rows:
+        folded = clips[clips["part"] == "curated"]
+        clips.loc[folded.index, "fold"] = stratify(list(folded["clip"]), list(folded["labels"]), folds=folds, seed=seed)
+    return Dataset(folder, reader.classes, clips, noisy if noisy in NOISY_CHOICES else "list", reader.notes)
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Return a hash that changes when the clips, their labels, folds or audio files change, wherever the folder lies.
+
+    Audio files count by name, size and time of last change, tables by what is used of them: reading 33 GB to find that
+    nothing changed would take longer than it saves.
+
+    Returns:
+        The sha256 in hexadecimal digits.
+    """
+    digest = hashlib.sha256(json.dumps([dataset.noisy, dataset.classes]).encode())
+    for clip in dataset.clips.itertuples():
+        status = Path(clip.path).stat()
+        row = [clip.clip, clip.part, clip.labels, clip.usage, clip.fold, status.st_size, status.st_mtime_ns]
+        digest.update(json.dumps(row).encode())
+    return digest.hexdigest()

@@ -1,0 +1,70 @@
+"""Looks into a data set: clips, hours, labels and classes. Reads the head of every audio file, not the audio."""
+
+from pathlib import Path
+
+import numpy as np
+
+from audiotagging.data.audio import SoundError, duration
+from audiotagging.data.data_folder import FOLDERS
+from audiotagging.data.dataset import PARTS, DataError, Dataset
+from audiotagging.progress import track
+
+
+def durations(dataset: Dataset, *, max_rejected: float = 0.01) -> np.ndarray:
+    """Return every clip's length in seconds, float64, shape (clips,): NaN where it cannot be read or has no samples.
+
+    Args:
+        dataset: The data folder.
+        max_rejected: Share of a part's clips that may be unreadable; preprocessing leaves them out.
+
+    Raises:
+        DataError: If more clips of a part cannot be read.
+    """
+    clips = dataset.clips
+    seconds = np.array([_duration(path) for path in track(clips["path"], label="read audio heads", total=len(clips))])
+    unreadable = clips[np.isnan(seconds)]
+    problems = [
+        f"{FOLDERS[part]}/{name} cannot be read as audio, or has no samples"
+        for part, names in unreadable.groupby("part", sort=False)["clip"]
+        if len(names) > max_rejected * (clips["part"] == part).sum()
+        for name in names
+    ]
+    if problems:
+        raise DataError(dataset.folder, problems)
+    return seconds
+
+
+def _duration(path: str) -> float:
+    try:
+        return duration(Path(path))
+    except SoundError:
+        return np.nan
+
+
+def describe(dataset: Dataset, seconds: np.ndarray) -> list[str]:
+    """Return a summary of the data for the reader, line by line.
+
+    Args:
+        dataset: The data folder.
+        seconds: Every clip's length as `durations` returns it.
+    """
+    lines = [f"{'part':8} {'clips':>7} {'hours':>7} {'shortest':>9} {'longest':>9} {'labels per clip':>16}"]
+    for part in PARTS:
+        here = (dataset.clips["part"] == part).to_numpy()
+        if here.any():
+            lengths = seconds[here & ~np.isnan(seconds)]
+            labels = [len(labels) for labels in dataset.clips["labels"][here] if labels]
+            lines.append(
+                f"{part:8} {here.sum():7} {lengths.sum() / 3600:7.2f} {lengths.min(initial=np.inf):7.2f} s "
+                f"{lengths.max(initial=0):7.2f} s {np.mean(labels) if labels else 0:16.3f}"
+            )
+    unreadable = list(dataset.clips["clip"][np.isnan(seconds)])
+    if unreadable:
+        lines.append(f"cannot be read, so left out: {', '.join(unreadable)}")
+    clips_of = dataset.clips[dataset.clips["part"] == "curated"].explode("labels").groupby("labels").size()
+    fewest, most = clips_of.idxmin(), clips_of.idxmax()
+    lines.append(
+        f"{len(dataset.classes)} classes, from {clips_of[fewest]} curated clips ({fewest}) "
+        f"to {clips_of[most]} ({most}); noisy clips: {dataset.noisy}"
+    )
+    return lines

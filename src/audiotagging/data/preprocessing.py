@@ -1,0 +1,156 @@
+"""The preprocess stage: every clip of a data set to its spectrogram, by worker processes, into shards.
+
+The workers decode and compute, this process writes, in the order of the data set's tables: the output is the same
+bytes for any number of workers. Only a few batches are under way at a time, so memory does not grow with the data set.
+"""
+
+import json
+import logging
+import multiprocessing
+import os
+import sys
+import threading
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from audiotagging.artifacts.spectrogram_shards import ShardWriter
+from audiotagging.data.audio import SoundError, decode
+from audiotagging.data.dataset import Dataset
+from audiotagging.data.spectrogram import SETTINGS, SHORTEST, clip_spectrogram
+from audiotagging.progress import track
+
+BATCH_CLIPS = 16
+BATCHES_AHEAD = 3  # a worker: enough that it never waits while this process writes
+# A forked worker starts at once and shares what is imported; elsewhere than on Linux forking is not safe.
+CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Processed:
+    """What became of a clip.
+
+    Attributes:
+        spectrogram: uint8, shape (frames, 128); None where the clip cannot be used.
+        reason: Why it cannot be used.
+        mended: What had to be done to use it.
+    """
+
+    spectrogram: np.ndarray | None
+    reason: str = ""
+    mended: tuple[str, ...] = ()
+
+
+def preprocess(
+    dataset: Dataset, out: Path, *, workers: int | None = None, max_rejected: float = 0.01, fingerprint: str = ""
+) -> None:
+    """Write the spectrograms of a data set to a folder of shards, and the clips that cannot be used to `rejected.csv`.
+
+    Args:
+        dataset: The clips.
+        out: The folder to make.
+        workers: Processes that decode and compute; 1 does it in this process. As many as this machine or container
+            has cores where not given.
+        max_rejected: Share of a part's clips that may be unusable.
+        fingerprint: Of the data set; noted in the shards.
+
+    Raises:
+        ValueError: If too many clips of a part cannot be used, `out` holds something already, or a worker is killed.
+    """
+    clips = dataset.clips
+    mended: Counter[str] = Counter()
+    metadata = {"mel": json.dumps(SETTINGS), "fingerprint": fingerprint, "notes": json.dumps(dataset.notes)}
+    with ShardWriter(out, classes=dataset.classes, metadata=metadata) as writer:
+        results = _process_all(list(clips["path"]), workers or joblib.cpu_count())
+        for clip, result in zip(
+            clips.itertuples(), track(results, label="spectrograms", total=len(clips)), strict=True
+        ):
+            mended.update(result.mended)
+            if result.spectrogram is None:
+                writer.reject(clip=clip.clip, part=clip.part, reason=result.reason)
+            else:
+                writer.add(
+                    clip=clip.clip,
+                    part=clip.part,
+                    labels=clip.labels,
+                    fold=clip.fold,
+                    usage=clip.usage,
+                    spectrogram=result.spectrogram,
+                )
+        _check_rejected(writer.rejected, Counter(clips["part"]), max_rejected)
+    counts = [f"{count} {what}" for what, count in sorted(mended.items())]
+    logger.info("%d clips: %s", len(clips), ", ".join([f"{len(writer.rejected)} rejected", *counts]))
+
+
+def _check_rejected(rejected: list[dict[str, Any]], totals: Counter[str], max_rejected: float) -> None:
+    for part, total in totals.items():
+        lost = [row for row in rejected if row["part"] == part]
+        if len(lost) > max_rejected * total:
+            first = ", ".join(f"{row['clip']} ({row['reason']})" for row in lost[:3])
+            raise ValueError(
+                f"{len(lost)} of {total} {part} clips cannot be used, more than the {max_rejected:.1%} allowed: {first}"
+                f"{', ...' if len(lost) > 3 else ''}; mend or remove them, or allow more with --max-rejected"
+            )
+
+
+def _process_all(paths: Sequence[str], workers: int) -> Iterator[Processed]:
+    """Yield what became of every clip, in order."""
+    batches = [paths[start : start + BATCH_CLIPS] for start in range(0, len(paths), BATCH_CLIPS)]
+    with threadpool_limits(1):  # one thread a process; workers inherit it
+        if workers == 1:
+            for batch in batches:
+                yield from _process_batch(batch)
+            return
+        try:
+            yield from _process_in_pool(batches, workers)
+        except BrokenProcessPool:
+            raise ValueError(
+                f"one of {workers} worker processes was killed, as happens when memory runs out; "
+                "use fewer with --workers, or a machine with more memory"
+            ) from None
+
+
+def _process_in_pool(batches: Sequence[Sequence[str]], workers: int) -> Iterator[Processed]:
+    with ProcessPoolExecutor(workers, mp_context=CONTEXT, initializer=_end_with_parent) as pool:
+        running: deque[Future[list[Processed]]] = deque()
+        for batch in batches:
+            running.append(pool.submit(_process_batch, batch))
+            if len(running) > BATCHES_AHEAD * workers:
+                yield from running.popleft().result()
+        while running:
+            yield from running.popleft().result()
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that started it is killed; it would wait for work for ever."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _process_batch(paths: Sequence[str]) -> list[Processed]:
+    return [_process(Path(path)) for path in paths]
+
+
+def _process(path: Path) -> Processed:
+    try:
+        sound = decode(path)
+    except SoundError as error:
+        return Processed(None, reason=str(error))
+    padded = ("padded",) if len(sound.samples) < SHORTEST else ()
+    return Processed(clip_spectrogram(sound.samples), mended=sound.mended + padded)

@@ -1,0 +1,173 @@
+"""Where data comes from: a folder, archives, a Zenodo record, a Kaggle competition, or an object store.
+
+Whatever it is, `resolve` returns a folder in the one layout that `audiotagging.data.dataset` reads. What is
+downloaded and unpacked gets its name only when it is complete, and is not downloaded or unpacked again.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+import fsspec
+
+from audiotagging.data.zenodo import ZENODO, download_record
+from audiotagging.data.zip_archives import extract
+from audiotagging.files import read_json, whole_file, whole_folder
+from audiotagging.progress import track
+
+# Folders of both editions, which are archives too with `.zip` at the end: their place in the data folder.
+PLACES = {
+    "train_curated": "train_curated",
+    "train_noisy": "train_noisy",
+    "test": "test",
+    "FSDKaggle2019.audio_train_curated": "train_curated",
+    "FSDKaggle2019.audio_train_noisy": "train_noisy",
+    "FSDKaggle2019.audio_test": "test",
+    "FSDKaggle2019.meta": ".",
+}
+BATCH = 256  # files downloaded from an object store at once
+
+
+def resolve(data: str, *, downloads: Path, zenodo: str = ZENODO) -> Path:
+    """Return the folder of the data, after downloading and unpacking what is not there yet.
+
+    Args:
+        data: One of
+            a folder in the layout, its audio in folders or in archives, named as Kaggle or as Zenodo names them;
+            a zip archive of such a folder;
+            "zenodo:3612637", a record of Zenodo with such archives;
+            "kaggle:freesound-audio-tagging-2019", a competition of Kaggle, through its own command line;
+            a URL that fsspec knows, such as "s3://bucket/data", of such a folder in an object store.
+        downloads: Folder for what is downloaded and unpacked.
+        zenodo: Address of Zenodo.
+
+    Raises:
+        ValueError: If there is no such data, or it cannot be had; the message says what to do by hand.
+    """
+    if match := re.fullmatch(r"zenodo:(\d+)", data):
+        folder = downloads / f"zenodo-{match[1]}"
+        download_record(match[1], folder, zenodo=zenodo)
+    elif match := re.fullmatch(r"kaggle:([\w-]+)", data):
+        folder = _unpacked(_download_from_kaggle(match[1], downloads), downloads)
+    elif "://" in data:
+        folder = _mirror(data, downloads)
+    elif Path(data).suffix == ".zip" and Path(data).is_file():
+        folder = _unpacked(Path(data), downloads)
+    else:
+        folder = Path(data)
+        if not data or not folder.is_dir():
+            what = "something else" if data and folder.exists() else "not there"
+            raise ValueError(
+                "expected a data folder, a zip archive of one, zenodo:NUMBER, kaggle:NAME or a URL, "
+                f"found {data!r}, which is {what}"
+            )
+    return _arranged(folder, downloads)
+
+
+def _unpacked(archive: Path, downloads: Path) -> Path:
+    """Return the folder that an archive is unpacked to."""
+    folder = downloads / f"{archive.stem}-{_state(archive, [archive])}"
+    if not folder.exists():
+        with whole_folder(folder) as part:
+            extract(archive, part)
+    return folder
+
+
+def _arranged(source: Path, downloads: Path) -> Path:
+    """Return a folder in the layout: the source, or one with its archives unpacked and links to all else in it."""
+    folders = [path for path in source.iterdir() if path.is_dir() and path.name in PLACES]
+    filled = {PLACES[path.name] for path in folders}
+    archives = [path for path in sorted(source.glob("*.zip")) if path.stem in PLACES]
+    archives = [path for path in archives if PLACES[path.stem] not in filled]
+    if not archives and all(path.name == PLACES[path.name] for path in folders):
+        return source
+
+    pieces = [path for archive in archives for path in sorted(source.glob(f"{archive.stem}.z*"))]
+    target = downloads / f"{source.name}-{_state(source, pieces)}"
+    if not target.exists():
+        with whole_folder(target) as part:
+            for archive in archives:
+                extract(archive, part / PLACES[archive.stem])
+    for path in source.iterdir():
+        if path in folders and PLACES[path.name] == ".":
+            _link(path.iterdir(), target)
+        elif path in folders:
+            _link([path], target, PLACES[path.name])
+        elif not path.suffix.startswith(".z"):
+            _link([path], target)
+    return target
+
+
+def _link(paths: Iterable[Path], folder: Path, name: str = "") -> None:
+    """Put links to the paths into a folder, where there is nothing of the name yet."""
+    for path in paths:
+        link = folder / (name or path.name)
+        if not link.exists():
+            link.unlink(missing_ok=True)  # it may point to what is gone
+            link.symlink_to(path.resolve())
+
+
+def _state(source: Path, paths: Iterable[Path]) -> str:
+    """Return a short hash of where the source lies and of the files' paths, sizes and times of last change."""
+    states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return hashlib.sha256(json.dumps([str(source.resolve()), states]).encode()).hexdigest()[:12]
+
+
+def _download_from_kaggle(competition: str, downloads: Path) -> Path:
+    """Return the archive that holds a competition's files, after `kaggle` has downloaded it."""
+    folder = downloads / f"kaggle-{competition}"
+    by_hand = f"download {competition}.zip from https://www.kaggle.com/c/{competition}/data and give it as the data"
+    if not folder.exists():
+        if shutil.which("kaggle") is None:
+            raise ValueError(
+                f"kaggle:{competition} needs the program kaggle: pip install kaggle and set it up, or {by_hand}"
+            )
+        part = folder.with_name(folder.name + ".part")  # kept when broken off: the program goes on with it
+        command = ["kaggle", "competitions", "download", competition, "--path", str(part)]
+        if code := subprocess.run(command).returncode:
+            raise ValueError(f"`{' '.join(command)}` failed with code {code}; mend what it says above, or {by_hand}")
+        part.replace(folder)
+    return folder / f"{competition}.zip"
+
+
+def _mirror(url: str, downloads: Path) -> Path:
+    """Return a folder with the files below a URL; what changed is downloaded again, what is gone is removed."""
+    folder = downloads / f"mirror-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+    try:
+        system, root = fsspec.core.url_to_fs(url)
+        found = system.find(root, detail=True)
+        if not found or root in found:
+            raise ValueError(f"expected a data folder, found {'a file' if found else 'no files'}")
+        _update_mirror(system, {name.removeprefix(root).lstrip("/"): info for name, info in found.items()}, folder)
+    except Exception as error:  # each kind of store raises its own
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{url} cannot be read ({reason}); or copy it by hand and give the copy as the data"
+        ) from error
+    return folder
+
+
+def _update_mirror(system: fsspec.AbstractFileSystem, remote: dict[str, dict], folder: Path) -> None:
+    """Make the folder hold the remote files. `.mirror.json` says which state of each has arrived."""
+    outside = [name for name in remote if ".." in PurePosixPath(name).parts]
+    if outside:
+        raise ValueError(f"the name {outside[0]!r} points outside the folder")
+    states = {name: hashlib.sha256(str(sorted(info.items())).encode()).hexdigest() for name, info in remote.items()}
+    manifest = folder / ".mirror.json"
+    arrived = read_json(manifest) if manifest.exists() else {}
+    wanted = [name for name, state in states.items() if arrived.get(name) != state or not (folder / name).exists()]
+
+    batches = [wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH)]
+    for batch in track(batches, label=f"download {BATCH} files at a time", total=len(batches)):
+        for name in batch:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        system.get([remote[name]["name"] for name in batch], [str(folder / name) for name in batch])
+        arrived |= {name: states[name] for name in batch}
+        with whole_file(manifest) as part:
+            part.write_text(json.dumps(arrived))
+    for name in arrived.keys() - states.keys():
+        (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,206 @@
+"""A demo data set made from formulas, in the layout of FSDKaggle2019: `python -m audiotagging.data.synthetic FOLDER`.
+
+Thirteen classes of sound that differ as real ones do (pitch, noise, rhythm, sweep), each drawn with random pitch,
+speed, level and background; clips of 0.3 to 8 s, some with two labels; a noisy part, a third of whose labels are
+wrong; and a test part with labels, a quarter of it Public. The same seed gives the same bytes.
+"""
+
+import argparse
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from audiotagging.files import whole_folder
+
+RATE = 44_100  # Hz
+SECONDS = (0.3, 8.0)
+TWO_LABELS = 0.15  # share of the curated and test clips
+WRONG_LABELS = 0.33  # share of the noisy clips
+PUBLIC = 0.25  # share of the test clips
+
+Rng = np.random.Generator
+
+
+def _log_uniform(rng: Rng, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _band_noise(rng: Rng, n: int, low: float, high: float) -> np.ndarray:
+    """Return n samples of noise between two frequencies in Hz."""
+    size = 1 << (n - 1).bit_length()  # a power of two: fast
+    spectrum = np.fft.rfft(rng.standard_normal(size, np.float32))
+    frequencies = np.fft.rfftfreq(size, 1 / RATE)
+    return np.fft.irfft(np.where((frequencies >= low) & (frequencies < high), spectrum, 0), size)[:n]
+
+
+def _since_last(t: np.ndarray, period: float) -> np.ndarray:
+    """Return the seconds since the last beat of a period."""
+    return np.mod(t, period)
+
+
+def _bell(rng: Rng, t: np.ndarray) -> np.ndarray:
+    pitch, since = _log_uniform(rng, 400, 1600), _since_last(t, rng.uniform(0.6, 1.5))
+    partials = np.array([1, 2.76, 5.4, 8.93])[:, None]  # of a free bar
+    return (np.sin(2 * np.pi * pitch * partials * since) * np.exp(-3 * partials**0.5 * since)).sum(axis=0)
+
+
+def _buzz(rng: Rng, t: np.ndarray) -> np.ndarray:
+    return np.sign(np.sin(2 * np.pi * rng.uniform(90, 220) * t)) * (1 + 0.2 * np.sin(2 * np.pi * 7 * t))
+
+
+def _chirp(rng: Rng, t: np.ndarray, start: float, end: float) -> np.ndarray:
+    period, factor = rng.uniform(0.25, 0.6), _log_uniform(rng, 0.7, 1.4)
+    since = _since_last(t, period)
+    rate = np.log(end / start) / period
+    phase = 2 * np.pi * factor * start * np.expm1(rate * since) / rate
+    return np.sin(phase) * np.sin(np.pi * since / period) ** 0.5
+
+
+def _clicks(rng: Rng, t: np.ndarray) -> np.ndarray:
+    strikes = (rng.random(len(t)) < rng.uniform(8, 25) / RATE) * rng.uniform(0.3, 1, len(t))
+    strikes[len(t) // 2] = 1  # never silent
+    return np.convolve(strikes, np.exp(-np.arange(200) / 20) * (-1.0) ** np.arange(200))[: len(t)]
+
+
+def _knock(rng: Rng, t: np.ndarray) -> np.ndarray:
+    since = _since_last(t, rng.uniform(0.15, 0.4))
+    body = np.sin(2 * np.pi * rng.uniform(120, 300) * since) * np.exp(-25 * since)
+    return body + 0.5 * rng.standard_normal(len(t)) * np.exp(-150 * since)
+
+
+def _siren(rng: Rng, t: np.ndarray) -> np.ndarray:
+    pitch, speed = _log_uniform(rng, 500, 1200), rng.uniform(0.5, 2)
+    return np.sin(2 * np.pi * pitch * t + 0.35 * pitch / speed * np.sin(2 * np.pi * speed * t))
+
+
+def _organ(rng: Rng, t: np.ndarray) -> np.ndarray:
+    pitch, partials = _log_uniform(rng, 250, 700), np.arange(1, 9)[:, None]
+    return (np.sin(2 * np.pi * pitch * partials * t) / partials**0.5).sum(axis=0)
+
+
+def _tremolo(rng: Rng, t: np.ndarray) -> np.ndarray:
+    return np.sin(2 * np.pi * _log_uniform(rng, 500, 4000) * t) * (
+        0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(2.5, 6) * t)
+    )
+
+
+def _trill(rng: Rng, t: np.ndarray) -> np.ndarray:
+    pitch, speed = _log_uniform(rng, 700, 2500), rng.uniform(4, 8)
+    high = np.sin(2 * np.pi * speed * t) > 0
+    return np.sin(2 * np.pi * pitch * np.cumsum(np.where(high, 2.0, 1.0)) / RATE)
+
+
+def _whoosh(rng: Rng, t: np.ndarray) -> np.ndarray:
+    centre = _log_uniform(rng, 800, 3000)
+    return _band_noise(rng, len(t), centre / 1.6, centre * 1.6) * np.sin(np.pi * t / (t[-1] + 1 / RATE)) ** 2
+
+
+CLASSES: dict[str, Callable[[Rng, np.ndarray], np.ndarray]] = {
+    "Bell": _bell,
+    "Buzz": _buzz,
+    "Chirp_falling": lambda rng, t: _chirp(rng, t, 6000, 800),
+    "Chirp_rising": lambda rng, t: _chirp(rng, t, 800, 6000),
+    "Clicks": _clicks,
+    "Hiss": lambda rng, t: _band_noise(rng, len(t), _log_uniform(rng, 4000, 7000), 20_000),
+    "Knock": _knock,
+    "Organ": _organ,
+    "Rumble": lambda rng, t: _band_noise(rng, len(t), 30, _log_uniform(rng, 500, 1000)),
+    "Siren": _siren,
+    "Tremolo": _tremolo,
+    "Trill_and_warble": _trill,
+    "Whoosh": _whoosh,
+}
+
+
+def clip(rng: Rng, labels: list[str], seconds: float) -> np.ndarray:
+    """Return a clip that sounds like all of the labels, over a faint background.
+
+    Args:
+        rng: Where pitch, speed and levels come from.
+        labels: Classes that are heard.
+        seconds: Length of the clip.
+
+    Returns:
+        Samples in (-1, 1) at 44 100 Hz, float64, shape (samples,).
+    """
+    t = np.arange(int(seconds * RATE)) / RATE
+    background = _band_noise(rng, len(t), 20, _log_uniform(rng, 2000, 15_000))
+    total = background / (np.abs(background).max() + 1e-9) * _log_uniform(rng, 0.003, 0.05)
+    for label in labels:
+        sound = CLASSES[label](rng, t)
+        total = total + sound / (np.abs(sound).max() + 1e-9) * rng.uniform(0.5, 1)
+    return total / np.abs(total).max() * _log_uniform(rng, 0.05, 0.9)
+
+
+def _write_part(folder: Path, rng: Rng, *, count: int, two_labels: float, wrong_labels: float) -> list[list[str]]:
+    """Write a part's clips, its classes in turn; return its rows of (fname, labels)."""
+    folder.mkdir()
+    names = list(CLASSES)
+    rows = []
+    for number in range(count):
+        labels = [names[number % len(names)]]
+        if rng.random() < two_labels:
+            labels.append(str(rng.choice([name for name in names if name not in labels])))
+        samples = clip(rng, labels, _log_uniform(rng, *SECONDS))
+        if rng.random() < wrong_labels:
+            labels = [str(rng.choice([name for name in names if name not in labels]))]
+        fname = f"{rng.integers(16**8):08x}.wav"
+        soundfile.write(folder / fname, samples, RATE, subtype="PCM_16")
+        rows.append([fname, ",".join(sorted(labels))])
+    return sorted(rows)
+
+
+def _write_table(path: Path, header: list[str], rows: list[list[str]]) -> None:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def write_dataset(folder: Path, *, seed: int = 2019, curated: int = 260, noisy: int = 130, test: int = 156) -> None:
+    """Write the demo data set.
+
+    Args:
+        folder: Where to write it; made when everything is written.
+        seed: Seed of every random choice.
+        curated: Clips of the curated part.
+        noisy: Clips of the noisy part.
+        test: Clips of the test part.
+
+    Raises:
+        ValueError: If the folder exists.
+    """
+    if folder.exists():
+        raise ValueError(f"{folder} exists already; name a folder that does not, or remove it")
+    with whole_folder(folder) as part:
+        rng = np.random.default_rng(seed)
+        two = {"two_labels": TWO_LABELS, "wrong_labels": 0.0}
+        curated_rows = _write_part(part / "train_curated", rng, count=curated, **two)
+        noisy_rows = _write_part(part / "train_noisy", rng, count=noisy, two_labels=0.0, wrong_labels=WRONG_LABELS)
+        test_rows = _write_part(part / "test", rng, count=test, **two)
+        usage = ["Public" if rng.random() < PUBLIC else "Private" for _ in test_rows]
+
+        names = sorted(CLASSES)
+        _write_table(part / "train_curated.csv", ["fname", "labels"], curated_rows)
+        _write_table(part / "train_noisy.csv", ["fname", "labels"], noisy_rows)
+        zeros = ["0"] * len(names)
+        _write_table(part / "sample_submission.csv", ["fname", *names], [[fname, *zeros] for fname, _ in test_rows])
+        rows = [[*row, usage] for row, usage in zip(test_rows, usage, strict=True)]
+        _write_table(part / "test_post_competition.csv", ["fname", "labels", "usage"], rows)
+
+
+def main() -> None:
+    """Write the demo data set to the folder named on the command line."""
+    parser = argparse.ArgumentParser(description="Write a demo data set made from formulas.")
+    parser.add_argument("folder", type=Path, help="a folder that does not exist yet")
+    parser.add_argument("--seed", type=int, default=2019)
+    args = parser.parse_args()
+    try:
+        write_dataset(args.folder, seed=args.seed)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

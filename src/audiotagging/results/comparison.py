@@ -1,0 +1,100 @@
+"""Whether one run is better than another, on the labelled clips that both predicted."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audiotagging.artifacts.prediction_table import read_predictions
+from audiotagging.artifacts.spectrogram_shards import read_clips
+from audiotagging.files import read_json, require
+from audiotagging.results.ensembling import ENSEMBLE
+from audiotagging.results.labelled_clips import SETS, LabelledSet, labelled_sets
+from audiotagging.results.scoring import compare_classes, estimate_systems
+
+
+@dataclass(frozen=True)
+class _Run:
+    folder: Path
+    classes: list[str]
+    sets: dict[str, LabelledSet]
+    fingerprints: list[str]
+
+
+def compare(old: Path, new: Path) -> dict[str, Any]:
+    """Compare the ensembles of two runs.
+
+    Args:
+        old: The output of a run.
+        new: The output of another.
+
+    Returns:
+        `notes`: how their data differ, a sentence each. `sets`: for each set of clips that both scored, the number of
+        `clips`, the estimates `old` and `new` (`score`, `low`, `high`), and `difference`, `difference_low` and
+        `difference_high`: new less old. `classes`: what every class gained, the greatest gain first, on the first of
+        the sets.
+
+    Raises:
+        ValueError: If a folder is not the output of a run, their classes differ, or no labelled clip is in both.
+    """
+    runs = _read(old), _read(new)
+    if runs[0].classes != runs[1].classes:
+        raise ValueError(
+            f"expected runs with the same classes, found {len(runs[0].classes)} in {old} and "
+            f"{len(runs[1].classes)} in {new}, {len(set(runs[0].classes) ^ set(runs[1].classes))} of them in one only"
+        )
+    notes = []
+    if runs[0].fingerprints != runs[1].fingerprints:
+        notes.append("The data or the choice of noisy clips differ: the fingerprints are not the same.")
+    sets: dict[str, dict[str, Any]] = {}
+    classes: list[dict[str, Any]] = []
+    for name in SETS:
+        pair = [run.sets.get(name) for run in runs]
+        if pair[0] is None or pair[1] is None:
+            notes += [f"{name}: only {run.folder} has such clips." for run in runs if name in run.sets]
+            continue
+        first, second, differences = align(pair[0], pair[1])
+        notes += [f"{name}: {difference}" for difference in differences]
+        if first.clips:
+            sets[name] = compare_ensembles(first, second)
+            scores = first.systems[ENSEMBLE], second.systems[ENSEMBLE]
+            classes = classes or compare_classes(second.truth, *scores, runs[1].classes)
+    if not sets:
+        raise ValueError(f"expected labelled clips that both runs predicted, found none in {old} and {new}")
+    return {"notes": notes, "sets": sets, "classes": classes}
+
+
+def compare_ensembles(old: LabelledSet, new: LabelledSet) -> dict[str, Any]:
+    """Return how two ensembles score on the same clips, with the labels of the new set.
+
+    Returns:
+        The number of `clips`, the estimates `old` and `new` (`score`, `low`, `high`), and `difference`,
+        `difference_low` and `difference_high`: new less old.
+    """
+    newer, others = estimate_systems(new.truth, new.systems[ENSEMBLE], {"": {"old": old.systems[ENSEMBLE]}})
+    older = others[""]["old"]
+    differences = {key: older[key] for key in ("difference", "difference_low", "difference_high")}
+    return {"clips": len(new.clips), "old": older, "new": newer} | differences
+
+
+def align(old: LabelledSet, new: LabelledSet) -> tuple[LabelledSet, LabelledSet, list[str]]:
+    """Return both sets with the clips that they share, in one order, and what else differs."""
+    shared = [clip for clip in new.clips if clip in set(old.clips)]
+    notes = []
+    if len(shared) < max(len(old.clips), len(new.clips)):
+        notes.append(
+            f"{len(shared)} clips are in both and compared; "
+            f"{len(old.clips) - len(shared)} are in the first run only, {len(new.clips) - len(shared)} in the second."
+        )
+    old, new = old.select(shared), new.select(shared)
+    relabelled = int((old.truth != new.truth).any(axis=1).sum())
+    if relabelled:
+        notes.append(f"{relabelled} clips have other labels in the second run; those count.")
+    return old, new, notes
+
+
+def _read(folder: Path) -> _Run:
+    require(folder, "predictions.parquet", "scores.json", "spectrograms", what="the output of a run")
+    predictions = read_predictions(folder / "predictions.parquet")
+    sets = labelled_sets(predictions, read_clips(folder / "spectrograms"))
+    fingerprints = read_json(folder / "scores.json", "run")["run"]["fingerprints"]
+    return _Run(folder, predictions.classes, sets, fingerprints)

@@ -1,0 +1,267 @@
+"""The ensemble: prediction tables of the members in, their average and the submission table out."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
+from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_rejected
+from audiotagging.files import whole_folder, write_json
+from audiotagging.metrics import label_table, lwlrap
+
+ENSEMBLE = "ensemble"  # the ensemble's own name among the members of its prediction table
+SELECTIONS = 50  # members that fit_weights picks, one after the other
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The scores of one part's clips by several members.
+
+    Attributes:
+        members: Ids of the members.
+        clips: Names of the clips.
+        classes: The classes, in the order of the scores.
+        scores: float32, shape (members, clips, classes).
+    """
+
+    members: list[str]
+    clips: list[str]
+    classes: list[str]
+    scores: np.ndarray
+
+
+def _logs(scores: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(scores, np.finfo(np.float32).tiny, dtype=np.float64))
+
+
+def _ranks(scores: np.ndarray) -> np.ndarray:
+    clips_and_members = pd.DataFrame(scores.reshape(-1, scores.shape[-1]))
+    return clips_and_members.rank(axis=1, pct=True).to_numpy().reshape(scores.shape)
+
+
+def _unchanged(scores: np.ndarray) -> np.ndarray:
+    return scores.astype(np.float64)
+
+
+# A mean by its name: what is done to the scores before the weighted mean over members, and what after it. The rank is
+# that of the class among the clip's scores, which is all that lwlrap looks at; equal scores share their mean rank.
+MEANS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
+    "arithmetic": (_unchanged, _unchanged),
+    "geometric": (_logs, np.exp),
+    "rank": (_ranks, _unchanged),
+}
+
+
+def average(scores: np.ndarray, *, mean: str = "arithmetic", weights: np.ndarray | None = None) -> np.ndarray:
+    """Average the scores of members.
+
+    Args:
+        scores: Scores in [0, 1], shape (members, clips, classes).
+        mean: A key of `MEANS`.
+        weights: Weights of the members that sum to 1, shape (members,); equal ones where not given.
+
+    Returns:
+        float32, shape (clips, classes).
+
+    Raises:
+        ValueError: If there is no such mean.
+    """
+    if mean not in MEANS:
+        raise ValueError(f"no mean is called {mean!r}; there are {', '.join(MEANS)}")
+    if weights is None:
+        weights = np.full(len(scores), 1 / len(scores))
+    before, after = MEANS[mean]
+    return after(np.tensordot(weights, before(scores), axes=1)).astype(np.float32)
+
+
+def fit_weights(scores: np.ndarray, truth: np.ndarray, *, mean: str = "arithmetic") -> np.ndarray:
+    """Fit the members' weights to labelled clips that none of them was trained on.
+
+    Picks, `SELECTIONS` times and with replacement, the member that raises the lwlrap of those picked so far the most
+    (or lowers it the least); a member's weight is its share of the picks in the best of these ensembles. Caruana et
+    al., "Ensemble selection from libraries of models", ICML 2004.
+
+    Args:
+        scores: Scores in [0, 1], shape (members, clips, classes).
+        truth: Whether the clip has the label, bool, shape (clips, classes).
+        mean: A key of `MEANS`.
+
+    Returns:
+        Weights that sum to 1, shape (members,).
+    """
+    before, _ = MEANS[mean]
+    terms = before(scores)
+    total = np.zeros(truth.shape)
+    counts = np.zeros(len(scores))
+    best, weights = -np.inf, counts
+    for _ in range(SELECTIONS):
+        results = [lwlrap(truth, total + term) for term in terms]
+        pick = int(np.argmax(results))
+        total += terms[pick]
+        counts[pick] += 1
+        if results[pick] > best:
+            best, weights = results[pick], counts / counts.sum()
+    return weights
+
+
+def gather(predictions: Predictions, *, part: str) -> Gathered:
+    """Return one part's scores, member by member, each member's folds averaged.
+
+    Args:
+        predictions: Rows of members that all hold the same clips of this part.
+        part: "validation" or "test".
+    """
+    chosen = (predictions.rows["part"] == part).to_numpy()
+    rows = predictions.rows[chosen]
+    members = rows["member"].astype(str).drop_duplicates().tolist()
+    clips = rows["clip"].drop_duplicates().tolist()
+    member = pd.Index(members).get_indexer(rows["member"].astype(str))
+    clip = pd.Index(clips).get_indexer(rows["clip"])
+    # One pass over the folds: each adds its rows to their member's and clip's place.
+    totals = np.zeros((len(members), len(clips), len(predictions.classes)))
+    counts = np.zeros((len(members), len(clips), 1))
+    np.add.at(totals, (member, clip), predictions.scores[chosen])
+    np.add.at(counts, (member, clip), 1)
+    assert counts.all(), "members hold different clips"
+    return Gathered(members, clips, predictions.classes, (totals / counts).astype(np.float32))
+
+
+def ensemble(
+    predictions: Sequence[Path],
+    *,
+    spectrograms: Path,
+    out: Path,
+    mean: str = "arithmetic",
+    weights: str = "equal",
+) -> None:
+    """Average the members' predictions and write the submission.
+
+    Writes to the folder `out`, as a whole: `submission.csv` (`fname`, then a column a class; test clips that could not
+    be read score zero), `predictions.parquet` (the rows of member "ensemble" and of every member, its folds averaged)
+    and `ensemble.json` (the mean and the weight of every member).
+
+    Args:
+        predictions: Prediction tables, one a member and fold.
+        spectrograms: The folder of shards that they were predicted from.
+        out: The folder to write.
+        mean: A key of `MEANS`.
+        weights: "equal", or "fitted" to the out-of-fold predictions.
+
+    Raises:
+        ValueError: If the members do not hold the same classes and clips, nothing is predicted, or weights cannot be
+            fitted.
+    """
+    if weights not in ("equal", "fitted"):
+        raise ValueError(f"weights are 'equal' or 'fitted', not {weights!r}")
+    clips = read_clips(spectrograms)
+    test_clips = clips.loc[clips["part"] == "test", "clip"].tolist()
+    everything = _read_members(predictions, classes=read_classes(spectrograms), test_clips=test_clips)
+    members = everything.rows["member"].astype(str).drop_duplicates().tolist()
+    parts = {part: gather(everything, part=part) for part in ("validation", "test")}
+    shares = np.full(len(members), 1 / len(members))
+    if weights == "fitted":
+        shares = _fit_out_of_fold(parts["validation"], clips, mean=mean)
+    logger.info(
+        "weights: %s", ", ".join(f"{member} {share:.2f}" for member, share in zip(members, shares, strict=True))
+    )
+    averaged = _average_parts(parts, mean=mean, weights=shares)
+    submission = _submission(averaged, test_clips, read_rejected(spectrograms))
+    settings = {"mean": mean, "weights": dict(zip(members, shares.tolist(), strict=True))}
+    with whole_folder(out) as part:
+        write_predictions(part / "predictions.parquet", averaged)
+        submission.to_csv(part / "submission.csv", index=False)
+        write_json(part / "ensemble.json", settings)
+
+
+def _read_members(paths: Sequence[Path], *, classes: list[str], test_clips: list[str]) -> Predictions:
+    """Return all prediction tables as one, after making sure that they can be averaged."""
+    tables = [read_predictions(path) for path in paths]
+    for path, table in zip(paths, tables, strict=True):
+        _refuse_other_classes(path, table, classes)
+        _refuse_other_test_clips(path, table, test_clips)
+    rows, scores = pd.concat([table.rows for table in tables]), np.concatenate([table.scores for table in tables])
+    if rows.empty:
+        raise ValueError("expected predictions of test or out-of-fold clips, found none; add test clips or use folds")
+    _refuse_other_validation_clips(rows)
+    return Predictions(classes, rows, scores)
+
+
+def _average_parts(parts: Mapping[str, Gathered], *, mean: str, weights: np.ndarray) -> Predictions:
+    """Return the predictions of the ensemble and of every member, its folds averaged."""
+    rows, scores = [], []
+    for part, gathered in parts.items():
+        if gathered.clips:
+            averaged = average(gathered.scores, mean=mean, weights=weights)
+            for member, member_scores in zip([ENSEMBLE, *gathered.members], [averaged, *gathered.scores], strict=True):
+                rows.append(pd.DataFrame({"clip": gathered.clips, "part": part, "member": member, "fold": -1}))
+                scores.append(member_scores)
+    return Predictions(gathered.classes, pd.concat(rows, ignore_index=True), np.concatenate(scores))
+
+
+def _submission(predictions: Predictions, test_clips: list[str], rejected: pd.DataFrame) -> pd.DataFrame:
+    rows = predictions.rows
+    chosen = ((rows["part"] == "test") & (rows["member"] == ENSEMBLE)).to_numpy()
+    table = pd.DataFrame(predictions.scores[chosen], index=rows.loc[chosen, "clip"], columns=predictions.classes)
+    order = list(test_clips)
+    for row in rejected[rejected["part"] == "test"].itertuples():  # in the order of their places
+        order.insert(row.place, row.clip)
+    return table.reindex(order, fill_value=np.float32(0)).rename_axis("fname").reset_index()
+
+
+def _fit_out_of_fold(validation: Gathered, clips: pd.DataFrame, *, mean: str) -> np.ndarray:
+    if not validation.clips:
+        raise ValueError(
+            "expected out-of-fold predictions to fit the weights to, found none; train with folds or use equal weights"
+        )
+    labels = clips[clips["part"] == "curated"].set_index("clip").loc[validation.clips, "labels"]
+    return fit_weights(validation.scores, label_table(labels.tolist(), validation.classes), mean=mean)
+
+
+def _name(table: Predictions, path: Path) -> str:
+    first = table.rows.iloc[0]
+    return f"member {first['member']}, fold {first['fold']} ({path})"
+
+
+def _difference(expected: Sequence[str], found: Sequence[str]) -> str:
+    missing, unknown = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
+    if not missing and not unknown:
+        return "the same in another order"
+    sides = [("missing", missing), ("unknown", unknown)]
+    return ", ".join(f"{len(names)} {side} ({', '.join(names[:3])})" for side, names in sides if names)
+
+
+def _refuse_other_classes(path: Path, table: Predictions, classes: list[str]) -> None:
+    if table.classes != classes:
+        raise ValueError(
+            f"{_name(table, path)}: expected the {len(classes)} classes of the spectrograms, found "
+            f"{len(table.classes)}: {_difference(classes, table.classes)}; leave it out or train it on the same data"
+        )
+
+
+def _refuse_other_test_clips(path: Path, table: Predictions, test_clips: list[str]) -> None:
+    found = table.rows.loc[table.rows["part"] == "test", "clip"].tolist()
+    if sorted(found) != sorted(test_clips):
+        raise ValueError(
+            f"{_name(table, path)}: expected the {len(test_clips)} test clips of the spectrograms, found {len(found)}: "
+            f"{_difference(test_clips, found)}; predict again from the same spectrograms"
+        )
+
+
+def _refuse_other_validation_clips(rows: pd.DataFrame) -> None:
+    rows = rows.astype({"member": str})
+    validated = rows[rows["part"] == "validation"].groupby("member")["clip"].apply(set)
+    first, *others = rows["member"].drop_duplicates()
+    expected = validated.get(first, set())
+    for member in others:
+        found = validated.get(member, set())
+        if found != expected:
+            raise ValueError(
+                f"member {member}: expected the {len(expected)} out-of-fold clips of member {first}, found "
+                f"{len(found)}: {_difference(list(expected), list(found))}; train every member with the same folds"
+            )

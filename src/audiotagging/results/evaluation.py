@@ -1,0 +1,170 @@
+"""How good the ensemble is: reads what the stages before it wrote, and writes the scores and the report.
+
+`scores.json` holds every figure that the report shows:
+
+* `ensemble`, `members`: lwlrap on each set of labelled clips: "all", "public" and "private" test clips, "out_of_fold".
+* `estimates`: for each set, the same with 95 % intervals, the differences to the ensemble, what the ensemble would
+  score `without` each member, and a `baseline`.
+* `scored`: the set that `classes` and `worst` are about, all test clips where they have labels.
+* `agreement`, `trained`, `data`, `selection`, `run`: the members, what they were trained on, and what with.
+* `promotion`: whether the ensemble became the champion, where that was asked for (`audiotagging.results.promotion`).
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from audiotagging.artifacts.prediction_table import Predictions, read_predictions
+from audiotagging.artifacts.spectrogram_shards import read_clips, read_notes, read_rejected, read_spectrograms
+from audiotagging.csv_table import read_table
+from audiotagging.files import read_json, whole_file, write_json
+from audiotagging.results import report as html
+from audiotagging.results.ensembling import ENSEMBLE, average, gather
+from audiotagging.results.labelled_clips import LabelledSet, labelled_sets
+from audiotagging.results.run_facts import (
+    read_models,
+    summarise_data,
+    summarise_run,
+    summarise_selection,
+    summarise_training,
+)
+from audiotagging.results.scoring import agreement, estimate_classes, estimate_systems, worst_clips
+
+BASELINE = "baseline"
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(
+    ensemble: Path,
+    *,
+    models: Sequence[Path],
+    spectrograms: Path,
+    selection: Path,
+    report: Path,
+    scores: Path,
+    baseline: Path | None = None,
+    promotion: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Score the ensemble and its members, and write the scores and the report.
+
+    Args:
+        ensemble: The folder that `audiotagging.results.ensembling.ensemble` wrote.
+        models: Folders of the trained models.
+        spectrograms: The folder of shards that they were predicted from.
+        selection: The folder of the noisy clips that were trained on (`audiotagging.artifacts.noisy_clips`).
+        report: The HTML file to write.
+        scores: The JSON file to write.
+        baseline: Another submission table of the same test clips, to compare with.
+        promotion: What `audiotagging.results.promotion.promote` decided.
+
+    Returns:
+        What is written to `scores` (see this module's head). What there is nothing to score for is left out.
+
+    Raises:
+        ValueError: If the baseline is not a submission of the same clips and classes, or no test clip has labels.
+    """
+    predictions = read_predictions(ensemble / "predictions.parquet")
+    settings = read_json(ensemble / "ensemble.json", "mean", "weights")
+    clips = read_clips(spectrograms)
+    sets = labelled_sets(predictions, clips)
+    earlier = None if baseline is None else _read_baseline(baseline, predictions)
+    if baseline and "all" not in sets:
+        raise ValueError(f"{baseline}: expected labelled test clips to compare it on, found none in {spectrograms}")
+
+    estimates = {name: _estimate(scored, settings, earlier) for name, scored in sets.items()}
+
+    trained = read_models(models)
+    gathered = gather(predictions, part="test" if (predictions.rows["part"] == "test").any() else "validation")
+    result: dict[str, Any] = {
+        "ensemble": {name: estimate["ensemble"]["score"] for name, estimate in estimates.items()},
+        "members": {
+            member: {name: estimate["members"][member]["score"] for name, estimate in estimates.items()}
+            for member in gathered.members[1:]
+        },
+        "estimates": estimates,
+        "agreement": {"members": gathered.members[1:], "share": agreement(gathered.scores[1:])},
+        "trained": summarise_training(trained),
+        "data": summarise_data(clips, predictions.classes, read_rejected(spectrograms), read_notes(spectrograms)),
+        "selection": summarise_selection(selection),
+        "run": settings | summarise_run(trained),
+    }
+    if promotion:
+        result["promotion"] = promotion
+    result |= _look_closer(sets, predictions.classes)
+    pictures = _pictures(spectrograms, [row["clip"] for row in result["worst"]]) if "worst" in result else {}
+    figures = ", ".join(f"{name} {score:.4f}" for name, score in result["ensemble"].items()) or "nothing to score"
+    logger.info("lwlrap of the ensemble: %s", figures)
+    page = html.render(result, models=trained, pictures=pictures)
+    with whole_file(scores) as scores_part, whole_file(report) as report_part:
+        write_json(scores_part, result)
+        report_part.write_text(page, encoding="utf-8")
+    return result
+
+
+def _estimate(scored: LabelledSet, settings: dict[str, Any], baseline: pd.DataFrame | None) -> dict[str, Any]:
+    """Return the number of clips and the estimates of the ensemble and, in groups, of what to compare it with."""
+    members = {member: scores for member, scores in scored.systems.items() if member != ENSEMBLE}
+    others = {"members": members, "without": _leave_one_out(members, settings)}
+    if baseline is not None and baseline.index.isin(scored.clips).any():  # not so for clips that are out of fold
+        others[BASELINE] = {BASELINE: baseline.loc[scored.clips].to_numpy()}
+    ensemble, groups = estimate_systems(scored.truth, scored.systems[ENSEMBLE], others)
+    return {"clips": len(scored.clips), "ensemble": ensemble, **groups}
+
+
+def _look_closer(sets: Mapping[str, LabelledSet], classes: list[str]) -> dict[str, Any]:
+    """Return the scores of classes and the worst clips, of test clips if they have labels."""
+    name = next((name for name in ("all", "out_of_fold") if name in sets), None)
+    if name is None:
+        return {}
+    scored = sets[name]
+    system = scored.systems[ENSEMBLE]
+    return {
+        "scored": name,
+        "classes": estimate_classes(scored.truth, system, classes),
+        "worst": worst_clips(scored.truth, system, scored.clips, classes),
+    }
+
+
+def _leave_one_out(members: Mapping[str, np.ndarray], settings: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return, for each member, the scores of the ensemble of the others; nothing where there are no others."""
+    without = {}
+    for left_out in members if len(members) > 1 else ():
+        others = [member for member in members if member != left_out]
+        weights = np.array([settings["weights"][member] for member in others])
+        if weights.sum():  # else the ensemble is this member alone
+            scores = np.stack([members[member] for member in others])
+            without[left_out] = average(scores, mean=settings["mean"], weights=weights / weights.sum())
+    return without
+
+
+def _read_baseline(path: Path, predictions: Predictions) -> pd.DataFrame:
+    classes = predictions.classes
+    table, uneven = read_table(path, ["fname"])
+    if uneven:
+        raise ValueError(f"{path}: {uneven[0]}")
+    if set(table.columns) != {"fname", *classes}:
+        raise ValueError(
+            f"{path}: expected a submission with the column fname and the {len(classes)} classes of this run, "
+            f"found {len(table.columns)} columns, {', '.join(table.columns[:3])} ..."
+        )
+    table = table.set_index("fname")[classes].apply(pd.to_numeric, errors="coerce").astype(np.float32)
+    if table.index.has_duplicates or not np.isfinite(table).all(axis=None):
+        raise ValueError(f"{path}: expected one row a clip and a number in every field, found others")
+    expected = predictions.rows.loc[predictions.rows["part"] == "test", "clip"].unique()
+    missing = pd.Index(expected).difference(table.index)
+    if len(missing):
+        raise ValueError(
+            f"{path}: expected a row for every test clip, found none for {len(missing)}, e.g. {missing[0]}"
+        )
+    return table
+
+
+def _pictures(spectrograms: Path, clips: list[str]) -> dict[str, np.ndarray]:
+    read = read_spectrograms(spectrograms, clips=clips)
+    pieces = np.split(read.frames, read.offsets[1:-1])
+    return dict(zip(read.clips["clip"], pieces, strict=True))

@@ -1,0 +1,62 @@
+"""The labelled clips of a run, and the scores that the ensemble and its members gave them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from audiotagging.artifacts.prediction_table import Predictions
+from audiotagging.metrics import label_table
+from audiotagging.results.ensembling import Gathered, gather
+
+SETS = ("all", "public", "private", "out_of_fold")
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """Labelled clips and the scores that systems gave them.
+
+    Attributes:
+        clips: Names of the clips.
+        truth: Whether the clip has the label, bool, shape (clips, classes).
+        systems: The ensemble's scores and every member's, each shape (clips, classes).
+    """
+
+    clips: list[str]
+    truth: np.ndarray
+    systems: dict[str, np.ndarray]
+
+    def select(self, clips: list[str]) -> "LabelledSet":
+        """Return these of its clips, in this order."""
+        rows = pd.Index(self.clips).get_indexer(clips)
+        return LabelledSet(clips, self.truth[rows], {name: scores[rows] for name, scores in self.systems.items()})
+
+
+def labelled_sets(predictions: Predictions, clips: pd.DataFrame) -> dict[str, LabelledSet]:
+    """Return the sets of clips that can be scored: "all", "public" and "private" test clips and "out_of_fold".
+
+    Args:
+        predictions: The ensemble's prediction table.
+        clips: The table of clips of the spectrograms.
+
+    Returns:
+        The sets that have a clip, in the order of `SETS`.
+    """
+    labelled = clips[clips["labels"].str.len() > 0].set_index("clip")
+    test = labelled[labelled["part"] == "test"]
+    chosen = {
+        "all": ("test", test),
+        "public": ("test", test[test["usage"] == "Public"]),
+        "private": ("test", test[test["usage"] == "Private"]),
+        "out_of_fold": ("validation", labelled[labelled["part"] == "curated"]),
+    }
+    gathered = {part: gather(predictions, part=part) for part in ("validation", "test")}
+    sets = {name: _labelled_set(gathered[part], table) for name, (part, table) in chosen.items()}
+    return {name: sets[name] for name in SETS if sets[name].clips}
+
+
+def _labelled_set(gathered: Gathered, labelled: pd.DataFrame) -> LabelledSet:
+    keep = np.flatnonzero(pd.Index(gathered.clips).isin(labelled.index))
+    clips = [gathered.clips[clip] for clip in keep]
+    truth = label_table(labelled.loc[clips, "labels"].tolist(), gathered.classes)
+    return LabelledSet(clips, truth, dict(zip(gathered.members, gathered.scores[:, keep], strict=True)))

@@ -1,0 +1,160 @@
+"""Promotion: a new ensemble takes the champion's place unless it is worse on the same clips."""
+
+import fcntl
+import hashlib
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from audiotagging.artifacts.champion import POINTER, VERSIONS, champion_folder, read_champion
+from audiotagging.artifacts.prediction_table import Predictions, read_predictions
+from audiotagging.artifacts.spectrogram_shards import read_clips
+from audiotagging.files import read_json, whole_file, whole_folder, write_json
+from audiotagging.members import model_name
+from audiotagging.results.comparison import align, compare_ensembles
+from audiotagging.results.labelled_clips import labelled_sets
+
+SETS_TO_COMPARE = ("all", "out_of_fold")  # the first that there is
+KEPT = 5  # versions
+
+logger = logging.getLogger(__name__)
+
+
+def promote(ensemble: Path, *, models: Sequence[Path], spectrograms: Path, location: Path) -> dict[str, Any]:
+    """Make an ensemble the champion, unless it is worse than the one there is.
+
+    It is worse if the 95 % interval of the difference of their lwlrap, over paired draws of the clips that both have
+    predicted, lies below zero. The champion is switched last, in one step, and one promotion waits for another.
+
+    Args:
+        ensemble: The folder that `audiotagging.results.ensembling.ensemble` wrote.
+        models: Folders of the trained models.
+        spectrograms: The folder of shards that they were predicted from.
+        location: The models location (`audiotagging.artifacts.champion`).
+
+    Returns:
+        `promoted`, `version`, `champion` (the version that it was compared with, empty for the first), `reason`, a
+        sentence, and where two ensembles were compared `comparison`: `set`, `clips`, `score`, `champion`,
+        `difference`, `low` and `high`. For the champion itself it is what was decided when it became that.
+
+    Raises:
+        ValueError: If the champion is not where `champion.json` says.
+    """
+    version = _version(ensemble, models)
+    location.mkdir(parents=True, exist_ok=True)
+    with _lock(location):
+        champion, folder = read_champion(location), champion_folder(location)
+        if champion and champion["version"] == version:
+            logger.info("this ensemble is the champion already, since %s", champion["since"])
+            return {name: value for name, value in champion.items() if name != "since"}
+        decision = _decide(version, ensemble, spectrograms, champion, folder)
+        if decision["promoted"]:
+            _store(location / VERSIONS / version, ensemble, models)
+            _switch(location, decision)
+            _forget(location / VERSIONS, keep={version, decision["champion"]})
+    logger.info("%s", decision["reason"])
+    return decision
+
+
+def _decide(
+    version: str, ensemble: Path, spectrograms: Path, champion: dict[str, Any] | None, folder: Path | None
+) -> dict[str, Any]:
+    decision: dict[str, Any] = {"version": version, "champion": champion["version"] if champion else ""}
+    if champion is None or folder is None:
+        return decision | {"promoted": True, "reason": "Promoted: there was no champion yet."}
+    new, old = (read_predictions(path / "predictions.parquet") for path in (ensemble, folder))
+    comparison = None if new.classes != old.classes else compare(new, old, read_clips(spectrograms))
+    if comparison is None:
+        why = "classes differ from" if new.classes != old.classes else "labelled clips have none in common with"
+        reason = f"Not promoted: its {why} the champion's, so they cannot be compared. Delete {POINTER} to begin anew."
+        return decision | {"promoted": False, "reason": reason}
+    promoted = comparison["high"] >= 0
+    verdict = "better than" if comparison["low"] > 0 else "not worse than" if promoted else "worse than"
+    reason = (
+        f"{'Promoted' if promoted else 'Not promoted'}: {verdict} the champion by the paired bootstrap, lwlrap "
+        f"{comparison['score']:.4f} against {comparison['champion']:.4f} on {comparison['clips']} clips, difference "
+        f"{comparison['difference']:+.4f} ({comparison['low']:+.4f} to {comparison['high']:+.4f})."
+    )
+    return decision | {"promoted": promoted, "reason": reason, "comparison": comparison}
+
+
+def compare(new: Predictions, old: Predictions, clips: pd.DataFrame) -> dict[str, Any] | None:
+    """Compare two ensembles on the labelled clips that both have predicted, test clips if there are any.
+
+    Args:
+        new: Predictions of the one.
+        old: Predictions of the other, for the same classes.
+        clips: The table of clips, with the labels.
+
+    Returns:
+        `set` ("all" or "out_of_fold"), `clips` (their number), `score` and `champion` (lwlrap of the one and of the
+        other), `difference`, and `low` and `high`, its 95 % interval; None if there is no such clip.
+    """
+    ours, theirs = labelled_sets(new, clips), labelled_sets(old, clips)
+    for name in SETS_TO_COMPARE:
+        if name not in ours or name not in theirs:
+            continue
+        champion, challenger, _ = align(theirs[name], ours[name])
+        if challenger.clips:
+            found = compare_ensembles(champion, challenger)
+            return {
+                "set": name,
+                "clips": found["clips"],
+                "score": found["new"]["score"],
+                "champion": found["old"]["score"],
+                "difference": found["difference"],
+                "low": found["difference_low"],
+                "high": found["difference_high"],
+            }
+    return None
+
+
+def _version(ensemble: Path, models: Sequence[Path]) -> str:
+    """Return a hash of the predictions and weights, so that a stage that is tried again makes no second version."""
+    digest = hashlib.sha256((ensemble / "predictions.parquet").read_bytes())
+    for model in sorted(models, key=_name):
+        with (model / "weights.safetensors").open("rb") as weights:
+            digest.update(hashlib.file_digest(weights, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def _name(model: Path) -> str:
+    facts = read_json(model / "member.json", "member", "fold")
+    return model_name(facts["member"]["id"], facts["fold"])
+
+
+def _store(folder: Path, ensemble: Path, models: Sequence[Path]) -> None:
+    if folder.exists():
+        return
+    with whole_folder(folder) as part:
+        shutil.copytree(ensemble, part, dirs_exist_ok=True)
+        for model in models:
+            shutil.copytree(model, part / "models" / _name(model))
+
+
+def _switch(location: Path, decision: dict[str, Any]) -> None:
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    with whole_file(location / POINTER) as part:
+        write_json(part, decision | {"since": since})
+
+
+def _forget(versions: Path, *, keep: set[str]) -> None:
+    """Remove all but the newest versions."""
+    newest_first = sorted(versions.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    for folder in newest_first[KEPT:]:
+        if folder.name not in keep:
+            shutil.rmtree(folder)
+
+
+@contextmanager
+def _lock(location: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process, on another node too if the volume is NFS."""
+    with (location / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,151 @@
+"""Scores of systems on labelled clips, with intervals: arrays in, plain dictionaries out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from audiotagging.metrics import label_precisions
+from audiotagging.results.bootstrap import draw_scores, interval
+
+Estimate = dict[str, float]
+
+
+def estimate_systems(
+    truth: np.ndarray, reference: np.ndarray, others: Mapping[str, Mapping[str, np.ndarray]]
+) -> tuple[Estimate, dict[str, dict[str, Estimate]]]:
+    """Return the lwlrap of a reference system and of others, and by how much the reference is better.
+
+    All systems are drawn together, so that the differences are paired.
+
+    Args:
+        truth: Whether the clip has the label, bool, shape (clips, classes).
+        reference: Scores of the reference, shape (clips, classes).
+        others: Groups of other systems' scores, each shape (clips, classes).
+
+    Returns:
+        `score`, `low` and `high` of the reference; and, group by group, the same of every other system, with
+        `difference`, `difference_low` and `difference_high`: the reference's score less its own.
+    """
+    keys = [(group, name) for group, systems in others.items() for name in systems]
+    scores = [reference, *(others[group][name] for group, name in keys)]
+    sums = np.stack([label_precisions(truth, system).sum(axis=1) for system in scores], axis=1)  # (clips, systems)
+    labels = truth.sum(axis=1, keepdims=True).astype(np.float64)
+    points = sums.sum(axis=0) / labels.sum()
+    draws = draw_scores(sums, labels)
+    first, *rest = [_estimate(float(points[system]), draws[:, system]) for system in range(len(scores))]
+    groups: dict[str, dict[str, Estimate]] = {group: {} for group in others}
+    for system, ((group, name), estimate) in enumerate(zip(keys, rest, strict=True), 1):
+        difference = _estimate(float(points[0] - points[system]), draws[:, 0] - draws[:, system])
+        groups[group][name] = estimate | {
+            "difference": difference["score"],
+            "difference_low": difference["low"],
+            "difference_high": difference["high"],
+        }
+    return first, groups
+
+
+def _estimate(score: float, draws: np.ndarray) -> Estimate:
+    low, high = interval(draws)
+    return {"score": score, "low": low, "high": high}
+
+
+def estimate_classes(truth: np.ndarray, scores: np.ndarray, classes: list[str]) -> list[dict[str, Any]]:
+    """Return every class's share of lwlrap, the mean precision at its label's rank in the clips that have it.
+
+    Args:
+        truth: Whether the clip has the label, bool, shape (clips, classes).
+        scores: Scores of one system, shape (clips, classes).
+        classes: The classes.
+
+    Returns:
+        `label`, `clips` (that have it), `score`, `low` and `high` of every class that a clip has, best first.
+    """
+    present = np.flatnonzero(truth.any(axis=0))
+    precisions, truth = label_precisions(truth, scores)[:, present], truth[:, present].astype(np.float64)
+    points = precisions.sum(axis=0) / truth.sum(axis=0)
+    draws = draw_scores(precisions, truth)
+    rows = [
+        {"label": classes[column], "clips": int(truth[:, place].sum())}
+        | _estimate(float(points[place]), draws[:, place])
+        for place, column in enumerate(present)
+    ]
+    return sorted(rows, key=lambda row: (-row["score"], row["label"]))
+
+
+def compare_classes(truth: np.ndarray, old: np.ndarray, new: np.ndarray, classes: list[str]) -> list[dict[str, Any]]:
+    """Return what every class gained from one system to another.
+
+    Args:
+        truth: Whether the clip has the label, bool, shape (clips, classes).
+        old: Scores of the one system, shape (clips, classes).
+        new: Scores of the other.
+        classes: The classes.
+
+    Returns:
+        `label`, `clips`, `old`, `new`, `difference`, `low` and `high` (of the difference) of every class that a clip
+        has, the greatest gain first.
+    """
+    present = np.flatnonzero(truth.any(axis=0))
+    before, after = label_precisions(truth, old)[:, present], label_precisions(truth, new)[:, present]
+    labels = truth[:, present].astype(np.float64)
+    draws = draw_scores(after - before, labels)
+    rows = []
+    for place, column in enumerate(present):
+        clips = labels[:, place].sum()
+        old_score, new_score = float(before[:, place].sum() / clips), float(after[:, place].sum() / clips)
+        low, high = interval(draws[:, place])
+        row = {"label": classes[column], "clips": int(clips), "old": old_score, "new": new_score}
+        rows.append(row | {"difference": new_score - old_score, "low": low, "high": high})
+    return sorted(rows, key=lambda row: (-row["difference"], row["label"]))
+
+
+def agreement(scores: np.ndarray) -> list[list[float]]:
+    """Return the share of clips for which two members put the same class first.
+
+    Args:
+        scores: shape (members, clips, classes).
+
+    Returns:
+        Shape (members, members).
+    """
+    first = scores.argmax(axis=2)
+    return [[float((one == other).mean()) for other in first] for one in first]
+
+
+def worst_clips(
+    truth: np.ndarray, scores: np.ndarray, clips: list[str], classes: list[str], *, count: int = 20, shown: int = 3
+) -> list[dict[str, Any]]:
+    """Return the clips whose labels are ranked worst.
+
+    Args:
+        truth: Whether the clip has the label, bool, shape (clips, classes).
+        scores: Scores of one system, shape (clips, classes).
+        clips: Names of the clips.
+        classes: The classes.
+        count: How many clips to return.
+        shown: How many predictions of each.
+
+    Returns:
+        `clip`, `score` (mean precision at its labels' ranks), `labels` and `predicted` (each a list of `label`,
+        `score` and `rank`, which starts at 1), the worst first.
+    """
+    labelled = np.flatnonzero(truth.any(axis=1))
+    means = label_precisions(truth, scores)[labelled].sum(axis=1) / truth[labelled].sum(axis=1)
+    rows = []
+    for place in np.argsort(means, kind="stable")[:count]:
+        clip = labelled[place]
+        order = np.argsort(-scores[clip], kind="stable")
+        ranked = [
+            {"label": classes[column], "score": float(scores[clip, column]), "rank": rank}
+            for rank, column in enumerate(order, 1)
+        ]
+        rows.append(
+            {
+                "clip": clips[clip],
+                "score": float(means[place]),
+                "labels": [row for row, column in zip(ranked, order, strict=True) if truth[clip, column]],
+                "predicted": ranked[:shown],
+            }
+        )
+    return rows

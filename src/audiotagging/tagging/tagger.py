@@ -1,0 +1,158 @@
+"""Tags of any sound file, by the ensemble of a finished run.
+
+The one module that needs both sides: sound files to spectrograms and networks on top. No stage imports it.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from audiotagging.data.audio import RATE, SoundError, decode_blocks
+from audiotagging.data.spectrogram import SHORTEST, clip_spectrogram
+from audiotagging.files import read_json
+from audiotagging.results.ensembling import average
+from audiotagging.training.prediction import Model, load_model, score_clips
+
+PIECE = 60 * RATE  # samples; a longer file is taken as a row of clips
+BATCH_FRAMES = 16_384  # scored at once: four minutes of sound
+
+
+@dataclass
+class Tagged:
+    """A file and its tags.
+
+    Attributes:
+        path: The file.
+        scores: The higher, the more likely, float32, shape (classes,); None where the file cannot be read.
+        reason: Why it cannot be read.
+    """
+
+    path: Path
+    scores: np.ndarray | None = None
+    reason: str = ""
+
+
+@dataclass
+class _File:
+    """A file on its way: its pieces that wait to be scored, and the best scores of those that were."""
+
+    path: Path
+    pieces: list[np.ndarray] = field(default_factory=list)  # spectrograms, each (frames, 128)
+    best: np.ndarray | float = -np.inf  # (members, classes)
+    reason: str = ""
+
+
+class Tagger:
+    """The ensemble of a run.
+
+    Attributes:
+        classes: The classes, in the order of the scores.
+    """
+
+    def __init__(self, run: Path) -> None:
+        """Load the models of a run, and how it averaged them.
+
+        Args:
+            run: The run's output, or the folder `models` in it.
+
+        Raises:
+            ValueError: If it holds no models, models of different classes, or others than those that were averaged.
+        """
+        folder = run / "models" if (run / "models").is_dir() else run
+        models = [load_model(path.parent) for path in sorted(folder.glob("*/member.json"))]
+        if not models:
+            raise ValueError(f"{folder}: expected the folder `models` of a run, found no */member.json in it")
+        self.classes = models[0].classes
+        for model in models:
+            if model.classes != self.classes:
+                raise ValueError(
+                    f"{folder}: expected models of the same classes, found others in {models[0].member.id} and in "
+                    f"{model.member.id}; keep the models of one run in it"
+                )
+        models.sort(key=lambda model: model.member.id)
+        self._members = {name: list(folds) for name, folds in groupby(models, key=lambda model: model.member.id)}
+        settings = folder.parent / "ensemble.json"
+        self._mean, self._weights = "arithmetic", np.full(len(self._members), 1 / len(self._members))
+        if settings.exists():
+            values = read_json(settings, "mean", "weights")
+            if set(values["weights"]) != set(self._members):
+                raise ValueError(
+                    f"{folder}: expected models of {', '.join(values['weights'])}, which {settings} averages, found "
+                    f"those of {', '.join(self._members)}"
+                )
+            self._mean = values["mean"]
+            self._weights = np.array([values["weights"][member] for member in self._members])
+
+    def tag(self, paths: Iterable[Path]) -> Iterator[Tagged]:
+        """Yield the tags of every file, in order.
+
+        Files of up to a minute get the scores that the pipeline gives to a clip. A longer one is taken as clips of a
+        minute each, and a class scores what it scores in the clip where it scores best, so that memory does not grow
+        with the file.
+        """
+        waiting: deque[_File] = deque()
+        for path in paths:
+            file = _File(path)
+            waiting.append(file)
+            try:
+                for spectrogram in _spectrograms(path):
+                    file.pieces.append(spectrogram)
+                    if _frames(waiting) >= BATCH_FRAMES:
+                        self._score(waiting)
+            except SoundError as error:
+                file.reason = str(error)
+                file.pieces.clear()
+            while waiting and not waiting[0].pieces:
+                yield self._finish(waiting.popleft())
+        self._score(waiting)
+        yield from map(self._finish, waiting)
+
+    def _score(self, files: Iterable[_File]) -> None:
+        """Score the pieces that wait and let go of them."""
+        pieces = [(file, piece) for file in files for piece in file.pieces]
+        if not pieces:
+            return
+        frames = np.concatenate([piece for _, piece in pieces])
+        offsets = np.concatenate([[0], np.cumsum([len(piece) for _, piece in pieces])])
+        scores = np.stack([self._score_member(folds, frames, offsets) for folds in self._members.values()], axis=1)
+        for (file, _), piece_scores in zip(pieces, scores, strict=True):
+            file.best = np.maximum(file.best, piece_scores)
+        for file in files:
+            file.pieces.clear()
+
+    @staticmethod
+    def _score_member(folds: list[Model], frames: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+        return np.mean([score_clips(model, frames, offsets, label=None) for model in folds], axis=0)
+
+    def _finish(self, file: _File) -> Tagged:
+        if file.reason:
+            return Tagged(file.path, reason=file.reason)
+        assert isinstance(file.best, np.ndarray)
+        return Tagged(file.path, average(file.best[:, None], mean=self._mean, weights=self._weights)[0])
+
+
+def _frames(files: Iterable[_File]) -> int:
+    return sum(len(piece) for file in files for piece in file.pieces)
+
+
+def _spectrograms(path: Path) -> Iterator[np.ndarray]:
+    """Yield the spectrograms of a file's pieces, each uint8, shape (frames, 128); of silent ones only the first."""
+    for number, samples in enumerate(_pieces(path)):
+        spectrogram = clip_spectrogram(samples)
+        if number == 0 or spectrogram.any():
+            yield spectrogram
+
+
+def _pieces(path: Path) -> Iterator[np.ndarray]:
+    """Yield a file's samples a minute at a time; the last piece is up to two seconds longer rather than very short."""
+    waiting = np.empty(0, np.float32)
+    for block in decode_blocks(path):
+        waiting = np.concatenate([waiting, block])
+        while len(waiting) >= PIECE + SHORTEST:
+            yield waiting[:PIECE]
+            waiting = waiting[PIECE:]
+    yield waiting

@@ -1,0 +1,197 @@
+"""Scores of clips by a trained network: windows of many clips at once, four views, maximum and mean."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from audiotagging.artifacts.prediction_table import Predictions, write_predictions
+from audiotagging.artifacts.spectrogram_shards import read_clips, read_spectrograms
+from audiotagging.files import read_json
+from audiotagging.members import Member
+from audiotagging.progress import track
+from audiotagging.training.augmentation import VIEWS, normalise, resample
+from audiotagging.training.devices import allow_tf32, autocast, best_device, place
+from audiotagging.training.networks import MODELS
+from audiotagging.training.spectrogram_store import Store
+
+WINDOWS = 128  # windows a batch
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network and what it was trained on.
+
+    Attributes:
+        network: The network, in evaluation mode, on the device it computes on.
+        member: The row it was trained from.
+        classes: The classes, in the order of the scores.
+        fold: The fold that was held out, -1: none.
+    """
+
+    network: nn.Module
+    member: Member
+    classes: list[str]
+    fold: int
+
+
+def load_model(folder: Path) -> Model:
+    """Load a model that `training.train` wrote, onto the GPU where there is one.
+
+    Raises:
+        ValueError: If the folder holds no model.
+    """
+    if not (folder / "member.json").is_file():
+        raise ValueError(f"{folder}: expected a folder with member.json and weights.safetensors, found no member.json")
+    info = read_json(folder / "member.json", "member", "fold", "classes")
+    member = Member.from_row(info["member"])
+    network = MODELS[member.network](VIEWS * len(info["classes"]))
+    network.load_state_dict(read_weights(folder))
+    return Model(place(network, best_device()).eval(), member, info["classes"], info["fold"])
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Return the weights in the folder of a model.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
+    try:
+        return load_file(folder / "weights.safetensors")
+    except SafetensorError as error:
+        path = folder / "weights.safetensors"
+        raise ValueError(f"{path}: expected whole weights, found a damaged file ({error}); copy it again") from error
+
+
+def predict(model: Path, *, spectrograms: Path, out: Path, precision: str = "auto") -> None:
+    """Score the curated clips of the fold that was held out, if any, and the test clips.
+
+    Args:
+        model: The folder of a trained model.
+        spectrograms: The folder of shards.
+        out: The prediction table to write.
+        precision: "auto" or "float32", as in `devices.autocast`.
+
+    Raises:
+        ValueError: If there is no model or no whole folder of shards.
+    """
+    loaded = load_model(model)
+    clips = read_clips(spectrograms)
+    held_out = clips["clip"][(clips["part"] == "curated") & (clips["fold"] == loaded.fold) & (loaded.fold >= 0)]
+    validation = read_spectrograms(spectrograms, parts=["curated"], clips=list(held_out))
+    test = read_spectrograms(spectrograms, parts=["test"])
+    rows = pd.DataFrame(
+        {
+            "clip": [*validation.clips["clip"], *test.clips["clip"]],
+            "part": ["validation"] * len(validation.clips) + ["test"] * len(test.clips),
+            "member": loaded.member.id,
+            "fold": loaded.fold,
+        }
+    )
+    scores = [score_clips(loaded, data.frames, data.offsets, precision=precision) for data in (validation, test)]
+    write_predictions(out, Predictions(loaded.classes, rows, np.concatenate(scores)))
+
+
+def score_clips(
+    model: Model, frames: np.ndarray, offsets: np.ndarray, *, precision: str = "auto", label: str | None = "predict"
+) -> np.ndarray:
+    """Score clips that are in no `Store` yet.
+
+    Args:
+        model: A loaded model.
+        frames: Spectrograms of the clips, one after the other, uint8, shape (total frames, mels).
+        offsets: Clip i is `frames[offsets[i]:offsets[i + 1]]`; int64, shape (clips + 1,).
+        precision: "auto" or "float32", as in `devices.autocast`.
+        label: What is shown as progress, if any is.
+
+    Returns:
+        Probabilities, float32, shape (clips, classes).
+    """
+    store = Store(frames, offsets, device=next(model.network.parameters()).device)
+    return score(
+        model.network,
+        store,
+        torch.arange(len(store.lengths)),
+        member=model.member,
+        classes=len(model.classes),
+        precision=precision,
+        label=label,
+    )
+
+
+@torch.inference_mode()
+def score(
+    network: nn.Module,
+    store: Store,
+    clips: Tensor,
+    *,
+    member: Member,
+    classes: int,
+    precision: str,
+    label: str | None = "predict",
+) -> np.ndarray:
+    """Score stored clips: the maximum over a clip's windows for each view, then the mean over the views.
+
+    Args:
+        network: A network in evaluation mode, on the store's device.
+        store: The spectrograms.
+        clips: Numbers of the clips to score, int64, shape (clips,), on the CPU.
+        member: Gives the windows and the size of the pictures.
+        classes: How many classes there are.
+        precision: "auto" or "float32", as in `devices.autocast`.
+        label: What is shown as progress, if any is.
+
+    Returns:
+        Probabilities, float32, shape (clips, classes).
+    """
+    allow_tf32(precision)
+    lengths = store.lengths.cpu()[clips]
+    owners, starts = window_starts(lengths, frames=member.frames, overlap=member.overlap, tail=member.tail)
+    views = torch.arange(VIEWS).repeat(len(owners))
+    owners, starts = owners.repeat_interleave(VIEWS), starts.repeat_interleave(VIEWS)
+    # A reversed clip has its windows at the same distances from its own start.
+    from_end = (lengths[owners] - member.frames - starts).clamp(min=0)
+    starts = torch.where(views % 2 == 1, from_end, starts)
+
+    home = store.frames.device  # everything goes there at once, so that no batch waits for a copy
+    clips = clips.to(home)
+    batches = list(zip(*(tensor.to(home).split(WINDOWS) for tensor in (owners, starts, views)), strict=True))
+    best = torch.full((len(clips) * VIEWS, classes), -torch.inf, device=store.device)
+    for owner, start, view in track(batches, label=label, total=len(batches)) if label else batches:
+        crops = store.crops(clips[owner], start, frames=member.frames)
+        rows = (owner * VIEWS + view).to(store.device)
+        view = view.to(store.device)
+        pictures = normalise(resample(crops, view, size=member.size))
+        with autocast(store.device, precision):
+            logits = network(pictures).view(-1, VIEWS, classes)
+        logits = logits[torch.arange(len(view), device=store.device), view]
+        best.scatter_reduce_(0, rows[:, None].expand(-1, classes), logits, "amax")
+    return best.sigmoid().view(-1, VIEWS, classes).mean(dim=1).cpu().numpy()
+
+
+def window_starts(lengths: Tensor, *, frames: int, overlap: float, tail: bool) -> tuple[Tensor, Tensor]:
+    """Return where the windows of clips start.
+
+    Args:
+        lengths: Frames of each clip, int64, shape (clips,).
+        frames: Frames of a window.
+        overlap: Share of a window that the next one covers again.
+        tail: Whether a last window ends at the clip's end. Without it, as in the published recipe, windows start
+            only before `length - frames`, and up to `frames` frames at the end are in none.
+
+    Returns:
+        The place in `lengths` of the clip of each window, and the window's first frame, both int64, shape (windows,).
+    """
+    step = max(1, round(frames * (1 - overlap)))
+    last = (lengths - frames).clamp(min=0)
+    counts = (last.clamp(min=1) + step - 1) // step
+    if tail:
+        counts += (counts - 1) * step < last
+    owners = torch.arange(len(lengths)).repeat_interleave(counts)
+    number = torch.arange(len(owners)) - (counts.cumsum(0) - counts)[owners]
+    return owners, (number * step).minimum(last[owners])

@@ -1,0 +1,170 @@
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from audiotagging.artifacts import spectrogram_shards
+from audiotagging.artifacts.spectrogram_shards import (
+    ShardWriter,
+    read_classes,
+    read_clips,
+    read_rejected,
+    read_spectrograms,
+)
+
+CLASSES = ["bark", "hiss, spit", "meow"]
+PARTS = ["curated"] * 5 + ["noisy"] * 3 + ["test"] * 4
+
+
+@pytest.fixture
+def clips():
+    """Rows as `ShardWriter.add` takes them."""
+    rng = np.random.default_rng(1)
+    return [
+        {
+            "clip": f"{number:02d}.wav",
+            "part": part,
+            "labels": CLASSES[: number % 3],
+            "fold": number % 5 if part == "curated" else -1,
+            "usage": "Public" if part == "test" else "",
+            "spectrogram": rng.integers(0, 256, (int(rng.integers(128, 400)), 128), np.uint8),
+        }
+        for number, part in enumerate(PARTS)
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path, clips, monkeypatch):
+    """A folder of several shards with several row groups each."""
+    monkeypatch.setattr(spectrogram_shards, "ROW_GROUP_BYTES", 50_000)
+    with ShardWriter(tmp_path / "spectrograms", classes=CLASSES, shard_bytes=150_000) as writer:
+        for row in clips:
+            writer.add(**row)
+        writer.reject(clip="x.wav", part="test", reason='no sound, or "none"')
+    assert len(list(writer.folder.glob("*.parquet"))) > 2
+    return writer.folder
+
+
+def test_everything_written_is_read(folder, clips):
+    read = read_spectrograms(folder)
+    assert read.classes == read_classes(folder) == CLASSES
+    assert read.frames.flags.c_contiguous and read.frames.dtype == np.uint8
+    for number, row in enumerate(clips):
+        assert np.array_equal(read.frames[read.offsets[number] : read.offsets[number + 1]], row["spectrogram"])
+        assert row["labels"] == read.clips["labels"][number]
+        for name in ("clip", "part", "fold", "usage"):
+            assert row[name] == read.clips[name][number]
+    assert read.offsets[-1] == len(read.frames) and read.offsets.dtype == np.int64
+    assert read_clips(folder).equals(read.clips)
+    assert read_rejected(folder).to_dict("records") == [
+        {"clip": "x.wav", "part": "test", "place": PARTS.count("test"), "reason": 'no sound, or "none"'}
+    ]
+
+
+@pytest.mark.parametrize("parts", [["curated"], ["test"], ["curated", "noisy"], None, []])
+@pytest.mark.parametrize("names", [["03.wav"], ["09.wav", "00.wav", "06.wav"], None, []])
+def test_selection_reads_only_those_clips(folder, clips, parts, names):
+    read = read_spectrograms(folder, parts=parts, clips=names)
+    chosen = [
+        row for row in clips if (parts is None or row["part"] in parts) and (names is None or row["clip"] in names)
+    ]
+    assert list(read.clips["clip"]) == [row["clip"] for row in chosen]
+    expected = np.concatenate([np.empty((0, 128), np.uint8), *(row["spectrogram"] for row in chosen)])
+    assert np.array_equal(read.frames, expected)
+    assert len(read.offsets) == len(chosen) + 1
+
+
+def test_other_parts_are_not_read(folder):
+    """Damage to the bytes of other parts goes unnoticed."""
+    first = sorted(folder.glob("*.parquet"))[0]
+    damage(first)
+    assert len(read_spectrograms(folder, parts=["test"]).clips) == 4
+
+
+def test_a_row_group_holds_one_part(folder):
+    for path in folder.glob("*.parquet"):
+        shard = pq.ParquetFile(path)
+        for group in range(shard.num_row_groups):
+            assert len(set(shard.read_row_group(group, ["part"])["part"].to_pylist())) == 1
+
+
+def damage(path):
+    """Flip a byte in the first spectrogram."""
+    column = pq.read_metadata(path).row_group(0).column(6)
+    assert column.path_in_schema == "spectrogram"
+    data = bytearray(path.read_bytes())
+    data[column.data_page_offset + column.total_compressed_size // 2] ^= 255
+    path.write_bytes(data)
+
+
+def test_damage_is_named(folder):
+    path = sorted(folder.glob("*.parquet"))[1]
+    damage(path)
+    with pytest.raises(ValueError, match=rf"{path.name}: this shard is damaged"):
+        read_spectrograms(folder)
+
+
+@pytest.mark.parametrize("seed", [*range(40), 133, 145])  # the last two hit the list of classes
+def test_a_changed_byte_is_noticed_or_changes_no_clip(folder, seed):
+    good = read_spectrograms(folder)
+    path = sorted(folder.glob("*.parquet"))[0]
+    data = bytearray(path.read_bytes())
+    rng = np.random.default_rng(seed)
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    data[rng.integers(footer if seed % 2 else 0, len(data))] ^= int(rng.integers(1, 256))
+    path.write_bytes(data)
+    try:
+        read = read_spectrograms(folder)
+    except ValueError as error:
+        assert path.name in str(error) or folder.name in str(error)
+    else:
+        assert np.array_equal(read.frames, good.frames) and read.clips.equals(good.clips)
+
+
+def test_a_cut_shard_is_named(folder):
+    path = sorted(folder.glob("*.parquet"))[1]
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=rf"{path.name}: this shard is damaged"):
+        read_clips(folder)
+
+
+def test_a_missing_shard_is_named(folder):
+    path = sorted(folder.glob("*.parquet"))[1]
+    path.unlink()
+    with pytest.raises(ValueError, match=rf"1 of . shards are missing \({path.name}\)"):
+        read_classes(folder)
+
+
+def test_another_version_is_refused(folder):
+    path = sorted(folder.glob("*.parquet"))[0]
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({"version": "99"}), path)
+    with pytest.raises(ValueError, match="expected spectrograms of version 1, found 99"):
+        read_clips(folder)
+
+
+def test_no_shards_at_all(tmp_path):
+    with pytest.raises(ValueError, match="found no shards"):
+        read_clips(tmp_path)
+
+
+def test_a_folder_without_clips_can_be_read(tmp_path):
+    with ShardWriter(tmp_path / "empty", classes=CLASSES):
+        pass
+    read = read_spectrograms(tmp_path / "empty")
+    assert read.frames.shape == (0, 128) and list(read.offsets) == [0] and read.classes == CLASSES
+    assert list(read_clips(tmp_path / "empty")["clip"]) == []
+    assert len(read_rejected(tmp_path / "empty")) == 0
+
+
+def test_nothing_is_left_after_an_error(tmp_path, clips):
+    with pytest.raises(ZeroDivisionError), ShardWriter(tmp_path / "spectrograms", classes=CLASSES) as writer:
+        writer.add(**clips[0])
+        raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path, clips):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match="does not exist yet or is empty"), ShardWriter(tmp_path, classes=CLASSES):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

@@ -1,0 +1,260 @@
+"""`submit` and `schedule` against a server that answers as Kubeflow Pipelines does."""
+
+import argparse
+import socket
+
+import pytest
+
+from commands import schedule
+from commands.cluster import client
+
+
+def test_submit_makes_what_is_missing_and_uses_what_is_there(server, call):
+    code, output, _ = call("submit", "--data", "demo")
+    assert code == 0 and f"{server.url}/#/runs/details/run-0" in output
+    assert call("submit", "--data", "demo")[0] == 0
+    assert len(server.runs) == 2
+    assert [len(kept) for kept in (server.pipelines, server.versions, server.experiments)] == [1, 1, 1]
+
+    assert call("submit", "--data", "demo", "--gpus", "0")[0] == 0  # another content, another version
+    assert [len(kept) for kept in (server.pipelines, server.versions, server.experiments)] == [1, 2, 1]
+    versions = {run["pipeline_version_reference"]["pipeline_version_id"] for run in server.runs.values()}
+    assert versions == {"version-0", "version-1"}
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [("demo", "/audio/demo"), ("/elsewhere", "/elsewhere"), ("zenodo:3612637", "zenodo:3612637"), ("s3://b/d",) * 2],
+)
+def test_parameters_are_those_of_the_command_line_with_paths_as_the_stages_see_them(server, call, given, seen):
+    options = ["--members", "demo-xresnet50-bce", "--folds", "-1,2", "--seed", "7", "--mean", "rank"]
+    assert call("submit", "--data", given, *options, "--warm-start", "0.5", "--set", "epochs=3")[0] == 0
+    values = server.runs["run-0"]["runtime_config"]["parameters"]
+    rows = values.pop("rows")
+    assert [(row["id"], row["fold"], row["epochs"]) for row in rows] == [
+        ("demo-xresnet50-bce", -1, 3),
+        ("demo-xresnet50-bce", 2, 3),
+    ]
+    assert values == {
+        "data": seen,
+        "judge": {},
+        "downloads": "/audio/downloads",
+        "seed": 7,
+        "noisy": "all",
+        "max_rejected": 0.01,
+        "mean": "rank",
+        "weights": "equal",
+        "checkpoints": "/checkpoints",
+        "models": "/models",
+        "warm_start": 0.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--models", "out/champions"], "--models is a place on a volume of the cluster"),
+        (["--downloads", "data"], "--downloads is a place on a volume of the cluster"),
+        (["--registry", "https://ghcr.io/team"], "--registry expects HOST/PATH"),
+    ],
+)
+def test_places_that_the_cluster_does_not_know_are_refused(server, call, options, message):
+    code, _, error = call("submit", "--data", "demo", *options)
+    assert code == 2 and message in error and not server.requests
+
+
+def test_without_volumes_there_are_no_checkpoints_and_no_champion(server, call):
+    assert call("submit", "--data", "demo", "--checkpoints-pvc", "", "--models-pvc", "")[0] == 0
+    values = server.runs["run-0"]["runtime_config"]["parameters"]
+    assert (values["checkpoints"], values["models"]) == ("", "")
+
+
+def test_two_that_submit_at_once_use_one_version(server, call):
+    seen = []
+
+    def other_was_first(handler):
+        """Another client makes the same between our question and our attempt."""
+        path = handler.path.partition("?")[0]
+        if path not in seen:
+            seen.append(path)
+            handler.route(path, client_query(handler))
+        return 200, None
+
+    def client_query(handler):
+        from urllib.parse import parse_qs, urlsplit
+
+        return parse_qs(urlsplit(handler.path).query)
+
+    server.broken = {r"POST /apis/v2beta1/pipelines(/upload_version)?": other_was_first}
+    assert call("submit", "--data", "demo")[0] == 0
+    assert len(seen) == 2 and [len(server.pipelines), len(server.versions), len(server.runs)] == [1, 1, 1]
+
+
+def test_a_reader_of_the_output_that_is_gone_is_not_taken_for_the_server(server):
+    parser = argparse.ArgumentParser()
+    client.add_connection(parser)
+    with pytest.raises(BrokenPipeError), client.connection(parser.parse_args(["--host", server.url])):
+        raise BrokenPipeError
+
+
+def test_slow_answers_are_waited_for(server, call):
+    server.delay = 0.2
+    assert call("submit", "--data", "demo")[0] == 0
+
+
+def test_an_answer_that_never_comes_ends_in_one_line(server, call, monkeypatch):
+    monkeypatch.setattr(client, "TIMEOUT", 1)
+    server.delay = 60
+    code, _, error = call("submit", "--data", "demo")
+    assert code == 2 and error.count("\n") == 1 and "no answer" in error and server.url in error
+
+
+def test_a_host_that_cannot_be_reached_ends_in_one_line(call):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code, _, error = call("submit", "--data", "demo", host=f"http://127.0.0.1:{port}")
+    assert code == 2 and error.count("\n") == 1 and "no answer" in error and "refused" in error
+    code, _, error = call("submit", "--data", "demo", host="http://kubeflow.invalid")
+    assert code == 2 and error.count("\n") == 1 and "no answer" in error
+
+
+@pytest.mark.parametrize(
+    ("health", "options", "message"),
+    [
+        ({"tag_name": "2.5.0"}, [], "expected Kubeflow Pipelines 2.17 or newer, found 2.5.0"),
+        ({"multi_user": True}, [], "this Kubeflow has users; name your namespace"),
+        ({}, ["--namespace", "mine"], "no namespace 'mine'"),
+    ],
+)
+def test_a_server_that_does_not_fit_is_named_in_one_line(server, call, health, options, message):
+    server.health |= health
+    code, _, error = call("submit", "--data", "demo", *options)
+    assert code == 2 and error.count("\n") == 1 and message in error and not server.runs
+
+
+@pytest.mark.parametrize("tag", ["2.17.0", "2.17.3", "3.0.0", "unknown", ""])
+def test_servers_that_fit_are_used(server, call, tag):
+    server.health["tag_name"] = tag
+    assert call("submit", "--data", "demo")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ({r"GET /apis/v2beta1/healthz": (404, "404 page not found")}, "found a server without its API"),
+        ({r"GET /apis/v2beta1/healthz": (200, "<html>Log in</html>")}, "perhaps a page to log in at"),
+        (
+            {r"GET /apis/v2beta1/healthz": (401, "Jwt is missing")},
+            "401 Unauthorized: Jwt is missing; give --token-file",
+        ),
+        (
+            {r"GET /apis/v2beta1/pipelines": (403, {"code": 7, "message": "User 'x' is not\n authorized"})},
+            "User 'x' is not authorized; give --token-file or --cookies",
+        ),
+        ({r"POST /apis/v2beta1/runs": (500, {"error": "Internal", "message": "x" * 1000})}, "500 Internal"),
+    ],
+)
+def test_what_the_server_refuses_is_said_in_one_line(server, call, broken, message):
+    server.broken = broken
+    code, _, error = call("submit", "--data", "demo")
+    assert code == 2 and error.count("\n") == 1 and message in error and len(error) < 500
+
+
+def test_who_asks_is_told_by_token_cookie_or_service_account(server, call, tmp_path, monkeypatch):
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+    assert call("submit", "--data", "demo", "--token-file", str(token))[0] == 0
+    assert server.headers["authorization"] == "Bearer secret"
+    assert call("submit", "--data", "demo", "--cookies", "session=1")[0] == 0
+    assert server.headers["Cookie"] == "session=1" and "authorization" not in server.headers
+    monkeypatch.setattr(client, "TOKEN_FILE", str(token))
+    assert call("submit", "--data", "demo")[0] == 0
+    assert server.headers["authorization"] == "Bearer secret"
+    code, _, error = call("submit", "--data", "demo", "--token-file", str(tmp_path / "absent"))
+    assert code == 2 and error.count("\n") == 1 and "absent" in error
+
+
+def test_users_have_namespaces(server, call):
+    server.health["multi_user"] = True
+    assert call("submit", "--data", "demo", "--namespace", "mine")[0] == 0
+    assert server.pipelines["pipeline-0"]["namespace"] == "mine"
+    assert server.experiments["experiment-0"]["namespace"] == "mine"
+
+
+CRON = ["--cron", "0 0 3 * * 0"]
+
+
+@pytest.mark.parametrize(
+    ("options", "trigger", "text"),
+    [
+        (CRON, {"cron_schedule": {"cron": "0 0 3 * * 0"}}, "0 0 3 * * 0"),
+        (["--every", "7d"], {"periodic_schedule": {"interval_second": "604800"}}, "every 604800 s"),
+    ],
+)
+def test_a_schedule_runs_one_at_a_time_and_catches_nothing_up(server, call, options, trigger, text):
+    code, output, _ = call("schedule", *options, "--data", "demo")
+    assert code == 0 and text in output and "made" in output
+    (made,) = server.schedules.values()
+    assert made["trigger"] == trigger and made["display_name"] == "audiotagging"
+    assert made["max_concurrency"] in (1, "1") and made["no_catchup"] is True and made["mode"] == "ENABLE"
+    assert made["runtime_config"]["parameters"]["data"] == "/audio/demo"
+
+
+def test_a_schedule_is_made_again_safely(server, call):
+    call("schedule", *CRON, "--data", "demo")
+    (first,) = server.schedules
+    code, output, _ = call("schedule", *CRON, "--data", "demo")
+    assert code == 0 and "unchanged" in output and list(server.schedules) == [first]
+
+    for change in (["--data", "other"], ["--data", "demo", "--gpus", "0"], ["--data", "demo", "--every", "1d"]):
+        before = set(server.schedules)
+        options = [] if "--every" in change else CRON
+        code, output, _ = call("schedule", *options, *change)
+        assert code == 0 and "changed" in output and len(server.schedules) == 1 and not before & set(server.schedules)
+
+
+def test_one_that_was_left_over_is_removed_and_others_are_let_alone(server, call):
+    call("schedule", *CRON, "--data", "demo")
+    call("schedule", *CRON, "--data", "demo", "--name", "other")
+    first = next(iter(server.schedules))
+    server.schedules["left-over"] = server.schedules[first] | {"recurring_run_id": "left-over"}
+    call("schedule", *CRON, "--data", "demo")
+    assert sorted(each["display_name"] for each in server.schedules.values()) == ["audiotagging", "other"]
+
+
+def test_a_schedule_is_paused_resumed_listed_and_deleted(server, call, monkeypatch):
+    monkeypatch.setattr(schedule, "PAGE", 1)
+    call("schedule", *CRON, "--data", "demo")
+    call("schedule", "--every", "90m", "--data", "demo", "--name", "often")
+    assert call("schedule", "--pause")[1] == "audiotagging paused\n"
+    assert call("schedule", "--list")[1].splitlines() == [
+        "audiotagging: 0 0 3 * * 0, paused",
+        "often: every 5400 s, on",
+    ]
+    assert "unchanged" in call("schedule", *CRON, "--data", "demo")[1]
+    call("schedule", *CRON, "--data", "other")
+    assert "audiotagging: 0 0 3 * * 0, paused" in call("schedule", "--list")[1]
+    assert call("schedule", "--resume")[0] == 0
+    assert "audiotagging: 0 0 3 * * 0, on" in call("schedule", "--list")[1]
+    assert call("schedule", "--delete")[0] == 0
+    assert call("schedule", "--list")[1].splitlines() == ["often: every 5400 s, on"]
+    code, _, error = call("schedule", "--delete")
+    assert code == 2 and "no schedule is called 'audiotagging'" in error
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--cron", "0 3 * * 0"], '"0 0 3 * * 0"'),
+        (["--cron", "* * * *"], "expected six fields, second minute hour"),
+        (["--every", "weekly"], "expected a time as 30m"),
+        (["--every", "0d"], "expected a time as 30m"),
+        (CRON[:2], "a schedule needs --data"),
+        ([*CRON, "--pause"], "not allowed with"),
+        ([], "one of the arguments --cron --every --pause --resume --delete --list is required"),
+    ],
+)
+def test_wrong_schedules_say_what_was_expected(server, call, options, message):
+    code, _, error = call("schedule", *options)
+    assert code == 2 and message in error and not server.requests

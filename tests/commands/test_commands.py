@@ -1,0 +1,207 @@
+import io
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+import yaml
+
+import pipeline
+from audiotagging.data.synthetic import write_dataset
+from audiotagging.members import DEMO
+from commands import COMMANDS, main
+from commands.local.console import Console
+from commands.local.containers import with_linked
+from commands.run import _gather
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "demo"
+    write_dataset(folder, curated=39, noisy=13, test=13)
+    return folder
+
+
+def call(capsys, *arguments):
+    """Return the exit code, the output and the error output of a command."""
+    try:
+        code = main(pipeline.audiotagging, [str(argument) for argument in arguments])
+    except SystemExit as exit:
+        code = exit.code
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(capsys, command):
+    code, output, _ = call(capsys, command, "--help")
+    assert code == 0 and f"pipeline.py {command}" in output
+
+
+def test_a_pipeline_run_in_a_process_of_its_own_knows_no_other_command(capsys):
+    code, _, error = call(capsys, "walk")
+    assert code == 2 and "invalid choice: 'walk'" in error
+
+
+def break_nothing_there(folder):
+    return folder / "absent"
+
+
+def break_labels_column(folder):
+    table = folder / "train_curated.csv"
+    table.write_text(table.read_text().replace("fname,labels", "fname,tags", 1))
+    return folder
+
+
+def break_test_part(folder):
+    for path in (folder / "test").iterdir():
+        path.unlink()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (break_nothing_there, ["absent"]),
+        (break_labels_column, ["train_curated.csv", "labels"]),
+        (break_test_part, ["test"]),
+    ],
+)
+def test_wrong_data_ends_in_one_line_and_leaves_nothing(capsys, tmp_path, damage, words):
+    write_dataset(tmp_path / "demo", curated=39, noisy=13, test=13)
+    code, output, error = call(capsys, "run", "--data", damage(tmp_path / "demo"), "--out", tmp_path / "out")
+    assert (code, output) == (2, "")
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert all(word in error for word in words)
+    assert [path.name for path in tmp_path.iterdir()] == ["demo"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--members", "resnet"], "no member or table is called 'resnet'"),
+        (["--set", "epoch=3"], "no field 'epoch'"),
+        (["--set", "epochs"], "--set takes FIELD=VALUE"),
+        (["--folds", "-1,-2"], "folds are numbered -1 to 127"),
+        (["--set", "epochs=0"], "epochs expects a number above 0"),
+        (["--folds", "all"], "expected numbers as in -1,0,1"),
+        (["--warm-start"], "say with --models where it is"),
+        (["--models", "m", "--warm-start", "2"], "--warm-start expects a share of the epochs between 0 and 1"),
+        (["--parallel", "0"], "--parallel expects a number from 1 on"),
+        (["--weights", "fitted"], "hold folds out: --folds 0,1,2,3,4"),
+        (["--max-rejected", "5"], "expected a share from 0 to 1, as 0.05, and found '5'"),
+        (["--memory", "8g"], "--memory limits containers; give --docker too"),
+        (["--docker", "--memory", "8"], "expected a size of at least 6m, as 8g"),
+    ],
+)
+def test_wrong_options_say_what_was_expected(capsys, tmp_path, data, options, message):
+    code, _, error = call(capsys, "run", "--data", data, "--out", tmp_path / "out", *options)
+    assert code == 2 and message in error and "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_are_not_replaced_unasked(capsys, tmp_path, data):
+    code, _, error = call(capsys, "run", "--data", data, "--out", tmp_path)
+    assert code == 2 and "exists already" in error and "--force" in error
+
+
+def test_nothing_but_results_is_ever_replaced(capsys, tmp_path, data):
+    code, _, error = call(capsys, "run", "--data", data, "--out", data, "--force")
+    assert code == 2 and "is not the output of a run" in error
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "scores.json").write_text("{}")
+    command = ["run", "--data", data, "--out", tmp_path / "out", "--force"]
+    for option in ("--cache", "--models", "--downloads"):
+        code, _, error = call(capsys, *command, option, tmp_path / "out" / "mine")
+        assert code == 2 and "which the results replace" in error
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["scores.json"]
+
+
+def test_the_data_folder_is_no_place_for_results(capsys, data):
+    code, _, error = call(capsys, "run", "--data", data, "--out", data / "test" / "out")
+    assert code == 2 and "lies in the data folder" in error
+
+
+@pytest.mark.parametrize(("cached", "same"), [(True, {"spectrograms"}), (False, {"spectrograms", "selection", "csv"})])
+def test_results_share_no_file_with_a_cache_but_the_spectrograms(tmp_path, cached, same):
+    stages = tmp_path / "stages"
+    for name in ("spectrograms", "selection", "averaged"):
+        (stages / name).mkdir(parents=True)
+        (stages / name / f"{name}.csv").touch()
+    for name in ("scores", "report", "log"):
+        (stages / name).touch()
+    outputs = {
+        name: Namespace(path=stages / name) for name in ("spectrograms", "selection", "averaged", "scores", "report")
+    }
+    _gather(outputs | {"models": [], "predictions": []}, tmp_path / "out", log=stages / "log", cached=cached)
+    found = {
+        path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.csv") if path.stat().st_nlink > 1
+    }
+    assert {path.parent.name or "csv" for path in found} == same
+
+
+def test_an_error_of_the_system_is_one_line(capsys, tmp_path, data):
+    (tmp_path / "file").touch()
+    code, _, error = call(capsys, "run", "--data", data, "--out", tmp_path / "file" / "out")
+    assert code == 2 and error.startswith("error: ") and "Not a directory" in error and error.count("\n") == 1
+
+
+def test_a_reader_that_goes_away_is_no_error(data):
+    command = [sys.executable, "pipeline.py", "check", "--data", data]
+    reading, writing = os.pipe()
+    os.close(reading)
+    folder = Path(pipeline.__file__).parent
+    environment = os.environ | {"PYTHONPATH": "src"}
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment)
+    os.close(writing)
+    assert ended.returncode == 141 and "Error" not in ended.stderr
+
+
+def test_compile_writes_the_pipeline(capsys, tmp_path):
+    code, output, _ = call(capsys, "compile", "-o", tmp_path / "p.yaml")
+    assert code == 0 and output.strip() == str(tmp_path / "p.yaml")
+    assert next(yaml.safe_load_all((tmp_path / "p.yaml").read_text()))["pipelineInfo"]["name"] == "audiotagging"
+    for path, message in [(tmp_path / "p.txt", "ends in .yaml"), (tmp_path / "no" / "p.yaml", "not a folder")]:
+        code, _, error = call(capsys, "compile", "-o", path)
+        assert code == 2 and message in error
+
+
+KFP_OUTPUT = """\
+13:50:42.931 - INFO - Executing task \x1b[96m'train'\x1b[0m
+13:50:42.931 - INFO - Streamed logs:
+    [KFP Executor 2026-11-22 13:50:42,931 INFO]: Looking for component `train` in --component_module_path
+    [KFP Executor 2026-11-22 13:50:42,931 INFO]: Got executor_input:
+    {
+        "inputs": {}
+    }
+    [KFP Executor 2026-11-22 13:50:43,000 INFO]: epoch 1 of 2
+    Traceback (most recent call last):
+      File "x.py", line 1, in <module>
+    audiotagging.data.dataset.DataError: train.csv: no column labels
+13:50:42.940 - INFO - Task \x1b[96m'train'\x1b[0m finished with status \x1b[91mFAILURE\x1b[0m
+"""
+
+
+def test_the_console_shows_the_stages_and_their_messages_and_keeps_the_failure(tmp_path):
+    terminal = io.StringIO()
+    console = Console(terminal, tmp_path / "log.txt")
+    for start in range(0, len(KFP_OUTPUT), 7):  # pieces, as print makes them
+        console.write(KFP_OUTPUT[start : start + 7])
+    assert terminal.getvalue().splitlines() == ["train ...", "  epoch 1 of 2", "train failed after 0 s"]
+    assert console.failure == ("train", "audiotagging.data.dataset.DataError", "train.csv: no column labels")
+    assert "Got executor_input" in (tmp_path / "log.txt").read_text()
+
+
+def test_the_demo_members_are_the_default(capsys):
+    _, output, _ = call(capsys, "run", "--help")
+    assert "default: demo" in output and len(DEMO) == 6
+
+
+def test_containers_see_what_the_data_folder_links_to(tmp_path):
+    for name in ("data", "elsewhere"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "data" / "test").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "gone").symlink_to(tmp_path / "nowhere")
+    assert with_linked(tmp_path / "data") == [tmp_path / "data", tmp_path / "elsewhere"]

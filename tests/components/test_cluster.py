@@ -1,0 +1,188 @@
+"""The pipeline as it is compiled for clusters."""
+
+import pytest
+import yaml
+from kfp import compiler
+
+import pipeline
+from commands import main
+from components.cluster import NEEDS, SMALL, Cluster, on_cluster
+from components.images import image
+
+GPU_STAGES = {"select", "train", "predict"}
+VOLUMES = {
+    "ingest": {"/audio": "audiotagging-audio"},
+    "preprocess": {"/audio": "audiotagging-audio"},
+    "promote": {"/models": "audiotagging-models"},
+    "train": {"/checkpoints": "audiotagging-checkpoints", "/models": "audiotagging-models"},
+}
+UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "m": 0.001}
+
+
+class Compiled:
+    """A compiled pipeline, with what is said of each stage in its three places: the container, the pod, the task."""
+
+    def __init__(self, path):
+        self.spec, platform = yaml.safe_load_all(path.read_text())
+        kubernetes = platform["platforms"]["kubernetes"]
+        executors = self.spec["deploymentSpec"]["executors"]
+        self.containers = {name.removeprefix("exec-"): executor["container"] for name, executor in executors.items()}
+        pods = kubernetes["deploymentSpec"]["executors"]
+        self.pods = {name.removeprefix("exec-"): pod for name, pod in pods.items()}
+        self.config = kubernetes["pipelineConfig"]
+        dags = [self.spec["root"]["dag"], *(part["dag"] for part in self.spec["components"].values() if "dag" in part)]
+        self.tasks = {name: task for dag in dags for name, task in dag["tasks"].items() if name in self.containers}
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """Return a function that compiles the pipeline with options, each set of options once."""
+    done = {}
+
+    def compile_with(*options):
+        if options not in done:
+            path = tmp_path_factory.mktemp("compiled") / "p.yaml"
+            assert main(pipeline.audiotagging, ["compile", "-o", str(path), *options]) == 0
+            done[options] = Compiled(path)
+        return done[options]
+
+    return compile_with
+
+
+def quantity(text):
+    """Return a Kubernetes quantity as a number."""
+    unit = next((unit for unit in UNITS if text.endswith(unit)), "")
+    return float(text.removesuffix(unit)) * UNITS.get(unit, 1)
+
+
+@pytest.mark.parametrize("stage", NEEDS)
+@pytest.mark.parametrize("gpus", [0, 1, 2])
+def test_training_and_prediction_ask_for_gpus_if_there_are_any(compiled, stage, gpus):
+    compiled = compiled("--gpus", str(gpus))
+    resources, pod = compiled.containers[stage]["resources"], compiled.pods[stage]
+    if gpus and stage in GPU_STAGES:
+        assert resources["accelerator"]["resourceType"] == "nvidia.com/gpu"
+        assert resources["accelerator"]["resourceCount"] == str(gpus)
+        assert pod["nodeSelector"] == {"labels": {"nvidia.com/gpu.present": "true"}}
+        assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    else:
+        assert "accelerator" not in resources
+        assert "nodeSelector" not in pod and "tolerations" not in pod
+
+
+@pytest.mark.parametrize("stage", NEEDS)
+@pytest.mark.parametrize("options", [(), ("--small",)])
+def test_every_stage_has_requests_and_limits(compiled, stage, options):
+    resources = compiled(*options).containers[stage]["resources"]
+    for name in ("Cpu", "Memory"):
+        request, limit = (quantity(resources[f"resource{name}{kind}"]) for kind in ("Request", "Limit"))
+        assert 0 < request <= limit
+    if options:
+        assert resources["resourceMemoryRequest"] == SMALL[2]
+
+
+@pytest.mark.parametrize("stage", NEEDS)
+def test_threads_are_as_many_as_the_cores_that_a_stage_may_use(compiled, stage):
+    container = compiled().containers[stage]
+    assert {"name": "OMP_NUM_THREADS", "value": container["resources"]["resourceCpuLimit"]} in container["env"]
+
+
+@pytest.mark.parametrize("stage", NEEDS)
+def test_every_stage_runs_as_the_user_of_its_image(compiled, stage):
+    context = compiled().pods[stage]["securityContext"]
+    assert context == {"runAsUser": "1000", "runAsGroup": "1000", "runAsNonRoot": True}
+
+
+@pytest.mark.parametrize("stage", NEEDS)
+def test_volumes_are_mounted_where_they_are_needed(compiled, stage):
+    mounts = compiled().pods[stage].get("pvcMount", [])
+    assert {mount["mountPath"]: mount["constant"] for mount in mounts} == VOLUMES.get(stage, {})
+
+
+def test_volumes_have_the_names_that_are_given_or_are_left_out(compiled):
+    pods = compiled("--pvc", "sounds", "--checkpoints-pvc", "", "--models-pvc", "").pods
+    assert [mount["constant"] for mount in pods["preprocess"]["pvcMount"]] == ["sounds"]
+    assert "pvcMount" not in pods["train"]
+
+
+def test_worker_processes_have_shared_memory(compiled):
+    pods = compiled().pods
+    mount = {"volumeName": "shm", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": "1024Mi"}
+    assert pods["preprocess"]["emptyDirMounts"] == [mount]
+
+
+@pytest.mark.parametrize("stage", NEEDS)
+def test_every_stage_is_tried_again_and_has_a_deadline(compiled, stage):
+    compiled = compiled("--deadline", "100")
+    retry, seconds = compiled.tasks[stage]["retryPolicy"], int(compiled.pods[stage]["activeDeadlineSeconds"])
+    assert retry["maxRetryCount"] >= 2 and retry["backoffDuration"] == "60s" and retry["backoffFactor"] == 2
+    # Argo gives up when this is over, counted from the start of the first try.
+    assert retry["backoffMaxDuration"] == f"{100 * 3600}s"
+    assert 0 < seconds < 100 * 3600
+
+
+def test_a_run_that_waits_for_ever_is_stopped(compiled):
+    assert compiled("--deadline", "100").config["activeDeadlineSeconds"] == 100 * 3600
+
+
+@pytest.mark.parametrize("stage", NEEDS)
+def test_all_but_what_looks_at_the_world_is_cached_inside_and_outside_the_loop(compiled, stage):
+    cached = compiled().tasks[stage]["cachingOptions"].get("enableCache", False)
+    assert cached == (stage not in ("ingest", "promote"))
+
+
+@pytest.mark.parametrize(("options", "torch"), [((), "cuda"), (("--gpus", "0"), "cpu"), (("--torch", "cpu"), "cpu")])
+def test_images_come_from_the_registry_with_the_build_of_torch_that_fits(compiled, monkeypatch, options, torch):
+    containers = compiled("--registry", "example.org:5000/team/", *options).containers
+    # What `make push` names them with the same settings.
+    monkeypatch.setenv("AUDIOTAGGING_REGISTRY", "example.org:5000/team")
+    monkeypatch.setenv("AUDIOTAGGING_TORCH", torch)
+    for stage, target in {"ingest": "data", "train": "training", "ensemble": "results"}.items():
+        assert containers[stage]["image"] == image(target)
+        assert containers[stage]["image"].startswith(f"example.org:5000/team/audiotagging-{target}:")
+    assert containers["train"]["image"].endswith(f"-{torch}")
+
+
+def test_the_stages_wait_in_a_queue_if_there_is_one(compiled):
+    labels = [pod["podMetadata"]["labels"] for pod in compiled("--queue", "gpus").pods.values()]
+    assert labels == [{"kueue.x-k8s.io/queue-name": "gpus"}] * len(NEEDS)
+    assert all("podMetadata" not in pod for pod in compiled().pods.values())
+
+
+def test_the_wiring_stays_as_it_is(tmp_path, compiled):
+    compiler.Compiler().compile(pipeline.audiotagging, str(tmp_path / "plain.yaml"))
+    plain, on = yaml.safe_load((tmp_path / "plain.yaml").read_text()), compiled().spec
+
+    def edges(spec):
+        tasks = {
+            f"{name}.{task}": value
+            for name, part in {"root": spec["root"], **spec["components"]}.items()
+            for task, value in part.get("dag", {}).get("tasks", {}).items()
+        }
+        return {name: (task.get("inputs"), task.get("dependentTasks")) for name, task in tasks.items()}
+
+    assert edges(on) == edges(plain)
+    assert on["root"]["inputDefinitions"] == plain["root"]["inputDefinitions"]
+    assert on["root"]["outputDefinitions"] == plain["root"]["outputDefinitions"]
+
+
+def test_the_same_settings_make_the_same_file(tmp_path):
+    for name in ("a.yaml", "b.yaml"):
+        compiler.Compiler().compile(on_cluster(pipeline.audiotagging, Cluster()), str(tmp_path / name))
+    assert (tmp_path / "a.yaml").read_bytes() == (tmp_path / "b.yaml").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--gpus", "-1"], "--gpus expects a number from 0 on"),
+        (["--deadline", "0"], "--deadline expects a number of hours"),
+        (["--gpu-label", "gpu"], "expected KEY=VALUE, as gpu=yes"),
+    ],
+)
+def test_wrong_settings_say_what_was_expected(capsys, tmp_path, options, message):
+    try:
+        code = main(pipeline.audiotagging, ["compile", "-o", str(tmp_path / "p.yaml"), *options])
+    except SystemExit as exit:
+        code = exit.code
+    assert code == 2 and message in capsys.readouterr().err

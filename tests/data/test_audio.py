@@ -1,0 +1,199 @@
+import librosa
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audiotagging.data.audio import RATE, SoundError, decode, decode_blocks, duration, trim
+
+
+@st.composite
+def loud_and_quiet(draw):
+    """Samples in stretches of very different levels, many of them exactly at trim's threshold or floor."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    stretches = []
+    for _ in range(draw(st.integers(1, 6))):
+        n = draw(st.sampled_from([1, 511, 512, 513, 2048, 5000, 20_000]) | st.integers(1, 30_000))
+        level = draw(st.sampled_from([0, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1]) | st.floats(-6, 0).map(lambda x: 10**x))
+        signal = draw(st.sampled_from([np.ones, rng.standard_normal]))(n)
+        stretches.append(level * signal)
+    return np.concatenate(stretches).astype(np.float32)
+
+
+@settings(max_examples=300, deadline=None)
+@given(loud_and_quiet())
+def test_trim_equals_librosas(samples):
+    _, (start, end) = librosa.effects.trim(samples, top_db=60)
+    trimmed = trim(samples)
+    offset = (trimmed.ctypes.data - samples.ctypes.data) // samples.itemsize
+    assert (offset, offset + len(trimmed)) == (start, end)
+
+
+def test_trim_of_nothing():
+    assert len(trim(np.empty(0, np.float32))) == 0
+
+
+def tone(n, rate=RATE, channels=1):
+    """A swept tone that differs between channels, shape (n, channels)."""
+    t = np.arange(n)[:, None] / rate
+    return 0.5 * np.sin(2 * np.pi * (300 + 200 * np.arange(1, channels + 1)) * t * (1 + t))
+
+
+FORMATS = [
+    ("wav", "PCM_16"),
+    ("wav", "PCM_U8"),
+    ("wav", "PCM_24"),
+    ("wav", "FLOAT"),
+    ("flac", "PCM_16"),
+    ("ogg", "VORBIS"),
+    ("mp3", "MPEG_LAYER_III"),
+]
+
+
+@pytest.mark.parametrize(("suffix", "subtype"), FORMATS)
+@pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_decode_equals_librosas_load(tmp_path, suffix, subtype, rate, channels):
+    path = tmp_path / f"tone.{suffix}"
+    soundfile.write(path, tone(30_000, rate, channels), rate, subtype=subtype)
+    expected, _ = librosa.load(path, sr=RATE, mono=True)
+    sound = decode(path)
+    assert sound.samples.dtype == np.float32 and sound.samples.shape == expected.shape
+    np.testing.assert_allclose(sound.samples, expected, atol=1e-6)
+    assert ("mixed to mono" in sound.mended) == (channels > 1)
+    assert ("resampled" in sound.mended) == (rate != RATE)
+    assert "cut short" not in sound.mended
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    n=st.integers(1, 5 * RATE),
+    rate=st.sampled_from([8_000, 22_050, 44_100, 48_000, 96_000]),
+    channels=st.integers(1, 6),
+    seconds=st.floats(0.05, 3),
+)
+def test_blocks_together_are_the_whole(tmp_path_factory, n, rate, channels, seconds):
+    path = tmp_path_factory.mktemp("blocks") / "tone.wav"
+    soundfile.write(path, tone(n, rate, channels), rate)
+    whole = decode(path).samples
+    blocks = list(decode_blocks(path, seconds=seconds))
+    joined = np.concatenate(blocks)
+    assert abs(len(joined) - n * RATE / rate) <= 1 and abs(len(whole) - n * RATE / rate) <= 1
+    shorter = min(len(joined), len(whole))
+    np.testing.assert_allclose(joined[:shorter], whole[:shorter], atol=1e-4)
+    assert max(map(len, blocks)) <= 1.5 * seconds * RATE + 5000
+
+
+def write_text(path):
+    path.write_text("fname,labels\n")
+
+
+def write_nothing(path):
+    path.touch()
+
+
+def write_no_samples(path):
+    soundfile.write(path, np.empty(0), RATE)
+
+
+def write_nan(path):
+    soundfile.write(path, np.where(np.arange(1000) == 500, np.nan, 0.1), RATE, subtype="FLOAT")
+
+
+def write_infinity(path):
+    soundfile.write(path, np.where(np.arange(1000) == 500, np.inf, 0.1), RATE, subtype="DOUBLE")
+
+
+def write_absurd(path):
+    soundfile.write(path, np.where(np.arange(1000) == 500, -1e20, 0.1), RATE, subtype="FLOAT")
+
+
+def write_header_only(path):
+    soundfile.write(path, tone(1000), RATE)
+    path.write_bytes(path.read_bytes()[:44])
+
+
+def write_folder(path):
+    path.mkdir()
+
+
+def write_without_length(path):
+    """A FLAC file as a pipe leaves it: its head does not know how long it is."""
+    soundfile.write(path, tone(1000), RATE, format="FLAC")
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0  # of the 36 bits of STREAMINFO's number of samples
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+
+
+def write_slow(path):
+    """An hour at 1 Hz would be 635 MB at 44 100 Hz."""
+    soundfile.write(path, tone(3600), 1)
+
+
+UNUSABLE = {
+    write_text: "cannot be decoded",
+    write_nothing: "cannot be decoded",
+    write_folder: "cannot be read: Is a directory",
+    lambda path: None: "cannot be read: No such file",
+    write_no_samples: "has no samples",
+    write_nan: "no sound",
+    write_infinity: "no sound",
+    write_absurd: "no sound",
+    write_header_only: "has no samples",
+}
+
+
+@pytest.mark.parametrize(("write", "reason"), UNUSABLE.items())
+def test_unusable_files(tmp_path, write, reason):
+    path = tmp_path / "clip.wav"
+    write(path)
+    with pytest.raises(SoundError, match=reason):
+        decode(path)
+    with pytest.raises(SoundError, match=reason):
+        list(decode_blocks(path))
+
+
+@pytest.mark.parametrize("read", [decode, duration])
+def test_a_raw_file_is_unusable(tmp_path, read):
+    (tmp_path / "clip.raw").write_bytes(bytes(1000))
+    with pytest.raises(SoundError, match="does not tell its rate"):
+        read(tmp_path / "clip.raw")
+
+
+@pytest.mark.parametrize("read", [decode, duration])
+@pytest.mark.parametrize("write", [write_without_length, write_slow])
+def test_a_head_that_asks_for_much_memory_gets_none(tmp_path, write, read):
+    write(tmp_path / "clip.wav")
+    with pytest.raises(SoundError, match="is too long for a clip, or its head is wrong"):
+        read(tmp_path / "clip.wav")
+
+
+@pytest.mark.parametrize(("suffix", "subtype"), FORMATS)
+@pytest.mark.parametrize("kept", [0.5, 0.95])
+def test_what_is_there_of_a_cut_wav_file_is_used(tmp_path, suffix, subtype, kept):
+    """Of other formats libsndfile may refuse the whole file; that is a reason to reject it, never a crash."""
+    path = tmp_path / f"cut.{suffix}"
+    soundfile.write(path, tone(100_000), RATE, subtype=subtype)
+    whole = decode(path).samples
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    try:
+        sound = decode(path)
+    except SoundError:
+        assert suffix != "wav"
+        return
+    assert len(sound.samples) < len(whole)
+    np.testing.assert_array_equal(sound.samples, whole[: len(sound.samples)])
+    if suffix == "wav":
+        assert sound.mended == ("cut short",)
+        assert len(sound.samples) == pytest.approx(kept * len(whole), abs=50)
+
+
+def test_a_wrong_riff_length_alone_is_not_a_cut(tmp_path):
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, tone(1000), RATE)
+    data = path.read_bytes()
+    path.write_bytes(data[:4] + (len(data) + 992).to_bytes(4, "little") + data[8:])
+    sound = decode(path)
+    assert sound.mended == () and len(sound.samples) == 1000

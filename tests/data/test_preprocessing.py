@@ -1,0 +1,174 @@
+import argparse
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from kfp import dsl
+
+from audiotagging.artifacts.spectrogram_shards import read_clips, read_notes, read_rejected, read_spectrograms
+from audiotagging.data import preprocessing
+from audiotagging.data.audio import RATE
+from audiotagging.data.dataset import Dataset
+from audiotagging.data.ingest import ingest
+from audiotagging.data.preprocessing import preprocess
+from audiotagging.data.spectrogram import clip_spectrogram
+from audiotagging.data.synthetic import write_dataset
+from commands import preprocess as preprocess_command
+from components import preprocess as stage
+
+PARTS = ["curated"] * 40 + ["noisy"] * 20 + ["test"] * 10
+
+
+def noise(number):
+    """The samples of a clip, as 16-bit integers."""
+    rng = np.random.default_rng(number)
+    return rng.integers(-3000, 3000, int(rng.integers(1, 3 * RATE)), np.int16)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """70 clips of noise in three parts."""
+    rows = []
+    for number, part in enumerate(PARTS):
+        path = tmp_path / f"{number:02d}.wav"
+        soundfile.write(path, noise(number), RATE)
+        rows.append([path.name, part, str(path), ["hum"], "Public" if part == "test" else "", number % 5])
+    clips = pd.DataFrame(rows, columns=["clip", "part", "path", "labels", "usage", "fold"]).astype({"fold": "int8"})
+    return Dataset(tmp_path, ["hiss", "hum"], clips, "all", ["more.wav is not listed"])
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_every_clip_is_there_in_order(tmp_path, dataset):
+    preprocess(dataset, tmp_path / "out", workers=1)
+    read = read_spectrograms(tmp_path / "out")
+    assert read.classes == dataset.classes and read_notes(tmp_path / "out") == dataset.notes
+    assert read.clips.drop(columns="frames").to_dict("records") == dataset.clips.drop(columns="path").to_dict("records")
+    for number in (0, 41, 69):
+        expected = clip_spectrogram(noise(number) * np.float32(2**-15))
+        assert np.array_equal(read.frames[read.offsets[number] : read.offsets[number + 1]], expected)
+
+
+def test_the_number_of_workers_changes_no_byte(tmp_path, dataset):
+    for workers in (1, 2, 3):
+        preprocess(dataset, tmp_path / f"out{workers}", workers=workers)
+    assert files(tmp_path / "out1") == files(tmp_path / "out2") == files(tmp_path / "out3")
+
+
+def test_bad_clips_are_listed_and_the_run_goes_on(tmp_path, dataset):
+    Path(dataset.clips["path"][3]).write_bytes(b"RIFF, or something like it")
+    Path(dataset.clips["path"][45]).unlink()
+    preprocess(dataset, tmp_path / "out", workers=2, max_rejected=0.05)
+    rejected = read_rejected(tmp_path / "out")
+    assert rejected[["clip", "part", "place"]].values.tolist() == [["03.wav", "curated", 3], ["45.wav", "noisy", 5]]
+    assert list(rejected["reason"]) == [
+        "cannot be decoded: Format not recognised",
+        "cannot be read: No such file or directory",
+    ]
+    read = read_spectrograms(tmp_path / "out")
+    assert list(read.clips["clip"]) == [clip for clip in dataset.clips["clip"] if clip not in ("03.wav", "45.wav")]
+
+
+def test_the_command(tmp_path):
+    write_dataset(tmp_path / "data", curated=26, noisy=13, test=13)
+    parser = argparse.ArgumentParser()
+    preprocess_command.add_arguments(parser)
+    args = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    assert preprocess_command.run(parser.parse_args([*args, "--workers", "2"])) == 0
+    assert read_clips(tmp_path / "out")["part"].value_counts().to_dict() == {"curated": 26, "noisy": 13, "test": 13}
+    with pytest.raises(ValueError, match="at least 1, found 0"):
+        preprocess_command.run(parser.parse_args([*args, "--workers", "0"]))
+
+
+def test_too_many_bad_clips_of_a_part_are_an_error(tmp_path, dataset):
+    for number in (60, 62, 64, 66):
+        Path(dataset.clips["path"][number]).write_bytes(b"")
+    with pytest.raises(
+        ValueError, match=r"^4 of 10 test clips .* 1.0% .*60.wav \(.*62.wav \(.*64.wav \([^,]*, \.\.\.; .*$"
+    ):
+        preprocess(dataset, tmp_path / "out", workers=1)
+    assert not (tmp_path / "out").exists() and not (tmp_path / "out.part").exists()
+
+
+def test_a_worker_that_is_killed_is_told(tmp_path, dataset, monkeypatch):
+    monkeypatch.setattr(preprocessing, "CONTEXT", multiprocessing.get_context("fork"))
+    monkeypatch.setattr(preprocessing, "decode", lambda path: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(ValueError, match="one of 2 worker processes was killed, as happens when memory runs out"):
+        preprocess(dataset, tmp_path / "out", workers=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_stage_refuses_data_that_changed_since_ingest(tmp_path):
+    write_dataset(tmp_path / "data", curated=26, noisy=13, test=13)
+    folder, found = ingest(str(tmp_path / "data"), downloads=tmp_path)
+    arguments = {"folder": str(folder), "fingerprint": found, "seed": 534, "noisy": "all", "max_rejected": 0.01}
+    os.utime(next((folder / "test").iterdir()), (1, 1))
+    with pytest.raises(ValueError, match="has changed since ingest looked at it"):
+        stage.preprocess.python_func(**arguments, spectrograms=dsl.Dataset(uri=str(tmp_path / "out")))
+
+
+def test_what_was_mended_is_counted(tmp_path, dataset, caplog):
+    soundfile.write(dataset.clips["path"][0], np.ones((3 * RATE, 2)) * 0.1, 48_000)
+    short = sum(len(noise(number)) < 2 * RATE for number in range(1, len(PARTS)))
+    with caplog.at_level("INFO"):
+        preprocess(dataset, tmp_path / "out", workers=1)
+    assert f"70 clips: 0 rejected, 1 mixed to mono, {short} padded, 1 resampled" in caplog.text
+
+
+KILLED = """
+import pickle, sys, time
+from pathlib import Path
+from audiotagging.data import preprocessing
+
+def slow(things, **how):
+    for thing in things:
+        time.sleep(0.05)
+        yield thing
+
+if __name__ == "__main__":
+    preprocessing.track = slow
+    dataset = pickle.loads(Path(sys.argv[1]).read_bytes())
+    preprocessing.preprocess(dataset, Path(sys.argv[2]), workers=2)
+"""
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def group_exists(pid):
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_killed_stage_leaves_nothing_that_looks_finished(tmp_path, dataset):
+    pd.to_pickle(dataset, tmp_path / "dataset.pickle")
+    (tmp_path / "killed.py").write_text(KILLED)
+    out = tmp_path / "out"
+    command = [sys.executable, tmp_path / "killed.py", tmp_path / "dataset.pickle", out]
+    stage = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": "src"}, process_group=0)
+    wait_until(lambda: list(tmp_path.glob("out.part/*.parquet")))
+    assert stage.poll() is None
+    os.kill(stage.pid, signal.SIGKILL)
+    stage.wait()
+    assert not out.exists()
+    wait_until(lambda: not group_exists(stage.pid))  # the workers end too
+    preprocess(dataset, out, workers=1)
+    assert len(read_spectrograms(out).clips) == 70
+    assert not (tmp_path / "out.part").exists()

@@ -1,0 +1,294 @@
+import hashlib
+import json
+import os
+import re
+import shutil
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import fsspec
+import pytest
+
+from audiotagging.data import zenodo as zenodo_module
+from audiotagging.data.dataset import fingerprint, read_dataset
+from audiotagging.data.sources import resolve
+
+
+def zip_folder(folder, archive, top=""):
+    with zipfile.ZipFile(archive, "w") as opened:
+        for path in sorted(folder.rglob("*")):
+            opened.write(path, f"{top}{path.relative_to(folder)}")
+
+
+def as_zenodo(data, folder, zipped=True):
+    """Make the Zenodo edition of a data folder, which has no submission."""
+    folder.mkdir()
+    (data / "sample_submission.csv").unlink()
+    meta = folder / "FSDKaggle2019.meta"
+    meta.mkdir()
+    for part, name in [("train_curated", "train_curated"), ("train_noisy", "train_noisy"), ("test", "test")]:
+        shutil.copytree(data / part, folder / f"FSDKaggle2019.audio_{name}")
+        if part != "test":
+            shutil.copy(data / f"{part}.csv", meta / f"{part}_post_competition.csv")
+    shutil.copy(data / "test_post_competition.csv", meta)
+    if zipped:
+        for path in list(folder.iterdir()):
+            zip_folder(path, folder / f"{path.name}.zip", top=f"{path.name}/")
+            shutil.rmtree(path)
+    return folder
+
+
+def content(folder):
+    """Return what matters of a data set, wherever it lies."""
+    return read_dataset(folder).clips.drop(columns="path").to_dict("records")
+
+
+@pytest.fixture
+def downloads(tmp_path):
+    return tmp_path / "downloads"
+
+
+def test_a_folder_in_the_layout_is_used_as_it_is(data, downloads):
+    assert resolve(str(data), downloads=downloads) == data
+    assert not downloads.exists()
+
+
+def test_a_folder_with_kaggles_archives(data, downloads):
+    expected = content(data)
+    for part in ("train_curated", "train_noisy", "test"):
+        zip_folder(data / part, data / f"{part}.zip")
+        shutil.rmtree(data / part)
+    folder = resolve(str(data), downloads=downloads)
+    assert content(folder) == expected
+    before = fingerprint(read_dataset(folder))
+    assert resolve(str(data), downloads=downloads) == folder
+    shutil.rmtree(downloads)
+    assert fingerprint(read_dataset(resolve(str(data), downloads=downloads))) == before
+    table = data / "test_post_competition.csv"  # tables are not copied: a change of one is seen
+    table.write_text(table.read_text().replace("Public", "Private"))
+    assert fingerprint(read_dataset(resolve(str(data), downloads=downloads))) != before
+
+
+def test_some_archives_unpacked_already(data, downloads):
+    expected = content(data)
+    zip_folder(data / "test", data / "test.zip")
+    shutil.rmtree(data / "test")
+    assert content(resolve(str(data), downloads=downloads)) == expected
+    (data / "test.zip").rename(data / "test.old")
+    with pytest.raises(ValueError, match="test/ is missing"):
+        read_dataset(resolve(str(data), downloads=downloads))
+
+
+@pytest.mark.parametrize("top", ["", "freesound/"])
+def test_an_archive_of_the_whole_folder(data, downloads, tmp_path, top):
+    zip_folder(data, tmp_path / "all.zip", top=top)
+    assert content(resolve(str(tmp_path / "all.zip"), downloads=downloads)) == content(data)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_zenodos_names(data, downloads, tmp_path, zipped):
+    expected = content(data)
+    folder = resolve(str(as_zenodo(data, tmp_path / "zenodo", zipped)), downloads=downloads)
+    assert content(folder) == expected
+
+
+def test_folders_of_one_name_are_kept_apart(data, downloads, tmp_path):
+    folders = []
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        source = as_zenodo(data, tmp_path / place / "zenodo", zipped=False)
+        folders.append(resolve(str(source), downloads=downloads))
+        (data / "sample_submission.csv").touch()  # which as_zenodo took away
+    assert [(folder / "test").resolve().parent.parent.name for folder in folders] == ["here", "there"]
+
+
+def test_an_interrupted_unpacking_is_started_again(data, downloads, monkeypatch):
+    expected = content(data)
+    zip_folder(data / "test", data / "test.zip")
+    shutil.rmtree(data / "test")
+    with monkeypatch.context() as patch:
+        patch.setattr("audiotagging.data.zip_archives.utime", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            resolve(str(data), downloads=downloads)
+    assert list(downloads.iterdir()) == []
+    assert content(resolve(str(data), downloads=downloads)) == expected
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("data", ["nowhere", "zenodo:abc", "kaggle:../x", "nowhere.zip", "", __file__])
+def test_what_is_no_data(data, downloads):
+    with pytest.raises(ValueError, match=re.escape(repr(data))):
+        resolve(data, downloads=downloads)
+
+
+class Zenodo(ThreadingHTTPServer):
+    """A server with one record, 42, which can be told to misbehave."""
+
+    def __init__(self, folder):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.folder = folder
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.requests = []  # (path, Range header)
+        self.cut = 0  # answers that are broken off half way, from now on
+        self.ranges = True
+        self.lies = set()  # files with a wrong checksum
+
+    def record(self):
+        files = [
+            {
+                "key": path.name,
+                "size": path.stat().st_size,
+                "checksum": "md5:" + hashlib.md5(b"x" if path.name in self.lies else path.read_bytes()).hexdigest(),
+                "links": {"self": f"{self.url}/api/records/42/files/{path.name}/content"},
+            }
+            for path in sorted(self.folder.iterdir())
+        ]
+        return json.dumps({"id": 42, "files": files}).encode()
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        server = self.server
+        server.requests.append((self.path, self.headers["Range"]))
+        match = re.fullmatch("/api/records/42(?:/files/(.+)/content)?", self.path)
+        if not match:
+            self.send_error(404)
+            return
+        body = (server.folder / match[1]).read_bytes() if match[1] else server.record()
+        start = int(re.fullmatch(r"bytes=(\d+)-", self.headers["Range"])[1]) if self.headers["Range"] else 0
+        start *= server.ranges
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body) - start))
+        self.end_headers()
+        body = body[start:]
+        if match[1] and server.cut:
+            server.cut -= 1
+            body = body[: len(body) // 2]
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def zenodo(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(zenodo_module, "PAUSE", 0)
+    server = Zenodo(as_zenodo(data, tmp_path / "record"))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_record_is_downloaded_once(data, downloads, zenodo):
+    folder = resolve("zenodo:42", downloads=downloads, zenodo=zenodo.url)
+    assert [clip["clip"] for clip in content(folder)][:2] == ["c00.wav", "c01.wav"]
+    asked = len(zenodo.requests)
+    assert asked == 5
+    assert resolve("zenodo:42", downloads=downloads, zenodo="http://127.0.0.1:1") == folder
+    assert not list(downloads.rglob("*.part"))
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_broken_download_goes_on(data, downloads, zenodo, ranges):
+    zenodo.cut, zenodo.ranges = 3, ranges
+    folder = resolve("zenodo:42", downloads=downloads, zenodo=zenodo.url)
+    assert len(content(folder)) == 19
+    starts = [int(header[6:-1]) for _, header in zenodo.requests if header]
+    assert len(starts) == 7 and sum(start > 0 for start in starts) == 3
+
+
+def test_a_later_run_goes_on_with_a_broken_download(data, downloads, zenodo):
+    zenodo.cut = 10**6
+    name, file = "FSDKaggle2019.audio_test.zip", downloads / "zenodo-42" / "FSDKaggle2019.audio_test.zip.part"
+    file.parent.mkdir(parents=True)
+    file.write_bytes((zenodo.folder / name).read_bytes()[:1000])
+    zenodo.cut = 0
+    resolve("zenodo:42", downloads=downloads, zenodo=zenodo.url)
+    assert (f"/api/records/42/files/{name}/content", "bytes=1000-") in zenodo.requests
+
+
+def test_a_wrong_checksum_is_an_error_and_leaves_nothing(data, downloads, zenodo):
+    zenodo.lies = {"FSDKaggle2019.audio_test.zip"}
+    with pytest.raises(ValueError, match=r"FSDKaggle2019.audio_test.zip: expected .* md5 .* found"):
+        resolve("zenodo:42", downloads=downloads, zenodo=zenodo.url)
+    assert not list(downloads.rglob("FSDKaggle2019.audio_test.zip*"))
+
+
+@pytest.mark.parametrize("where", ["http://127.0.0.1:1", None])
+def test_without_network_it_says_what_to_do_by_hand(data, downloads, zenodo, where):
+    record, server = ("42", where) if where else ("43", zenodo.url)
+    with pytest.raises(ValueError, match=f"download the files of {server}/records/{record} by hand") as error:
+        resolve(f"zenodo:{record}", downloads=downloads, zenodo=server)
+    assert "\n" not in str(error.value)
+
+
+def test_a_record_whose_files_have_paths_is_refused(data, downloads, zenodo):
+    folder = downloads / "zenodo-42"
+    folder.mkdir(parents=True)
+    (folder / "files.json").write_text(json.dumps([{"key": "../a.zip"}]))
+    with pytest.raises(ValueError, match=r"it has a file called '../a.zip'"):
+        resolve("zenodo:42", downloads=downloads, zenodo=zenodo.url)
+
+
+def test_kaggle_through_its_own_program(data, downloads, tmp_path, monkeypatch):
+    zip_folder(data, tmp_path / "freesound-audio-tagging-2019.zip")
+    program = tmp_path / "bin" / "kaggle"
+    program.parent.mkdir()
+    program.write_text(
+        '#!/bin/sh\n[ "$1 $2 $3 $4" = "competitions download freesound-audio-tagging-2019 --path" ] || exit 3\n'
+        f'mkdir -p "$5" && cp {tmp_path}/freesound-audio-tagging-2019.zip "$5"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    folder = resolve("kaggle:freesound-audio-tagging-2019", downloads=downloads)
+    assert content(folder) == content(data)
+    with pytest.raises(ValueError, match=r"failed with code 3.* or download other.zip from https"):
+        resolve("kaggle:other", downloads=downloads)
+    program.unlink()
+    assert resolve("kaggle:freesound-audio-tagging-2019", downloads=downloads) == folder
+    with pytest.raises(ValueError, match=r"needs the program kaggle"):
+        resolve("kaggle:other", downloads=downloads)
+
+
+@pytest.fixture
+def store(data):
+    """The data folder in fsspec's object store in memory."""
+    system = fsspec.filesystem("memory")
+    system.put(str(data), "/bucket/data", recursive=True)
+    yield system
+    system.rm("/bucket", recursive=True)
+
+
+def test_an_object_store(data, downloads, store):
+    folder = resolve("memory://bucket/data", downloads=downloads)
+    assert content(folder) == content(data)
+    before = fingerprint(read_dataset(folder))
+    assert fingerprint(read_dataset(resolve("memory://bucket/data", downloads=downloads))) == before
+
+    store.pipe("/bucket/data/test/new.wav", store.cat("/bucket/data/test/t0.wav"))
+    store.rm("/bucket/data/train_noisy", recursive=True)
+    store.rm("/bucket/data/train_noisy.csv")
+    store.pipe(
+        "/bucket/data/train_curated.csv", store.cat("/bucket/data/train_curated.csv").replace(b"Meow\r\n", b"Bark\r\n")
+    )
+    assert resolve("memory://bucket/data", downloads=downloads) == folder
+    dataset = read_dataset(folder)
+    assert dataset.clips["labels"][1] == ["Bark"] and "noisy" not in set(dataset.clips["part"])
+    assert (folder / "test" / "new.wav").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [("memory://bucket/empty", "found no files"), ("nothing://bucket", "Protocol not known"), ("s3://bucket", "s3fs")],
+)
+def test_an_object_store_without_the_data(downloads, url, expected):
+    with pytest.raises(ValueError, match=f"{url} cannot be read .*{expected}"):
+        resolve(url, downloads=downloads)
+    assert not downloads.exists()

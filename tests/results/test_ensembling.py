@@ -1,0 +1,149 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from fabricated import fabricate_run, predictions_of
+from scipy.stats import gmean, rankdata
+
+from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
+from audiotagging.artifacts.spectrogram_shards import read_clips
+from audiotagging.members import REFERENCE
+from audiotagging.metrics import lwlrap
+from audiotagging.results.ensembling import average, ensemble, fit_weights, gather
+
+SCORES = np.random.default_rng(1).integers(1, 8, (4, 20, 6)).astype(np.float32) / 8  # few values: many ties
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return fabricate_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def out(run, tmp_path_factory):
+    out = tmp_path_factory.mktemp("ensemble") / "out"
+    ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=out)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("mean", "expected"),
+    [
+        ("arithmetic", SCORES.mean(axis=0)),
+        ("geometric", gmean(SCORES, axis=0)),
+        ("rank", np.mean([rankdata(member, axis=1) / 6 for member in SCORES], axis=0)),
+    ],
+)
+def test_means(mean, expected):
+    averaged = average(SCORES, mean=mean)
+    assert averaged.dtype == np.float32
+    assert averaged == pytest.approx(expected, rel=1e-6)
+    weighted = average(SCORES, mean=mean, weights=np.array([0.5, 0.5, 0, 0]))
+    assert weighted == pytest.approx(average(SCORES[:2], mean=mean))
+
+
+def test_geometric_mean_of_a_zero_keeps_the_order_of_the_others():
+    scores = np.array([[[0.0, 0.0, 0.3]], [[0.2, 0.1, 0.3]]], np.float32)
+    assert np.argsort(average(scores, mean="geometric")[0]).tolist() == [1, 0, 2]
+
+
+def test_an_unknown_mean_is_refused():
+    with pytest.raises(ValueError, match="'harmonic'; there are arithmetic, geometric, rank"):
+        average(SCORES, mean="harmonic")
+
+
+def test_fitted_weights_find_the_members_that_help():
+    rng = np.random.default_rng(5)
+    truth = rng.random((400, 10)) < 0.15
+    noise = rng.normal(0, 1, (4, 400, 10))
+    noise[3] *= 20  # a member that knows nothing
+    scores = 1 / (1 + np.exp(-(2 * truth + noise)))
+    weights = fit_weights(scores, truth)
+    assert weights.sum() == pytest.approx(1)
+    assert weights[3] == weights.min() < 0.1
+    fitted = lwlrap(truth, average(scores, weights=weights))
+    assert fitted >= max(lwlrap(truth, average(scores)), *(lwlrap(truth, member) for member in scores))
+
+
+def test_predictions_hold_the_mean_of_folds_and_of_members(run, out):
+    found = read_predictions(out / "predictions.parquet")
+    frames = []
+    for path in predictions_of(run):
+        table = read_predictions(path)
+        frames.append(table.rows.astype({"member": str}).join(pd.DataFrame(table.scores)))
+    by_member = pd.concat(frames).drop(columns="fold").groupby(["part", "clip", "member"]).mean()
+    expected = pd.concat([by_member.reset_index(), by_member.groupby(["part", "clip"]).mean().reset_index()])
+    expected["member"] = expected["member"].fillna("ensemble")
+    rows = found.rows.astype({"member": str, "part": str})
+    assert (rows.pop("fold") == -1).all()
+    columns = ["part", "clip", "member"]
+    merged = rows.join(pd.DataFrame(found.scores)).merge(expected, on=columns, suffixes=("", " expected"))
+    assert len(merged) == len(rows) == len(expected)
+    classes = range(len(found.classes))
+    assert merged[[f"{c}" for c in classes]].to_numpy() == pytest.approx(
+        merged[[f"{c} expected" for c in classes]].to_numpy(), rel=1e-5
+    )
+
+
+def test_the_submission_has_every_test_clip_and_loses_no_digit(run, out):
+    submission = pd.read_csv(out / "submission.csv", dtype={"fname": str})
+    clips = read_clips(run / "spectrograms").query("part == 'test'")["clip"].tolist()
+    assert submission["fname"].tolist() == ["test-first.wav", *clips[:20], "test-broken.wav", *clips[20:]]
+    written = submission.iloc[:, 1:].to_numpy().astype(np.float32)
+    assert (written[[0, 21]] == 0).all()
+    ensembled = gather(read_predictions(out / "predictions.parquet"), part="test")
+    order = pd.Index(ensembled.clips).get_indexer(clips)
+    assert submission.columns[1:].tolist() == ensembled.classes
+    assert np.array_equal(np.delete(written, [0, 21], axis=0), ensembled.scores[0][order])
+
+
+def test_fitted_weights_are_written_and_used(run, tmp_path):
+    ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=tmp_path / "out", weights="fitted")
+    settings = json.loads((tmp_path / "out" / "ensemble.json").read_text())
+    assert settings["mean"] == "arithmetic"
+    assert sum(settings["weights"].values()) == pytest.approx(1)
+    scores = gather(read_predictions(tmp_path / "out" / "predictions.parquet"), part="test").scores
+    assert scores[0] == pytest.approx(np.tensordot(list(settings["weights"].values()), scores[1:], axes=1), abs=1e-6)
+
+
+def test_without_folds_there_is_nothing_to_fit(tmp_path):
+    run = fabricate_run(tmp_path, folds=[-1], members=REFERENCE[:1])
+    with pytest.raises(ValueError, match="expected out-of-fold predictions"):
+        ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=tmp_path / "out", weights="fitted")
+    assert not (tmp_path / "out").exists()
+
+
+def _rewrite(path, change):
+    table = read_predictions(path)
+    write_predictions(path, change(table))
+
+
+def _without_a_class(table):
+    return Predictions(table.classes[:-1], table.rows, np.ascontiguousarray(table.scores[:, :-1]))
+
+
+def _without(part):
+    def change(table):
+        keep = np.ones(len(table.rows), bool)
+        keep[np.flatnonzero(table.rows["part"] == part)[0]] = False
+        return Predictions(table.classes, table.rows[keep].reset_index(drop=True), table.scores[keep])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_without_a_class, "fold 1.*expected the 8 classes of the spectrograms, found 7: 1 missing .Class_007"),
+        (_without("test"), "fold 1.*expected the 40 test clips of the spectrograms, found 39: 1 missing"),
+        (_without("validation"), "expected the 40 out-of-fold clips of member .*, found 39: 1 missing"),
+    ],
+)
+def test_a_member_that_differs_is_named(tmp_path, change, message):
+    run = fabricate_run(tmp_path)
+    path = run / "predictions" / f"{REFERENCE[1].id}-fold1.parquet"
+    _rewrite(path, change)
+    with pytest.raises(ValueError, match=f"^member {REFERENCE[1].id}.*{message}"):
+        ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

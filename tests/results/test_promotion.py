@@ -1,0 +1,224 @@
+import argparse
+import json
+import multiprocessing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fabricated import fabricate_run, models_of, predictions_of
+
+from audiotagging.artifacts.champion import champion_folder, read_champion
+from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
+from audiotagging.artifacts.spectrogram_shards import read_clips
+from audiotagging.members import REFERENCE
+from audiotagging.metrics import lwlrap
+from audiotagging.results.ensembling import ENSEMBLE, ensemble
+from audiotagging.results.promotion import compare, promote
+from audiotagging.training.warm_start import starting_point
+from commands import tag
+
+MEMBER = REFERENCE[0]
+
+
+def make_run(folder, *, noise=0.0, seed=1, **options):
+    """Fabricate a run whose models have weights, and average it; `noise` is added to the logits of every score."""
+    fabricate_run(folder, members=REFERENCE[:2], clips=120, **options)
+    rng = np.random.default_rng(seed)
+    for path in predictions_of(folder):
+        table = read_predictions(path)
+        logits = np.log(table.scores / (1 - table.scores)) + rng.normal(0, noise, table.scores.shape)
+        scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
+        write_predictions(path, Predictions(table.classes, table.rows, scores))
+    for model in models_of(folder):
+        (model / "weights.safetensors").write_bytes(f"{model.name} {noise} {seed}".encode())
+    ensemble(predictions_of(folder), spectrograms=folder / "spectrograms", out=folder / "averaged")
+    return folder
+
+
+def promote_run(run, location):
+    return promote(run / "averaged", models=models_of(run), spectrograms=run / "spectrograms", location=location)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Runs on the same clips that differ in how good they are."""
+    folder = tmp_path_factory.mktemp("runs")
+    return {name: make_run(folder / name, noise=noise) for name, noise in {"good": 0.0, "bad": 4.0}.items()}
+
+
+def test_the_first_ensemble_promotes_itself_with_all_that_is_needed_to_use_it(tmp_path, runs):
+    location = tmp_path / "models"
+    decision = promote_run(runs["bad"], location)
+    assert decision["promoted"] and decision["champion"] == "" and "no champion yet" in decision["reason"]
+    folder = champion_folder(location)
+    assert folder == location / "versions" / decision["version"]
+    assert {path.name for path in (folder / "models").iterdir()} == {path.name for path in models_of(runs["bad"])}
+    for model in models_of(runs["bad"]):
+        for file in model.iterdir():
+            assert (folder / "models" / model.name / file.name).read_bytes() == file.read_bytes()
+    for file in (runs["bad"] / "averaged").iterdir():
+        assert (folder / file.name).read_bytes() == file.read_bytes()
+    assert not list(location.rglob("*.part"))
+
+
+def test_a_better_one_takes_the_champions_place_and_a_worse_one_does_not(tmp_path, runs):
+    bad = promote_run(runs["bad"], tmp_path)
+    good = promote_run(runs["good"], tmp_path)
+    assert good["promoted"] and good["champion"] == bad["version"] and good["reason"].startswith("Promoted: better")
+    assert read_champion(tmp_path)["version"] == good["version"]
+
+    again = promote_run(runs["bad"], tmp_path)
+    assert not again["promoted"] and again["champion"] == good["version"]
+    assert again["reason"].startswith("Not promoted: worse than the champion")
+    assert again["comparison"]["high"] < 0
+    assert read_champion(tmp_path)["version"] == good["version"]
+
+
+def test_an_equal_one_takes_the_champions_place(tmp_path, runs):
+    promote_run(runs["good"], tmp_path)
+    twin = make_run(tmp_path / "twin", seed=2)  # the same scores by other weights
+    decision = promote_run(twin, tmp_path)
+    assert decision["promoted"] and "not worse than" in decision["reason"]
+    assert decision["comparison"]["difference"] == 0
+    assert read_champion(tmp_path)["version"] == decision["version"] != decision["champion"]
+
+
+def test_the_champion_itself_changes_nothing(tmp_path, runs):
+    promote_run(runs["bad"], tmp_path)
+    first = promote_run(runs["good"], tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*") if path.is_file()}
+    assert promote_run(runs["good"], tmp_path) == first and "comparison" in first
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def hot(clips, table):
+    labels = table.set_index("clip")["labels"]
+    return lambda classes: np.array([[name in labels[clip] for name in classes] for clip in clips])
+
+
+@pytest.mark.parametrize(("test_labels", "name", "part"), [(True, "all", "test"), (False, "out_of_fold", "validation")])
+def test_the_comparison_is_that_of_lwlrap_on_the_same_clips(tmp_path, test_labels, name, part):
+    new, old = (
+        make_run(tmp_path / run, noise=noise, test_labels=test_labels)
+        for run, noise in {"new": 0.0, "old": 2.0}.items()
+    )
+    table = read_clips(new / "spectrograms")
+    predictions = [read_predictions(run / "averaged" / "predictions.parquet") for run in (new, old)]
+    # Of the champion's clips half are gone.
+    rows = predictions[1].rows
+    kept = rows["clip"].isin(rows["clip"].drop_duplicates().sort_values().iloc[::2]).to_numpy()
+    predictions[1] = Predictions(predictions[1].classes, rows[kept], predictions[1].scores[kept])
+
+    expected = []
+    for predicted in predictions:
+        rows = predicted.rows
+        chosen = (rows["part"] == part) & (rows["member"] == ENSEMBLE) & rows["clip"].isin(predictions[1].rows["clip"])
+        truth = hot(rows.loc[chosen, "clip"], table)(predicted.classes)
+        expected.append(lwlrap(truth, predicted.scores[chosen.to_numpy()]))
+    found = compare(*predictions, table)
+    assert found["set"] == name and 0 < found["clips"] == truth.any(axis=1).sum() < 120
+    assert [found["score"], found["champion"]] == pytest.approx(expected)
+    assert found["difference"] == pytest.approx(expected[0] - expected[1])
+    assert found["low"] < found["difference"] < found["high"]
+
+
+def test_what_cannot_be_compared_is_not_promoted(tmp_path, runs):
+    champion = promote_run(runs["bad"], tmp_path)
+    other_clips = make_run(tmp_path / "clips", seed=3)
+    other_classes = make_run(tmp_path / "classes", classes=9)
+    for path in [other_clips / "averaged" / "predictions.parquet"]:
+        table = read_predictions(path)
+        rows = table.rows.assign(clip="other-" + table.rows["clip"])
+        write_predictions(path, Predictions(table.classes, rows, table.scores))
+    for run, words in ((other_clips, "labelled clips have none in common"), (other_classes, "classes differ")):
+        decision = promote_run(run, tmp_path)
+        assert not decision["promoted"] and words in decision["reason"] and "champion.json" in decision["reason"]
+        assert read_champion(tmp_path)["version"] == champion["version"]
+
+
+def test_a_promotion_that_was_cut_short_is_done_again(tmp_path, runs, monkeypatch):
+    promote_run(runs["bad"], tmp_path)
+    before = read_champion(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("audiotagging.results.promotion._switch", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            promote_run(runs["good"], tmp_path)
+    assert read_champion(tmp_path) == before and champion_folder(tmp_path).is_dir()
+    assert promote_run(runs["good"], tmp_path)["promoted"]
+
+
+def promote_in_process(run, location, barrier, decisions):
+    barrier.wait()
+    decisions.put(promote_run(run, location))
+
+
+def test_two_that_promote_at_once_are_compared_with_each_other(tmp_path, runs):
+    context = multiprocessing.get_context("fork")
+    barrier, decisions = context.Barrier(2), context.Queue()
+    arguments = [(run, tmp_path, barrier, decisions) for run in runs.values()]
+    processes = [context.Process(target=promote_in_process, args=each) for each in arguments]
+    for process in processes:
+        process.start()
+    first, second = sorted((decisions.get(timeout=60) for _ in processes), key=lambda each: each["champion"])
+    for process in processes:
+        process.join()
+    assert first["champion"] == "" and second["champion"] == first["version"] and "comparison" in second
+    good = promote_run(runs["good"], tmp_path)
+    assert good in (first, second)  # it is the champion, whichever came first
+
+
+def test_a_champion_that_is_gone_is_said_to_be(tmp_path, runs):
+    promote_run(runs["good"], tmp_path)
+    champion_folder(tmp_path).rename(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"expected the champion that .*champion.json names, found no such folder"):
+        promote_run(runs["bad"], tmp_path)
+
+
+def test_old_versions_are_removed_but_never_the_champion_or_the_one_before(tmp_path, monkeypatch):
+    monkeypatch.setattr("audiotagging.results.promotion.KEPT", 2)
+    seen = [promote_run(make_run(tmp_path / f"run{seed}", seed=seed), tmp_path / "m")["version"] for seed in range(4)]
+    assert {path.name for path in (tmp_path / "m" / "versions").iterdir()} == set(seen[-2:])
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """A run whose members were trained on everything, and on all but a fold."""
+    return make_run(tmp_path_factory.mktemp("whole") / "run", folds=(-1, 0))
+
+
+def test_a_warm_start_begins_with_the_champions_model_of_the_same_member(tmp_path, whole_run):
+    options = {"location": tmp_path, "spectrograms": whole_run / "spectrograms", "share": 0.25}
+    assert starting_point(MEMBER, fold=-1, **options) == (MEMBER, None)  # no champion yet
+
+    promote_run(whole_run, tmp_path)
+    member, start = starting_point(MEMBER, fold=-1, **options)
+    assert member == replace(MEMBER, epochs=MEMBER.epochs // 4)
+    assert start == champion_folder(tmp_path) / "models" / f"{MEMBER.id}-fold-1"
+    assert json.loads((start / "member.json").read_text())["fold"] == -1
+    assert starting_point(replace(MEMBER, epochs=1), fold=-1, **options)[0].epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("member", "fold", "classes"),
+    [
+        (MEMBER, 0, 8),  # folds are dealt anew with the data, so the champion's may have seen what this one holds out
+        (REFERENCE[5], -1, 8),
+        (replace(MEMBER, network="xresnet50"), -1, 8),
+        (MEMBER, -1, 9),
+    ],
+)
+def test_a_warm_start_that_does_not_fit_is_none(tmp_path, whole_run, member, fold, classes):
+    promote_run(whole_run, tmp_path)
+    spectrograms = fabricate_run(tmp_path / "run", classes=classes, members=(), clips=4) / "spectrograms"
+    found = starting_point(member, fold=fold, location=tmp_path, spectrograms=spectrograms, share=0.25)
+    assert found == (member, None)
+
+
+def test_tag_takes_the_models_location(tmp_path, runs, monkeypatch):
+    taken = []
+    monkeypatch.setattr(tag, "Tagger", lambda folder: taken.append(folder) or 1 / 0)
+    promote_run(runs["good"], tmp_path)
+    for models in (tmp_path, runs["good"]):
+        with pytest.raises(ZeroDivisionError):
+            tag.run(argparse.Namespace(files=[], models=models, top=1, format="table"))
+    assert taken == [champion_folder(tmp_path), runs["good"]]

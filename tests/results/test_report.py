@@ -1,0 +1,176 @@
+import argparse
+import json
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from browser import check_page
+from fabricated import fabricate_run, finish_run
+
+from audiotagging.data import spectrogram
+from audiotagging.members import REFERENCE
+from audiotagging.results import run_facts
+from audiotagging.results.plots import Dot, _settled, dot_plot
+from audiotagging.results.report import duration, signed
+from commands.evaluate import run as evaluate_again
+from docs.pictures import CHROMIUM
+
+KINDS = {
+    "plain": {},
+    "one member, no noisy clips": {"members": REFERENCE[:1], "noisy": False},
+    "no folds": {"folds": [-1]},
+    "no test labels": {"test_labels": False},
+    "nothing to score": {"test_labels": False, "folds": [-1]},
+    "hundreds of classes": {"classes": 300, "clips": 150},
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def run(request, tmp_path_factory):
+    run = fabricate_run(tmp_path_factory.mktemp("run"), **KINDS[request.param])
+    promotion = {"reason": "Promoted: <no champion> yet."} if request.param == "plain" else None
+    finish_run(run, promotion=promotion)
+    if request.param == "plain":
+        evaluate_again(argparse.Namespace(out=run, baseline=run / "submission.csv"))
+    return run
+
+
+class Page(HTMLParser):
+    """Collects what the tests look at."""
+
+    VOID = ("meta", "img", "br", "use", "path", "rect")
+
+    def __init__(self, text):
+        super().__init__()
+        self.figures, self.urls, self.ids, self.links, self.tags, self.open = [], [], [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.tags.append(tag)
+        self.ids += [values["id"]] if "id" in values else []
+        self.links += [values["href"]] if tag == "a" else []
+        self.urls += [values[name] for name in ("src", "xlink:href", "srcset", "action") if name in values]
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "data":
+            self.figures.append({**values, "text": ""})
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, text):
+        if self.open and self.open[-1] == "data":
+            self.figures[-1]["text"] += text
+
+
+@pytest.fixture(scope="module")
+def page(run):
+    return Page((run / "report.html").read_text())
+
+
+def test_the_noisy_clips_that_were_chosen_are_listed(run):
+    chosen = pd.read_csv(run / "selection" / "noisy.csv")["fname"]
+    text = (run / "report.html").read_text()
+    assert ("chosen by agreement" in text) == (len(chosen) > 0)
+    assert all(name in text for name in chosen)
+
+
+def test_every_figure_is_that_of_the_scores(run, page):
+    scores = json.loads((run / "scores.json").read_text())
+    number = {
+        "score": lambda text: pytest.approx(float(text), abs=0.0005001),
+        "signed": lambda text: pytest.approx(float(text.replace("\N{MINUS SIGN}", "-")), abs=0.0005001),
+        "count": lambda text: pytest.approx(int(text.replace(",", "")), abs=0.5001),
+        "rate": lambda text: pytest.approx(float(text.replace(",", "")), abs=0.05001 if "." in text else 0.5001),
+        "percent": lambda text: pytest.approx(int(text[:-1]) / 100, abs=0.005001),
+    }
+    assert page.figures
+    for figure in page.figures:
+        entry = scores
+        for key in figure["data-of"].split("/"):
+            entry = entry[int(key)] if isinstance(entry, list) else entry[key]
+        assert float(figure["value"]) == entry
+        if figure["data-style"] != "duration":
+            assert entry == number[figure["data-style"]](figure["text"]), figure
+
+
+def test_every_score_is_shown(run, page):
+    scores = json.loads((run / "scores.json").read_text())
+    shown = {figure["data-of"] for figure in page.figures}
+    assert {f"estimates/{name}/ensemble/score" for name in scores["ensemble"]} <= shown
+    if "scored" in scores:
+        assert {f"estimates/{scores['scored']}/members/{member}/score" for member in scores["members"]} <= shown
+        assert {f"classes/{place}/score" for place in range(len(scores["classes"]))} <= shown
+        assert {f"worst/{place}/score" for place in range(20)} <= shown
+    if "baseline" in scores["estimates"].get("all", {}):
+        assert scores["estimates"]["all"]["baseline"]["baseline"]["difference"] == 0  # it is its own baseline
+        assert "Not clearly different from the baseline" in (run / "report.html").read_text()
+
+
+def test_the_page_needs_nothing_else(run, page):
+    text = (run / "report.html").read_text()
+    assert len(text.encode()) < 5e6
+    assert "script" not in page.tags and "link" not in page.tags
+    assert all(url.startswith(("data:image/png;base64,", "#")) for url in page.urls)
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert "not a sound file &lt;script&gt;" in text
+    assert "curated-bad.wav (no signal)" in text
+
+
+def test_the_page_is_sound(page):
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
+    assert page.tags.count("img") in (0, 20)
+
+
+def test_the_first_losses_do_not_flatten_the_later_ones():
+    losses = [pd.Series([90.0, 40.0, *range(20, 12, -1)]), pd.Series([14.0])]
+    low, high = _settled(losses)
+    assert 11 < low < 13 and 20 < high < 23
+    assert _settled([pd.Series([2.0])])[1] > _settled([pd.Series([2.0])])[0]
+
+
+@pytest.mark.parametrize("limits", [(0.62, 0.93), (-0.045, 0.02), (0.0, 1.02), (0.801, 0.803)])
+def test_an_axis_has_two_ticks_at_least(limits):
+    row = Dot(label="a member of a long name", value=limits[0], low=limits[0], high=limits[1], notes=("0.1",))
+    plot = dot_plot([row], description="scores", heads=["lwlrap"], limits=limits)
+    assert len(re.findall(r">[-\N{MINUS SIGN}]?\d\.\d+</text>", plot)) >= 3  # the note is one
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(8.2, "8 s"), (59.7, "1 min"), (3599, "1 h 0 min"), (5000, "1 h 23 min"), (7199.9, "2 h 0 min")],
+)
+def test_duration(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.0123, "+0.012"), (-0.0123, "\N{MINUS SIGN}0.012"), (-0.0001, "0.000")])
+def test_signed(value, text):
+    assert signed(value) == text
+
+
+def test_frames_last_as_long_as_the_spectrograms_have_them():
+    assert run_facts.FRAMES_PER_SECOND == spectrogram.RATE / spectrogram.HOP
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize(("width", "dark"), [(400, True), (1400, False)])
+def test_the_page_fits_a_sandboxed_frame_in_light_and_dark(width, dark, tmp_path):
+    run = fabricate_run(tmp_path)
+    finish_run(run)
+    check_page(run / "report.html", folder=tmp_path, width=width, dark=dark)
+
+
+def test_the_report_says_whether_the_ensemble_became_the_champion(run):
+    promotion = json.loads((run / "scores.json").read_text()).get("promotion")
+    page = (run / "report.html").read_text()
+    assert ("Promoted: &lt;no champion&gt; yet." in page) == (promotion is not None)

@@ -1,0 +1,208 @@
+import argparse
+import csv
+import io
+import json
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from fabricated import fabricate_run, models_of
+from safetensors.torch import save_file
+from torch import nn
+
+from audiotagging.artifacts.spectrogram_shards import ShardWriter
+from audiotagging.data.audio import decode
+from audiotagging.data.spectrogram import clip_spectrogram
+from audiotagging.members import DEMO
+from audiotagging.results.ensembling import ensemble
+from audiotagging.tagging.tagger import Tagger
+from audiotagging.training.networks import MODELS, Network
+from audiotagging.training.prediction import predict
+from commands.tag import run as run_command
+
+MEMBERS = [replace(DEMO[0], network="tiny", frames=256, size=16), replace(DEMO[2], network="tiny", size=16)]
+RATE = 44_100
+
+
+def chirp(seconds, rate=RATE, *, seed=0):
+    time = np.arange(int(seconds * rate)) / rate
+    noise = np.random.default_rng(seed).normal(0, 0.02, len(time))
+    return (0.4 * np.sin(2 * np.pi * (200 + 90 * seed) * time * (1 + time)) + noise).astype(np.float32)
+
+
+def tiny(outputs):
+    head = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 7 * 7, outputs))
+    return Network(nn.Identity(), head)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run whose models have weights, though not trained ones, and a network that takes no time."""
+    run = fabricate_run(tmp_path_factory.mktemp("run"), members=MEMBERS, classes=6, clips=4)
+    for number, path in enumerate(models_of(run)):
+        torch.manual_seed(number)
+        save_file(tiny(4 * 6).state_dict(), path / "weights.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS, "tiny", tiny)
+        yield run
+
+
+@pytest.fixture(scope="module")
+def tagger(run):
+    return Tagger(run / "models")
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    """Sound files by what is special about them."""
+    folder = tmp_path_factory.mktemp("sounds")
+    both = np.stack([chirp(3), chirp(3, seed=1)], axis=1)
+    stored = {
+        "plain.wav": (chirp(3), RATE),
+        "short.flac": (chirp(0.4), RATE),
+        "ogg.ogg": (chirp(3), RATE),
+        "mp3.mp3": (chirp(3), RATE),
+        "slow.wav": (chirp(3, 8000), 8000),
+        "stereo.wav": (both, RATE),
+        "one sample.wav": (np.array([0.5]), RATE),
+        "silent.wav": (np.zeros(RATE), RATE),
+    }
+    for name, (samples, rate) in stored.items():
+        soundfile.write(folder / name, samples, rate)
+    (folder / "text.wav").write_text("no sound")
+    soundfile.write(folder / "empty.wav", np.zeros(0), RATE)
+    return folder
+
+
+READABLE = ["plain.wav", "short.flac", "ogg.ogg", "mp3.mp3", "slow.wav", "stereo.wav", "one sample.wav", "silent.wav"]
+
+
+@pytest.fixture(scope="module")
+def predicted(run, sounds, tmp_path_factory):
+    """What the pipeline makes of the same sounds: spectrograms and a prediction table a model."""
+    folder = tmp_path_factory.mktemp("predicted")
+    classes = Tagger(run).classes
+    with ShardWriter(folder / "spectrograms", classes=classes) as writer:
+        for place, name in enumerate(READABLE):
+            part, labels, fold = ("test", [], -1) if place % 2 else ("curated", classes[:1], place // 2 % 2)
+            picture = clip_spectrogram(decode(sounds / name).samples)
+            writer.add(clip=name, part=part, labels=labels, fold=fold, usage="", spectrogram=picture)
+    for model in models_of(run):
+        predict(model, spectrograms=folder / "spectrograms", out=folder / f"{model.name}.parquet")
+    return folder
+
+
+@pytest.mark.parametrize("settings", [{}, {"mean": "geometric", "weights": "fitted"}])
+def test_tags_are_what_the_pipeline_submits(run, sounds, predicted, settings, tmp_path):
+    tables = sorted(predicted.glob("*.parquet"))
+    ensemble(tables, spectrograms=predicted / "spectrograms", out=tmp_path / "out", **settings)
+    (tmp_path / "out" / "models").symlink_to(run / "models")
+    submission = pd.read_csv(tmp_path / "out" / "submission.csv").set_index("fname")
+    paths = [sounds / name for name in submission.index]
+    for file in Tagger(tmp_path / "out").tag(paths):
+        assert file.scores == pytest.approx(submission.loc[file.path.name].to_numpy(), rel=1e-4), file.path
+
+
+def test_batches_do_not_change_the_scores(tagger, sounds, monkeypatch):
+    paths = [sounds / name for name in READABLE]
+    together = [file.scores for file in tagger.tag(paths)]
+    monkeypatch.setattr("audiotagging.tagging.tagger.BATCH_FRAMES", 1)
+    alone = [file.scores for file in tagger.tag(paths)]
+    assert np.array(together) == pytest.approx(np.array(alone), rel=1e-4)
+
+
+def test_an_hour_is_tagged_by_its_best_minute_at_bounded_memory(tagger, tmp_path, monkeypatch):
+    def cheap(model, frames, offsets, **_):
+        """Stands in for a network, which has no part in this: the mean level of six groups of mels."""
+        means = np.add.reduceat(frames.astype(np.float32), offsets[:-1]) / np.diff(offsets)[:, None]
+        return means[:, :126].reshape(len(means), 6, 21).mean(axis=2) / 255
+
+    monkeypatch.setattr("audiotagging.tagging.tagger.score_clips", cheap)
+    rate = 8000
+    minutes = [chirp(60, rate, seed=seed) for seed in range(3)]
+    with soundfile.SoundFile(tmp_path / "hour.wav", "w", rate, 1) as file:
+        for minute in range(60):
+            file.write(minutes[min(minute, 2)])
+    tracemalloc.start()
+    (hour,) = tagger.tag([tmp_path / "hour.wav"])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 200e6  # its samples alone are 635 MB at 44 100 Hz
+    for number, minute in enumerate(minutes):
+        soundfile.write(tmp_path / f"{number}.wav", minute, rate)
+    parts = [file.scores for file in tagger.tag(tmp_path / f"{number}.wav" for number in range(3))]
+    assert hour.scores == pytest.approx(np.max(parts, axis=0), abs=1e-3)  # the resampler sees past a minute's end
+
+
+def test_silent_minutes_do_not_count(tagger, tmp_path):
+    for name, silence in (("with", RATE * 120), ("without", 0)):
+        soundfile.write(tmp_path / f"{name}.wav", np.concatenate([chirp(60), np.zeros(silence)]), RATE)
+    first, second = tagger.tag([tmp_path / "with.wav", tmp_path / "without.wav"])
+    assert first.scores == pytest.approx(second.scores, rel=1e-4)
+
+
+def test_files_that_cannot_be_read_have_a_reason_and_do_not_stop_the_others(tagger, sounds):
+    names = ["text.wav", "plain.wav", "empty.wav", "missing.wav", "short.flac"]
+    files = list(tagger.tag([sounds / name for name in names]))
+    assert [file.path.name for file in files] == names
+    assert [file.scores is None for file in files] == [True, False, True, True, False]
+    assert [bool(file.reason) for file in files] == [True, False, True, True, False]
+
+
+@pytest.mark.parametrize("kind", ["table", "csv", "json"])
+def test_the_command_prints_the_best_tags_and_names_what_it_cannot_read(run, sounds, kind, capsys, tagger):
+    arguments = argparse.Namespace(files=[sounds], models=run, top=2, format=kind)
+    assert run_command(arguments) == 1
+    printed = capsys.readouterr()
+    assert sorted(line.split(":")[0] for line in printed.err.splitlines()) == [
+        str(sounds / "empty.wav"),
+        str(sounds / "text.wav"),
+    ]
+    expected = {
+        str(file.path): [tagger.classes[number] for number in np.argsort(-file.scores)[:2]]
+        for file in tagger.tag(sorted(sounds / name for name in READABLE))
+    }
+    if kind == "json":
+        found = {row["file"]: [tag["label"] for tag in row["tags"]] for row in json.loads(printed.out)}
+    elif kind == "csv":
+        found = {}
+        for row in csv.DictReader(io.StringIO(printed.out)):
+            found.setdefault(row["file"], []).append(row["label"])
+    else:
+        found, path = {}, ""
+        for line in printed.out.splitlines():
+            if line.startswith(" "):
+                found[path].append(line.split(maxsplit=1)[1])
+            else:
+                path = line
+                found[path] = []
+    assert found == expected
+
+
+def test_all_is_well_that_can_be_read(run, sounds, capsys):
+    assert run_command(argparse.Namespace(files=[sounds / "plain.wav"], models=run, top=1, format="table")) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_folder_without_sound_is_told(run, tmp_path, capsys):
+    assert run_command(argparse.Namespace(files=[tmp_path], models=run, top=1, format="json")) == 1
+    printed = capsys.readouterr()
+    assert printed.err == f"{tmp_path}: has no sound files\n"
+    assert json.loads(printed.out) == []
+
+
+def test_a_folder_without_models_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected the folder `models` of a run"):
+        Tagger(tmp_path)
+
+
+def test_models_that_are_not_those_that_were_averaged_are_refused(run, predicted, tmp_path):
+    tables = sorted(predicted.glob("*.parquet"))[:2]  # of the first member alone
+    ensemble(tables, spectrograms=predicted / "spectrograms", out=tmp_path / "out")
+    (tmp_path / "out" / "models").symlink_to(run / "models")
+    with pytest.raises(ValueError, match=r"expected models of .*, which .*ensemble.json averages, found those of"):
+        Tagger(tmp_path / "out")

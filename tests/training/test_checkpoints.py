@@ -1,0 +1,77 @@
+import pytest
+import torch
+
+from audiotagging.training.checkpoints import Checkpoints, run_folder
+
+IDENTITY = {"member id": "m", "lr": 0.01, "warm start": None}
+
+
+@pytest.fixture(params=["folder", "file", "memory"])
+def uri(request, tmp_path):
+    return {
+        "folder": str(tmp_path / "checkpoints" / "m"),
+        "file": f"file://{tmp_path}/checkpoints/m",
+        "memory": f"memory://{tmp_path.name}/m",
+    }[request.param]
+
+
+def names(checkpoints):
+    return [path.rsplit("/", 1)[1] for path in sorted(checkpoints.files.ls(checkpoints.folder, detail=False))]
+
+
+def test_state_survives(uri):
+    state = {"weights": {"a": torch.rand(3, 2)}, "history": [{"epoch": 1, "lwlrap": 0.5}], "random": None}
+    Checkpoints(uri, identity=IDENTITY).write(7, state)
+    read = Checkpoints(uri, identity=IDENTITY).latest()
+    assert torch.equal(read["weights"]["a"], state["weights"]["a"])
+    assert read["history"] == state["history"] and read["random"] is None
+
+
+def test_newest_two_are_kept(uri):
+    checkpoints = Checkpoints(uri, identity=IDENTITY)
+    assert checkpoints.latest() is None
+    for step in (900, 1000, 1100):
+        checkpoints.write(step, {"step": step})
+    assert names(checkpoints) == ["000001000.checkpoint", "000001100.checkpoint"]
+    assert checkpoints.latest() == {"step": 1100}
+
+
+def test_a_damaged_checkpoint_is_left_out(uri, caplog):
+    checkpoints = Checkpoints(uri, identity=IDENTITY)
+    for step in (1, 2):
+        checkpoints.write(step, {"step": step})
+    path = f"{checkpoints.folder}/000000002.checkpoint"
+    checkpoints.files.pipe_file(path, checkpoints.files.cat_file(path)[:-100])
+    assert checkpoints.latest() == {"step": 1}
+    assert "000000002.checkpoint is damaged" in caplog.text
+
+
+def test_a_checkpoint_that_was_not_finished_does_not_count(uri):
+    checkpoints = Checkpoints(uri, identity=IDENTITY)
+    checkpoints.write(1, {"step": 1})
+    checkpoints.files.pipe_file(f"{checkpoints.folder}/000000002.checkpoint.part", b"half of")
+    assert checkpoints.latest() == {"step": 1}
+
+
+@pytest.mark.parametrize("name, value", [("member id", "n"), ("lr", 0.02), ("warm start", "a hash")])
+def test_another_runs_checkpoint_is_refused(uri, name, value):
+    Checkpoints(uri, identity=IDENTITY | {name: value}).write(1, {})
+    with pytest.raises(ValueError, match=f"expected a checkpoint with {name} .*, found {value!r}; delete it"):
+        Checkpoints(uri, identity=IDENTITY).latest()
+
+
+def test_a_run_has_a_folder_of_its_own_which_is_kept_until_it_is_done(uri):
+    with pytest.raises(KeyboardInterrupt), run_folder(uri, identity={"seed": 1}) as interrupted:
+        Checkpoints(interrupted, identity={}).write(1, {"step": 1})
+        raise KeyboardInterrupt
+    with run_folder(uri, identity={"seed": 2}) as other:
+        assert Checkpoints(other, identity={}).latest() is None
+    with run_folder(uri, identity={"seed": 1}) as again:
+        kept = Checkpoints(again, identity={})
+        assert again == interrupted != other and kept.latest() == {"step": 1}
+    assert kept.latest() is None
+
+
+def test_a_run_without_checkpoints_has_no_folder():
+    with run_folder("", identity={}) as folder:
+        assert folder is None

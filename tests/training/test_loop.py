@@ -1,0 +1,366 @@
+"""Training: the same every time, also after being stopped anywhere, and as good as a plain loop."""
+
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_spectrograms
+from audiotagging.members import REFERENCE, Member
+from audiotagging.metrics import label_table, lwlrap
+from audiotagging.training import loop
+from audiotagging.training.checkpoints import Checkpoints
+from audiotagging.training.loop import Run, run_seed, split, train, view_targets
+from audiotagging.training.networks import MODELS
+from audiotagging.training.one_cycle import one_cycle
+from audiotagging.training.prediction import load_model, score_clips
+
+GOLDEN = json.loads((Path(__file__).parent.parent / "reference" / "losses.json").read_text())
+CLASSES = ["hum", "whine", "hiss", "rumble"]
+TINY = Member(
+    id="tiny", network="xresnet18ssa", loss="focal", epochs=2, cycles=2, size=32, batch_size=4, epoch_size=3, lr=0.001
+)
+SHORT = replace(TINY, epochs=1, cycles=1)
+
+
+def write_shards(folder, *, curated=20, noisy=4, test=2):
+    """Write clips that have a band of mels for each of their labels."""
+    rng = np.random.default_rng(1)
+    parts = ["curated"] * curated + ["noisy"] * noisy + ["test"] * test
+    with ShardWriter(folder, classes=CLASSES) as writer:
+        for number, part in enumerate(parts):
+            spectrogram = rng.integers(0, 80, (rng.integers(128, 200), 128), np.uint8)
+            labels = {number % 4, number // 4 % 4}
+            for label in labels:
+                spectrogram[:, 10 + 30 * label : 30 + 30 * label] += 120
+            writer.add(
+                clip=f"{number}.wav",
+                part=part,
+                labels=[CLASSES[label] for label in labels],
+                fold=number % 5 if part == "curated" else -1,
+                usage="",
+                spectrogram=spectrogram,
+            )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    return write_shards(tmp_path_factory.mktemp("data") / "spectrograms")
+
+
+@pytest.fixture(scope="module")
+def data(shards):
+    return read_spectrograms(shards, parts=["curated", "noisy"])
+
+
+def start(member, data, *, fold=-1, seed=1):
+    torch.manual_seed(seed)
+    return Run(member, data, fold=fold, device=torch.device("cpu"), precision="float32")
+
+
+def assert_same_weights(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+# What is trained on
+
+
+def test_only_curated_clips_of_the_fold_are_held_out():
+    clips = pd.DataFrame({"part": ["curated"] * 4 + ["noisy"] * 3, "fold": [0, 1, 2, 1, -1, -1, 1]})
+    train_on, validate_on = split(clips, fold=1)
+    assert train_on.tolist() == [0, 2, 4, 5, 6] and validate_on.tolist() == [1, 3]
+    train_on, validate_on = split(clips, fold=-1)
+    assert train_on.tolist() == list(range(7)) and validate_on.tolist() == []
+
+
+def test_a_fold_without_clips_is_refused():
+    clips = pd.DataFrame({"part": ["curated", "noisy"], "fold": [0, -1]})
+    with pytest.raises(ValueError, match=r"expected curated clips in fold 3, found none; .* folds \[0\]"):
+        split(clips, fold=3)
+    with pytest.raises(ValueError, match="expected clips to train on"):
+        split(clips[:1], fold=0)
+
+
+def test_every_view_has_outputs_of_its_own():
+    targets = view_targets(torch.tensor([[1.0, 0, 1], [0, 1, 0]]), torch.tensor([2, 0]))
+    assert targets.tolist() == [[0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0], [0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]
+
+
+def test_a_batch_holds_clips_of_the_training_set_with_their_labels(data):
+    run = start(replace(TINY, batch_size=64), data, fold=1)
+    pictures, targets, partners, share = run.batch()
+    assert pictures.shape == (64, 3, 32, 32) and share.shape == (64,)
+    rows = {tuple(row) for row in run.labels.int().tolist()}
+    for row in torch.cat([targets, partners]).view(-1, 4, len(CLASSES)).int():
+        assert sorted(row.any(dim=1).tolist()) == [False, False, False, True]
+        assert tuple(row.sum(dim=0).tolist()) in rows
+
+
+# The engine
+
+
+def adamw_step(parameter, moments, *, lr, momentum, step):
+    """Update a parameter as AdamW does (Loshchilov and Hutter 2019), with the momentum of this step."""
+    first, second = moments
+    first.mul_(momentum).add_(parameter.grad * (1 - momentum))
+    second.mul_(0.99).add_(parameter.grad**2 * 0.01)
+    parameter.mul_(1 - lr * 0.01)
+    parameter -= lr * (first / (1 - momentum**step)) / ((second / (1 - 0.99**step)).sqrt() + 1e-8)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_ten_steps_equal_a_plain_loop_and_the_golden_losses(name, data):
+    """The golden losses hold everything else still: a change that changes no result leaves them as they are."""
+    member = replace(TINY, network=name, loss="bce", epochs=1, cycles=1, epoch_size=10, batch_size=8, f2cl=2)
+    run = start(member, data)
+    plain = start(member, data).network.to(memory_format=torch.contiguous_format).train()
+    slow = set(plain.body.parameters()) if name in ("xresnet34", "xresnet50") else set()
+    moments = {p: (torch.zeros_like(p), torch.zeros_like(p)) for p in plain.parameters()}
+    losses = []
+    for step in range(10):
+        before = torch.get_rng_state()
+        pictures, targets, partners, share = run.batch()
+        logits = plain(pictures.contiguous())  # the same dropout, too
+        mixed = share[:, None] * targets + (1 - share[:, None]) * partners
+        loss = 100 * torch.nn.functional.binary_cross_entropy_with_logits(logits, mixed)
+        plain.zero_grad()
+        loss.backward()
+        lr, momentum = one_cycle(step, steps=10, lr=member.lr)
+        with torch.no_grad():
+            for parameter in plain.parameters():
+                own_lr = lr / 10 if parameter in slow else lr
+                adamw_step(parameter, moments[parameter], lr=own_lr, momentum=momentum, step=step + 1)
+        losses.append(loss.item())
+        torch.set_rng_state(before)
+        run.train_step()
+    assert run.losses.tolist() == pytest.approx(losses, rel=1e-3)
+    assert losses == pytest.approx(GOLDEN.get(name), rel=1e-3)
+
+
+def test_same_seed_same_weights_and_other_runs_differ(tmp_path, shards):
+    runs = {
+        "first": {"member": SHORT, "fold": 0, "seed": 1},
+        "again": {"member": SHORT, "fold": 0, "seed": 1},
+        "seed": {"member": SHORT, "fold": 0, "seed": 2},
+        "fold": {"member": SHORT, "fold": 1, "seed": 1},
+        "member": {"member": replace(SHORT, id="other"), "fold": 0, "seed": 1},
+    }
+    heads = {}
+    for name, options in runs.items():
+        train(**options, spectrograms=shards, out=tmp_path / name)
+        weights = load_file(tmp_path / name / "weights.safetensors")
+        heads[name] = weights["body.0.0.weight"]
+        if name == "again":
+            assert_same_weights(weights, load_file(tmp_path / "first" / "weights.safetensors"))
+    distinct = [name for name in heads if name != "again"]
+    assert not any(torch.equal(heads[a], heads[b]) for a, b in itertools.combinations(distinct, 2))
+
+
+def test_seeds_of_members_and_folds_differ():
+    seeds = {run_seed(member, fold=fold, seed=seed) for member in REFERENCE for fold in range(-1, 5) for seed in (1, 2)}
+    assert len(seeds) == len(REFERENCE) * 6 * 2
+
+
+def test_second_cycle_goes_on_from_weights_and_optimiser(data):
+    run = start(TINY, data)
+    rates = []
+    for _ in range(run.steps):
+        run.train_step()
+        rates.append(run.optimiser.param_groups[0]["lr"])
+    assert run.steps == 12 and rates[:6] == rates[6:]
+    assert {int(state["step"]) for state in run.optimiser.state.values()} == {12}
+
+
+def test_history_and_member_are_written(tmp_path, shards):
+    member = replace(TINY, validate_every=3)
+    train(member, fold=2, spectrograms=shards, out=tmp_path / "model", seed=5, fingerprint="abc")
+    history = pd.read_parquet(tmp_path / "model" / "history.parquet")
+    assert history.columns.tolist() == ["epoch", "cycle", "loss", "lr", "lwlrap", "seconds"]
+    assert history["epoch"].tolist() == [1, 2, 3, 4] and history["cycle"].tolist() == [1, 1, 2, 2]
+    assert history["lwlrap"].notna().tolist() == [False, False, True, True]
+    info = json.loads((tmp_path / "model" / "member.json").read_text())
+    assert info["member"] == asdict(member) and info["classes"] == CLASSES
+    assert (info["fold"], info["seed"], info["fingerprint"]) == (2, 5, "abc")
+    assert info["seconds"] == pytest.approx(history["seconds"].sum())
+    assert info["crops_per_second"] == pytest.approx(12 * 4 / info["seconds"])
+
+    # The last lwlrap is that of the model that was written, on the fold that was held out.
+    held_out = read_spectrograms(shards, parts=["curated"], clips=[f"{number}.wav" for number in range(2, 20, 5)])
+    scores = score_clips(load_model(tmp_path / "model"), held_out.frames, held_out.offsets)
+    assert history["lwlrap"].iloc[-1] == pytest.approx(
+        lwlrap(label_table(held_out.clips["labels"].tolist(), CLASSES), scores)
+    )
+
+
+def test_a_folder_that_holds_something_is_not_overwritten(tmp_path, shards):
+    (tmp_path / "note").touch()
+    with pytest.raises(ValueError, match="expected a folder that does not exist yet or is empty"):
+        train(TINY, fold=-1, spectrograms=shards, out=tmp_path)
+
+
+def test_twenty_clips_are_learnt_by_heart(tmp_path):
+    shards = write_shards(tmp_path / "spectrograms", noisy=0, test=0)
+    member = replace(TINY, epochs=1, cycles=1, epoch_size=100, batch_size=16, lr=0.003)
+    train(member, fold=-1, spectrograms=shards, out=tmp_path / "model")
+    learnt = read_spectrograms(shards)
+    scores = score_clips(load_model(tmp_path / "model"), learnt.frames, learnt.offsets)
+    assert lwlrap(label_table(learnt.clips["labels"].tolist(), CLASSES), scores) > 0.99
+
+
+@pytest.mark.parametrize("field", ["network", "loss"])
+def test_what_there_is_not_is_named(tmp_path, shards, field):
+    with pytest.raises(ValueError, match=f"no {field} is called 'other'; there are .*(xresnet50|focal)"):
+        train(replace(TINY, **{field: "other"}), fold=-1, spectrograms=shards, out=tmp_path / "model")
+
+
+# Starting from another model
+
+
+def test_warm_start_begins_with_the_weights_of_the_model(tmp_path, shards, monkeypatch):
+    train(SHORT, fold=-1, spectrograms=shards, out=tmp_path / "model")
+    monkeypatch.setattr(loop, "one_cycle", lambda step, *, steps, lr: (0.0, 0.9))  # learns nothing
+    train(replace(SHORT, id="b"), fold=0, spectrograms=shards, out=tmp_path / "next", warm_start=tmp_path / "model")
+    first, second = (load_file(tmp_path / name / "weights.safetensors") for name in ("model", "next"))
+    name = "body.0.0.weight"
+    assert torch.equal(first[name], second[name])
+
+
+def test_warm_start_from_another_kind_of_model_is_refused(tmp_path, shards):
+    train(SHORT, fold=-1, spectrograms=shards, out=tmp_path / "model")
+    other = replace(TINY, network="xresnet34ssa")
+    with pytest.raises(ValueError, match="expected a model of the network xresnet34ssa, found one of xresnet18ssa"):
+        train(other, fold=-1, spectrograms=shards, out=tmp_path / "next", warm_start=tmp_path / "model")
+    info = json.loads((tmp_path / "model" / "member.json").read_text())
+    (tmp_path / "model" / "member.json").write_text(json.dumps(info | {"classes": ["bark", "meow"]}))
+    with pytest.raises(ValueError, match="expected a model of the data's 4 classes, found 2 classes"):
+        train(TINY, fold=-1, spectrograms=shards, out=tmp_path / "next", warm_start=tmp_path / "model")
+    with pytest.raises(ValueError, match="found no member"):
+        train(TINY, fold=-1, spectrograms=shards, out=tmp_path / "next", warm_start=tmp_path)
+
+
+# Surviving
+
+
+@pytest.mark.parametrize(
+    "network, stop, precision",
+    [
+        ("xresnet18ssa", 2, "float32"),  # within an epoch; has a power iteration
+        ("xresnet34", 3, "auto"),  # between two cycles; has dropout and two learning rates
+        ("xresnet18ssa", 4, "auto"),  # in the second cycle
+    ],
+)
+def test_a_preempted_run_ends_with_the_same_weights(tmp_path, shards, monkeypatch, network, stop, precision):
+    options = {"fold": 0, "spectrograms": shards, "precision": precision}
+    member = replace(TINY, network=network, epochs=1, validate_every=1)
+    train(member, **options, out=tmp_path / "whole")
+    steps = itertools.count(1)
+    train_step = Run.train_step
+
+    def preempted(run):
+        train_step(run)
+        if next(steps) == stop:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Run, "train_step", preempted)
+    options |= {"checkpoints": f"file://{tmp_path}/checkpoints", "out": tmp_path / "resumed"}
+    with pytest.raises(SystemExit) as stopped:
+        train(member, **options)
+    assert stopped.value.code == 143 and not (tmp_path / "resumed").exists()
+    torch.rand(10)  # another process has other random numbers
+    train(member, **options)
+    assert next(steps) == 7  # 6 steps in both runs together: none was done twice
+    whole, resumed = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "resumed"))
+    assert_same_weights(whole, resumed)
+    histories = [pd.read_parquet(tmp_path / name / "history.parquet") for name in ("whole", "resumed")]
+    pd.testing.assert_frame_equal(*(history.drop(columns="seconds") for history in histories))
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from audiotagging.members import Member
+from audiotagging.training.loop import train
+spectrograms, out, checkpoints = sys.argv[1:]
+member = Member(id="killed", network="xresnet18ssa", loss="bce", epochs=6, size=32, batch_size=4, epoch_size=8)
+train(member, fold=-1, spectrograms=Path(spectrograms), out=Path(out), checkpoints=checkpoints or None)
+"""
+
+
+def test_a_run_killed_three_times_ends_with_the_same_weights(tmp_path, shards):
+    def launch(out, checkpoints=""):
+        arguments = [sys.executable, "-c", KILLED, str(shards), str(tmp_path / out), str(checkpoints)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE)
+
+    assert launch("whole").wait(timeout=120) == 0
+    folder = tmp_path / "checkpoints"
+    for _ in range(3):
+        before = set(folder.rglob("*.checkpoint"))
+        process = launch("resumed", folder)
+        while not set(folder.rglob("*.checkpoint")) - before:
+            assert process.poll() is None, process.stderr.read().decode()
+            time.sleep(0.01)
+        time.sleep(random.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(timeout=10) == -signal.SIGKILL
+    assert not (tmp_path / "resumed").exists()
+    assert launch("resumed", folder).wait(timeout=120) == 0
+    whole, resumed = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "resumed"))
+    assert_same_weights(whole, resumed)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, shards, monkeypatch):
+    def exploding(step, *, steps, lr):
+        return (1e30 if step == 3 else 1e-3), 0.9
+
+    monkeypatch.setattr(loop, "one_cycle", exploding)
+    options = {"fold": -1, "spectrograms": shards, "out": tmp_path / "model", "checkpoints": str(tmp_path / "kept")}
+    with pytest.raises(ValueError, match=r"tiny: expected a finite loss and weights, found .* in epoch 2, batch 2;"):
+        train(TINY, **options)
+    assert not (tmp_path / "model").exists()
+    assert [path.name for path in (tmp_path / "kept" / "tiny-all").iterdir()] == ["000000003.checkpoint"]
+    state = Checkpoints(str(tmp_path / "kept" / "tiny-all"), identity={}).latest()
+    assert all(tensor.isfinite().all() for tensor in state["network"].values())
+
+
+@pytest.fixture(scope="module")
+def finished(shards, tmp_path_factory):
+    """Return the options of a run that left its checkpoints."""
+    options = {"member": SHORT, "fold": -1, "spectrograms": shards, "checkpoints": "memory://finished"}
+    train(**options, out=tmp_path_factory.mktemp("finished") / "model")
+    return options
+
+
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        ({"fingerprint": "other data"}, "data fingerprint 'other data', found ''"),
+        ({"member": replace(SHORT, lr=0.5)}, "member lr 0.5, found 0.001"),
+        ({"seed": 7}, "seed 7, found 534"),
+        ({"precision": "float32"}, "precision 'float32', found 'auto'"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(tmp_path, finished, change, named):
+    with pytest.raises(ValueError, match=f"expected a checkpoint with {named}"):
+        train(**finished | change, out=tmp_path / "next")
+
+
+def test_a_checkpoint_of_another_version_of_the_code_is_refused(tmp_path, finished, monkeypatch):
+    monkeypatch.setattr(loop, "code_version", lambda: "another")
+    with pytest.raises(ValueError, match="expected a checkpoint with code version 'another'"):
+        train(**finished, out=tmp_path / "next")

@@ -1,0 +1,91 @@
+"""The networks against values made by running the original code; tests/reference/xresnet.json holds them."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from audiotagging.members import NETWORKS, TABLES
+from audiotagging.training.networks import MODELS, SimpleSelfAttention
+
+REFERENCE = json.loads((Path(__file__).parent.parent / "reference" / "xresnet.json").read_text())
+
+
+def test_every_network_can_be_named_on_the_command_line():
+    assert set(NETWORKS) == set(MODELS)
+
+
+def described_weights(number, name, shape):
+    """Return the fixed weights of tensor `number` of a state dict, under its name in the original."""
+    count = torch.Size(shape).numel()
+    t = torch.sin(0.37 * torch.arange(count, dtype=torch.float64) + number)
+    if name.endswith("running_var"):
+        t = 1 + 0.1 * t.abs()
+    elif name.endswith("running_mean"):
+        t = 0.1 * t
+    elif name.endswith(("weight_u", "weight_v")):
+        t = t / t.norm()
+    elif len(shape) > 1:
+        t = t * (2 / (count / shape[0])) ** 0.5
+    elif name.endswith("gamma"):
+        t = torch.full((count,), 0.01)
+    elif name.endswith("weight"):
+        t = 1 + 0.1 * t
+    else:
+        t = 0.1 * t
+    return t.float().reshape(shape)
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_network_is_the_original(name):
+    network = MODELS[name](320)
+    reference = REFERENCE[name]
+    assert sum(parameter.numel() for parameter in network.parameters()) == reference["parameters"]
+    own = network.state_dict()
+    assert [list(tensor.shape) for tensor in own.values()] == [shape for _, shape in reference["state"]]
+    for number, (key, (original, shape)) in enumerate(zip(own, reference["state"], strict=True)):
+        if not original.endswith("num_batches_tracked"):
+            own[key] = described_weights(number, original, shape)
+    network.load_state_dict(own)
+    pictures = torch.sin(0.013 * torch.arange(2 * 3 * 128 * 128, dtype=torch.float64)).reshape(2, 3, 128, 128)
+    with torch.no_grad():
+        logits = network.double().eval()(pictures)
+    expected = torch.tensor(reference["logits"], dtype=torch.float64)
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_blocks_start_as_their_shortcuts(name):
+    network = MODELS[name](8)
+    for block in network.body:
+        if hasattr(block, "shortcut"):
+            block.shortcut.eval()
+            features = torch.rand(2, block.convolutions[0][0].in_channels, 8, 8)
+            torch.testing.assert_close(block(features), block.shortcut(features).relu(), rtol=0, atol=0)
+
+
+def test_attention_equals_its_definition_position_by_position():
+    torch.manual_seed(1)
+    attention = SimpleSelfAttention(4).double().eval()
+    attention.gamma.data.fill_(0.3)
+    x = torch.randn(2, 4, 3, 5, dtype=torch.float64)
+    weight = attention.convolution.weight[:, :, 0]
+    assert torch.linalg.matrix_norm(weight, 2).item() == pytest.approx(1)
+    for picture, attended in zip(x.flatten(2), attention(x).flatten(2), strict=True):
+        scores = picture.T @ (weight @ picture)  # (positions, positions)
+        torch.testing.assert_close(attended, picture + 0.3 * picture @ scores)
+
+
+def test_only_the_body_of_the_large_headed_networks_trains_slower():
+    shares = {name: [group["share"] for group in MODELS[name](8).parameter_groups()] for name in REFERENCE}
+    assert shares == {
+        "xresnet18ssa": [1, 1],
+        "xresnet34ssa": [1, 1],
+        "xresnet34": [0.1, 1],
+        "xresnet50": [0.1, 1],
+    }
+
+
+def test_every_member_names_a_network():
+    assert {member.network for table in TABLES.values() for member in table} <= set(MODELS)
