@@ -4,8 +4,11 @@ import argparse
 import logging
 import os
 import sys
+import traceback
 from importlib import import_module
 from typing import Any
+
+from audiotagging.errors import UserError
 
 COMMANDS = {
     "run": "train, average and score an ensemble on this machine",
@@ -30,7 +33,7 @@ def main(pipeline: Any, arguments: list[str] | None = None) -> int:
         arguments: What was typed after the program's name; taken from the command line if left out.
 
     Returns:
-        The exit code: 0 done, 1 failed, 2 the user can mend it, 130 interrupted, 141 nobody reads the output any more.
+        The exit code: 0 done, 1 failed, 2 the user can fix it, 130 interrupted, 141 nobody reads the output any more.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     listing = "\n".join(f"  {name:<12}{help}" for name, help in COMMANDS.items())
@@ -54,12 +57,18 @@ def main(pipeline: Any, arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes in the end
         return PIPE_CLOSED
-    except (ValueError, OSError) as error:  # of the system: no permission, a full disk, a file where a folder should be
+    except (UserError, OSError) as error:  # of the system: no permission, a full disk, a file where a folder should be
         print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except Exception:
+        traceback.print_exc()
+        print(
+            "error: this is a defect of the program, not of your input; please report the lines above", file=sys.stderr
+        )
+        return 1
 
 
 def _join_lists(arguments: list[str]) -> list[str]:

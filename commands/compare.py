@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from audiotagging.errors import UserError
 from audiotagging.results.comparison import compare
 
 
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print how the data differ, the scores, and the classes that gained and lost most."""
     if args.classes < 0:
-        raise ValueError(f"--classes expects a number from 0 on, found {args.classes}")
+        raise UserError(f"--classes expects a number from 0 on, found {args.classes}")
     comparison = compare(args.old, args.new)
     for note in comparison["notes"]:
         print(note)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from kfp import compiler
 
+from audiotagging.errors import UserError
 from commands.cluster.settings import add_cluster_options, cluster_settings
 from components.cluster import on_cluster
 
@@ -18,9 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compile the pipeline."""
     if args.output.suffix not in (".yaml", ".yml"):
-        raise ValueError(f"{args.output}: expected a name that ends in .yaml")
+        raise UserError(f"{args.output}: expected a name that ends in .yaml")
     if not args.output.parent.is_dir():
-        raise ValueError(f"{args.output.parent} is not a folder; make it first")
+        raise UserError(f"{args.output.parent} is not a folder; make it first")
     compiler.Compiler().compile(on_cluster(args.pipeline, cluster_settings(args)), str(args.output))
     print(args.output)
     return 0

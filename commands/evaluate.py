@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from audiotagging.errors import UserError
 from audiotagging.files import read_json, require
 from audiotagging.results.evaluation import evaluate
 
@@ -20,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     require(args.out, *needed, what="the output of a run")
     models = sorted(path.parent for path in (args.out / "models").glob("*/member.json"))
     if not models:
-        raise ValueError(f"{args.out / 'models'}: expected a folder of every trained model, found none")
+        raise UserError(f"{args.out / 'models'}: expected a folder of every trained model, found none")
     evaluate(
         args.out,
         models=models,

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from audiotagging.errors import UserError
 from audiotagging.members import SETTABLE, override, rows, select
 
 FOLDS = range(-1, 128)  # as many as the column `fold` of a table may have
@@ -104,14 +105,14 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
     """Return the pipeline's parameters for parsed options.
 
     Raises:
-        ValueError: If a member or a field does not exist, or a warm start has nothing to begin with.
+        UserError: If a member or a field does not exist, or a warm start has nothing to begin with.
     """
     if not 0 <= args.warm_start <= 1:
-        raise ValueError(f"--warm-start expects a share of the epochs between 0 and 1, found {args.warm_start}")
+        raise UserError(f"--warm-start expects a share of the epochs between 0 and 1, found {args.warm_start}")
     if args.warm_start and not args.models:
-        raise ValueError("--warm-start begins with the champion's weights; say with --models where it is")
+        raise UserError("--warm-start begins with the champion's weights; say with --models where it is")
     if args.weights == "fitted" and max(args.folds) < 0:
-        raise ValueError("--weights fitted needs out-of-fold predictions to fit to; hold folds out: --folds 0,1,2,3,4")
+        raise UserError("--weights fitted needs out-of-fold predictions to fit to; hold folds out: --folds 0,1,2,3,4")
     members = override(select(args.members), dict(_assignment(text) for text in args.set))
     table = rows(members, args.folds)
     return {
@@ -153,5 +154,5 @@ def _folds(text: str) -> list[int]:
 def _assignment(text: str) -> tuple[str, str]:
     field, equals, value = text.partition("=")
     if not equals:
-        raise ValueError(f"--set takes FIELD=VALUE, as epochs=10, and found {text!r}")
+        raise UserError(f"--set takes FIELD=VALUE, as epochs=10, and found {text!r}")
     return field, value

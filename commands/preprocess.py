@@ -5,6 +5,7 @@ from pathlib import Path
 
 from audiotagging.data.dataset import fingerprint, read_dataset
 from audiotagging.data.preprocessing import preprocess
+from audiotagging.errors import UserError
 from commands.parameters import share
 
 
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read the data folder, write the shards."""
     if args.workers is not None and args.workers < 1:
-        raise ValueError(f"--workers: expected at least 1, found {args.workers}")
+        raise UserError(f"--workers: expected at least 1, found {args.workers}")
     dataset = read_dataset(args.data, seed=args.seed, noisy=args.noisy)
     preprocess(
         dataset,

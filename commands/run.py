@@ -15,6 +15,7 @@ from kfp.local.config import LocalRunnerType
 from audiotagging.data.dataset import read_dataset
 from audiotagging.data.ingest import check_folds
 from audiotagging.data.sources import resolve
+from audiotagging.errors import UserError
 from audiotagging.files import read_json, whole_folder
 from audiotagging.members import model_name
 from audiotagging.results.labelled_clips import SETS
@@ -42,9 +43,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the pipeline; print a table of scores and the paths of the results."""
     out: Path = args.out.resolve()
     if args.memory and not args.docker:
-        raise ValueError("--memory limits containers; give --docker too, or leave it out")
+        raise UserError("--memory limits containers; give --docker too, or leave it out")
     if args.parallel < 1:
-        raise ValueError(f"--parallel expects a number from 1 on, found {args.parallel}")
+        raise UserError(f"--parallel expects a number from 1 on, found {args.parallel}")
     values = parameters(args)
     downloads = Path(args.downloads).resolve()
     models = Path(args.models).resolve() if args.models else None
@@ -91,14 +92,14 @@ def run(args: argparse.Namespace) -> int:
 def _check_out(out: Path, *, force: bool, data: Path, places: Iterable[Path]) -> None:
     """Refuse to replace what is no output of a run, or what lies in the places that the run reads and writes."""
     if out.exists() and not force:
-        raise ValueError(f"{out} exists already; name another --out, or replace it with --force")
+        raise UserError(f"{out} exists already; name another --out, or replace it with --force")
     if out.exists() and not (out / "scores.json").exists():
-        raise ValueError(f"{out} is not the output of a run, so --force does not replace it; name another --out")
+        raise UserError(f"{out} is not the output of a run, so --force does not replace it; name another --out")
     for place in places:
         if place.is_relative_to(out):
-            raise ValueError(f"{place} lies in {out}, which the results replace; name another --out")
+            raise UserError(f"{place} lies in {out}, which the results replace; name another --out")
     if out.is_relative_to(data):
-        raise ValueError(f"{out} lies in the data folder {data}; name another --out")
+        raise UserError(f"{out} lies in the data folder {data}; name another --out")
 
 
 def _gather(outputs: dict[str, Any], out: Path, *, log: Path, cached: bool) -> None:

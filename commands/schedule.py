@@ -6,6 +6,7 @@ from typing import Any
 
 from kfp_server_api import RecurringRunMode, V2beta1RecurringRun
 
+from audiotagging.errors import UserError
 from commands.cluster.client import Client, add_connection, connection, ensure_version, experiment_id, named
 from commands.cluster.settings import add_cluster_options, add_cluster_parameters, cluster_parameters, cluster_settings
 from components.cluster import on_cluster
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make, change or list schedules."""
     if (args.cron or args.every) and not args.data:
-        raise ValueError("a schedule needs --data: the folder on the audio volume, or where to get the data from")
+        raise UserError("a schedule needs --data: the folder on the audio volume, or where to get the data from")
     values = cluster_parameters(args) if args.data else {}
     with connection(args) as client:
         experiment = experiment_id(client, args.experiment, namespace=args.namespace)
@@ -84,7 +85,7 @@ def _make(client: Client, args: argparse.Namespace, values: dict[str, Any], expe
 def _change(client: Client, args: argparse.Namespace, experiment: str) -> None:
     existing = _find(client, experiment, args.name)
     if not existing:
-        raise ValueError(f"no schedule is called {args.name!r}; --list shows those that there are")
+        raise UserError(f"no schedule is called {args.name!r}; --list shows those that there are")
     for schedule in existing:
         if args.delete:
             client.delete_recurring_run(schedule.recurring_run_id)

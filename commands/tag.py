@@ -11,6 +11,7 @@ import numpy as np
 
 from audiotagging.artifacts.champion import champion_folder
 from audiotagging.data.data_folder import AUDIO_SUFFIXES
+from audiotagging.errors import UserError
 from audiotagging.progress import track
 from audiotagging.tagging.tagger import Tagged, Tagger
 
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print every file's tags; those that cannot be read go to the error output, a line each."""
     if args.top < 1:
-        raise ValueError(f"--top expects a number from 1 on, found {args.top}")
+        raise UserError(f"--top expects a number from 1 on, found {args.top}")
     tagger = Tagger(champion_folder(args.models) or args.models)
     paths = [path for given in args.files for path in _expand(given)]
     unread = [given for given in args.files if given.is_dir() and not _expand(given)]

@@ -24,8 +24,9 @@ def preprocess(
     from audiotagging.data.dataset import fingerprint as take_fingerprint
     from audiotagging.data.dataset import read_dataset
     from audiotagging.data.preprocessing import preprocess
+    from audiotagging.errors import UserError
 
     dataset = read_dataset(Path(folder), seed=seed, noisy=noisy)
     if take_fingerprint(dataset) != fingerprint:  # else what is cached under it would be of other data
-        raise ValueError(f"{folder} has changed since ingest looked at it; run again")
+        raise UserError(f"{folder} has changed since ingest looked at it; run again")
     preprocess(dataset, Path(spectrograms.path), max_rejected=max_rejected, fingerprint=fingerprint)

@@ -1,5 +1,6 @@
 import pytest
 
+from audiotagging.errors import UserError
 from audiotagging.files import read_json, whole_file, whole_folder, write_json
 
 
@@ -37,5 +38,5 @@ def test_a_file_replaces_another_when_it_is_whole(tmp_path):
 )
 def test_a_file_that_does_not_hold_what_it_should_is_named(tmp_path, content, expected):
     (tmp_path / "scores.json").write_bytes(content)
-    with pytest.raises(ValueError, match=rf"scores\.json: expected {expected}"):
+    with pytest.raises(UserError, match=rf"scores\.json: expected {expected}"):
         read_json(tmp_path / "scores.json", "a", "b")

@@ -2,6 +2,7 @@ from dataclasses import fields
 
 import pytest
 
+from audiotagging.errors import UserError
 from audiotagging.members import DEMO, REFERENCE, TABLES, Member, override, rows, select
 
 
@@ -64,7 +65,7 @@ def test_rows_are_members_times_folds():
 def test_select_takes_tables_and_ids_each_member_once():
     assert select(["demo"]) == list(DEMO)
     assert select([REFERENCE[4].id, "reference"]) == [REFERENCE[4], *REFERENCE[:4], REFERENCE[5]]
-    with pytest.raises(ValueError, match="'resnet'; there are reference, demo, xresnet18ssa-focal"):
+    with pytest.raises(UserError, match="'resnet'; there are reference, demo, xresnet18ssa-focal"):
         select(["resnet"])
 
 
@@ -83,5 +84,5 @@ def test_override_parses_values_as_the_fields_type():
         ({"lr": "nan"}, "lr expects a number above 0, found nan"),
         ({"overlap": "1"}, "overlap expects a share from 0 to below 1, found 1"),
     ]:
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(UserError, match=message):
             override(REFERENCE, changes)

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import label_ranking_average_precision_score
 
+from audiotagging.errors import UserError
 from audiotagging.metrics import lwlrap
 
 
@@ -24,5 +25,5 @@ def test_clips_without_labels_do_not_count():
 
 
 def test_nothing_to_score_is_an_error():
-    with pytest.raises(ValueError, match="none of the clips"):
+    with pytest.raises(UserError, match="none of the clips"):
         lwlrap(np.zeros((2, 3), bool), np.zeros((2, 3)))

@@ -23,6 +23,8 @@ from kfp.client.client import KF_PIPELINES_ENDPOINT_ENV, KF_PIPELINES_UI_ENDPOIN
 from kfp.dsl.graph_component import GraphComponent
 from kfp_server_api import ApiException
 
+from audiotagging.errors import UserError
+
 OLDEST = (2, 17)  # the first server that runs the stages as the user that they ask for
 TIMEOUT = 60  # seconds to wait for an answer
 TOKEN_FILE = "/var/run/secrets/kubeflow/pipelines/token"  # where Kubernetes puts a token for the service account
@@ -79,7 +81,7 @@ def connection(args: argparse.Namespace) -> Iterator[Client]:
     """Provide a client for parsed options, and say in one line what goes wrong with it.
 
     Raises:
-        ValueError: If the server does not answer, is too old, or refuses something; or the namespace does not fit it.
+        UserError: If the server does not answer, is too old, or refuses something; or the namespace does not fit it.
     """
     host = args.host or "Kubeflow Pipelines inside this cluster (from outside, give --host, as http://localhost:8888)"
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells of every new attempt
@@ -104,20 +106,20 @@ def _check(client: Client, host: str, *, namespace: str | None) -> None:
     except ApiException as error:
         if error.status != 404:
             raise
-        raise ValueError(f"{host}: expected Kubeflow Pipelines 2.17 or newer, found a server without its API") from None
+        raise UserError(f"{host}: expected Kubeflow Pipelines 2.17 or newer, found a server without its API") from None
     except json.JSONDecodeError:
-        raise ValueError(
+        raise UserError(
             f"{host}: expected Kubeflow Pipelines, found something else, perhaps a page to log in at; "
             "give --token-file or --cookies, or the address of the service ml-pipeline"
         ) from None
     version = re.match(r"(\d+)\.(\d+)", health.get("tag_name", ""))
     if version and (int(version[1]), int(version[2])) < OLDEST:
         expected = ".".join(map(str, OLDEST))
-        raise ValueError(f"{host}: expected Kubeflow Pipelines {expected} or newer, found {health['tag_name']}")
+        raise UserError(f"{host}: expected Kubeflow Pipelines {expected} or newer, found {health['tag_name']}")
     if health.get("multi_user") and not namespace:
-        raise ValueError(f"{host}: this Kubeflow has users; name your namespace with --namespace")
+        raise UserError(f"{host}: this Kubeflow has users; name your namespace with --namespace")
     if namespace and not health.get("multi_user"):
-        raise ValueError(f"{host}: this Kubeflow has no users, so no namespace {namespace!r}; leave --namespace out")
+        raise UserError(f"{host}: this Kubeflow has no users, so no namespace {namespace!r}; leave --namespace out")
 
 
 @contextlib.contextmanager
@@ -125,17 +127,17 @@ def _one_line_errors(host: str) -> Iterator[None]:
     try:
         yield
     except ApiException as error:
-        raise ValueError(f"{host}: {_said(error)}") from None
+        raise UserError(f"{host}: {_said(error)}") from None
     except urllib3.exceptions.HTTPError as error:
         reason = re.sub(r".*?>: |.*?object at 0x\w+>,? ?", "", str(getattr(error, "reason", error)))
-        raise ValueError(
+        raise UserError(
             f"{host}: no answer from Kubeflow Pipelines ({reason.strip('() ')}); is the address right, and if it is "
             "on this machine, is `kubectl port-forward` running?"
         ) from None
     except BrokenPipeError:  # nobody reads our output any more
         raise
     except OSError as error:
-        raise ValueError(f"{host}: {error}") from None
+        raise UserError(f"{host}: {error}") from None
 
 
 def _said(error: ApiException) -> str:

@@ -5,6 +5,7 @@ import os
 import re
 from typing import Any
 
+from audiotagging.errors import UserError
 from commands.parameters import add_parameters, parameters
 from components.cluster import AUDIO, CHECKPOINTS, CLAIMS, MODELS, Cluster
 
@@ -62,14 +63,14 @@ def cluster_settings(args: argparse.Namespace) -> Cluster:
     """Return the settings for parsed options.
 
     Raises:
-        ValueError: If a number is out of range.
+        UserError: If a number is out of range.
     """
     if args.gpus < 0:
-        raise ValueError(f"--gpus expects a number from 0 on, found {args.gpus}")
+        raise UserError(f"--gpus expects a number from 0 on, found {args.gpus}")
     if args.deadline < 1:
-        raise ValueError(f"--deadline expects a number of hours from 1 on, found {args.deadline}")
+        raise UserError(f"--deadline expects a number of hours from 1 on, found {args.deadline}")
     if "://" in args.registry or re.search(r"\s", args.registry):
-        raise ValueError(f"--registry expects HOST/PATH, as ghcr.io/team, found {args.registry!r}")
+        raise UserError(f"--registry expects HOST/PATH, as ghcr.io/team, found {args.registry!r}")
     return Cluster(
         gpus=args.gpus,
         gpu_label=args.gpu_label,
@@ -92,13 +93,13 @@ def cluster_parameters(args: argparse.Namespace) -> dict[str, Any]:
     """Return the pipeline's parameters for parsed options, with paths as the stages see them.
 
     Raises:
-        ValueError: If an option does not fit.
+        UserError: If an option does not fit.
     """
     if not args.models_pvc and args.models == MODELS:
         args.models = ""
     for option, folder in (("--models", args.models), ("--downloads", args.downloads)):
         if folder and not folder.startswith("/"):
-            raise ValueError(f"{option} is a place on a volume of the cluster, as {MODELS}/NAME, not {folder}")
+            raise UserError(f"{option} is a place on a volume of the cluster, as {MODELS}/NAME, not {folder}")
     values = parameters(args)
     if not re.match(r"/|\w+:", args.data):  # neither a path nor a URL
         values["data"] = f"{AUDIO}/{args.data}"

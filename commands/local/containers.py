@@ -15,6 +15,7 @@ from docker.types import DeviceRequest, Mount
 from docker.utils import parse_bytes
 from kfp import local
 
+from audiotagging.errors import UserError
 from components.images import TARGETS, image
 
 KILLED = 137  # exit code of a process that got SIGKILL: 128 + 9
@@ -39,13 +40,13 @@ def docker_runner(
         environment: Variables that the stages get.
 
     Raises:
-        ValueError: If no engine answers or an image is missing.
+        UserError: If no engine answers or an image is missing.
     """
     try:
         client = DockerClient.from_env()
         info = client.info()
     except DockerException as error:
-        raise ValueError(f"no Docker engine answers: start one, or run without --docker ({error})") from None
+        raise UserError(f"no Docker engine answers: start one, or run without --docker ({error})") from None
     with contextlib.closing(client):
         for target in TARGETS:
             _find(client, image(target))
@@ -98,10 +99,10 @@ def _find(client: DockerClient, reference: str) -> None:
     except ImageNotFound:
         try:
             if "/" not in reference:
-                raise ValueError(f"image {reference} is not here: build the images of this code, make images") from None
+                raise UserError(f"image {reference} is not here: build the images of this code, make images") from None
             client.images.pull(reference)
         except DockerException as error:
-            raise ValueError(f"image {reference} is neither here nor can it be pulled ({error})") from None
+            raise UserError(f"image {reference} is neither here nor can it be pulled ({error})") from None
 
 
 def run_container(

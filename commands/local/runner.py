@@ -1,5 +1,6 @@
 """Runs the pipeline on this machine by KFP's own local runner."""
 
+import builtins
 import contextlib
 import logging
 import os
@@ -29,13 +30,15 @@ class StageError(Exception):
     """A stage failed.
 
     Attributes:
-        by_user: Whether it is something that the user can mend.
+        by_user: Whether it is something that the user can fix.
     """
 
     def __init__(self, stage: str, kind: str, message: str, log: Path) -> None:
         reason = message or kind or "it ended without a message, as one that is killed when memory runs out"
         super().__init__(f"{stage}: {reason} (all of its output: {log})")
-        self.by_user = kind == "ValueError" or kind.startswith("audiotagging.")
+        # The library defines no other exceptions than user errors; those of the system have names of Python's own.
+        of_system = isinstance(error := getattr(builtins, kind, None), type) and issubclass(error, OSError)
+        self.by_user = kind.startswith("audiotagging.") or of_system
 
 
 def run_pipeline(

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from audiotagging.errors import UserError
 
-class TableError(ValueError):
+
+class TableError(UserError):
     """A table that cannot be used. `problems` has everything that is wrong, a line each."""
 
     def __init__(self, problems: list[str]) -> None:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from audiotagging.errors import UserError
+
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
@@ -54,14 +56,14 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
         keys: What it must hold.
 
     Raises:
-        ValueError: If it holds no JSON, or not this.
+        UserError: If it holds no JSON, or not this.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path}: expected JSON, found something else ({error}); put back what was there") from error
+        raise UserError(f"{path}: expected JSON, found something else ({error}); put back what was there") from error
     if not isinstance(content, dict) or not content.keys() >= set(keys):
-        raise ValueError(f"{path}: expected {', '.join(keys)} in it, found others; put back what was there")
+        raise UserError(f"{path}: expected {', '.join(keys)} in it, found others; put back what was there")
     return content
 
 
@@ -74,11 +76,11 @@ def require(folder: Path, *names: str, what: str) -> None:
         what: What it should be, for the message.
 
     Raises:
-        ValueError: If one of them is missing.
+        UserError: If one of them is missing.
     """
     for name in names:
         if not (folder / name).exists():
-            raise ValueError(f"{folder}: expected {what}, found no {name} in it")
+            raise UserError(f"{folder}: expected {what}, found no {name} in it")
 
 
 def write_json(path: Path, content: Any) -> None:

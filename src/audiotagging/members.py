@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from audiotagging.errors import UserError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
@@ -98,13 +100,13 @@ def select(names: Sequence[str]) -> list[Member]:
         names: Names of tables ("demo", "reference") or ids of members.
 
     Raises:
-        ValueError: If a name is neither.
+        UserError: If a name is neither.
     """
     by_id = {member.id: member for table in TABLES.values() for member in table}
     chosen: dict[str, Member] = {}
     for name in names:
         if name not in TABLES and name not in by_id:
-            raise ValueError(f"no member or table is called {name!r}; there are {', '.join([*TABLES, *by_id])}")
+            raise UserError(f"no member or table is called {name!r}; there are {', '.join([*TABLES, *by_id])}")
         chosen |= {member.id: member for member in TABLES.get(name) or [by_id[name]]}
     return list(chosen.values())
 
@@ -117,25 +119,25 @@ def override(members: Sequence[Member], changes: Mapping[str, str]) -> list[Memb
         changes: New values as text, by field.
 
     Raises:
-        ValueError: If there is no such field, or the text is no value of it or one out of range.
+        UserError: If there is no such field, or the text is no value of it or one out of range.
     """
     types = {field.name: field.type for field in fields(Member) if field.name in SETTABLE}
     values: dict[str, Any] = {}
     for name, text in changes.items():
         if name not in types:
-            raise ValueError(f"a member has no field {name!r} to set; there are {', '.join(types)}")
+            raise UserError(f"a member has no field {name!r} to set; there are {', '.join(types)}")
         try:
             values[name] = _parse(types[name], text)
         except (ValueError, KeyError):
-            raise ValueError(f"{name} expects {types[name].__name__}, found {text!r}") from None  # type: ignore[union-attr]
+            raise UserError(f"{name} expects {types[name].__name__}, found {text!r}") from None  # type: ignore[union-attr]
         if name == "overlap" and not 0 <= values[name] < 1:
-            raise ValueError(f"overlap expects a share from 0 to below 1, found {text}")
+            raise UserError(f"overlap expects a share from 0 to below 1, found {text}")
         if name in CHOICES and text not in CHOICES[name]:
-            raise ValueError(f"{name} expects one of {', '.join(CHOICES[name])}, found {text!r}")
+            raise UserError(f"{name} expects one of {', '.join(CHOICES[name])}, found {text!r}")
         if name == "batch_size" and values[name] < 2:
-            raise ValueError(f"batch_size expects a number from 2 on, for batch norm, found {text}")
+            raise UserError(f"batch_size expects a number from 2 on, for batch norm, found {text}")
         if name != "overlap" and types[name] in (int, float) and not 0 < values[name] < float("inf"):
-            raise ValueError(f"{name} expects a number above 0, found {text}")
+            raise UserError(f"{name} expects a number above 0, found {text}")
     return [replace(member, **values) for member in members]
 
 

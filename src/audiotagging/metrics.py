@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from audiotagging.errors import UserError
+
 
 def label_table(labels: Sequence[Sequence[str]], classes: Sequence[str]) -> np.ndarray:
     """Return which clip has which label, bool, shape (clips, classes)."""
@@ -44,8 +46,8 @@ def lwlrap(truth: np.ndarray, scores: np.ndarray) -> float:
         scores: The higher, the more likely, shape (clips, classes).
 
     Raises:
-        ValueError: If no clip has a label.
+        UserError: If no clip has a label.
     """
     if not truth.any():
-        raise ValueError("lwlrap needs at least one clip with a label, and none of the clips has any")
+        raise UserError("lwlrap needs at least one clip with a label, and none of the clips has any")
     return float(label_precisions(truth, scores).sum() / truth.sum())

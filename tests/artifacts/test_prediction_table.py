@@ -4,6 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
+from audiotagging.errors import UserError
 
 
 @pytest.fixture
@@ -25,5 +26,5 @@ def test_another_version_is_refused(tmp_path, predictions):
     write_predictions(tmp_path / "p.parquet", predictions)
     table = pq.read_table(tmp_path / "p.parquet")
     pq.write_table(table.replace_schema_metadata({"version": "99"}), tmp_path / "p.parquet")
-    with pytest.raises(ValueError, match="version 1, found 99"):
+    with pytest.raises(UserError, match="version 1, found 99"):
         read_predictions(tmp_path / "p.parquet")

@@ -10,6 +10,7 @@ from audiotagging.artifacts.spectrogram_shards import (
     read_rejected,
     read_spectrograms,
 )
+from audiotagging.errors import UserError
 
 CLASSES = ["bark", "hiss, spit", "meow"]
 PARTS = ["curated"] * 5 + ["noisy"] * 3 + ["test"] * 4
@@ -99,7 +100,7 @@ def damage(path):
 def test_damage_is_named(folder):
     path = sorted(folder.glob("*.parquet"))[1]
     damage(path)
-    with pytest.raises(ValueError, match=rf"{path.name}: this shard is damaged"):
+    with pytest.raises(UserError, match=rf"{path.name}: this shard is damaged"):
         read_spectrograms(folder)
 
 
@@ -114,7 +115,7 @@ def test_a_changed_byte_is_noticed_or_changes_no_clip(folder, seed):
     path.write_bytes(data)
     try:
         read = read_spectrograms(folder)
-    except ValueError as error:
+    except UserError as error:
         assert path.name in str(error) or folder.name in str(error)
     else:
         assert np.array_equal(read.frames, good.frames) and read.clips.equals(good.clips)
@@ -123,14 +124,14 @@ def test_a_changed_byte_is_noticed_or_changes_no_clip(folder, seed):
 def test_a_cut_shard_is_named(folder):
     path = sorted(folder.glob("*.parquet"))[1]
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=rf"{path.name}: this shard is damaged"):
+    with pytest.raises(UserError, match=rf"{path.name}: this shard is damaged"):
         read_clips(folder)
 
 
 def test_a_missing_shard_is_named(folder):
     path = sorted(folder.glob("*.parquet"))[1]
     path.unlink()
-    with pytest.raises(ValueError, match=rf"1 of . shards are missing \({path.name}\)"):
+    with pytest.raises(UserError, match=rf"1 of . shards are missing \({path.name}\)"):
         read_classes(folder)
 
 
@@ -138,12 +139,12 @@ def test_another_version_is_refused(folder):
     path = sorted(folder.glob("*.parquet"))[0]
     table = pq.read_table(path)
     pq.write_table(table.replace_schema_metadata({"version": "99"}), path)
-    with pytest.raises(ValueError, match="expected spectrograms of version 1, found 99"):
+    with pytest.raises(UserError, match="expected spectrograms of version 1, found 99"):
         read_clips(folder)
 
 
 def test_no_shards_at_all(tmp_path):
-    with pytest.raises(ValueError, match="found no shards"):
+    with pytest.raises(UserError, match="found no shards"):
         read_clips(tmp_path)
 
 
@@ -165,6 +166,6 @@ def test_nothing_is_left_after_an_error(tmp_path, clips):
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path, clips):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(ValueError, match="does not exist yet or is empty"), ShardWriter(tmp_path, classes=CLASSES):
+    with pytest.raises(UserError, match="does not exist yet or is empty"), ShardWriter(tmp_path, classes=CLASSES):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

@@ -5,6 +5,7 @@ import pytest
 from conftest import CLASSES, write_table
 
 from audiotagging.data.dataset import DataError, fingerprint, read_dataset
+from audiotagging.errors import UserError
 
 
 def damage(path, old, new):
@@ -220,7 +221,7 @@ def test_a_wrong_fold_column(data, folds, expected):
 def test_more_folds_than_clips(data):
     with pytest.raises(DataError, match="expected at least a clip for each of 13 folds, not 12"):
         read_dataset(data, folds=13)
-    with pytest.raises(ValueError, match="expected at least 2 folds, found 1"):
+    with pytest.raises(UserError, match="expected at least 2 folds, found 1"):
         read_dataset(data, folds=1)
 
 

@@ -21,6 +21,7 @@ from audiotagging.data.ingest import ingest
 from audiotagging.data.preprocessing import preprocess
 from audiotagging.data.spectrogram import clip_spectrogram
 from audiotagging.data.synthetic import write_dataset
+from audiotagging.errors import UserError
 from commands import preprocess as preprocess_command
 from components import preprocess as stage
 
@@ -86,7 +87,7 @@ def test_the_command(tmp_path):
     args = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
     assert preprocess_command.run(parser.parse_args([*args, "--workers", "2"])) == 0
     assert read_clips(tmp_path / "out")["part"].value_counts().to_dict() == {"curated": 26, "noisy": 13, "test": 13}
-    with pytest.raises(ValueError, match="at least 1, found 0"):
+    with pytest.raises(UserError, match="at least 1, found 0"):
         preprocess_command.run(parser.parse_args([*args, "--workers", "0"]))
 
 
@@ -94,7 +95,7 @@ def test_too_many_bad_clips_of_a_part_are_an_error(tmp_path, dataset):
     for number in (60, 62, 64, 66):
         Path(dataset.clips["path"][number]).write_bytes(b"")
     with pytest.raises(
-        ValueError, match=r"^4 of 10 test clips .* 1.0% .*60.wav \(.*62.wav \(.*64.wav \([^,]*, \.\.\.; .*$"
+        UserError, match=r"^4 of 10 test clips .* 1.0% .*60.wav \(.*62.wav \(.*64.wav \([^,]*, \.\.\.; .*$"
     ):
         preprocess(dataset, tmp_path / "out", workers=1)
     assert not (tmp_path / "out").exists() and not (tmp_path / "out.part").exists()
@@ -103,7 +104,7 @@ def test_too_many_bad_clips_of_a_part_are_an_error(tmp_path, dataset):
 def test_a_worker_that_is_killed_is_told(tmp_path, dataset, monkeypatch):
     monkeypatch.setattr(preprocessing, "CONTEXT", multiprocessing.get_context("fork"))
     monkeypatch.setattr(preprocessing, "decode", lambda path: os.kill(os.getpid(), signal.SIGKILL))
-    with pytest.raises(ValueError, match="one of 2 worker processes was killed, as happens when memory runs out"):
+    with pytest.raises(UserError, match="one of 2 worker processes was killed, as happens when memory runs out"):
         preprocess(dataset, tmp_path / "out", workers=2)
     assert not (tmp_path / "out").exists()
 
@@ -113,7 +114,7 @@ def test_the_stage_refuses_data_that_changed_since_ingest(tmp_path):
     folder, found = ingest(str(tmp_path / "data"), downloads=tmp_path)
     arguments = {"folder": str(folder), "fingerprint": found, "seed": 534, "noisy": "all", "max_rejected": 0.01}
     os.utime(next((folder / "test").iterdir()), (1, 1))
-    with pytest.raises(ValueError, match="has changed since ingest looked at it"):
+    with pytest.raises(UserError, match="has changed since ingest looked at it"):
         stage.preprocess.python_func(**arguments, spectrograms=dsl.Dataset(uri=str(tmp_path / "out")))
 
 

@@ -13,6 +13,7 @@ import pytest
 from audiotagging.data import zenodo as zenodo_module
 from audiotagging.data.dataset import fingerprint, read_dataset
 from audiotagging.data.sources import resolve
+from audiotagging.errors import UserError
 
 
 def zip_folder(folder, archive, top=""):
@@ -76,7 +77,7 @@ def test_some_archives_unpacked_already(data, downloads):
     shutil.rmtree(data / "test")
     assert content(resolve(str(data), downloads=downloads)) == expected
     (data / "test.zip").rename(data / "test.old")
-    with pytest.raises(ValueError, match="test/ is missing"):
+    with pytest.raises(UserError, match="test/ is missing"):
         read_dataset(resolve(str(data), downloads=downloads))
 
 
@@ -121,7 +122,7 @@ def interrupt(*_):
 
 @pytest.mark.parametrize("data", ["nowhere", "zenodo:abc", "kaggle:../x", "nowhere.zip", "", __file__])
 def test_what_is_no_data(data, downloads):
-    with pytest.raises(ValueError, match=re.escape(repr(data))):
+    with pytest.raises(UserError, match=re.escape(repr(data))):
         resolve(data, downloads=downloads)
 
 
@@ -216,7 +217,7 @@ def test_a_later_run_goes_on_with_a_broken_download(data, downloads, zenodo):
 
 def test_a_wrong_checksum_is_an_error_and_leaves_nothing(data, downloads, zenodo):
     zenodo.lies = {"FSDKaggle2019.audio_test.zip"}
-    with pytest.raises(ValueError, match=r"FSDKaggle2019.audio_test.zip: expected .* md5 .* found"):
+    with pytest.raises(UserError, match=r"FSDKaggle2019.audio_test.zip: expected .* md5 .* found"):
         resolve("zenodo:42", downloads=downloads, zenodo=zenodo.url)
     assert not list(downloads.rglob("FSDKaggle2019.audio_test.zip*"))
 
@@ -224,7 +225,7 @@ def test_a_wrong_checksum_is_an_error_and_leaves_nothing(data, downloads, zenodo
 @pytest.mark.parametrize("where", ["http://127.0.0.1:1", None])
 def test_without_network_it_says_what_to_do_by_hand(data, downloads, zenodo, where):
     record, server = ("42", where) if where else ("43", zenodo.url)
-    with pytest.raises(ValueError, match=f"download the files of {server}/records/{record} by hand") as error:
+    with pytest.raises(UserError, match=f"download the files of {server}/records/{record} by hand") as error:
         resolve(f"zenodo:{record}", downloads=downloads, zenodo=server)
     assert "\n" not in str(error.value)
 
@@ -233,7 +234,7 @@ def test_a_record_whose_files_have_paths_is_refused(data, downloads, zenodo):
     folder = downloads / "zenodo-42"
     folder.mkdir(parents=True)
     (folder / "files.json").write_text(json.dumps([{"key": "../a.zip"}]))
-    with pytest.raises(ValueError, match=r"it has a file called '../a.zip'"):
+    with pytest.raises(UserError, match=r"it has a file called '../a.zip'"):
         resolve("zenodo:42", downloads=downloads, zenodo=zenodo.url)
 
 
@@ -249,11 +250,11 @@ def test_kaggle_through_its_own_program(data, downloads, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     folder = resolve("kaggle:freesound-audio-tagging-2019", downloads=downloads)
     assert content(folder) == content(data)
-    with pytest.raises(ValueError, match=r"failed with code 3.* or download other.zip from https"):
+    with pytest.raises(UserError, match=r"failed with code 3.* or download other.zip from https"):
         resolve("kaggle:other", downloads=downloads)
     program.unlink()
     assert resolve("kaggle:freesound-audio-tagging-2019", downloads=downloads) == folder
-    with pytest.raises(ValueError, match=r"needs the program kaggle"):
+    with pytest.raises(UserError, match=r"needs the program kaggle"):
         resolve("kaggle:other", downloads=downloads)
 
 
@@ -289,6 +290,6 @@ def test_an_object_store(data, downloads, store):
     [("memory://bucket/empty", "found no files"), ("nothing://bucket", "Protocol not known"), ("s3://bucket", "s3fs")],
 )
 def test_an_object_store_without_the_data(downloads, url, expected):
-    with pytest.raises(ValueError, match=f"{url} cannot be read .*{expected}"):
+    with pytest.raises(UserError, match=f"{url} cannot be read .*{expected}"):
         resolve(url, downloads=downloads)
     assert not downloads.exists()

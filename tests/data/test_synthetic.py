@@ -5,6 +5,7 @@ import pytest
 import soundfile
 
 from audiotagging.data.synthetic import CLASSES, RATE, clip, write_dataset
+from audiotagging.errors import UserError
 
 
 def rows(path):
@@ -53,5 +54,5 @@ def test_every_class_is_heard_over_its_background(label, seconds):
 
 
 def test_an_existing_folder_is_left_alone(folder):
-    with pytest.raises(ValueError, match="exists already"):
+    with pytest.raises(UserError, match="exists already"):
         write_dataset(folder)

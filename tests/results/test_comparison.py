@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fabricated import fabricate_run, finish_run
 
+from audiotagging.errors import UserError
 from audiotagging.members import REFERENCE
 from audiotagging.metrics import label_precisions
 from audiotagging.results.comparison import compare
@@ -63,7 +64,7 @@ def test_gains_of_classes_equal_plain_loops():
 def test_runs_without_a_common_clip_are_refused(runs, tmp_path):
     other = fabricate_run(tmp_path, seed=2)
     finish_run(other)
-    with pytest.raises(ValueError, match="expected labelled clips that both runs predicted, found none"):
+    with pytest.raises(UserError, match="expected labelled clips that both runs predicted, found none"):
         compare(runs[0], other)
 
 
@@ -84,12 +85,12 @@ def test_clips_of_one_run_only_are_told_and_left_out(runs, tmp_path):
 def test_runs_of_other_classes_are_refused(runs, tmp_path):
     other = fabricate_run(tmp_path, classes=5)
     finish_run(other)
-    with pytest.raises(ValueError, match=r"expected runs with the same classes, found 8 in .* and 5 in .*, 3 of them"):
+    with pytest.raises(UserError, match=r"expected runs with the same classes, found 8 in .* and 5 in .*, 3 of them"):
         compare(runs[0], other)
 
 
 def test_a_folder_that_is_no_run_is_refused(runs, tmp_path):
-    with pytest.raises(ValueError, match="expected the output of a run, found no predictions"):
+    with pytest.raises(UserError, match="expected the output of a run, found no predictions"):
         compare(runs[0], tmp_path)
 
 

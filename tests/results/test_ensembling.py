@@ -8,6 +8,7 @@ from scipy.stats import gmean, rankdata
 
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
+from audiotagging.errors import UserError
 from audiotagging.members import REFERENCE
 from audiotagging.metrics import lwlrap
 from audiotagging.results.ensembling import average, ensemble, fit_weights, gather
@@ -49,7 +50,7 @@ def test_geometric_mean_of_a_zero_keeps_the_order_of_the_others():
 
 
 def test_an_unknown_mean_is_refused():
-    with pytest.raises(ValueError, match="'harmonic'; there are arithmetic, geometric, rank"):
+    with pytest.raises(UserError, match="'harmonic'; there are arithmetic, geometric, rank"):
         average(SCORES, mean="harmonic")
 
 
@@ -109,7 +110,7 @@ def test_fitted_weights_are_written_and_used(run, tmp_path):
 
 def test_without_folds_there_is_nothing_to_fit(tmp_path):
     run = fabricate_run(tmp_path, folds=[-1], members=REFERENCE[:1])
-    with pytest.raises(ValueError, match="expected out-of-fold predictions"):
+    with pytest.raises(UserError, match="expected out-of-fold predictions"):
         ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=tmp_path / "out", weights="fitted")
     assert not (tmp_path / "out").exists()
 
@@ -144,6 +145,6 @@ def test_a_member_that_differs_is_named(tmp_path, change, message):
     run = fabricate_run(tmp_path)
     path = run / "predictions" / f"{REFERENCE[1].id}-fold1.parquet"
     _rewrite(path, change)
-    with pytest.raises(ValueError, match=f"^member {REFERENCE[1].id}.*{message}"):
+    with pytest.raises(UserError, match=f"^member {REFERENCE[1].id}.*{message}"):
         ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()

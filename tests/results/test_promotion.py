@@ -10,6 +10,7 @@ from fabricated import fabricate_run, models_of, predictions_of
 from audiotagging.artifacts.champion import champion_folder, read_champion
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
+from audiotagging.errors import UserError
 from audiotagging.members import REFERENCE
 from audiotagging.metrics import lwlrap
 from audiotagging.results.ensembling import ENSEMBLE, ensemble
@@ -170,7 +171,7 @@ def test_two_that_promote_at_once_are_compared_with_each_other(tmp_path, runs):
 def test_a_champion_that_is_gone_is_said_to_be(tmp_path, runs):
     promote_run(runs["good"], tmp_path)
     champion_folder(tmp_path).rename(tmp_path / "elsewhere")
-    with pytest.raises(ValueError, match=r"expected the champion that .*champion.json names, found no such folder"):
+    with pytest.raises(UserError, match=r"expected the champion that .*champion.json names, found no such folder"):
         promote_run(runs["bad"], tmp_path)
 
 

@@ -7,6 +7,7 @@ from sklearn.metrics import label_ranking_average_precision_score
 
 from audiotagging.artifacts.prediction_table import read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
+from audiotagging.errors import UserError
 from audiotagging.metrics import label_table
 from audiotagging.results.ensembling import gather
 from audiotagging.results.evaluation import evaluate
@@ -102,7 +103,7 @@ def test_an_ensemble_without_a_member_averages_the_others(run, part, name):
 )
 def test_a_baseline_of_other_classes_or_clips_is_refused(run, tmp_path, damage, message):
     (tmp_path / "baseline.csv").write_text(damage((run / "submission.csv").read_text()))
-    with pytest.raises(ValueError, match=f"baseline.csv: .*{message}"):
+    with pytest.raises(UserError, match=f"baseline.csv: .*{message}"):
         evaluate(
             run,
             models=[],
@@ -120,5 +121,5 @@ def test_a_baseline_without_labels_to_compare_it_on_is_refused(tmp_path):
     finish_run(run)
     places = {name: run / name for name in ("spectrograms", "selection")}
     places |= {"report": run / "report.html", "scores": run / "scores.json"}
-    with pytest.raises(ValueError, match=r"submission.csv: expected labelled test clips to compare it on"):
+    with pytest.raises(UserError, match=r"submission.csv: expected labelled test clips to compare it on"):
         evaluate(run, models=[], baseline=run / "submission.csv", **places)

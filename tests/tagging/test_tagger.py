@@ -17,6 +17,7 @@ from torch import nn
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
 from audiotagging.data.audio import decode
 from audiotagging.data.spectrogram import clip_spectrogram
+from audiotagging.errors import UserError
 from audiotagging.members import DEMO
 from audiotagging.results.ensembling import ensemble
 from audiotagging.tagging.tagger import Tagger
@@ -196,7 +197,7 @@ def test_a_folder_without_sound_is_told(run, tmp_path, capsys):
 
 
 def test_a_folder_without_models_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="expected the folder `models` of a run"):
+    with pytest.raises(UserError, match="expected the folder `models` of a run"):
         Tagger(tmp_path)
 
 
@@ -204,5 +205,5 @@ def test_models_that_are_not_those_that_were_averaged_are_refused(run, predicted
     tables = sorted(predicted.glob("*.parquet"))[:2]  # of the first member alone
     ensemble(tables, spectrograms=predicted / "spectrograms", out=tmp_path / "out")
     (tmp_path / "out" / "models").symlink_to(run / "models")
-    with pytest.raises(ValueError, match=r"expected models of .*, which .*ensemble.json averages, found those of"):
+    with pytest.raises(UserError, match=r"expected models of .*, which .*ensemble.json averages, found those of"):
         Tagger(tmp_path / "out")

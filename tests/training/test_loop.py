@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_spectrograms
+from audiotagging.errors import UserError
 from audiotagging.members import REFERENCE, Member
 from audiotagging.metrics import label_table, lwlrap
 from audiotagging.training import loop
@@ -90,9 +91,9 @@ def test_only_curated_clips_of_the_fold_are_held_out():
 
 def test_a_fold_without_clips_is_refused():
     clips = pd.DataFrame({"part": ["curated", "noisy"], "fold": [0, -1]})
-    with pytest.raises(ValueError, match=r"expected curated clips in fold 3, found none; .* folds \[0\]"):
+    with pytest.raises(UserError, match=r"expected curated clips in fold 3, found none; .* folds \[0\]"):
         split(clips, fold=3)
-    with pytest.raises(ValueError, match="expected clips to train on"):
+    with pytest.raises(UserError, match="expected clips to train on"):
         split(clips[:1], fold=0)
 
 
@@ -209,7 +210,7 @@ def test_history_and_member_are_written(tmp_path, shards):
 
 def test_a_folder_that_holds_something_is_not_overwritten(tmp_path, shards):
     (tmp_path / "note").touch()
-    with pytest.raises(ValueError, match="expected a folder that does not exist yet or is empty"):
+    with pytest.raises(UserError, match="expected a folder that does not exist yet or is empty"):
         train(TINY, fold=-1, spectrograms=shards, out=tmp_path)
 
 
@@ -224,7 +225,7 @@ def test_twenty_clips_are_learnt_by_heart(tmp_path):
 
 @pytest.mark.parametrize("field", ["network", "loss"])
 def test_what_there_is_not_is_named(tmp_path, shards, field):
-    with pytest.raises(ValueError, match=f"no {field} is called 'other'; there are .*(xresnet50|focal)"):
+    with pytest.raises(UserError, match=f"no {field} is called 'other'; there are .*(xresnet50|focal)"):
         train(replace(TINY, **{field: "other"}), fold=-1, spectrograms=shards, out=tmp_path / "model")
 
 
@@ -243,13 +244,13 @@ def test_warm_start_begins_with_the_weights_of_the_model(tmp_path, shards, monke
 def test_warm_start_from_another_kind_of_model_is_refused(tmp_path, shards):
     train(SHORT, fold=-1, spectrograms=shards, out=tmp_path / "model")
     other = replace(TINY, network="xresnet34ssa")
-    with pytest.raises(ValueError, match="expected a model of the network xresnet34ssa, found one of xresnet18ssa"):
+    with pytest.raises(UserError, match="expected a model of the network xresnet34ssa, found one of xresnet18ssa"):
         train(other, fold=-1, spectrograms=shards, out=tmp_path / "next", warm_start=tmp_path / "model")
     info = json.loads((tmp_path / "model" / "member.json").read_text())
     (tmp_path / "model" / "member.json").write_text(json.dumps(info | {"classes": ["bark", "meow"]}))
-    with pytest.raises(ValueError, match="expected a model of the data's 4 classes, found 2 classes"):
+    with pytest.raises(UserError, match="expected a model of the data's 4 classes, found 2 classes"):
         train(TINY, fold=-1, spectrograms=shards, out=tmp_path / "next", warm_start=tmp_path / "model")
-    with pytest.raises(ValueError, match="found no member"):
+    with pytest.raises(UserError, match="found no member"):
         train(TINY, fold=-1, spectrograms=shards, out=tmp_path / "next", warm_start=tmp_path)
 
 
@@ -330,7 +331,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, shards, monkeypatch):
 
     monkeypatch.setattr(loop, "one_cycle", exploding)
     options = {"fold": -1, "spectrograms": shards, "out": tmp_path / "model", "checkpoints": str(tmp_path / "kept")}
-    with pytest.raises(ValueError, match=r"tiny: expected a finite loss and weights, found .* in epoch 2, batch 2;"):
+    with pytest.raises(UserError, match=r"tiny: expected a finite loss and weights, found .* in epoch 2, batch 2;"):
         train(TINY, **options)
     assert not (tmp_path / "model").exists()
     assert [path.name for path in (tmp_path / "kept" / "tiny-all").iterdir()] == ["000000003.checkpoint"]
@@ -356,11 +357,11 @@ def finished(shards, tmp_path_factory):
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, finished, change, named):
-    with pytest.raises(ValueError, match=f"expected a checkpoint with {named}"):
+    with pytest.raises(UserError, match=f"expected a checkpoint with {named}"):
         train(**finished | change, out=tmp_path / "next")
 
 
 def test_a_checkpoint_of_another_version_of_the_code_is_refused(tmp_path, finished, monkeypatch):
     monkeypatch.setattr(loop, "code_version", lambda: "another")
-    with pytest.raises(ValueError, match="expected a checkpoint with code version 'another'"):
+    with pytest.raises(UserError, match="expected a checkpoint with code version 'another'"):
         train(**finished, out=tmp_path / "next")

@@ -11,6 +11,7 @@ from torch import nn
 
 from audiotagging.artifacts.prediction_table import read_predictions
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
+from audiotagging.errors import UserError
 from audiotagging.files import write_json
 from audiotagging.members import Member
 from audiotagging.training.loop import train
@@ -137,12 +138,12 @@ def test_a_loaded_model_is_the_one_that_was_trained(tmp_path, shards):
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="found no member"):
+    with pytest.raises(UserError, match="found no member"):
         load_model(tmp_path)
 
 
 def test_damaged_weights_are_named(tmp_path):
     write_json(tmp_path / "member.json", {"member": asdict(member_of()), "fold": -1, "classes": ["a", "b"]})
     (tmp_path / "weights.safetensors").write_bytes(b"half a file")
-    with pytest.raises(ValueError, match=r"weights\.safetensors: expected whole weights"):
+    with pytest.raises(UserError, match=r"weights\.safetensors: expected whole weights"):
         load_model(tmp_path)

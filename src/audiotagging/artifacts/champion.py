@@ -8,6 +8,7 @@ versions/VERSION/                        predictions.parquet, submission.csv, en
 from pathlib import Path
 from typing import Any
 
+from audiotagging.errors import UserError
 from audiotagging.files import read_json
 
 POINTER = "champion.json"
@@ -26,14 +27,14 @@ def champion_folder(location: Path) -> Path | None:
     """Return the folder of the champion, None if nothing has been promoted yet.
 
     Raises:
-        ValueError: If it is not where `champion.json` says.
+        UserError: If it is not where `champion.json` says.
     """
     champion = read_champion(location)
     if champion is None:
         return None
     folder = location / VERSIONS / champion["version"]
     if not folder.is_dir():
-        raise ValueError(
+        raise UserError(
             f"{folder}: expected the champion that {location / POINTER} names, found no such folder; put it back, or "
             f"delete {POINTER} to begin anew"
         )

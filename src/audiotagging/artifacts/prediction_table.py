@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from audiotagging.errors import UserError
 from audiotagging.files import whole_file
 
 SCHEMA_VERSION = 1
@@ -50,12 +51,12 @@ def read_predictions(path: Path) -> Predictions:
     """Read a prediction table.
 
     Raises:
-        ValueError: If the file is of another version than this program reads.
+        UserError: If the file is of another version than this program reads.
     """
     table = pq.read_table(path)
     metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     if metadata.get("version") != str(SCHEMA_VERSION):
-        raise ValueError(
+        raise UserError(
             f"{path}: expected a prediction table of version {SCHEMA_VERSION}, "
             f"found {metadata.get('version', 'no version')}; predict again with this version"
         )

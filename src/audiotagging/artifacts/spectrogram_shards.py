@@ -37,6 +37,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from audiotagging.errors import UserError
+
 SCHEMA_VERSION = 1
 MELS = 128
 ROW_GROUP_BYTES = 2 << 20
@@ -96,10 +98,10 @@ class ShardWriter:
         """Make the working folder.
 
         Raises:
-            ValueError: If the folder to make is there already and not empty.
+            UserError: If the folder to make is there already and not empty.
         """
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-            raise ValueError(
+            raise UserError(
                 f"{self.folder}: expected a folder that does not exist yet or is empty; delete it or name another"
             )
         shutil.rmtree(self.working, ignore_errors=True)
@@ -194,7 +196,7 @@ def read_classes(folder: Path) -> list[str]:
     """Return the classes, in the order of the scores.
 
     Raises:
-        ValueError: If the folder is not a whole folder of shards of this version.
+        UserError: If the folder is not a whole folder of shards of this version.
     """
     return _classes(_shard_metadata(folder))
 
@@ -203,7 +205,7 @@ def read_clips(folder: Path) -> pd.DataFrame:
     """Return everything but the spectrograms, a row a clip, in the order of the data set's tables.
 
     Raises:
-        ValueError: If the folder is not a whole folder of shards of this version.
+        UserError: If the folder is not a whole folder of shards of this version.
     """
     return _clips(_shard_metadata(folder))
 
@@ -212,7 +214,7 @@ def read_fingerprint(folder: Path) -> str:
     """Return the fingerprint of the data that the spectrograms were made from.
 
     Raises:
-        ValueError: If the folder is not a whole folder of shards of this version.
+        UserError: If the folder is not a whole folder of shards of this version.
     """
     return next(iter(_shard_metadata(folder).values())).metadata[b"fingerprint"].decode()
 
@@ -221,7 +223,7 @@ def read_notes(folder: Path) -> list[str]:
     """Return what was noted about the data set when it was checked, such as the clips left out, a line each.
 
     Raises:
-        ValueError: If the folder is not a whole folder of shards of this version.
+        UserError: If the folder is not a whole folder of shards of this version.
     """
     return json.loads(next(iter(_shard_metadata(folder).values())).metadata.get(b"notes", b"[]"))
 
@@ -245,7 +247,7 @@ def read_spectrograms(
         clips: Names of the clips to read; all where not given.
 
     Raises:
-        ValueError: If the folder is not a whole folder of shards of this version.
+        UserError: If the folder is not a whole folder of shards of this version.
     """
     shards = _shard_metadata(folder)
     table = _clips(shards)
@@ -293,11 +295,11 @@ def _shard_metadata(folder: Path) -> dict[Path, pq.FileMetaData]:
     """Return the metadata of every shard, having checked that all are there and of this version."""
     paths = sorted(folder.glob("*-of-*.parquet"))
     if not paths:
-        raise ValueError(f"{folder}: expected a folder of spectrograms, found no shards in it; run preprocess first")
+        raise UserError(f"{folder}: expected a folder of spectrograms, found no shards in it; run preprocess first")
     total = int(paths[-1].stem.split("-of-")[1])
     missing = {f"{number:05d}-of-{total:05d}.parquet" for number in range(total)} - {path.name for path in paths}
     if missing:
-        raise ValueError(
+        raise UserError(
             f"{folder}: {len(missing)} of {total} shards are missing ({min(missing)}); run preprocess again"
         )
     shards = {}
@@ -309,7 +311,7 @@ def _shard_metadata(folder: Path) -> dict[Path, pq.FileMetaData]:
         except (ValueError, OSError) as error:
             raise _damaged(path, error) from error
         if version != str(SCHEMA_VERSION):
-            raise ValueError(
+            raise UserError(
                 f"{path}: expected spectrograms of version {SCHEMA_VERSION}, found {version}; run preprocess again"
             )
         if schema != SCHEMA:
@@ -317,8 +319,8 @@ def _shard_metadata(folder: Path) -> dict[Path, pq.FileMetaData]:
     return shards
 
 
-def _damaged(path: Path, reason: object) -> ValueError:
-    return ValueError(f"{path}: this shard is damaged ({str(reason).splitlines()[0]}); run preprocess again")
+def _damaged(path: Path, reason: object) -> UserError:
+    return UserError(f"{path}: this shard is damaged ({str(reason).splitlines()[0]}); run preprocess again")
 
 
 def _read(path: Path, metadata: pq.FileMetaData, columns: list[str], *, row_groups: Sequence[int]) -> pa.Table:

@@ -15,6 +15,8 @@ import numpy as np
 import soundfile
 import soxr
 
+from audiotagging.errors import UserError
+
 RATE = 44_100  # Hz
 BLOCK_SECONDS = 60.0
 LARGEST = 1 << 27  # samples, half a GiB; more than any clip has, but heads of files may say anything
@@ -27,7 +29,7 @@ TRIM_FRAME, TRIM_HOP = 2048, 512  # samples
 TRIM_FLOOR = 1e-10  # power; librosa takes anything below for this
 
 
-class SoundError(ValueError):
+class SoundError(UserError):
     """A file that holds no usable sound; the message is the reason, without the file's name."""
 
 

@@ -4,6 +4,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from audiotagging.errors import UserError
+
 # Curated clips of FSDKaggle2019 that are known to be bad. Other data sets do not have clips of these names.
 BAD_CLIPS = {
     "f76181c4.wav": "wrong labels",
@@ -26,13 +28,13 @@ def read_list(path: Path, noisy_clips: Sequence[str]) -> set[str]:
         noisy_clips: The clips that may be chosen, in the order of the noisy table.
 
     Raises:
-        ValueError: If the list cannot be read, names a clip that is not noisy, or is empty.
+        UserError: If the list cannot be read, names a clip that is not noisy, or is empty.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             entries = [row[0] for row in csv.reader(lines) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(
+        raise UserError(
             f"noisy must be one of {', '.join(NOISY_CHOICES)} or a list of clips in the data folder, "
             f"and {path} cannot be read as one: {error}"
         ) from error
@@ -41,7 +43,7 @@ def read_list(path: Path, noisy_clips: Sequence[str]) -> set[str]:
     unknown = sorted(set(entries).difference(clips))
     if unknown:
         what = "the number of a row" if head == "idx" else "a clip"
-        raise ValueError(f"{path.name}: {unknown[0]!r} is not {what} of the noisy table ({len(unknown)} such entries)")
+        raise UserError(f"{path.name}: {unknown[0]!r} is not {what} of the noisy table ({len(unknown)} such entries)")
     if not entries:
-        raise ValueError(f"{path.name}: the list has no clips; choose noisy=none to train without noisy clips")
+        raise UserError(f"{path.name}: the list has no clips; choose noisy=none to train without noisy clips")
     return {clips[entry] for entry in entries}

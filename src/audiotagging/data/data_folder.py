@@ -10,6 +10,7 @@ import pandas as pd
 
 from audiotagging.csv_table import TableError, read_table
 from audiotagging.data.clip_lists import BAD_CLIPS, NOISY_CHOICES, read_list
+from audiotagging.errors import UserError
 
 FOLDERS = {"curated": "train_curated", "noisy": "train_noisy", "test": "test"}
 FOLDS = [str(fold) for fold in range(128)]  # that fit the tables' int8
@@ -119,7 +120,7 @@ class Reader:
             try:
                 chosen = read_list(self.folder / choice, list(names))
                 names = {clip: line for clip, line in names.items() if clip in chosen}
-            except ValueError as error:
+            except UserError as error:
                 self.problems.append(str(error))
         clips = []
         for line, clip in self._clips("noisy", table.name, names):

@@ -15,11 +15,12 @@ import pandas as pd
 from audiotagging.data.clip_lists import NOISY_CHOICES
 from audiotagging.data.data_folder import FOLDERS, Clip, Reader
 from audiotagging.data.folds import stratify
+from audiotagging.errors import UserError
 
 PARTS = tuple(FOLDERS)
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """A data folder that cannot be used. Its text is one line; `problems` has everything that is wrong."""
 
     def __init__(self, folder: Path, problems: list[str]) -> None:
@@ -61,11 +62,11 @@ def read_dataset(folder: Path, *, folds: int = 5, seed: int = 534, noisy: str = 
 
     Raises:
         DataError: If anything is wrong with the folder.
-        ValueError: If there are fewer than two folds.
+        UserError: If there are fewer than two folds.
     """
     folder = Path(folder)
     if folds < 2:
-        raise ValueError(f"expected at least 2 folds, found {folds}")
+        raise UserError(f"expected at least 2 folds, found {folds}")
     if not folder.is_dir():
         raise DataError(folder, ["expected a folder with train_curated.csv in it, found no such folder"])
     reader = Reader(folder)

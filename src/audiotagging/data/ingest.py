@@ -34,7 +34,7 @@ def ingest(
         The folder of the data, for `read_dataset`, and its fingerprint.
 
     Raises:
-        ValueError: If the data cannot be had or cannot be used.
+        UserError: If the data cannot be had or cannot be used.
     """
     folder = resolve(data, downloads=downloads)
     dataset = read_dataset(folder, seed=seed, noisy=noisy)

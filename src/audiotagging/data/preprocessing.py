@@ -26,6 +26,7 @@ from audiotagging.artifacts.spectrogram_shards import ShardWriter
 from audiotagging.data.audio import SoundError, decode
 from audiotagging.data.dataset import Dataset
 from audiotagging.data.spectrogram import SETTINGS, SHORTEST, clip_spectrogram
+from audiotagging.errors import UserError
 from audiotagging.progress import track
 
 BATCH_CLIPS = 16
@@ -65,7 +66,7 @@ def preprocess(
         fingerprint: Of the data set; noted in the shards.
 
     Raises:
-        ValueError: If too many clips of a part cannot be used, `out` holds something already, or a worker is killed.
+        UserError: If too many clips of a part cannot be used, `out` holds something already, or a worker is killed.
     """
     clips = dataset.clips
     mended: Counter[str] = Counter()
@@ -97,7 +98,7 @@ def _check_rejected(rejected: list[dict[str, Any]], totals: Counter[str], max_re
         lost = [row for row in rejected if row["part"] == part]
         if len(lost) > max_rejected * total:
             first = ", ".join(f"{row['clip']} ({row['reason']})" for row in lost[:3])
-            raise ValueError(
+            raise UserError(
                 f"{len(lost)} of {total} {part} clips cannot be used, more than the {max_rejected:.1%} allowed: {first}"
                 f"{', ...' if len(lost) > 3 else ''}; mend or remove them, or allow more with --max-rejected"
             )
@@ -114,7 +115,7 @@ def _process_all(paths: Sequence[str], workers: int) -> Iterator[Processed]:
         try:
             yield from _process_in_pool(batches, workers)
         except BrokenProcessPool:
-            raise ValueError(
+            raise UserError(
                 f"one of {workers} worker processes was killed, as happens when memory runs out; "
                 "use fewer with --workers, or a machine with more memory"
             ) from None

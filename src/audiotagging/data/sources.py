@@ -16,6 +16,7 @@ import fsspec
 
 from audiotagging.data.zenodo import ZENODO, download_record
 from audiotagging.data.zip_archives import extract
+from audiotagging.errors import UserError
 from audiotagging.files import read_json, whole_file, whole_folder
 from audiotagging.progress import track
 
@@ -46,7 +47,7 @@ def resolve(data: str, *, downloads: Path, zenodo: str = ZENODO) -> Path:
         zenodo: Address of Zenodo.
 
     Raises:
-        ValueError: If there is no such data, or it cannot be had; the message says what to do by hand.
+        UserError: If there is no such data, or it cannot be had; the message says what to do by hand.
     """
     if match := re.fullmatch(r"zenodo:(\d+)", data):
         folder = downloads / f"zenodo-{match[1]}"
@@ -61,7 +62,7 @@ def resolve(data: str, *, downloads: Path, zenodo: str = ZENODO) -> Path:
         folder = Path(data)
         if not data or not folder.is_dir():
             what = "something else" if data and folder.exists() else "not there"
-            raise ValueError(
+            raise UserError(
                 "expected a data folder, a zip archive of one, zenodo:NUMBER, kaggle:NAME or a URL, "
                 f"found {data!r}, which is {what}"
             )
@@ -123,13 +124,13 @@ def _download_from_kaggle(competition: str, downloads: Path) -> Path:
     by_hand = f"download {competition}.zip from https://www.kaggle.com/c/{competition}/data and give it as the data"
     if not folder.exists():
         if shutil.which("kaggle") is None:
-            raise ValueError(
+            raise UserError(
                 f"kaggle:{competition} needs the program kaggle: pip install kaggle and set it up, or {by_hand}"
             )
         part = folder.with_name(folder.name + ".part")  # kept when broken off: the program goes on with it
         command = ["kaggle", "competitions", "download", competition, "--path", str(part)]
         if code := subprocess.run(command).returncode:
-            raise ValueError(f"`{' '.join(command)}` failed with code {code}; mend what it says above, or {by_hand}")
+            raise UserError(f"`{' '.join(command)}` failed with code {code}; mend what it says above, or {by_hand}")
         part.replace(folder)
     return folder / f"{competition}.zip"
 
@@ -141,13 +142,11 @@ def _mirror(url: str, downloads: Path) -> Path:
         system, root = fsspec.core.url_to_fs(url)
         found = system.find(root, detail=True)
         if not found or root in found:
-            raise ValueError(f"expected a data folder, found {'a file' if found else 'no files'}")
+            raise UserError(f"expected a data folder, found {'a file' if found else 'no files'}")
         _update_mirror(system, {name.removeprefix(root).lstrip("/"): info for name, info in found.items()}, folder)
     except Exception as error:  # each kind of store raises its own
         reason = " ".join(str(error).split())
-        raise ValueError(
-            f"{url} cannot be read ({reason}); or copy it by hand and give the copy as the data"
-        ) from error
+        raise UserError(f"{url} cannot be read ({reason}); or copy it by hand and give the copy as the data") from error
     return folder
 
 
@@ -155,7 +154,7 @@ def _update_mirror(system: fsspec.AbstractFileSystem, remote: dict[str, dict], f
     """Make the folder hold the remote files. `.mirror.json` says which state of each has arrived."""
     outside = [name for name in remote if ".." in PurePosixPath(name).parts]
     if outside:
-        raise ValueError(f"the name {outside[0]!r} points outside the folder")
+        raise UserError(f"the name {outside[0]!r} points outside the folder")
     states = {name: hashlib.sha256(str(sorted(info.items())).encode()).hexdigest() for name, info in remote.items()}
     manifest = folder / ".mirror.json"
     arrived = read_json(manifest) if manifest.exists() else {}

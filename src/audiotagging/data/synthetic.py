@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from audiotagging.errors import UserError
 from audiotagging.files import whole_folder
 
 RATE = 44_100  # Hz
@@ -169,10 +170,10 @@ def write_dataset(folder: Path, *, seed: int = 2019, curated: int = 260, noisy: 
         test: Clips of the test part.
 
     Raises:
-        ValueError: If the folder exists.
+        UserError: If the folder exists.
     """
     if folder.exists():
-        raise ValueError(f"{folder} exists already; name a folder that does not, or remove it")
+        raise UserError(f"{folder} exists already; name a folder that does not, or remove it")
     with whole_folder(folder) as part:
         rng = np.random.default_rng(seed)
         two = {"two_labels": TWO_LABELS, "wrong_labels": 0.0}
@@ -198,7 +199,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         write_dataset(args.folder, seed=args.seed)
-    except ValueError as error:
+    except UserError as error:
         parser.error(str(error))
 
 

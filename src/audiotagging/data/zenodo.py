@@ -11,6 +11,7 @@ from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
+from audiotagging.errors import UserError
 from audiotagging.files import whole_file
 from audiotagging.progress import track
 
@@ -23,7 +24,7 @@ CHUNK = 1 << 20
 logger = logging.getLogger(__name__)
 
 
-class DownloadError(ValueError):
+class DownloadError(UserError):
     """Something that cannot be downloaded; the message says how to get it by hand."""
 
 

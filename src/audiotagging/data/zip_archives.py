@@ -14,6 +14,7 @@ from os import utime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from audiotagging.errors import UserError
 from audiotagging.progress import track
 
 MAX_BYTES = 200 << 30  # of all files together; FSDKaggle2019 has 33 GB
@@ -26,7 +27,7 @@ BROKEN = (
 )
 
 
-class ArchiveError(ValueError):
+class ArchiveError(UserError):
     """An archive that is broken, or that is refused because of what it would write."""
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from audiotagging.artifacts.prediction_table import read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
+from audiotagging.errors import UserError
 from audiotagging.files import read_json, require
 from audiotagging.results.ensembling import ENSEMBLE
 from audiotagging.results.labelled_clips import SETS, LabelledSet, labelled_sets
@@ -34,11 +35,11 @@ def compare(old: Path, new: Path) -> dict[str, Any]:
         the sets.
 
     Raises:
-        ValueError: If a folder is not the output of a run, their classes differ, or no labelled clip is in both.
+        UserError: If a folder is not the output of a run, their classes differ, or no labelled clip is in both.
     """
     runs = _read(old), _read(new)
     if runs[0].classes != runs[1].classes:
-        raise ValueError(
+        raise UserError(
             f"expected runs with the same classes, found {len(runs[0].classes)} in {old} and "
             f"{len(runs[1].classes)} in {new}, {len(set(runs[0].classes) ^ set(runs[1].classes))} of them in one only"
         )
@@ -59,7 +60,7 @@ def compare(old: Path, new: Path) -> dict[str, Any]:
             scores = first.systems[ENSEMBLE], second.systems[ENSEMBLE]
             classes = classes or compare_classes(second.truth, *scores, runs[1].classes)
     if not sets:
-        raise ValueError(f"expected labelled clips that both runs predicted, found none in {old} and {new}")
+        raise UserError(f"expected labelled clips that both runs predicted, found none in {old} and {new}")
     return {"notes": notes, "sets": sets, "classes": classes}
 
 

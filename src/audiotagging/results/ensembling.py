@@ -10,6 +10,7 @@ import pandas as pd
 
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_rejected
+from audiotagging.errors import UserError
 from audiotagging.files import whole_folder, write_json
 from audiotagging.metrics import label_table, lwlrap
 
@@ -70,10 +71,10 @@ def average(scores: np.ndarray, *, mean: str = "arithmetic", weights: np.ndarray
         float32, shape (clips, classes).
 
     Raises:
-        ValueError: If there is no such mean.
+        UserError: If there is no such mean.
     """
     if mean not in MEANS:
-        raise ValueError(f"no mean is called {mean!r}; there are {', '.join(MEANS)}")
+        raise UserError(f"no mean is called {mean!r}; there are {', '.join(MEANS)}")
     if weights is None:
         weights = np.full(len(scores), 1 / len(scores))
     before, after = MEANS[mean]
@@ -154,11 +155,11 @@ def ensemble(
         weights: "equal", or "fitted" to the out-of-fold predictions.
 
     Raises:
-        ValueError: If the members do not hold the same classes and clips, nothing is predicted, or weights cannot be
+        UserError: If the members do not hold the same classes and clips, nothing is predicted, or weights cannot be
             fitted.
     """
     if weights not in ("equal", "fitted"):
-        raise ValueError(f"weights are 'equal' or 'fitted', not {weights!r}")
+        raise UserError(f"weights are 'equal' or 'fitted', not {weights!r}")
     clips = read_clips(spectrograms)
     test_clips = clips.loc[clips["part"] == "test", "clip"].tolist()
     everything = _read_members(predictions, classes=read_classes(spectrograms), test_clips=test_clips)
@@ -187,7 +188,7 @@ def _read_members(paths: Sequence[Path], *, classes: list[str], test_clips: list
         _refuse_other_test_clips(path, table, test_clips)
     rows, scores = pd.concat([table.rows for table in tables]), np.concatenate([table.scores for table in tables])
     if rows.empty:
-        raise ValueError("expected predictions of test or out-of-fold clips, found none; add test clips or use folds")
+        raise UserError("expected predictions of test or out-of-fold clips, found none; add test clips or use folds")
     _refuse_other_validation_clips(rows)
     return Predictions(classes, rows, scores)
 
@@ -216,7 +217,7 @@ def _submission(predictions: Predictions, test_clips: list[str], rejected: pd.Da
 
 def _fit_out_of_fold(validation: Gathered, clips: pd.DataFrame, *, mean: str) -> np.ndarray:
     if not validation.clips:
-        raise ValueError(
+        raise UserError(
             "expected out-of-fold predictions to fit the weights to, found none; train with folds or use equal weights"
         )
     labels = clips[clips["part"] == "curated"].set_index("clip").loc[validation.clips, "labels"]
@@ -238,7 +239,7 @@ def _difference(expected: Sequence[str], found: Sequence[str]) -> str:
 
 def _refuse_other_classes(path: Path, table: Predictions, classes: list[str]) -> None:
     if table.classes != classes:
-        raise ValueError(
+        raise UserError(
             f"{_name(table, path)}: expected the {len(classes)} classes of the spectrograms, found "
             f"{len(table.classes)}: {_difference(classes, table.classes)}; leave it out or train it on the same data"
         )
@@ -247,7 +248,7 @@ def _refuse_other_classes(path: Path, table: Predictions, classes: list[str]) ->
 def _refuse_other_test_clips(path: Path, table: Predictions, test_clips: list[str]) -> None:
     found = table.rows.loc[table.rows["part"] == "test", "clip"].tolist()
     if sorted(found) != sorted(test_clips):
-        raise ValueError(
+        raise UserError(
             f"{_name(table, path)}: expected the {len(test_clips)} test clips of the spectrograms, found {len(found)}: "
             f"{_difference(test_clips, found)}; predict again from the same spectrograms"
         )
@@ -261,7 +262,7 @@ def _refuse_other_validation_clips(rows: pd.DataFrame) -> None:
     for member in others:
         found = validated.get(member, set())
         if found != expected:
-            raise ValueError(
+            raise UserError(
                 f"member {member}: expected the {len(expected)} out-of-fold clips of member {first}, found "
                 f"{len(found)}: {_difference(list(expected), list(found))}; train every member with the same folds"
             )

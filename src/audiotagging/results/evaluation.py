@@ -21,6 +21,7 @@ import pandas as pd
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_notes, read_rejected, read_spectrograms
 from audiotagging.csv_table import read_table
+from audiotagging.errors import UserError
 from audiotagging.files import read_json, whole_file, write_json
 from audiotagging.results import report as html
 from audiotagging.results.ensembling import ENSEMBLE, average, gather
@@ -66,7 +67,7 @@ def evaluate(
         What is written to `scores` (see this module's head). What there is nothing to score for is left out.
 
     Raises:
-        ValueError: If the baseline is not a submission of the same clips and classes, or no test clip has labels.
+        UserError: If the baseline is not a submission of the same clips and classes, or no test clip has labels.
     """
     predictions = read_predictions(ensemble / "predictions.parquet")
     settings = read_json(ensemble / "ensemble.json", "mean", "weights")
@@ -74,7 +75,7 @@ def evaluate(
     sets = labelled_sets(predictions, clips)
     earlier = None if baseline is None else _read_baseline(baseline, predictions)
     if baseline and "all" not in sets:
-        raise ValueError(f"{baseline}: expected labelled test clips to compare it on, found none in {spectrograms}")
+        raise UserError(f"{baseline}: expected labelled test clips to compare it on, found none in {spectrograms}")
 
     estimates = {name: _estimate(scored, settings, earlier) for name, scored in sets.items()}
 
@@ -146,21 +147,19 @@ def _read_baseline(path: Path, predictions: Predictions) -> pd.DataFrame:
     classes = predictions.classes
     table, uneven = read_table(path, ["fname"])
     if uneven:
-        raise ValueError(f"{path}: {uneven[0]}")
+        raise UserError(f"{path}: {uneven[0]}")
     if set(table.columns) != {"fname", *classes}:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected a submission with the column fname and the {len(classes)} classes of this run, "
             f"found {len(table.columns)} columns, {', '.join(table.columns[:3])} ..."
         )
     table = table.set_index("fname")[classes].apply(pd.to_numeric, errors="coerce").astype(np.float32)
     if table.index.has_duplicates or not np.isfinite(table).all(axis=None):
-        raise ValueError(f"{path}: expected one row a clip and a number in every field, found others")
+        raise UserError(f"{path}: expected one row a clip and a number in every field, found others")
     expected = predictions.rows.loc[predictions.rows["part"] == "test", "clip"].unique()
     missing = pd.Index(expected).difference(table.index)
     if len(missing):
-        raise ValueError(
-            f"{path}: expected a row for every test clip, found none for {len(missing)}, e.g. {missing[0]}"
-        )
+        raise UserError(f"{path}: expected a row for every test clip, found none for {len(missing)}, e.g. {missing[0]}")
     return table
 
 

@@ -44,7 +44,7 @@ def promote(ensemble: Path, *, models: Sequence[Path], spectrograms: Path, locat
         `difference`, `low` and `high`. For the champion itself it is what was decided when it became that.
 
     Raises:
-        ValueError: If the champion is not where `champion.json` says.
+        UserError: If the champion is not where `champion.json` says.
     """
     version = _version(ensemble, models)
     location.mkdir(parents=True, exist_ok=True)

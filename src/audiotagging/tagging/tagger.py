@@ -13,6 +13,7 @@ import numpy as np
 
 from audiotagging.data.audio import RATE, SoundError, decode_blocks
 from audiotagging.data.spectrogram import SHORTEST, clip_spectrogram
+from audiotagging.errors import UserError
 from audiotagging.files import read_json
 from audiotagging.results.ensembling import average
 from audiotagging.training.prediction import Model, load_model, score_clips
@@ -60,16 +61,16 @@ class Tagger:
             run: The run's output, or the folder `models` in it.
 
         Raises:
-            ValueError: If it holds no models, models of different classes, or others than those that were averaged.
+            UserError: If it holds no models, models of different classes, or others than those that were averaged.
         """
         folder = run / "models" if (run / "models").is_dir() else run
         models = [load_model(path.parent) for path in sorted(folder.glob("*/member.json"))]
         if not models:
-            raise ValueError(f"{folder}: expected the folder `models` of a run, found no */member.json in it")
+            raise UserError(f"{folder}: expected the folder `models` of a run, found no */member.json in it")
         self.classes = models[0].classes
         for model in models:
             if model.classes != self.classes:
-                raise ValueError(
+                raise UserError(
                     f"{folder}: expected models of the same classes, found others in {models[0].member.id} and in "
                     f"{model.member.id}; keep the models of one run in it"
                 )
@@ -80,7 +81,7 @@ class Tagger:
         if settings.exists():
             values = read_json(settings, "mean", "weights")
             if set(values["weights"]) != set(self._members):
-                raise ValueError(
+                raise UserError(
                     f"{folder}: expected models of {', '.join(values['weights'])}, which {settings} averages, found "
                     f"those of {', '.join(self._members)}"
                 )

@@ -14,6 +14,8 @@ from typing import Any
 import fsspec
 import torch
 
+from audiotagging.errors import UserError
+
 KEPT = 2
 DIGEST_BYTES = 32
 SUFFIX = ".checkpoint"
@@ -61,7 +63,7 @@ class Checkpoints:
         """Return the state of the newest checkpoint that is whole, None if there is none.
 
         Raises:
-            ValueError: If it is another run's.
+            UserError: If it is another run's.
         """
         for path in reversed(self._paths()):
             content = self.files.cat_file(path)
@@ -78,7 +80,7 @@ class Checkpoints:
     def _check(self, path: str, found: dict[str, Any]) -> None:
         for name, expected in self.identity.items():
             if found.get(name) != expected:
-                raise ValueError(
+                raise UserError(
                     f"{path}: expected a checkpoint with {name} {expected!r}, found {found.get(name)!r}; "
                     "delete it to start anew, or name another place for the checkpoints"
                 )

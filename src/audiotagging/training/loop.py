@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from audiotagging.artifacts.spectrogram_shards import Spectrograms, read_clips, read_spectrograms
+from audiotagging.errors import UserError
 from audiotagging.files import whole_folder, write_json
 from audiotagging.members import Member
 from audiotagging.metrics import label_table, lwlrap
@@ -77,15 +78,15 @@ def train(
         noisy_clips: Names of the noisy clips to train on; all of them where not given.
 
     Raises:
-        ValueError: If there is no such network or loss, the fold is empty, the loss does not stay finite, or the folder
+        UserError: If there is no such network or loss, the fold is empty, the loss does not stay finite, or the folder
             to make, the shards, the checkpoint or the model to start from are not what they should be.
         SystemExit: With code 143 on SIGTERM, after writing a checkpoint.
     """
     if out.exists() and any(out.iterdir()):
-        raise ValueError(f"{out}: expected a folder that does not exist yet or is empty; delete it or name another")
+        raise UserError(f"{out}: expected a folder that does not exist yet or is empty; delete it or name another")
     for what, name, known in (("network", member.network, MODELS), ("loss", member.loss, LOSSES)):
         if name not in known:
-            raise ValueError(f"{member.id}: no {what} is called {name!r}; there are {', '.join(known)}")
+            raise UserError(f"{member.id}: no {what} is called {name!r}; there are {', '.join(known)}")
     clips = read_clips(spectrograms)
     wanted = clips["part"] == "curated"
     wanted |= (clips["part"] == "noisy") & (noisy_clips is None or clips["clip"].isin(noisy_clips))
@@ -155,7 +156,7 @@ class Run:
         """Prepare the first step, with weights from the default random generator.
 
         Raises:
-            ValueError: If there are no clips to train on, or none in the fold to hold out.
+            UserError: If there are no clips to train on, or none in the fold to hold out.
         """
         allow_tf32(precision)
         torch.backends.cudnn.benchmark = True
@@ -224,7 +225,7 @@ class Run:
         """Look at the losses of this epoch so far and at the weights, which waits for the device.
 
         Raises:
-            ValueError: If one of them is not finite.
+            UserError: If one of them is not finite.
         """
         epoch, batch = divmod(self.step - 1, self.member.epoch_size)
         losses = self.losses[: batch + 1].cpu()
@@ -235,7 +236,7 @@ class Run:
             found = "weights that are not"
         else:
             return
-        raise ValueError(
+        raise UserError(
             f"{self.member.id}: expected a finite loss and weights, found {found} in epoch {epoch + 1}, batch "
             f"{batch + 1}; the last checkpoint is from before; train with a lower lr than {self.member.lr:g}"
         )
@@ -303,14 +304,14 @@ def split(clips: pd.DataFrame, *, fold: int) -> tuple[np.ndarray, np.ndarray]:
         fold: The fold whose curated clips are held out; -1: none.
 
     Raises:
-        ValueError: If the fold has no curated clips, or nothing is left to train on.
+        UserError: If the fold has no curated clips, or nothing is left to train on.
     """
     held_out = ((clips["part"] == "curated") & (clips["fold"] == fold) & (fold >= 0)).to_numpy()
     if fold >= 0 and not held_out.any():
         found = sorted(set(clips.loc[clips["part"] == "curated", "fold"]))
-        raise ValueError(f"expected curated clips in fold {fold}, found none; the spectrograms have folds {found}")
+        raise UserError(f"expected curated clips in fold {fold}, found none; the spectrograms have folds {found}")
     if held_out.all():
-        raise ValueError(f"expected clips to train on, found none beside the {len(clips)} of fold {fold}")
+        raise UserError(f"expected clips to train on, found none beside the {len(clips)} of fold {fold}")
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 

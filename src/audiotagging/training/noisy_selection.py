@@ -9,6 +9,7 @@ import pandas as pd
 
 from audiotagging.artifacts.noisy_clips import write_noisy_clips
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_spectrograms
+from audiotagging.errors import UserError
 from audiotagging.files import whole_folder
 from audiotagging.members import Member
 from audiotagging.metrics import label_table
@@ -38,7 +39,7 @@ def select_noisy(
         fingerprint: The data's, which the judge's model notes.
 
     Raises:
-        ValueError: If the shards are not what they should be, or the judge agrees with no label.
+        UserError: If the shards are not what they should be, or the judge agrees with no label.
     """
     with whole_folder(out) as part:
         if judge:
@@ -70,7 +71,7 @@ def _agreeing_clips(spectrograms: Path, judge: Path) -> pd.DataFrame:
         *(chosen.sum(), len(chosen), lwlrap, FOLD),
     )
     if not chosen.any():
-        raise ValueError(
+        raise UserError(
             f"the judge of noisy=agreement (lwlrap {lwlrap:.3f}) agrees with the labels of none of {len(chosen)} noisy "
             "clips; train it longer, by more epochs of the first member, or choose noisy=none or a list"
         )

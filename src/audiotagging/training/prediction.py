@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from audiotagging.artifacts.prediction_table import Predictions, write_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_spectrograms
+from audiotagging.errors import UserError
 from audiotagging.files import read_json
 from audiotagging.members import Member
 from audiotagging.progress import track
@@ -44,10 +45,10 @@ def load_model(folder: Path) -> Model:
     """Load a model that `training.train` wrote, onto the GPU where there is one.
 
     Raises:
-        ValueError: If the folder holds no model.
+        UserError: If the folder holds no model.
     """
     if not (folder / "member.json").is_file():
-        raise ValueError(f"{folder}: expected a folder with member.json and weights.safetensors, found no member.json")
+        raise UserError(f"{folder}: expected a folder with member.json and weights.safetensors, found no member.json")
     info = read_json(folder / "member.json", "member", "fold", "classes")
     member = Member.from_row(info["member"])
     network = MODELS[member.network](VIEWS * len(info["classes"]))
@@ -59,13 +60,13 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     """Return the weights in the folder of a model.
 
     Raises:
-        ValueError: If the file is damaged.
+        UserError: If the file is damaged.
     """
     try:
         return load_file(folder / "weights.safetensors")
     except SafetensorError as error:
         path = folder / "weights.safetensors"
-        raise ValueError(f"{path}: expected whole weights, found a damaged file ({error}); copy it again") from error
+        raise UserError(f"{path}: expected whole weights, found a damaged file ({error}); copy it again") from error
 
 
 def predict(model: Path, *, spectrograms: Path, out: Path, precision: str = "auto") -> None:
@@ -78,7 +79,7 @@ def predict(model: Path, *, spectrograms: Path, out: Path, precision: str = "aut
         precision: "auto" or "float32", as in `devices.autocast`.
 
     Raises:
-        ValueError: If there is no model or no whole folder of shards.
+        UserError: If there is no model or no whole folder of shards.
     """
     loaded = load_model(model)
     clips = read_clips(spectrograms)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from audiotagging.artifacts.champion import champion_folder
 from audiotagging.artifacts.spectrogram_shards import read_classes
+from audiotagging.errors import UserError
 from audiotagging.files import read_json
 from audiotagging.members import Member, model_name
 from audiotagging.training.prediction import read_weights
@@ -53,18 +54,18 @@ def starting_weights(folder: Path, member: Member, classes: list[str]) -> dict[s
     """Return the weights of a trained model for another one to start from.
 
     Raises:
-        ValueError: If the folder holds no model, or one of another network or of other classes.
+        UserError: If the folder holds no model, or one of another network or of other classes.
     """
     if not (folder / "member.json").is_file():
-        raise ValueError(f"{folder}: expected the folder of a trained model to start from, found no member.json")
+        raise UserError(f"{folder}: expected the folder of a trained model to start from, found no member.json")
     info = read_json(folder / "member.json", "member", "classes")
     if info["member"]["network"] != member.network:
-        raise ValueError(
+        raise UserError(
             f"{folder}: expected a model of the network {member.network}, found one of {info['member']['network']}; "
             f"start from another model"
         )
     if info["classes"] != classes:
-        raise ValueError(
+        raise UserError(
             f"{folder}: expected a model of the data's {len(classes)} classes, found {len(info['classes'])} classes "
             "that are not the same; train without it"
         )
