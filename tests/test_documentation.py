@@ -1,4 +1,4 @@
-"""README and CONTRIBUTING name only what there is, and every module."""
+"""README, CONTRIBUTING and docs name only what there is, and the tree has every module."""
 
 import argparse
 import re
@@ -12,7 +12,10 @@ from commands import COMMANDS
 from docs.pictures import draw_pipeline
 
 ROOT = Path(__file__).parent.parent
-TEXTS = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md")}
+TEXTS = {
+    path.relative_to(ROOT).as_posix(): path.read_text()
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"))
+}
 TREE = re.search(r"## Where things are\n.*?```\n(.*?)```", TEXTS["CONTRIBUTING.md"], re.DOTALL)[1]
 CODE = [
     path
@@ -66,4 +69,4 @@ def test_the_picture_of_the_pipeline_is_that_of_the_pipeline():
 @pytest.mark.parametrize("name", TEXTS)
 def test_linked_files_exist(name):
     linked = re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXTS[name])
-    assert [link for link in linked if not (ROOT / link).is_file()] == []
+    assert [link for link in linked if not ((ROOT / name).parent / link).is_file()] == []
