@@ -1,3 +1,4 @@
+import argparse
 import csv
 
 import numpy as np
@@ -46,6 +47,15 @@ def server(monkeypatch, tmp_path):
     yield server
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(name="client")
+def connected(server):
+    """A client of the server."""
+    options = argparse.ArgumentParser()
+    client.add_connection(options)
+    with client.connection(options.parse_args(["--host", server.url])) as connected:
+        yield connected
 
 
 @pytest.fixture

@@ -1,0 +1,248 @@
+"""Reads the Argo workflow of a run: which stages there are, in which state, in which pods, with which outputs.
+
+This is the one place that knows Argo's nodes and version 1 of Kubeflow's API, the only one that has them: their paths,
+why a pod waits, and what a stage was given. A node is named by its path. With Kubeflow's defaults every part of it is
+tried again after an error, and each try has its number:
+
+    audiotagging-x7k2p(0).root(0).for-loop-1(0).iteration-iterations(2:2)(0).iteration-item(0).train(0).executor(1)
+
+is the second pod of the stage `train` for the loop's third row. Where an administrator took these defaults away, the
+same pod is `audiotagging-x7k2p.root.for-loop-1.iteration-iterations(2:2).iteration-item.train.executor(1)`, for only
+the program is tried again. After an error in the outermost part a second tree stands below `audiotagging-x7k2p(1)`.
+"""
+
+import base64
+import gzip
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from kfp_server_api import ApiException
+
+from commands.cluster.client import Client
+from components.cluster import NEEDS
+
+TRY = re.compile(r"\((\d+)\)(?=\.|$)")
+ROW = re.compile(r"-iterations\((\d+):\d+\)")
+BROKEN = {"Failed", "Error"}  # phases of a node that failed
+OMITTED = {"Skipped", "Omitted"}  # phases of a node that nothing was done for
+STARTING = {"", "PodInitializing", "ContainerCreating"}  # reasons to wait that pass by themselves
+
+
+@dataclass(frozen=True)
+class Pod:
+    """One try of a stage's program, or of the driver that prepares it.
+
+    Attributes:
+        name: Its name in Kubernetes.
+        driver: Whether it is a driver.
+        number: Which try of its stage it is, from 0; with several trees counted through them.
+        retry: Argo's number of the try, which Kubeflow appends to the place of its log.
+        phase: "Pending", "Running", "Succeeded", "Failed" or "Error".
+        message: Why it waits or failed; empty if Argo says nothing.
+        started: When it was made.
+        finished: When it ended; None before.
+        log: Key of the log that Argo archived in its bucket; None if it did not.
+    """
+
+    name: str
+    driver: bool
+    number: int
+    retry: int
+    phase: str
+    message: str
+    started: datetime | None
+    finished: datetime | None
+    log: str | None
+
+    @property
+    def broken(self) -> bool:
+        """Whether it failed."""
+        return self.phase in BROKEN
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the pipeline; within the loop, for one of its rows.
+
+    Attributes:
+        name: The stage, a key of `components.cluster.NEEDS`.
+        row: Number of the loop's row from 0; None outside the loop.
+        state: "preparing" (its driver is at work), "waiting" (see `reason`), "starting", "running", "done", "cached"
+            (its outputs are those of an earlier run), "failed", or "omitted" (something before it failed).
+        reason: What it waits for, as Kubernetes says it; else empty.
+        started: When its first pod was made, its driver's where it is cached; None before.
+        finished: When it ended; None before.
+        pods: Its tries, oldest first.
+        drivers: The pods that prepared it, oldest first.
+        executor_input: What the driver gave to the program: `{"inputs": ..., "outputs": ...}` as in Kubeflow's
+            ExecutorInput. Empty before, and if it is cached.
+    """
+
+    name: str
+    row: int | None
+    state: str
+    reason: str
+    started: datetime | None
+    finished: datetime | None
+    pods: tuple[Pod, ...]
+    drivers: tuple[Pod, ...]
+    executor_input: dict[str, Any]
+
+    @cached_property
+    def inputs(self) -> dict[str, list[str]]:
+        """URIs of its input artifacts by name."""
+        return self._uris("inputs")
+
+    @cached_property
+    def outputs(self) -> dict[str, list[str]]:
+        """URIs of its output artifacts by name.
+
+        `executor-logs` is what the program printed; the launcher appends "-" and the pod's `retry` to its URI.
+        """
+        return self._uris("outputs")
+
+    def _uris(self, side: str) -> dict[str, list[str]]:
+        artifacts = self.executor_input.get(side, {}).get("artifacts", {})
+        return {name: [each["uri"] for each in found["artifacts"]] for name, found in artifacts.items()}
+
+
+def read_stages(client: Client, run_id: str) -> list[Stage]:
+    """Return the stages of a run that have begun, in the order in which they did.
+
+    None before the workflow has started, or from a server whose API has no version 1 any more.
+    """
+    try:
+        run = json.loads(client.get(f"/apis/v1beta1/runs/{run_id}"))
+    except ApiException as error:
+        if error.status != 404:
+            raise
+        return []
+    manifest = run.get("pipeline_runtime", {}).get("workflow_manifest")
+    return stages_of(json.loads(manifest)) if manifest else []
+
+
+def stages_of(workflow: dict[str, Any]) -> list[Stage]:
+    """Return the stages of an Argo workflow, in the order in which they began."""
+    name = workflow["metadata"]["name"]
+    status = workflow.get("status", {})
+    nodes = status.get("nodes") or {}
+    if packed := status.get("compressedNodes"):  # of more than a megabyte
+        nodes = json.loads(gzip.decompress(base64.b64decode(packed)))
+    found: dict[tuple[str, int | None], list[_Node]] = {}
+    for each in nodes.values():
+        node = _Node(each, name)
+        if node.stage:
+            found.setdefault((node.stage, node.row), []).append(node)
+    groups = sorted(found.values(), key=lambda nodes: min(node.raw.get("startedAt") or "9" for node in nodes))
+    return [_stage(sorted(nodes, key=lambda node: node.tries), name) for nodes in groups]
+
+
+class _Node:
+    """An Argo node, with what its path says.
+
+    Attributes:
+        stage: The stage that it belongs to; empty if to none.
+        part: "stage" for the stage as a whole, "executor" for its program, "driver" for its driver.
+        row: Number of the loop's row; None outside the loop.
+        tries: Number of the try of each part of the path that is tried again.
+    """
+
+    def __init__(self, node: dict[str, Any], workflow: str) -> None:
+        path = node["name"].removeprefix(workflow)
+        self.raw = node
+        self.tries = tuple(int(number) for number in TRY.findall(path))
+        row = ROW.search(path)
+        self.row = int(row[1]) if row else None
+        *above, last = ["", *TRY.sub("", path).split(".")]
+        self.part = {"executor": "executor"}.get(last, "driver" if last.endswith("-driver") else "stage")
+        stage = above[-1] if self.part == "executor" else last.removesuffix("-driver")
+        self.stage = stage if stage in NEEDS else ""
+
+    def pod(self, workflow: str, number: int) -> Pod:
+        artifacts = self.raw.get("outputs", {}).get("artifacts", [])
+        logs = [each["s3"]["key"] for each in artifacts if each["name"] == "main-logs" and "s3" in each]
+        return Pod(
+            name=f"{workflow}-{self.raw['templateName']}-{self.raw['id'].rpartition('-')[2]}",
+            driver=self.part == "driver",
+            number=number,
+            retry=self.tries[-1] if self.tries else 0,
+            phase=self.raw["phase"],
+            message=self.raw.get("message", ""),
+            started=_time(self.raw.get("startedAt")),
+            finished=_time(self.raw.get("finishedAt")),
+            log=logs[0] if logs else None,
+        )
+
+
+def _stage(nodes: list[_Node], workflow: str) -> Stage:
+    """Put together what the nodes of one stage say, which are sorted by their tries."""
+    pods, drivers = (
+        tuple(node.pod(workflow, number) for number, node in enumerate(_pods(nodes, part)))
+        for part in ("executor", "driver")
+    )
+    state, reason = _state(nodes, pods)
+    shown = drivers if state == "cached" else pods
+    ends = [pod.finished for pod in shown if pod.finished]
+    return Stage(
+        name=nodes[0].stage,
+        row=nodes[0].row,
+        state=state,
+        reason=reason,
+        started=min((pod.started for pod in shown if pod.started), default=None),
+        finished=max(ends, default=None) if state in {"done", "cached", "failed"} else None,
+        pods=pods,
+        drivers=drivers,
+        executor_input=_executor_input(_pods(nodes, "driver")),
+    )
+
+
+def _pods(nodes: list[_Node], part: str) -> list[_Node]:
+    return [node for node in nodes if node.part == part and node.raw["type"] == "Pod"]
+
+
+def _state(nodes: list[_Node], pods: tuple[Pod, ...]) -> tuple[str, str]:
+    """Return the state of a stage and what it waits for."""
+    whole = _outermost(nodes, "stage")
+    if not whole:  # its driver is at work, or has failed, or was not even started
+        phase = _outermost(nodes, "driver")["phase"]
+        return "failed" if phase in BROKEN else "omitted" if phase in OMITTED else "preparing", ""
+    phase = whole["phase"]
+    if phase == "Succeeded":
+        skipped = any(node.part == "executor" and node.raw["phase"] in OMITTED for node in nodes)
+        return "cached" if skipped else "done", ""
+    if phase in BROKEN | OMITTED:
+        return "failed" if phase in BROKEN else "omitted", ""
+    last = pods[-1] if pods else None
+    if last and last.phase == "Running":
+        return "running", ""
+    if last and last.phase == "Pending" and last.message not in STARTING:
+        return "waiting", last.message
+    if last and last.broken:  # until the next try
+        return "waiting", _outermost(nodes, "executor").get("message", "")
+    return "starting", ""
+
+
+def _outermost(nodes: list[_Node], part: str) -> dict[str, Any]:
+    """Return the node that stands for all tries of a part, in the last tree that has it; empty if there is none."""
+    found = [node for node in nodes if node.part == part]
+    last = found[-1].tries if found else ()
+    return next((node.raw for node in found if last[: len(node.tries)] == node.tries), {})
+
+
+def _executor_input(drivers: list[_Node]) -> dict[str, Any]:
+    """Return what the last driver gave to the program, from the command of its pod."""
+    for driver in reversed(drivers):
+        parameters = driver.raw.get("outputs", {}).get("parameters", [])
+        patch = next((each.get("value") for each in parameters if each["name"] == "pod-spec-patch"), "")
+        if patch:
+            command = json.loads(patch)["containers"][0]["command"]
+            return json.loads(command[command.index("--executor_input") + 1])
+    return {}
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

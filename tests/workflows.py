@@ -1,0 +1,48 @@
+"""Workflows of real runs, as Kubeflow Pipelines 2.17.0 with Argo 4.0.5 showed them (tests/reference/workflows).
+
+Of each node the fields that are read are kept as they were; of its driver's patch the command, up to the executor's
+input, and the resources.
+
+`cached` had the same data and options as a run before it: only `ingest` and `promote` had work to do. In `retried` a
+training was killed, so the run failed; it was retried and succeeded.
+"""
+
+import gzip
+import json
+import re
+from pathlib import Path
+
+TRY = re.compile(r"\((\d+)\)(?=\.|$)")
+FOLDER = Path(__file__).parent / "reference" / "workflows"
+
+
+def recorded(name):
+    return json.loads(gzip.decompress((FOLDER / f"{name}.json.gz").read_bytes()))
+
+
+def without_retries(workflow):
+    """Return a workflow as it is without Kubeflow's `templateDefaults`: only the program is tried again."""
+    name, nodes = workflow["metadata"]["name"], {}
+    for key, node in workflow["status"]["nodes"].items():
+        above, _, last = node["name"].removeprefix(name).rpartition(".")
+        program = last.startswith("executor")
+        if program or node["type"] != "Retry":
+            path = TRY.sub("", above) + "." + (last if program else TRY.sub("", last))
+            nodes[key] = node | {"name": name + path.removeprefix(".")}
+    return copied(workflow, nodes)
+
+
+def with_second_tree(workflow, lost):
+    """Return a workflow as after an error of Argo at a node: below NAME(0) what was before, below NAME(1) all again."""
+    name, nodes = workflow["metadata"]["name"], {}
+    end = next(node for node in workflow["status"]["nodes"].values() if node["name"].endswith(lost))
+    for key, node in workflow["status"]["nodes"].items():
+        nodes[key] = node | {"name": node["name"].replace(f"{name}(0)", f"{name}(1)", 1)}
+        if node["startedAt"] <= end["startedAt"] and node["name"] != name:
+            broken = {"phase": "Error", "message": "pod deleted"} if end["name"].startswith(node["name"]) else {}
+            nodes[f"{key}-0"] = node | broken
+    return copied(workflow, nodes)
+
+
+def copied(workflow, nodes):
+    return {"metadata": workflow["metadata"], "status": workflow["status"] | {"nodes": nodes}}
