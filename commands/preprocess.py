@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data folder")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of shards to make")
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="processes to use; default: as many as there are cores"
+        "--workers", type=int, metavar="N", help="processes to use; default: OMP_NUM_THREADS, or all usable cores"
     )
     parser.add_argument("--seed", type=int, default=534, help="seed of the folds; default: %(default)s")
     parser.add_argument("--noisy", default="all", help="which noisy clips to use; default: %(default)s")

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from audiotagging.artifacts.champion import champion_folder
 from audiotagging.data.data_folder import AUDIO_SUFFIXES
 from audiotagging.errors import UserError
+from audiotagging.machine import threads
 from audiotagging.progress import track
 from audiotagging.tagging.tagger import Tagged, Tagger
 
@@ -30,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Print every file's tags; those that cannot be read go to the error output, a line each."""
     if args.top < 1:
         raise UserError(f"--top expects a number from 1 on, found {args.top}")
+    torch.set_num_threads(threads())
     tagger = Tagger(champion_folder(args.models) or args.models)
     paths = [path for given in args.files for path in _expand(given)]
     unread = [given for given in args.files if given.is_dir() and not _expand(given)]

@@ -189,6 +189,16 @@ def test_all_is_well_that_can_be_read(run, sounds, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_tagging_uses_the_threads_that_this_process_may_have(run, sounds, monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", str(before + 1))
+    try:
+        run_command(argparse.Namespace(models=run, files=[sounds / "short.flac"], top=5, format="table"))
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_folder_without_sound_is_told(run, tmp_path, capsys):
     assert run_command(argparse.Namespace(files=[tmp_path], models=run, top=1, format="json")) == 1
     printed = capsys.readouterr()

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -27,6 +26,7 @@ from audiotagging.data.audio import SoundError, decode
 from audiotagging.data.dataset import Dataset
 from audiotagging.data.spectrogram import SETTINGS, SHORTEST, clip_spectrogram
 from audiotagging.errors import UserError
+from audiotagging.machine import threads
 from audiotagging.progress import track
 
 BATCH_CLIPS = 16
@@ -60,8 +60,8 @@ def preprocess(
     Args:
         dataset: The clips.
         out: The folder to make.
-        workers: Processes that decode and compute; 1 does it in this process. As many as this machine or container
-            has cores where not given.
+        workers: Processes that decode and compute; 1 does it in this process. As many as `machine.threads` where not
+            given.
         max_rejected: Share of a part's clips that may be unusable.
         fingerprint: Of the data set; noted in the shards.
 
@@ -72,7 +72,7 @@ def preprocess(
     mended: Counter[str] = Counter()
     metadata = {"mel": json.dumps(SETTINGS), "fingerprint": fingerprint, "notes": json.dumps(dataset.notes)}
     with ShardWriter(out, classes=dataset.classes, metadata=metadata) as writer:
-        results = _process_all(list(clips["path"]), workers or joblib.cpu_count())
+        results = _process_all(list(clips["path"]), workers or threads())
         for clip, result in zip(
             clips.itertuples(), track(results, label="spectrograms", total=len(clips)), strict=True
         ):
