@@ -7,8 +7,8 @@ import soundfile
 from kubeflow_server import KubeflowServer
 
 import pipeline
-from commands import main
-from commands.cluster import client, following
+from commands import kfp_internals, main
+from commands.cluster import following
 
 RATE = 44_100
 CLASSES = ["Bark", "Meow", "Tap_running"]
@@ -42,7 +42,7 @@ def data(tmp_path):
 def server(monkeypatch, tmp_path):
     monkeypatch.setattr(following, "POLL", 0.01)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(client.kfp.Client, "_LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
+    monkeypatch.setattr(kfp_internals.kfp.Client, "_LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
     server = KubeflowServer()
     yield server
     server.shutdown()

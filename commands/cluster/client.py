@@ -14,7 +14,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import kfp
 import kfp_server_api
 import urllib3
 from kfp import compiler
@@ -24,9 +23,9 @@ from kfp.dsl.graph_component import GraphComponent
 from kfp_server_api import ApiException
 
 from audiotagging.errors import UserError
+from commands.kfp_internals import Client
 
 OLDEST = (2, 17)  # the first server that runs the stages as the user that they ask for
-TIMEOUT = 60  # seconds to wait for an answer
 TOKEN_FILE = "/var/run/secrets/kubeflow/pipelines/token"  # where Kubernetes puts a token for the service account
 
 
@@ -43,37 +42,6 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--token-file", type=Path, metavar="FILE", help="file with a bearer token")
     group.add_argument("--cookies", metavar="TEXT", help="cookies of a browser that is logged in")
     group.add_argument("--experiment", default="audiotagging", help="where its runs are listed (default: audiotagging)")
-
-
-class Client(kfp.Client):
-    """kfp's client, which waits for answers, but not for ever."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        rest = self._healthz_api.api_client.rest_client
-        rest.request = _limited(rest.request)
-
-    def get_kfp_healthz(self, sleep_duration: int = 0) -> kfp_server_api.V2beta1GetHealthzResponse:
-        """Return nothing of interest: kfp asks five times, with tracebacks, only to guess the user's namespace."""
-        return kfp_server_api.V2beta1GetHealthzResponse(multi_user=False)
-
-    def get(self, path: str) -> str:
-        """Return the answer to a GET request for which kfp has no method."""
-        response = self._healthz_api.api_client.call_api(
-            path, "GET", auth_settings=["Bearer"], _preload_content=False, header_params={"Accept": "*/*"}
-        )
-        return response.data.decode(errors="replace")
-
-    def address(self, kind: str, identity: str) -> str:
-        """Return where the user interface shows something: kind is "runs" or "recurringrun"."""
-        return f"{self._get_url_prefix().rstrip('/')}/#/{kind}/details/{identity}"
-
-
-def _limited(request: Callable[..., Any]) -> Callable[..., Any]:
-    def limited_request(*args: Any, _request_timeout: float | None = None, **options: Any) -> Any:
-        return request(*args, _request_timeout=_request_timeout or TIMEOUT, **options)
-
-    return limited_request
 
 
 @contextlib.contextmanager

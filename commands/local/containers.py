@@ -112,6 +112,9 @@ def run_container(
 
     Stands in for kfp's function of the same arguments, which takes a container that is gone before it could ask for
     the exit code for a success, does not tell one that was killed for memory, and leaves it running when interrupted.
+
+    Raises:
+        MemoryError: If it was killed, as happens for want of memory.
     """
     container = client.containers.run(image, command, volumes=volumes, detach=True, **arguments)
     running.add(container)
@@ -122,9 +125,9 @@ def run_container(
         container.reload()
         if code and container.attrs["State"]["OOMKilled"]:
             limit = f"the {arguments['mem_limit']} of --memory" if arguments.get("mem_limit") else "there is"
-            print(f"MemoryError: killed, because it needed more memory than {limit}")
-        elif code == KILLED:
-            print("MemoryError: killed from outside, as happens when a machine runs out of memory")
+            raise MemoryError(f"killed, because it needed more memory than {limit}")
+        if code == KILLED:
+            raise MemoryError("killed from outside, as happens when a machine runs out of memory")
         return code
     finally:
         running.discard(container)

@@ -16,10 +16,9 @@ from typing import Any
 
 import psutil
 from kfp import local
-from kfp.local import docker_task_handler, logging_utils
 from kfp.local.config import LocalRunnerType
-from kfp.local.orchestrator import enhanced_dag_orchestrator
 
+from commands.kfp_internals import local_runner, replaced
 from commands.local.console import Console
 from commands.local.containers import run_container, stop_containers
 
@@ -64,7 +63,11 @@ def run_pipeline(
     local.init(runner, pipeline_root=str(root), enable_caching=True)
     console = Console(sys.stdout, log)
     interrupted = threading.Event()
-    with _kfp_tamed(console, parallel, interrupted), _children_stopped_on_signals(interrupted):
+    with (
+        _printing_to(console),
+        local_runner(console, parallel=parallel, run_container=run_container, interrupted=interrupted),
+        _children_stopped_on_signals(interrupted),
+    ):
         try:
             return pipeline(**parameters).outputs
         except RuntimeError as error:
@@ -73,42 +76,16 @@ def run_pipeline(
 
 
 @contextlib.contextmanager
-def _kfp_tamed(console: Console, parallel: int, interrupted: threading.Event) -> Iterator[None]:
-    """Send all that KFP prints and logs to the console, and let it run as many rows at once as asked for.
-
-    By itself, KFP's local runner has at most two rows of a loop at once, and its threads change `print` and the root
-    logger under each other's feet.
-    """
-
-    def execute_task(**arguments: Any) -> Any:
-        if interrupted.is_set():
-            threading.Event().wait()  # for the end of the process; another row would start otherwise
-        return original_execute_task(**arguments)
-
-    class ParallelExecutor(enhanced_dag_orchestrator.ParallelExecutor):
-        def __init__(self) -> None:
-            super().__init__()
-            self.max_workers = self.conservative_max = parallel
-
-    original_execute_task = enhanced_dag_orchestrator.execute_task
-    patches = [
-        (enhanced_dag_orchestrator, "execute_task", execute_task),
-        (enhanced_dag_orchestrator, "ParallelExecutor", ParallelExecutor),
-        (docker_task_handler, "run_docker_container", run_container),
-        (logging_utils, "local_logger_context", contextlib.nullcontext),
-        (logging_utils, "indented_print", contextlib.nullcontext),
-        (logging.getLogger(), "handlers", [logging.StreamHandler(console)]),  # type: ignore[type-var]
-    ]
-    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in patches]
-    for owner, name, value in patches:
-        setattr(owner, name, value)
-    try:
-        with contextlib.redirect_stdout(console), warnings.catch_warnings():  # type: ignore[type-var]
-            warnings.simplefilter("ignore", RuntimeWarning)  # that an image of ours may not hold Python
-            yield
-    finally:
-        for owner, name, value in originals:
-            setattr(owner, name, value)
+def _printing_to(console: Console) -> Iterator[None]:
+    """Send all that is printed and logged in this process to the console."""
+    handlers = [logging.StreamHandler(console)]  # type: ignore[type-var]
+    with (
+        replaced(logging.getLogger(), "handlers", handlers),
+        contextlib.redirect_stdout(console),  # type: ignore[type-var]
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", RuntimeWarning)  # that an image of ours may not hold Python
+        yield
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from commands import schedule
+from commands import kfp_internals, schedule
 from commands.cluster import client
 
 
@@ -103,7 +103,7 @@ def test_slow_answers_are_waited_for(server, call):
 
 
 def test_an_answer_that_never_comes_ends_in_one_line(server, call, monkeypatch):
-    monkeypatch.setattr(client, "TIMEOUT", 1)
+    monkeypatch.setattr(kfp_internals, "TIMEOUT", 1)
     server.delay = 60
     code, _, error = call("submit", "--data", "demo")
     assert code == 2 and error.count("\n") == 1 and "no answer" in error and server.url in error

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import os
 import subprocess
@@ -12,7 +13,7 @@ import pipeline
 from audiotagging.data.synthetic import write_dataset
 from audiotagging.members import DEMO
 from commands import COMMANDS, main
-from commands.local.console import Console
+from commands.local.console import TRACEBACK, Console
 from commands.local.containers import with_linked
 from commands.run import _gather
 
@@ -168,30 +169,68 @@ def test_compile_writes_the_pipeline(capsys, tmp_path):
         assert code == 2 and message in error
 
 
-KFP_OUTPUT = """\
-13:50:42.931 - INFO - Executing task \x1b[96m'train'\x1b[0m
-13:50:42.931 - INFO - Streamed logs:
-    [KFP Executor 2026-11-22 13:50:42,931 INFO]: Looking for component `train` in --component_module_path
-    [KFP Executor 2026-11-22 13:50:42,931 INFO]: Got executor_input:
-    {
-        "inputs": {}
-    }
-    [KFP Executor 2026-11-22 13:50:43,000 INFO]: epoch 1 of 2
-    Traceback (most recent call last):
-      File "x.py", line 1, in <module>
-    audiotagging.data.dataset.DataError: train.csv: no column labels
-13:50:42.940 - INFO - Task \x1b[96m'train'\x1b[0m finished with status \x1b[91mFAILURE\x1b[0m
+OUTPUT = """\
+[KFP Executor 2026-11-22 13:50:42,931 INFO]: Got executor_input:
+{
+    "inputs": {}
+}
+[KFP Executor 2026-11-22 13:50:43,000 INFO]: epoch 1 of 2
+Traceback (most recent call last):
+  File "x.py", line 1, in <module>
+    int("\x1b[91mx\x1b[0m")
+ValueError: invalid literal
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "x.py", line 3, in <module>
+    raise DataError(
+audiotagging.data.dataset.DataError: train.csv: no column labels: fname
+OtherError: a line that is no exception
 """
 
 
 def test_the_console_shows_the_stages_and_their_messages_and_keeps_the_failure(tmp_path):
     terminal = io.StringIO()
     console = Console(terminal, tmp_path / "log.txt")
-    for start in range(0, len(KFP_OUTPUT), 7):  # pieces, as print makes them
-        console.write(KFP_OUTPUT[start : start + 7])
+    console.started("train")
+    for start in range(0, len(OUTPUT), 7):  # pieces, as print makes them
+        console.write(OUTPUT[start : start + 7])
+    console.ended("train", succeeded=False)
     assert terminal.getvalue().splitlines() == ["train ...", "  epoch 1 of 2", "train failed after 0 s"]
-    assert console.failure == ("train", "audiotagging.data.dataset.DataError", "train.csv: no column labels")
-    assert "Got executor_input" in (tmp_path / "log.txt").read_text()
+    assert console.failure == ("train", "audiotagging.data.dataset.DataError", "train.csv: no column labels: fname")
+    log = (tmp_path / "log.txt").read_text()
+    assert "Got executor_input" in log and "train failed" in log and "\x1b" not in log
+
+
+@pytest.mark.parametrize(
+    ("output", "failure"),
+    [
+        ("", ("", "")),
+        ("ValueError: only logged\n", ("", "")),
+        (f"{TRACEBACK}\n  File\nStopIteration\n", ("StopIteration", "")),
+        (f"{TRACEBACK}\n  File\nlibrary.Gone: it went\n", ("library.Gone", "it went")),
+        (f"{TRACEBACK}\n  File\nKeyError: 'a: b'\nmore\n", ("KeyError", "'a: b'")),
+    ],
+)
+def test_a_failure_is_read_from_the_last_traceback_alone(tmp_path, output, failure):
+    console = Console(io.StringIO(), tmp_path / "log.txt")
+    console.started("ingest")
+    console.write(f"{TRACEBACK}\n  File\nOSError: of a stage before\n")
+    console.started("train")
+    console.write(output)
+    console.ended("train", succeeded=False)
+    assert console.failure == ("train", *failure)
+
+
+def test_the_first_stage_that_fails_is_the_failure(tmp_path):
+    console = Console(io.StringIO(), tmp_path / "log.txt")
+    for stage, error in (("train", MemoryError("killed")), ("predict", OSError("full"))):
+        console.started(stage)
+        with contextlib.suppress(OSError, MemoryError):
+            raise error
+        console.ended(stage, succeeded=False, error=error)
+    assert console.failure == ("train", "MemoryError", "killed")
 
 
 def test_the_demo_members_are_the_default(capsys):

@@ -1,0 +1,170 @@
+"""All that this project uses of kfp beyond its interface: what it replaces, what it reads, and why.
+
+It is written for the version of kfp that is named here, and `check_version` refuses every other. To raise the version,
+read again what `REPLACED` names and what the two patterns read, and run `test_kfp_internals.py`.
+"""
+
+import contextlib
+import re
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import kfp
+import kfp_server_api
+from kfp.local import docker_task_handler, logging_utils, task_dispatcher
+from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
+from kfp.local.status import Status
+
+from audiotagging.errors import UserError
+
+VERSION = "2.17"
+TIMEOUT = 60  # seconds to wait for a server's answer
+
+# What is replaced while a pipeline runs on this machine, and what it does that is not wanted.
+REPLACED: tuple[tuple[Any, str, str], ...] = (
+    (enhanced_dag_orchestrator, "ParallelExecutor", "has at most two rows of a loop at once, whatever it is asked for"),
+    (task_executor, "execute_single_task", "says only in its log that a stage's outputs come from the cache"),
+    (task_dispatcher, "run_single_task_implementation", "says only in its log that a stage starts, ends or fails"),
+    (docker_task_handler, "run_docker_container", "takes a container for a success when it is gone too early"),
+    (logging_utils, "local_logger_context", "exchanges the root logger's handlers, in several threads at once"),
+    (logging_utils, "indented_print", "exchanges Python's `print`, in several threads at once"),
+)
+
+# How kfp prints in a stage's process what is logged there, and how the messages of its own begin.
+LOGGED = re.compile(r"\[KFP Executor \S+ \S+ (?:INFO|WARNING|ERROR)\]: (.*)")
+KFP_MESSAGE = re.compile(
+    r"Looking for component |Loading KFP component |Got executor_input:|Wrote executor output file|Did not write output"
+)
+
+
+class Watcher(Protocol):
+    """Learns what becomes of the stages; each call comes from the thread in which the stage runs."""
+
+    def started(self, stage: str) -> None:
+        """Learn that a stage starts."""
+
+    def ended(self, stage: str, *, succeeded: bool, error: Exception | None = None) -> None:
+        """Learn that a stage has ended; `error` is what kept the runner from running it."""
+
+    def cached(self, stage: str) -> None:
+        """Learn that the outputs of a stage come from the cache."""
+
+
+def check_version() -> None:
+    """Refuse a kfp of which it is not known what it does inside.
+
+    Raises:
+        UserError: If another version is installed.
+    """
+    if not kfp.__version__.startswith(f"{VERSION}."):
+        raise UserError(
+            f"expected kfp {VERSION}, found {kfp.__version__}; install what constraints.txt says: make venv"
+        )
+
+
+def logged_message(line: str) -> str | None:
+    """Return what a stage's own code logged with this line of its output; None if kfp did, or if it is no message."""
+    found = LOGGED.search(line)
+    return found[1] if found and not KFP_MESSAGE.match(found[1]) else None
+
+
+@contextlib.contextmanager
+def local_runner(
+    watcher: Watcher, *, parallel: int, run_container: Callable[..., int], interrupted: threading.Event
+) -> Iterator[None]:
+    """Let kfp's local runner run as many rows of a loop at once as asked for, and tell what becomes of the stages.
+
+    Args:
+        watcher: What is told.
+        parallel: How many rows of a loop run at once.
+        run_container: Runs a stage's container; takes what kfp's `run_docker_container` takes.
+        interrupted: When it is set no stage starts any more.
+
+    Raises:
+        UserError: If another version of kfp is installed.
+    """
+    check_version()
+    current = threading.local()  # the stage of each thread, and whether it has been run
+    execute, run = task_executor.execute_single_task, task_dispatcher.run_single_task_implementation
+
+    class ParallelExecutor(enhanced_dag_orchestrator.ParallelExecutor):
+        def __init__(self) -> None:
+            super().__init__()
+            self.max_workers = self.conservative_max = parallel
+
+    def execute_single_task(*, task_name: str, **arguments: Any) -> tuple[dict[str, Any], Status]:
+        current.stage, current.ran = task_name, False
+        result = execute(task_name=task_name, **arguments)
+        if not current.ran:
+            watcher.cached(task_name)
+        return result
+
+    def run_single_task_implementation(**arguments: Any) -> tuple[dict[str, Any], Status]:
+        if interrupted.is_set():
+            threading.Event().wait()  # for the end of the process
+        current.ran = True
+        watcher.started(current.stage)
+        try:
+            outputs, status = run(**arguments)
+        except Exception as error:
+            watcher.ended(current.stage, succeeded=False, error=error)
+            return {}, Status.FAILURE
+        watcher.ended(current.stage, succeeded=status is Status.SUCCESS)
+        return outputs, status
+
+    values = {
+        "ParallelExecutor": ParallelExecutor,
+        "execute_single_task": execute_single_task,
+        "run_single_task_implementation": run_single_task_implementation,
+        "run_docker_container": run_container,
+        "local_logger_context": contextlib.nullcontext,
+        "indented_print": contextlib.nullcontext,
+    }
+    with contextlib.ExitStack() as stack:
+        for owner, name, _ in REPLACED:
+            stack.enter_context(replaced(owner, name, values[name]))
+        yield
+
+
+@contextlib.contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Give an object's attribute another value for a while."""
+    original = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+class Client(kfp.Client):
+    """kfp's client, which waits for answers, but not for ever, and asks for what kfp has no method for."""
+
+    def __init__(self, **options: Any) -> None:
+        check_version()
+        super().__init__(**options)
+        rest = self._healthz_api.api_client.rest_client
+        rest.request = _limited(rest.request)
+
+    def get_kfp_healthz(self, sleep_duration: int = 0) -> kfp_server_api.V2beta1GetHealthzResponse:
+        """Return nothing of interest: kfp asks five times, with tracebacks, only to guess the user's namespace."""
+        return kfp_server_api.V2beta1GetHealthzResponse(multi_user=False)
+
+    def get(self, path: str) -> str:
+        """Return the answer to a GET request for which kfp has no method."""
+        response = self._healthz_api.api_client.call_api(
+            path, "GET", auth_settings=["Bearer"], _preload_content=False, header_params={"Accept": "*/*"}
+        )
+        return response.data.decode(errors="replace")
+
+    def address(self, kind: str, identity: str) -> str:
+        """Return where the user interface shows something: kind is "runs" or "recurringrun"."""
+        return f"{self._get_url_prefix().rstrip('/')}/#/{kind}/details/{identity}"
+
+
+def _limited(request: Callable[..., Any]) -> Callable[..., Any]:
+    def limited_request(*args: Any, _request_timeout: float | None = None, **options: Any) -> Any:
+        return request(*args, _request_timeout=_request_timeout or TIMEOUT, **options)
+
+    return limited_request

@@ -1,0 +1,183 @@
+"""What is replaced in kfp and read of it is there, and does what it is for."""
+
+import inspect
+import io
+import threading
+from pathlib import Path
+
+import kfp
+import kfp_server_api
+import pytest
+from kfp import dsl, local
+from kfp.client import client as kfp_client
+from kfp.dsl import Dataset, Input, Output
+from kfp.local import docker_task_handler
+
+from audiotagging.errors import UserError
+from commands import kfp_internals
+from commands.kfp_internals import REPLACED, VERSION, check_version, local_runner, logged_message
+from commands.local.console import Console
+from commands.local.containers import run_container
+from commands.local.runner import StageError, run_pipeline
+from components.stage import stage
+
+
+def parameters(function):
+    return set(inspect.signature(function).parameters)
+
+
+@pytest.mark.parametrize(("owner", "name", "reason"), REPLACED)
+def test_what_is_replaced_is_there_and_is_there_again(owner, name, reason):
+    original = getattr(owner, name)
+    console = Console(io.StringIO(), Path("/dev/null"))
+    with local_runner(console, parallel=1, run_container=run_container, interrupted=threading.Event()):
+        replaced = getattr(owner, name)
+    assert callable(original) and replaced is not original and getattr(owner, name) is original
+    assert reason
+
+
+def test_kfp_and_the_replacements_take_the_same():
+    assert "task_name" in parameters(kfp_internals.task_executor.execute_single_task)
+    for run in (docker_task_handler.run_docker_container, run_container):
+        assert {"client", "image", "command", "volumes"} <= parameters(run)
+    assert {"max_workers", "conservative_max"} == set(vars(kfp_internals.enhanced_dag_orchestrator.ParallelExecutor()))
+
+
+def test_the_client_has_what_is_read_of_it():
+    assert callable(kfp.Client._get_url_prefix) and callable(kfp.Client.get_kfp_healthz)
+    assert "self._healthz_api =" in inspect.getsource(kfp_client.Client.__init__)
+    assert callable(kfp_server_api.ApiClient().rest_client.request)
+
+
+@pytest.mark.parametrize("version", ["2.16.9", "2.18.0", "2.1.7", "3.0.0"])
+def test_another_version_of_kfp_is_refused(monkeypatch, version):
+    check_version()
+    monkeypatch.setattr(kfp, "__version__", version)
+    with pytest.raises(UserError, match=f"expected kfp {VERSION}, found {version}"):
+        check_version()
+    with pytest.raises(UserError, match=version):
+        kfp_internals.Client(host="http://localhost:1")
+    console = Console(io.StringIO(), Path("/dev/null"))
+    started = local_runner(console, parallel=1, run_container=run_container, interrupted=threading.Event())
+    with pytest.raises(UserError, match=version), started:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("[KFP Executor 2026-11-22 13:50:43,000 INFO]: epoch 1 of 2", "epoch 1 of 2"),
+        (
+            "[KFP Executor 2026-11-22 13:50:43,000 WARNING]: Got 3 files that cannot be read",
+            "Got 3 files that cannot be read",
+        ),
+        ("[KFP Executor 2026-11-22 13:50:43,000 INFO]: Got executor_input:", None),
+        ("[KFP Executor 2026-11-22 13:50:43,000 DEBUG]: epoch 1 of 2", None),
+        ("epoch 1 of 2", None),
+    ],
+)
+def test_messages_of_the_stages_are_told_from_those_of_kfp(line, message):
+    assert logged_message(line) == message
+
+
+# A small pipeline whose stages meet, and fail.
+
+
+@stage(image="data")
+def first(place: Output[Dataset]):
+    """Make the folder where the others meet."""
+    import logging
+    from pathlib import Path
+
+    Path(place.path).mkdir(parents=True)
+    logging.getLogger("first").info("here")
+
+
+@stage(image="data")
+def meet(row: dict, place: Input[Dataset]):
+    """Wait until all are here; fail if one does not come."""
+    import logging
+    import time
+    from pathlib import Path
+
+    Path(place.path, row["name"]).touch()
+    end = time.monotonic() + row["patience"]
+    while not all(Path(place.path, other).exists() for other in row["others"]):
+        if time.monotonic() > end:
+            raise TimeoutError(f"{row['name']} is alone")
+        time.sleep(0.02)
+    logging.getLogger("meet").info("%s has met the others", row["name"])
+
+
+@dsl.pipeline
+def meeting(rows: list[dict]):
+    """Let all rows meet."""
+    place = first().output
+    with dsl.ParallelFor(rows) as row:
+        meet(row=row, place=place)
+
+
+def rows(*names, patience, others):
+    return [{"name": name, "others": others, "patience": patience} for name in names]
+
+
+@pytest.fixture
+def run(tmp_path, capfd):
+    """Return a function that runs the meeting here and returns what a person sees, and the log."""
+
+    def run(rows, *, parallel):
+        try:
+            run_pipeline(
+                meeting,
+                {"rows": rows},
+                runner=local.SubprocessRunner(use_venv=False),
+                root=tmp_path / "stages",
+                log=tmp_path / "log.txt",
+                parallel=parallel,
+            )
+        finally:
+            run.seen = capfd.readouterr().out.splitlines()
+        return run.seen
+
+    return run
+
+
+def test_as_many_rows_run_at_once_as_asked_for(run):
+    names = ["a", "b", "c"]
+    seen = run(rows(*names, patience=120, others=names), parallel=3)
+    ends = [line.partition(" after")[0] for line in seen]
+    assert ends[:3] == ["first ...", "  here", "first done"]
+    assert ends[3:6] == ["meet ..."] * 3
+    assert sorted(ends[6:]) == [*(f"  {name} has met the others" for name in names), *["meet done"] * 3]
+
+
+def test_further_rows_wait(run):
+    with pytest.raises(StageError, match=r"meet: \w is alone"):
+        run(rows("a", "b", "c", patience=1, others=["a", "b", "c"]), parallel=2)
+    changes = [line.partition(" after")[0] for line in run.seen if line.startswith("meet ")]
+    assert changes[:4] == ["meet ...", "meet ...", "meet failed", "meet ..."]
+
+
+def test_what_was_done_comes_from_the_cache(run):
+    run(rows("a", patience=1, others=[]), parallel=1)
+    seen = run(rows("a", patience=1, others=[]), parallel=1)
+    assert seen == ["first unchanged, taken from the cache", "meet unchanged, taken from the cache"]
+
+
+def test_a_stage_that_fails_is_named_with_its_exception(run, tmp_path):
+    with pytest.raises(StageError, match="meet: a is alone") as caught:
+        run(rows("a", patience=0, others=["b"]), parallel=1)
+    assert caught.value.by_user  # TimeoutError is an error of the system
+    assert "Got executor_input" in (tmp_path / "log.txt").read_text()
+    assert not any("executor" in line for line in run.seen)
+
+
+def test_a_runner_that_fails_is_named_with_its_exception(run, monkeypatch, tmp_path):
+    def break_down(**arguments):
+        raise MemoryError("killed, because it needed more memory than there is")
+
+    monkeypatch.setattr(kfp_internals.task_dispatcher, "run_single_task_implementation", break_down)
+    with pytest.raises(StageError, match="first: killed, because it needed more memory than there is") as caught:
+        run(rows("a", patience=0, others=[]), parallel=1)
+    assert not caught.value.by_user
+    assert "break_down" in (tmp_path / "log.txt").read_text()
