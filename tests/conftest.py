@@ -8,7 +8,7 @@ from kubeflow_server import KubeflowServer
 
 import pipeline
 from commands import kfp_internals, main
-from commands.cluster import following
+from commands.cluster import client, following
 
 RATE = 44_100
 CLASSES = ["Bark", "Meow", "Tap_running"]

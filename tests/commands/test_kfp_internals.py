@@ -155,7 +155,7 @@ def test_further_rows_wait(run):
     with pytest.raises(StageError, match=r"meet: \w is alone"):
         run(rows("a", "b", "c", patience=1, others=["a", "b", "c"]), parallel=2)
     changes = [line.partition(" after")[0] for line in run.seen if line.startswith("meet ")]
-    assert changes[:4] == ["meet ...", "meet ...", "meet failed", "meet ..."]
+    assert changes[:3] == ["meet ...", "meet ...", "meet failed"] and changes.count("meet ...") == 3
 
 
 def test_what_was_done_comes_from_the_cache(run):
