@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from audiotagging.artifacts.model_folder import model_folders
 from audiotagging.errors import UserError
 from audiotagging.files import read_json, require
 from audiotagging.results.evaluation import evaluate
@@ -19,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
     report, scores = args.out / "report.html", args.out / "scores.json"
     needed = ("scores.json", "predictions.parquet", "ensemble.json", "spectrograms", "selection", "models")
     require(args.out, *needed, what="the output of a run")
-    models = sorted(path.parent for path in (args.out / "models").glob("*/member.json"))
+    models = model_folders(args.out / "models")
     if not models:
         raise UserError(f"{args.out / 'models'}: expected a folder of every trained model, found none")
     evaluate(

@@ -12,12 +12,12 @@ from typing import Any
 from kfp import local
 from kfp.local.config import LocalRunnerType
 
+from audiotagging.artifacts.model_folder import model_name
 from audiotagging.data.dataset import read_dataset
 from audiotagging.data.ingest import check_folds
 from audiotagging.data.sources import resolve
 from audiotagging.errors import UserError
 from audiotagging.files import read_json, whole_folder
-from audiotagging.members import model_name
 from audiotagging.results.labelled_clips import SETS
 from commands.local.containers import docker_runner, memory_size
 from commands.local.runner import StageError, run_pipeline

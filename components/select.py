@@ -17,7 +17,6 @@ def select(judge: dict, seed: int, spectrograms: Input[Dataset], selection: Outp
     """
     from pathlib import Path
 
-    from audiotagging.artifacts.spectrogram_shards import read_fingerprint
     from audiotagging.members import Member
     from audiotagging.training.noisy_selection import select_noisy
 
@@ -26,5 +25,4 @@ def select(judge: dict, seed: int, spectrograms: Input[Dataset], selection: Outp
         judge=Member.from_row(judge) if judge else None,
         out=Path(selection.path),
         seed=seed,
-        fingerprint=read_fingerprint(Path(spectrograms.path)),
     )

@@ -3,12 +3,12 @@
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from audiotagging.artifacts.model_folder import ModelFacts, write_model
 from audiotagging.artifacts.prediction_table import Predictions, write_predictions
 from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_classes, read_clips
 from audiotagging.members import REFERENCE, Member
@@ -51,7 +51,40 @@ def fabricate_run(
         for fold in folds:
             name = f"{member.id}-fold{fold}"
             _write_predictions(folder, name, rng, truth_of, member, fold, noise=1.6 + 0.1 * place)
-            _write_model(folder / "models" / name, rng, member, fold, read_classes(folder / "spectrograms"))
+            fabricate_model(
+                folder / "models" / name, member, fold=fold, classes=read_classes(folder / "spectrograms"), seed=seed
+            )
+    return folder
+
+
+def fabricate_model(folder: Path, member: Member, *, fold: int, classes: Sequence[str], seed: int = 1) -> Path:
+    """Write the folder of a model with a learning curve but without real weights, and return it."""
+    rng = np.random.default_rng([seed, fold + 1])
+    epochs = np.arange(1, member.epochs * member.cycles + 1)
+    validated = (epochs % member.validate_every == 0) & (fold >= 0)
+    skill = 0.86 * (1 - np.exp(-epochs / 15)) + rng.normal(0, 0.006, len(epochs))
+    history = pd.DataFrame(
+        {
+            "epoch": epochs,
+            "cycle": 1 + (epochs - 1) // member.epochs,
+            "loss": 3 * np.exp(-epochs / 20) + 0.8 + rng.normal(0, 0.03, len(epochs)),
+            "lr": 0.01 * np.sin(np.pi * epochs / len(epochs)),
+            "lwlrap": np.where(validated, skill, np.nan),
+            "seconds": 61.5,
+        }
+    )
+    facts = ModelFacts(
+        member=member,
+        fold=fold,
+        seed=534,
+        classes=list(classes),
+        fingerprint="5f1d7a0c9be34c2f",
+        versions={"torch": "2.13.0", "audiotagging": "0.1.0", "python": "3.11.9"},
+        seconds=61.5 * len(epochs),
+        crops_per_second=1040.0,
+        device="cpu",
+    )
+    write_model(folder, facts=facts, history=history, write_weights=lambda path: path.write_bytes(b"no weights"))
     return folder
 
 
@@ -142,33 +175,3 @@ def _write_predictions(run, name, rng, truth_of, member, fold, noise):
     (run / "predictions").mkdir(exist_ok=True)
     scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
     write_predictions(run / "predictions" / f"{name}.parquet", Predictions(classes, rows, scores))
-
-
-def _write_model(folder, rng, member, fold, classes):
-    folder.mkdir(parents=True)
-    epochs = np.arange(1, member.epochs * member.cycles + 1)
-    validated = (epochs % member.validate_every == 0) & (fold >= 0)
-    skill = 0.86 * (1 - np.exp(-epochs / 15)) + rng.normal(0, 0.006, len(epochs))
-    history = pd.DataFrame(
-        {
-            "epoch": epochs,
-            "cycle": 1 + (epochs - 1) // member.epochs,
-            "loss": 3 * np.exp(-epochs / 20) + 0.8 + rng.normal(0, 0.03, len(epochs)),
-            "lr": 0.01 * np.sin(np.pi * epochs / len(epochs)),
-            "lwlrap": np.where(validated, skill, np.nan),
-            "seconds": 61.5,
-        }
-    )
-    history.to_parquet(folder / "history.parquet")
-    facts = {
-        "member": asdict(member),
-        "fold": fold,
-        "seed": 534,
-        "classes": classes,
-        "fingerprint": "5f1d7a0c9be34c2f",
-        "versions": {"torch": "2.13.0", "audiotagging": "0.1.0", "python": "3.11.9"},
-        "seconds": 61.5 * len(epochs),
-        "crops_per_second": 1040.0,
-        "device": "cpu",
-    }
-    (folder / "member.json").write_text(json.dumps(facts))

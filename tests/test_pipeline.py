@@ -156,6 +156,6 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(tmp_path):
 
     code, output = run(*options)
     assert code == 0, output
-    assert "preprocess unchanged" in output and "going on from" in output
+    assert "preprocess unchanged" in output and "resuming from" in output
     (history,) = (tmp_path / "out" / "models").glob("*/history.parquet")
     assert list(pd.read_parquet(history)["epoch"]) == list(range(1, 31))

@@ -153,8 +153,3 @@ def rows(members: Sequence[Member], folds: Sequence[int]) -> list[dict[str, Any]
         folds: Folds to hold out, one after the other; -1 trains on everything.
     """
     return [asdict(member) | {"fold": fold} for member in members for fold in folds]
-
-
-def model_name(member_id: str, fold: float) -> str:
-    """Return what a member's model of a fold is called in folders and files, such as `xresnet50-bce-fold-1`."""
-    return f"{member_id}-fold{int(fold)}"

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from audiotagging.errors import UserError
-from audiotagging.training.checkpoints import Checkpoints, run_folder
+from audiotagging.training.checkpoints import Checkpoints, run_checkpoints
 
 IDENTITY = {"member id": "m", "lr": 0.01, "warm start": None}
 
@@ -61,18 +61,17 @@ def test_another_runs_checkpoint_is_refused(uri, name, value):
         Checkpoints(uri, identity=IDENTITY).latest()
 
 
-def test_a_run_has_a_folder_of_its_own_which_is_kept_until_it_is_done(uri):
-    with pytest.raises(KeyboardInterrupt), run_folder(uri, identity={"seed": 1}) as interrupted:
-        Checkpoints(interrupted, identity={}).write(1, {"step": 1})
+def test_a_run_has_checkpoints_of_its_own_which_are_kept_until_it_is_done(uri):
+    with pytest.raises(KeyboardInterrupt), run_checkpoints(uri, identity={"seed": 1}) as interrupted:
+        interrupted.write(1, {"step": 1})
         raise KeyboardInterrupt
-    with run_folder(uri, identity={"seed": 2}) as other:
-        assert Checkpoints(other, identity={}).latest() is None
-    with run_folder(uri, identity={"seed": 1}) as again:
-        kept = Checkpoints(again, identity={})
-        assert again == interrupted != other and kept.latest() == {"step": 1}
-    assert kept.latest() is None
+    with run_checkpoints(uri, identity={"seed": 2}) as other:
+        assert other.latest() is None
+    with run_checkpoints(uri, identity={"seed": 1}) as again:
+        assert again.folder == interrupted.folder != other.folder and again.latest() == {"step": 1}
+    assert again.latest() is None and not again.files.exists(again.folder)
 
 
-def test_a_run_without_checkpoints_has_no_folder():
-    with run_folder("", identity={}) as folder:
-        assert folder is None
+def test_a_run_may_do_without_checkpoints():
+    with run_checkpoints("", identity={}) as kept:
+        assert kept is None

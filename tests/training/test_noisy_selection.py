@@ -10,8 +10,8 @@ from audiotagging.artifacts.noisy_clips import read_noisy_clips
 from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_clips
 from audiotagging.data.clip_lists import read_list
 from audiotagging.members import Member
-from audiotagging.training.loop import train
 from audiotagging.training.noisy_selection import agreeing, margins, select_noisy
+from audiotagging.training.train import train
 
 CLASSES = ["high", "low", "middle"]
 MEMBER = Member(

@@ -1,22 +1,21 @@
 """Prediction of many clips at once against one window at a time."""
 
 import json
-from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
+from fabricated import fabricate_model
 from PIL import Image
 from torch import nn
 
 from audiotagging.artifacts.prediction_table import read_predictions
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
 from audiotagging.errors import UserError
-from audiotagging.files import write_json
 from audiotagging.members import Member
-from audiotagging.training.loop import train
 from audiotagging.training.networks import MODELS
 from audiotagging.training.prediction import Model, load_model, predict, score_clips, window_starts
+from audiotagging.training.train import train
 
 CLASSES = ["bark", "hiss", "meow"]
 
@@ -143,7 +142,6 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
 
 
 def test_damaged_weights_are_named(tmp_path):
-    write_json(tmp_path / "member.json", {"member": asdict(member_of()), "fold": -1, "classes": ["a", "b"]})
-    (tmp_path / "weights.safetensors").write_bytes(b"half a file")
+    model = fabricate_model(tmp_path / "model", member_of(), fold=-1, classes=["a", "b"])
     with pytest.raises(UserError, match=r"weights\.safetensors: expected whole weights"):
-        load_model(tmp_path)
+        load_model(model)

@@ -216,7 +216,7 @@ def read_fingerprint(folder: Path) -> str:
     Raises:
         UserError: If the folder is not a whole folder of shards of this version.
     """
-    return next(iter(_shard_metadata(folder).values())).metadata[b"fingerprint"].decode()
+    return next(iter(_shard_metadata(folder).values())).metadata.get(b"fingerprint", b"").decode()
 
 
 def read_notes(folder: Path) -> list[str]:

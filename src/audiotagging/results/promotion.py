@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 
 from audiotagging.artifacts.champion import POINTER, VERSIONS, champion_folder, read_champion
+from audiotagging.artifacts.model_folder import read_facts, weights_path
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
-from audiotagging.files import read_json, whole_file, whole_folder, write_json
-from audiotagging.members import model_name
+from audiotagging.files import whole_file, whole_folder, write_json
 from audiotagging.results.comparison import align, compare_ensembles
 from audiotagging.results.labelled_clips import labelled_sets
 
@@ -118,15 +118,10 @@ def compare(new: Predictions, old: Predictions, clips: pd.DataFrame) -> dict[str
 def _version(ensemble: Path, models: Sequence[Path]) -> str:
     """Return a hash of the predictions and weights, so that a stage that is tried again makes no second version."""
     digest = hashlib.sha256((ensemble / "predictions.parquet").read_bytes())
-    for model in sorted(models, key=_name):
-        with (model / "weights.safetensors").open("rb") as weights:
+    for model in sorted(models, key=lambda model: read_facts(model).name):
+        with weights_path(model).open("rb") as weights:
             digest.update(hashlib.file_digest(weights, "sha256").digest())
     return digest.hexdigest()[:16]
-
-
-def _name(model: Path) -> str:
-    facts = read_json(model / "member.json", "member", "fold")
-    return model_name(facts["member"]["id"], facts["fold"])
 
 
 def _store(folder: Path, ensemble: Path, models: Sequence[Path]) -> None:
@@ -135,7 +130,7 @@ def _store(folder: Path, ensemble: Path, models: Sequence[Path]) -> None:
     with whole_folder(folder) as part:
         shutil.copytree(ensemble, part, dirs_exist_ok=True)
         for model in models:
-            shutil.copytree(model, part / "models" / _name(model))
+            shutil.copytree(model, part / "models" / read_facts(model).name)
 
 
 def _switch(location: Path, decision: dict[str, Any]) -> None:

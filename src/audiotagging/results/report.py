@@ -173,7 +173,7 @@ def _class_plots(classes: Sequence[dict[str, Any]]) -> list[Markup]:
 def _curves(models: Sequence[TrainedModel]) -> dict[str, Markup]:
     histories: dict[str, dict[int, Any]] = {}
     for model in models:
-        histories.setdefault(model.facts["member"]["id"], {})[model.facts["fold"]] = model.history
+        histories.setdefault(model.facts.member.id, {})[model.facts.fold] = model.history
     return {member: Markup(learning_curves(folds, member=member)) for member, folds in histories.items()}
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from audiotagging.artifacts.model_folder import ModelFacts, read_facts, read_history
 from audiotagging.artifacts.noisy_clips import read_noisy_clips
-from audiotagging.files import read_json
 
 FRAMES_PER_SECOND = 44_100 / 694  # of a spectrogram
 
@@ -20,37 +20,34 @@ class TrainedModel:
     """What training wrote beside the weights.
 
     Attributes:
-        facts: Content of `member.json`.
-        history: A row an epoch, from `history.parquet`.
+        facts: What was trained, on what, and with what.
+        history: One row per epoch.
     """
 
-    facts: dict[str, Any]
+    facts: ModelFacts
     history: pd.DataFrame
 
 
 def read_models(folders: Sequence[Path]) -> list[TrainedModel]:
     """Read the facts of trained models, ordered by member and fold."""
-    models = [
-        TrainedModel(read_json(folder / "member.json", "member", "fold"), pd.read_parquet(folder / "history.parquet"))
-        for folder in folders
-    ]
-    return sorted(models, key=lambda model: (model.facts["member"]["id"], model.facts["fold"]))
+    models = [TrainedModel(read_facts(folder), read_history(folder)) for folder in folders]
+    return sorted(models, key=lambda model: (model.facts.member.id, model.facts.fold))
 
 
 def summarise_training(models: Sequence[TrainedModel]) -> dict[str, dict[str, Any]]:
     """Return what each member is and what its training took, all of its folds together."""
-    members: dict[str, list[dict[str, Any]]] = {}
+    members: dict[str, list[ModelFacts]] = {}
     for model in models:
-        members.setdefault(model.facts["member"]["id"], []).append(model.facts)
+        members.setdefault(model.facts.member.id, []).append(model.facts)
     return {
         member: {
-            "network": folds[0]["member"]["network"],
-            "loss": folds[0]["member"]["loss"],
-            "epochs": folds[0]["member"]["epochs"],
-            "cycles": folds[0]["member"]["cycles"],
-            "folds": [facts["fold"] for facts in folds],
-            "seconds": sum(facts["seconds"] for facts in folds),
-            "crops_per_second": float(np.mean([facts["crops_per_second"] for facts in folds])),
+            "network": folds[0].member.network,
+            "loss": folds[0].member.loss,
+            "epochs": folds[0].member.epochs,
+            "cycles": folds[0].member.cycles,
+            "folds": [facts.fold for facts in folds],
+            "seconds": sum(facts.seconds for facts in folds),
+            "crops_per_second": float(np.mean([facts.crops_per_second for facts in folds])),
         }
         for member, folds in members.items()
     }
@@ -94,16 +91,16 @@ def summarise_run(models: Sequence[TrainedModel]) -> dict[str, Any]:
     facts = [model.facts for model in models]
     versions: dict[str, set[str]] = {}
     for model in facts:
-        for name, version in model["versions"].items():
-            versions.setdefault(name, set()).add(str(version))
+        for name, version in model.versions.items():
+            versions.setdefault(name, set()).add(version)
     return {
         "versions": {name: sorted(found) for name, found in sorted(versions.items())},
-        "fingerprints": sorted({model["fingerprint"] for model in facts}),
-        "seeds": sorted({model["seed"] for model in facts}),
-        "devices": sorted({str(model["device"]) for model in facts}),
+        "fingerprints": sorted({model.fingerprint for model in facts}),
+        "seeds": sorted({model.seed for model in facts}),
+        "devices": sorted({model.device for model in facts}),
         "models": [
-            {"member": model["member"]["id"], "fold": model["fold"]}
-            | {key: model[key] for key in ("seed", "device", "seconds", "crops_per_second")}
+            {"member": model.member.id, "fold": model.fold}
+            | {key: getattr(model, key) for key in ("seed", "device", "seconds", "crops_per_second")}
             for model in facts
         ],
     }

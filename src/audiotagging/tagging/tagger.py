@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from audiotagging.artifacts.model_folder import model_folders
 from audiotagging.data.audio import RATE, SoundError, decode_blocks
 from audiotagging.data.spectrogram import SHORTEST, clip_spectrogram
 from audiotagging.errors import UserError
@@ -64,9 +65,9 @@ class Tagger:
             UserError: If it holds no models, models of different classes, or others than those that were averaged.
         """
         folder = run / "models" if (run / "models").is_dir() else run
-        models = [load_model(path.parent) for path in sorted(folder.glob("*/member.json"))]
+        models = [load_model(path) for path in model_folders(folder)]
         if not models:
-            raise UserError(f"{folder}: expected the folder `models` of a run, found no */member.json in it")
+            raise UserError(f"{folder}: expected the folder `models` of a run, found no model in it")
         self.classes = models[0].classes
         for model in models:
             if model.classes != self.classes:

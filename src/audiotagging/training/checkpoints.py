@@ -31,7 +31,7 @@ class Checkpoints:
     """
 
     def __init__(self, uri: str, *, identity: dict[str, Any]):
-        """Open the place of the checkpoints, which need not exist yet.
+        """Open the folder of the checkpoints, which need not exist yet.
 
         Args:
             uri: A folder, or any URI that fsspec knows, such as s3://bucket/run (with the package that it needs).
@@ -73,16 +73,21 @@ class Checkpoints:
                 continue
             checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             self._check(path, checkpoint["identity"])
-            logger.info("going on from %s", path)
+            logger.info("resuming from %s", path)
             return checkpoint["state"]
         return None
+
+    def remove(self) -> None:
+        """Remove all checkpoints and their folder."""
+        if self.files.exists(self.folder):
+            self.files.rm(self.folder, recursive=True)
 
     def _check(self, path: str, found: dict[str, Any]) -> None:
         for name, expected in self.identity.items():
             if found.get(name) != expected:
                 raise UserError(
                     f"{path}: expected a checkpoint with {name} {expected!r}, found {found.get(name)!r}; "
-                    "delete it to start anew, or name another place for the checkpoints"
+                    "delete it to begin again, or name another folder for the checkpoints"
                 )
 
     def _paths(self) -> list[str]:
@@ -94,20 +99,19 @@ class Checkpoints:
 
 
 @contextmanager
-def run_folder(root: str, *, identity: dict[str, Any]) -> Iterator[str | None]:
-    """Provide a folder for the checkpoints of one run and no other, and remove it when the run is done.
+def run_checkpoints(root: str, *, identity: dict[str, Any]) -> Iterator[Checkpoints | None]:
+    """Provide the checkpoints of one run and no other, and remove them when the run is done.
 
-    What fails or is interrupted leaves it, and goes on from it when it is tried again.
+    What fails or is interrupted leaves them, and resumes from them when it is tried again.
 
     Args:
-        root: A folder or URI; empty for no checkpoints.
+        root: A folder or URI, in which the run's folder is named by its identity; empty for no checkpoints.
         identity: What makes the run this run and not another.
     """
     if not root:
         yield None
         return
     name = hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:16]
-    files, folder = fsspec.core.url_to_fs(f"{root.rstrip('/')}/{name}")
-    yield f"{root.rstrip('/')}/{name}"
-    if files.exists(folder):
-        files.rm(folder, recursive=True)
+    kept = Checkpoints(f"{root.rstrip('/')}/{name}", identity=identity)
+    yield kept
+    kept.remove()

@@ -1,143 +1,34 @@
-"""The training of one member on one fold.
+"""The training loop: what changes during a run is in `Run`, and its state is what a checkpoint holds.
 
-What changes during a run is in `Run`; its state, with that of the random generators, is a checkpoint. A run that was
-killed goes on where it was and, on a CPU, ends with the same weights, bit for bit, as one that never was. The loop
-never waits for the device: losses are collected there and looked at now and then.
+The loop never waits for the device: losses are collected there and looked at now and then.
 """
 
-import hashlib
 import logging
-import platform
-import signal
-import threading
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from audiotagging.artifacts.spectrogram_shards import Spectrograms, read_clips, read_spectrograms
+from audiotagging.artifacts.spectrogram_shards import Spectrograms
 from audiotagging.errors import UserError
-from audiotagging.files import whole_folder, write_json
 from audiotagging.members import Member
 from audiotagging.metrics import label_table, lwlrap
-from audiotagging.progress import track
 from audiotagging.training.augmentation import VIEWS, augment, mixup
-from audiotagging.training.checkpoints import Checkpoints
-from audiotagging.training.devices import allow_tf32, autocast, best_device, device_name, place
+from audiotagging.training.devices import allow_tf32, autocast, place
 from audiotagging.training.losses import LOSSES, mixed_loss
 from audiotagging.training.networks import MODELS
 from audiotagging.training.one_cycle import one_cycle
 from audiotagging.training.prediction import score
 from audiotagging.training.spectrogram_store import Store
-from audiotagging.training.warm_start import starting_weights
 
 WEIGHT_DECAY = 0.01  # decoupled from the gradient, on every parameter
 SECOND_BETA = 0.99
 CHECK_EVERY = 50  # steps between two looks at the losses
-TERMINATED = 143  # 128 + SIGTERM, as a shell reports it. Not 2, which is a user's error that no retry mends
-# The modules that decide weights.
-CODE = ("augmentation", "devices", "loop", "losses", "networks", "one_cycle", "spectrogram_store")
 
 logger = logging.getLogger(__name__)
-
-
-def train(
-    member: Member,
-    *,
-    fold: int,
-    spectrograms: Path,
-    out: Path,
-    seed: int = 534,
-    fingerprint: str = "",
-    checkpoints: str | None = None,
-    precision: str = "auto",
-    warm_start: Path | None = None,
-    noisy_clips: Collection[str] | None = None,
-) -> None:
-    """Train a member and write the folder of its model: weights.safetensors, member.json, history.parquet.
-
-    Args:
-        member: What to train.
-        fold: The fold whose curated clips are held out and validated on; -1 trains on everything.
-        spectrograms: The folder of shards. Its test clips are not read.
-        out: The folder to make.
-        seed: With the member and the fold it decides every random number of the run.
-        fingerprint: The data's. The model notes it, and a checkpoint of other data is refused.
-        checkpoints: A folder or URI for the checkpoints of all members and folds; one is written every epoch. None
-            writes none.
-        precision: "auto" or "float32", as in `devices.autocast`.
-        warm_start: The folder of a model of the same network and classes, whose weights to start from.
-        noisy_clips: Names of the noisy clips to train on; all of them where not given.
-
-    Raises:
-        UserError: If there is no such network or loss, the fold is empty, the loss does not stay finite, or the folder
-            to make, the shards, the checkpoint or the model to start from are not what they should be.
-        SystemExit: With code 143 on SIGTERM, after writing a checkpoint.
-    """
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out}: expected a folder that does not exist yet or is empty; delete it or name another")
-    for what, name, known in (("network", member.network, MODELS), ("loss", member.loss, LOSSES)):
-        if name not in known:
-            raise UserError(f"{member.id}: no {what} is called {name!r}; there are {', '.join(known)}")
-    clips = read_clips(spectrograms)
-    wanted = clips["part"] == "curated"
-    wanted |= (clips["part"] == "noisy") & (noisy_clips is None or clips["clip"].isin(noisy_clips))
-    data = read_spectrograms(spectrograms, clips=list(clips["clip"][wanted]))
-    torch.manual_seed(run_seed(member, fold=fold, seed=seed))
-    run = Run(member, data, fold=fold, device=best_device(), precision=precision)
-    identity = run_identity(member, fold=fold, seed=seed, fingerprint=fingerprint, precision=precision)
-    if warm_start is not None:
-        run.network.load_state_dict(starting_weights(warm_start, member, data.classes))
-        identity["warm start"] = hashlib.sha256((warm_start / "weights.safetensors").read_bytes()).hexdigest()
-    if noisy_clips is not None:
-        identity["noisy clips"] = hashlib.sha256("\n".join(sorted(noisy_clips)).encode()).hexdigest()
-    kept = None
-    if checkpoints is not None:
-        folder = f"{member.id}-{'all' if fold < 0 else f'fold{fold}'}"
-        kept = Checkpoints(f"{checkpoints.rstrip('/')}/{folder}", identity=identity)
-        state = kept.latest()
-        if state is not None:
-            run.load_state(state)
-
-    with sigterm_noted() as terminated:
-        for _ in track(range(run.step, run.steps), label=f"train {member.id}", total=run.steps - run.step):
-            run.train_step()
-            if run.epoch_is_done:
-                run.finish_epoch()
-            if kept is not None and (run.epoch_is_done or terminated.is_set()):
-                run.check()
-                kept.write(run.step, run.state())
-            if terminated.is_set():
-                raise SystemExit(TERMINATED)
-
-    info = {
-        "member": asdict(member),
-        "fold": fold,
-        "seed": seed,
-        "classes": data.classes,
-        "fingerprint": fingerprint,
-        "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "code": code_version()},
-        "seconds": run.seconds,
-        "crops_per_second": run.steps * member.batch_size / run.seconds,
-        "device": device_name(run.device),
-    }
-    _write_model(out, run, info)
-
-
-def _write_model(out: Path, run: "Run", info: dict[str, Any]) -> None:
-    weights = {name: tensor.cpu().contiguous() for name, tensor in run.network.state_dict().items()}
-    with whole_folder(out) as part:
-        save_file(weights, part / "weights.safetensors")
-        write_json(part / "member.json", info)
-        pd.DataFrame(run.history).to_parquet(part / "history.parquet", index=False)
 
 
 class Run:
@@ -328,40 +219,3 @@ def view_targets(labels: Tensor, views: Tensor) -> Tensor:
     targets = labels.new_zeros(len(labels), VIEWS, labels.shape[1])
     targets[torch.arange(len(labels), device=labels.device), views] = labels
     return targets.flatten(1)
-
-
-def run_seed(member: Member, *, fold: int, seed: int) -> int:
-    """Return a run's own seed; members and folds have different ones."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{member.id}/{fold}".encode()).digest()[:8], "big")
-
-
-def run_identity(member: Member, *, fold: int, seed: int, fingerprint: str, precision: str) -> dict[str, Any]:
-    """Return what decides the weights that a run ends with, by name."""
-    row = {f"member {name}": value for name, value in asdict(member).items()}
-    return row | {
-        "fold": fold,
-        "seed": seed,
-        "data fingerprint": fingerprint,
-        "precision": precision,
-        "torch": str(torch.__version__),
-        "code version": code_version(),
-        "warm start": None,
-        "noisy clips": None,
-    }
-
-
-def code_version() -> str:
-    """Return a hash of the modules that decide weights."""
-    folder = Path(__file__).parent
-    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in CODE)).hexdigest()[:12]
-
-
-@contextmanager
-def sigterm_noted() -> Iterator[threading.Event]:
-    """Set an event on SIGTERM instead of ending the process."""
-    received = threading.Event()
-    previous = signal.signal(signal.SIGTERM, lambda number, frame: received.set())
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGTERM, previous)

@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from audiotagging.artifacts.model_folder import read_history
 from audiotagging.artifacts.noisy_clips import write_noisy_clips
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_spectrograms
 from audiotagging.errors import UserError
 from audiotagging.files import whole_folder
 from audiotagging.members import Member
 from audiotagging.metrics import label_table
-from audiotagging.training.loop import train
 from audiotagging.training.prediction import load_model, score_clips
+from audiotagging.training.train import train
 
 FOLD = 0  # held out, so that the judge's own lwlrap is known
 QUICKER = 2  # times fewer epochs than the member it is made from
@@ -23,9 +24,7 @@ MAX_SHARE = 0.25  # of a class's noisy clips; the published recipe took 17 % of 
 logger = logging.getLogger(__name__)
 
 
-def select_noisy(
-    spectrograms: Path, *, judge: Member | None, out: Path, seed: int = 534, fingerprint: str = ""
-) -> None:
+def select_noisy(spectrograms: Path, *, judge: Member | None, out: Path, seed: int = 534) -> None:
     """Write the folder of a selection: `noisy.csv`, a row a noisy clip to train on, by name in the column `fname`.
 
     Such a table can be given as the choice of noisy clips to a later run, so that it trains on the same ones.
@@ -36,7 +35,6 @@ def select_noisy(
             `margin`, and the folder the judge's model in `judge/`. None chooses all noisy clips that the shards have.
         out: The folder to make.
         seed: Seed of the judge's training.
-        fingerprint: The data's, which the judge's model notes.
 
     Raises:
         UserError: If the shards are not what they should be, or the judge agrees with no label.
@@ -49,7 +47,6 @@ def select_noisy(
                 spectrograms=spectrograms,
                 out=part / "judge",
                 seed=seed,
-                fingerprint=fingerprint,
                 noisy_clips=[],
             )
             table = _agreeing_clips(spectrograms, part / "judge")
@@ -65,7 +62,7 @@ def _agreeing_clips(spectrograms: Path, judge: Path) -> pd.DataFrame:
     truth = label_table(data.clips["labels"].tolist(), data.classes)
     scores = score_clips(load_model(judge), data.frames, data.offsets)
     chosen = agreeing(truth, scores)
-    lwlrap = pd.read_parquet(judge / "history.parquet")["lwlrap"].iloc[-1]
+    lwlrap = read_history(judge)["lwlrap"].iloc[-1]
     logger.info(
         "agreement: %d of %d noisy clips chosen, by a judge with lwlrap %.3f on fold %d",
         *(chosen.sum(), len(chosen), lwlrap, FOLD),

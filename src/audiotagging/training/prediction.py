@@ -10,10 +10,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from audiotagging.artifacts.model_folder import read_facts, weights_path
 from audiotagging.artifacts.prediction_table import Predictions, write_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_spectrograms
 from audiotagging.errors import UserError
-from audiotagging.files import read_json
 from audiotagging.members import Member
 from audiotagging.progress import track
 from audiotagging.training.augmentation import VIEWS, normalise, resample
@@ -47,13 +47,10 @@ def load_model(folder: Path) -> Model:
     Raises:
         UserError: If the folder holds no model.
     """
-    if not (folder / "member.json").is_file():
-        raise UserError(f"{folder}: expected a folder with member.json and weights.safetensors, found no member.json")
-    info = read_json(folder / "member.json", "member", "fold", "classes")
-    member = Member.from_row(info["member"])
-    network = MODELS[member.network](VIEWS * len(info["classes"]))
+    facts = read_facts(folder)
+    network = MODELS[facts.member.network](VIEWS * len(facts.classes))
     network.load_state_dict(read_weights(folder))
-    return Model(place(network, best_device()).eval(), member, info["classes"], info["fold"])
+    return Model(place(network, best_device()).eval(), facts.member, facts.classes, facts.fold)
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -62,10 +59,10 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     Raises:
         UserError: If the file is damaged.
     """
+    path = weights_path(folder)
     try:
-        return load_file(folder / "weights.safetensors")
+        return load_file(path)
     except SafetensorError as error:
-        path = folder / "weights.safetensors"
         raise UserError(f"{path}: expected whole weights, found a damaged file ({error}); copy it again") from error
 
 

@@ -4,14 +4,10 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from torch import Tensor
-
 from audiotagging.artifacts.champion import champion_folder
+from audiotagging.artifacts.model_folder import model_name, read_facts
 from audiotagging.artifacts.spectrogram_shards import read_classes
-from audiotagging.errors import UserError
-from audiotagging.files import read_json
-from audiotagging.members import Member, model_name
-from audiotagging.training.prediction import read_weights
+from audiotagging.members import Member
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +19,7 @@ def starting_point(
 
     The member is returned as it is, and no model, if the champion has none of the same member that was trained on
     everything, or one of another network or other classes. With a fold held out there is none either: when clips are
-    added the folds are dealt anew, and the champion's model of the same fold may have seen what this one holds out.
+    added the folds are dealt again, and the champion's model of the same fold may have seen what this one holds out.
 
     Args:
         member: The member to train.
@@ -31,6 +27,9 @@ def starting_point(
         location: The models location.
         spectrograms: The folder of shards to train on.
         share: Share of the member's epochs to train.
+
+    Raises:
+        UserError: If the champion is not where it should be, or damaged.
     """
     folder = champion_folder(location)
     if folder is None:
@@ -42,31 +41,9 @@ def starting_point(
         )
         return member, None
     model = folder / "models" / model_name(member.id, fold)
-    facts = read_json(model / "member.json", "member", "classes") if model.exists() else None
-    if facts is None or facts["member"]["network"] != member.network or facts["classes"] != read_classes(spectrograms):
+    facts = read_facts(model) if model.exists() else None
+    if facts is None or facts.member.network != member.network or facts.classes != read_classes(spectrograms):
         logger.info("the champion has no model for %s: it begins with new weights", member.id)
         return member, None
     logger.info("%s begins with the weights of %s", member.id, model)
     return replace(member, epochs=max(1, round(share * member.epochs))), model
-
-
-def starting_weights(folder: Path, member: Member, classes: list[str]) -> dict[str, Tensor]:
-    """Return the weights of a trained model for another one to start from.
-
-    Raises:
-        UserError: If the folder holds no model, or one of another network or of other classes.
-    """
-    if not (folder / "member.json").is_file():
-        raise UserError(f"{folder}: expected the folder of a trained model to start from, found no member.json")
-    info = read_json(folder / "member.json", "member", "classes")
-    if info["member"]["network"] != member.network:
-        raise UserError(
-            f"{folder}: expected a model of the network {member.network}, found one of {info['member']['network']}; "
-            f"start from another model"
-        )
-    if info["classes"] != classes:
-        raise UserError(
-            f"{folder}: expected a model of the data's {len(classes)} classes, found {len(info['classes'])} classes "
-            "that are not the same; train without it"
-        )
-    return read_weights(folder)

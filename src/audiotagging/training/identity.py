@@ -1,0 +1,67 @@
+"""What makes one training run that run and no other: everything that decides the weights that it ends with."""
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from audiotagging.artifacts.model_folder import weights_path
+from audiotagging.members import Member
+
+# The modules that decide weights.
+CODE = ("augmentation", "devices", "loop", "losses", "networks", "one_cycle", "spectrogram_store", "train")
+
+
+def run_identity(
+    member: Member,
+    *,
+    fold: int,
+    seed: int,
+    fingerprint: str,
+    precision: str,
+    start: Path | None,
+    noisy_clips: Collection[str],
+) -> dict[str, Any]:
+    """Return what decides the weights that a run ends with, by name.
+
+    Args:
+        member: The member.
+        fold: The fold that is held out, -1: none.
+        seed: Seed of the run.
+        fingerprint: Fingerprint of the data.
+        precision: "auto" or "float32", as in `devices.autocast`.
+        start: The folder of the model whose weights the run begins with; None for new weights.
+        noisy_clips: Names of the noisy clips that are trained on, in any order.
+
+    Returns:
+        Plain values: str, int, float, bool or None.
+    """
+    fields = {f"member {name}": value for name, value in asdict(member).items()}
+    return fields | {
+        "fold": fold,
+        "seed": seed,
+        "data fingerprint": fingerprint,
+        "precision": precision,
+        "torch": str(torch.__version__),
+        "code version": code_version(),
+        "warm start": _hash(weights_path(start).read_bytes()) if start else None,
+        "noisy clips": _hash("\n".join(sorted(noisy_clips)).encode()),
+    }
+
+
+def run_seed(member: Member, *, fold: int, seed: int) -> int:
+    """Return a run's own seed; members and folds have different ones."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{member.id}/{fold}".encode()).digest()[:8], "big")
+
+
+def code_version() -> str:
+    """Return a hash of the modules that decide weights."""
+    folder = Path(__file__).parent
+    return _hash(b"".join((folder / f"{name}.py").read_bytes() for name in CODE))[:12]
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,178 @@
+"""The stage that trains: one member with one fold held out, from spectrograms to the folder of a model.
+
+A run that was killed resumes where it was and, on a CPU, ends with the same weights, bit for bit, as one that never
+was.
+"""
+
+import platform
+import signal
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+
+from audiotagging.artifacts.model_folder import ModelFacts, write_model
+from audiotagging.artifacts.noisy_clips import read_noisy_clips
+from audiotagging.artifacts.spectrogram_shards import read_clips, read_fingerprint, read_spectrograms
+from audiotagging.errors import UserError
+from audiotagging.members import Member
+from audiotagging.progress import track
+from audiotagging.training.checkpoints import Checkpoints, run_checkpoints
+from audiotagging.training.devices import best_device, device_name
+from audiotagging.training.identity import code_version, run_identity, run_seed
+from audiotagging.training.loop import Run
+from audiotagging.training.losses import LOSSES
+from audiotagging.training.networks import MODELS
+from audiotagging.training.prediction import read_weights
+from audiotagging.training.warm_start import starting_point
+
+TERMINATED = 143  # 128 + SIGTERM, as a shell reports it. Not 2, which is a user's error that no retry fixes
+
+
+def train_row(
+    row: dict[str, Any],
+    *,
+    spectrograms: Path,
+    selection: Path,
+    out: Path,
+    seed: int,
+    checkpoints: str,
+    champions: str,
+    warm_start: float,
+) -> None:
+    """Train what a row of the pipeline's loop says.
+
+    Args:
+        row: A row of `audiotagging.members.rows`: the fields of a Member and `fold`.
+        spectrograms: The folder of shards.
+        selection: The folder of the noisy clips to train on.
+        out: The folder of the model to make.
+        seed: Seed of the run; every member and fold derives its own from it.
+        checkpoints: Folder or URI under which an interrupted training is found again; empty for none.
+        champions: Folder of the champion, whose weights a warm start begins with; empty for none.
+        warm_start: Share of the epochs to train then; 0 for new weights and all epochs.
+
+    Raises:
+        UserError: As `train` raises it, and where the champion is damaged.
+        SystemExit: With code 143 on SIGTERM, after writing a checkpoint.
+    """
+    member, fold, start = Member.from_row(row), int(row["fold"]), None
+    if champions and warm_start:
+        member, start = starting_point(
+            member, fold=fold, location=Path(champions), spectrograms=spectrograms, share=warm_start
+        )
+    train(
+        member,
+        fold=fold,
+        spectrograms=spectrograms,
+        out=out,
+        seed=seed,
+        checkpoints=checkpoints,
+        start=start,
+        noisy_clips=list(read_noisy_clips(selection)["fname"]),
+    )
+
+
+def train(
+    member: Member,
+    *,
+    fold: int,
+    spectrograms: Path,
+    out: Path,
+    seed: int = 534,
+    checkpoints: str = "",
+    precision: str = "auto",
+    start: Path | None = None,
+    noisy_clips: Collection[str] | None = None,
+) -> None:
+    """Train a member and write the folder of its model.
+
+    Args:
+        member: What to train.
+        fold: The fold whose curated clips are held out and validated on; -1 trains on everything.
+        spectrograms: The folder of shards. Its test clips are not read.
+        out: The folder of the model to make.
+        seed: With the member and the fold it decides every random number of the run.
+        checkpoints: A folder or URI under which the run has a folder of its own until it is done; it writes a
+            checkpoint there every epoch. Empty for none.
+        precision: "auto" or "float32", as in `devices.autocast`.
+        start: The folder of a model of the same network and classes, whose weights to begin with; None for new ones.
+        noisy_clips: Names of the noisy clips to train on; all of them where not given.
+
+    Raises:
+        UserError: If there is no such network or loss, the fold is empty, the loss does not stay finite, or the folder
+            to make, the shards or the weights to begin with are not what they should be.
+        SystemExit: With code 143 on SIGTERM, after writing a checkpoint.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"{out}: expected a folder that does not exist yet or is empty; delete it or name another")
+    for what, name, known in (("network", member.network, MODELS), ("loss", member.loss, LOSSES)):
+        if name not in known:
+            raise UserError(f"{member.id}: no {what} is called {name!r}; there are {', '.join(known)}")
+    clips = read_clips(spectrograms)
+    wanted = clips["part"] == "curated"
+    wanted |= (clips["part"] == "noisy") & (noisy_clips is None or clips["clip"].isin(noisy_clips))
+    data = read_spectrograms(spectrograms, clips=list(clips["clip"][wanted]))
+    fingerprint = read_fingerprint(spectrograms)
+    identity = run_identity(
+        member,
+        fold=fold,
+        seed=seed,
+        fingerprint=fingerprint,
+        precision=precision,
+        start=start,
+        noisy_clips=list(data.clips["clip"][data.clips["part"] == "noisy"]),
+    )
+    torch.manual_seed(run_seed(member, fold=fold, seed=seed))
+    run = Run(member, data, fold=fold, device=best_device(), precision=precision)
+    if start is not None:
+        run.network.load_state_dict(read_weights(start))
+    with run_checkpoints(checkpoints, identity=identity) as kept:
+        _train_to_the_end(run, kept)
+        facts = ModelFacts(
+            member=member,
+            fold=fold,
+            seed=seed,
+            classes=data.classes,
+            fingerprint=fingerprint,
+            versions={"python": platform.python_version(), "torch": str(torch.__version__), "code": code_version()},
+            seconds=run.seconds,
+            crops_per_second=run.steps * member.batch_size / run.seconds,
+            device=device_name(run.device),
+        )
+        weights = {name: tensor.cpu().contiguous() for name, tensor in run.network.state_dict().items()}
+        write_model(out, facts=facts, history=pd.DataFrame(run.history), write_weights=partial(save_file, weights))
+
+
+def _train_to_the_end(run: Run, kept: Checkpoints | None) -> None:
+    """Do all steps that are left since the newest checkpoint; write one after every epoch, and on SIGTERM."""
+    state = kept.latest() if kept else None
+    if state is not None:
+        run.load_state(state)
+    with sigterm_noted() as terminated:
+        for _ in track(range(run.step, run.steps), label=f"train {run.member.id}", total=run.steps - run.step):
+            run.train_step()
+            if run.epoch_is_done:
+                run.finish_epoch()
+            if kept is not None and (run.epoch_is_done or terminated.is_set()):
+                run.check()
+                kept.write(run.step, run.state())
+            if terminated.is_set():
+                raise SystemExit(TERMINATED)
+
+
+@contextmanager
+def sigterm_noted() -> Iterator[threading.Event]:
+    """Set an event on SIGTERM instead of ending the process."""
+    received = threading.Event()
+    previous = signal.signal(signal.SIGTERM, lambda number, frame: received.set())
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, previous)

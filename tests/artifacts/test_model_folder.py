@@ -1,0 +1,72 @@
+import json
+from dataclasses import asdict, fields
+
+import pandas as pd
+import pytest
+from fabricated import fabricate_model
+
+from audiotagging.artifacts.model_folder import (
+    ModelFacts,
+    model_folders,
+    read_facts,
+    read_history,
+    weights_path,
+    write_model,
+)
+from audiotagging.errors import UserError
+from audiotagging.members import REFERENCE
+
+
+@pytest.fixture
+def model(tmp_path):
+    return fabricate_model(tmp_path / "model", REFERENCE[5], fold=2, classes=["bark", "meow"])
+
+
+def test_what_is_written_is_read(tmp_path, model):
+    facts, history = read_facts(model), read_history(model)
+    copy = tmp_path / "copy"
+    write_model(copy, facts=facts, history=history, write_weights=lambda path: path.write_bytes(b"weights"))
+    assert read_facts(copy) == facts and facts.member == REFERENCE[5] and facts.name == "xresnet50-bce-fold2"
+    pd.testing.assert_frame_equal(read_history(copy), history)
+    assert weights_path(copy).read_bytes() == b"weights"
+    assert {path.name for path in copy.iterdir()} == {"weights.safetensors", "member.json", "history.parquet"}
+
+
+def test_a_model_is_there_when_it_is_complete(tmp_path, model):
+    def fail(path):
+        path.write_bytes(b"half of the weights")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_model(tmp_path / "next", facts=read_facts(model), history=read_history(model), write_weights=fail)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_only_models_are_listed(tmp_path, model):
+    (tmp_path / "another").mkdir()
+    (tmp_path / "log.txt").touch()
+    assert model_folders(tmp_path) == [model]
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(ModelFacts)])
+@pytest.mark.parametrize("value", [None, 7.5])
+def test_facts_of_another_type_are_refused(model, name, value):
+    facts = asdict(read_facts(model))
+    value = "text" if isinstance(facts[name], float) and value else value
+    (model / "member.json").write_text(json.dumps(facts | {name: value}))
+    with pytest.raises(
+        UserError, match=rf"member\.json: expected .*{name}.*, found {json.dumps(value)}; copy it again"
+    ):
+        read_facts(model)
+
+
+def test_damaged_files_are_named(model):
+    (model / "history.parquet").write_bytes(b"half a table")
+    with pytest.raises(UserError, match=r"history\.parquet: expected a table, found"):
+        read_history(model)
+    (model / "member.json").write_text('{"member": {}}')
+    with pytest.raises(UserError, match=r"member\.json: expected member, fold, seed"):
+        read_facts(model)
+    (model / "member.json").unlink()
+    with pytest.raises(UserError, match=r"model: expected the folder of a trained model, found no member\.json"):
+        read_facts(model)

@@ -1,0 +1,179 @@
+"""Every stage's function, called once on what the stages before it would have left: the library is wired right."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from fabricated import fabricate_run, models_of, predictions_of
+from kfp.dsl import HTML, Dataset, Metrics, Model
+from safetensors.torch import load_file, save_file
+
+from audiotagging.artifacts.champion import read_champion
+from audiotagging.artifacts.model_folder import read_facts, read_history, weights_path
+from audiotagging.artifacts.noisy_clips import read_noisy_clips
+from audiotagging.artifacts.prediction_table import read_predictions
+from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_fingerprint
+from audiotagging.errors import UserError
+from audiotagging.members import REFERENCE, rows
+from audiotagging.results.ensembling import ensemble as write_ensemble
+from audiotagging.training import train as training
+from audiotagging.training.networks import MODELS
+from components.ensemble import ensemble
+from components.evaluate import evaluate
+from components.ingest import ingest
+from components.predict import predict
+from components.preprocess import preprocess
+from components.promote import promote
+from components.select import select
+from components.train import train
+
+SHORT = replace(REFERENCE[0], epochs=2, size=32, batch_size=4, epoch_size=2)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return fabricate_run(tmp_path / "run", clips=20, classes=3, members=REFERENCE[:2])
+
+
+def artifact(kind, path):
+    return kind(uri=str(path))
+
+
+def row_of(member, fold):
+    """Return a row as it arrives: numbers have become floats."""
+    (row,) = rows([member], [fold])
+    return {name: float(value) if type(value) is int else value for name, value in row.items()}
+
+
+def call_train(run, out, *, fold=0, **changes):
+    model = artifact(Model, out)
+    options = {"seed": 1, "checkpoints": "", "champions": "", "warm_start": 0.0}
+    train.python_func(
+        row=row_of(SHORT, fold),
+        spectrograms=artifact(Dataset, run / "spectrograms"),
+        selection=artifact(Dataset, run / "selection"),
+        model=model,
+        **options | changes,
+    )
+    return model
+
+
+def test_ingest_and_preprocess(data, tmp_path):
+    options = {"downloads": str(tmp_path / "downloads"), "seed": 1, "noisy": "all", "max_rejected": 0.0}
+    found = ingest.python_func(data=str(data), rows=[row_of(SHORT, 4)], **options)
+    assert found.folder == str(data)
+    with pytest.raises(UserError, match="no curated clip is in fold 7"):
+        ingest.python_func(data=str(data), rows=[row_of(SHORT, 7)], **options)
+
+    out = tmp_path / "spectrograms"
+    options = {"folder": found.folder, "seed": 1, "noisy": "all", "max_rejected": 0.0}
+    with pytest.raises(UserError, match="has changed since ingest looked at it"):
+        preprocess.python_func(fingerprint="another", spectrograms=artifact(Dataset, out), **options)
+    preprocess.python_func(fingerprint=found.fingerprint, spectrograms=artifact(Dataset, out), **options)
+    assert read_fingerprint(out) == found.fingerprint and len(read_clips(out)) == 12 + 4 + 3
+
+
+def test_select(run, tmp_path):
+    options = {"seed": 1, "spectrograms": artifact(Dataset, run / "spectrograms")}
+    select.python_func(judge={}, selection=artifact(Dataset, tmp_path / "all"), **options)
+    assert len(read_noisy_clips(tmp_path / "all")) == 20
+    judge = row_of(replace(SHORT, epochs=60, size=64, batch_size=16), -1)
+    select.python_func(judge=judge, selection=artifact(Dataset, tmp_path / "judged"), **options)
+    assert 0 < len(read_noisy_clips(tmp_path / "judged")) < 20
+    facts = read_facts(tmp_path / "judged" / "judge")
+    assert facts.member == replace(SHORT, id="judge", epochs=30, size=64, batch_size=16) and facts.seed == 1
+
+
+def test_train(run, tmp_path):
+    model = call_train(run, tmp_path / "model")
+    assert model.metadata == {"member": SHORT.id, "fold": 0}
+    facts = read_facts(tmp_path / "model")
+    assert (facts.member, facts.fold, facts.seed) == (SHORT, 0, 1)
+    assert facts.classes == read_classes(run / "spectrograms")
+    assert len(read_history(tmp_path / "model")) == 2
+
+
+def test_train_takes_the_chosen_noisy_clips_and_resumes_only_the_same_run(run, tmp_path, monkeypatch):
+    seen = []
+    run_identity = training.run_identity
+    monkeypatch.setattr(training, "run_identity", lambda *args, **kw: seen.append(kw) or run_identity(*args, **kw))
+    chosen = list(read_noisy_clips(run / "selection")["fname"])
+    checkpoints = tmp_path / "checkpoints"
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "write_model", lambda *args, **kw: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            call_train(run, tmp_path / "model", checkpoints=str(checkpoints))
+    (kept,) = checkpoints.iterdir()
+    pd.DataFrame({"fname": chosen[:1]}).to_csv(run / "selection" / "noisy.csv", index=False)
+    call_train(run, tmp_path / "other", checkpoints=str(checkpoints))
+    assert [sorted(each["noisy_clips"]) for each in seen] == [sorted(chosen), chosen[:1]]
+    assert list(checkpoints.iterdir()) == [kept]  # it had a folder of its own, which is gone
+
+
+def test_train_begins_with_the_champion(run, tmp_path, monkeypatch):
+    whole = fabricate_run(tmp_path / "whole", clips=20, classes=3, members=[SHORT], folds=[-1])
+    torch.manual_seed(7)
+    champion = MODELS[SHORT.network](4 * 3)
+    for path in models_of(whole):
+        save_file(champion.state_dict(), weights_path(path))
+    write_ensemble(predictions_of(whole), spectrograms=whole / "spectrograms", out=whole / "averaged")
+    call_promote(whole, tmp_path / "champions")
+
+    monkeypatch.setattr("audiotagging.training.loop.one_cycle", lambda step, *, steps, lr: (0.0, 0.9))  # learns nothing
+    call_train(whole, tmp_path / "model", fold=-1, champions=str(tmp_path / "champions"), warm_start=0.5)
+    name = "body.0.0.weight"
+    assert torch.equal(load_file(weights_path(tmp_path / "model"))[name], champion.state_dict()[name])
+    assert read_facts(tmp_path / "model").member == replace(SHORT, epochs=1)
+
+
+def call_promote(run, location):
+    return promote.python_func(
+        averaged=artifact(Dataset, run / "averaged"),
+        models=[artifact(Model, path) for path in models_of(run)],
+        spectrograms=artifact(Dataset, run / "spectrograms"),
+        location=str(location) if location else "",
+    )
+
+
+def test_predict(run, tmp_path):
+    model = call_train(run, tmp_path / "model", fold=1)
+    predictions = artifact(Dataset, tmp_path / "predictions")
+    predict.python_func(model=model, spectrograms=artifact(Dataset, run / "spectrograms"), predictions=predictions)
+    found = read_predictions(tmp_path / "predictions").rows
+    clips = read_clips(run / "spectrograms")
+    assert set(found["clip"]) == set(clips["clip"][(clips["fold"] == 1) | (clips["part"] == "test")])
+    assert predictions.metadata == {"member": SHORT.id, "fold": 1}
+
+
+def test_ensemble_promote_and_evaluate(run, tmp_path):
+    averaged, spectrograms = artifact(Dataset, run / "averaged"), artifact(Dataset, run / "spectrograms")
+    ensemble.python_func(
+        predictions=[artifact(Dataset, path) for path in predictions_of(run)],
+        spectrograms=spectrograms,
+        mean="geometric",
+        weights="fitted",
+        averaged=averaged,
+    )
+    assert json.loads((run / "averaged" / "ensemble.json").read_text())["mean"] == "geometric"
+
+    assert call_promote(run, None) == {}
+    decision = call_promote(run, tmp_path / "champions")
+    assert decision["promoted"] and read_champion(tmp_path / "champions")["version"] == decision["version"]
+
+    scores, report = artifact(Metrics, tmp_path / "scores.json"), artifact(HTML, tmp_path / "report.html")
+    evaluate.python_func(
+        averaged=averaged,
+        models=[artifact(Model, path) for path in models_of(run)],
+        spectrograms=spectrograms,
+        selection=artifact(Dataset, run / "selection"),
+        promotion=decision,
+        scores=scores,
+        report=report,
+    )
+    written = json.loads(Path(scores.path).read_text())
+    assert scores.metadata == {f"lwlrap_{name}": score for name, score in written["ensemble"].items()}
+    assert set(scores.metadata) == {"lwlrap_all", "lwlrap_public", "lwlrap_private", "lwlrap_out_of_fold"}
+    assert written["promotion"] == decision and "</html>" in Path(report.path).read_text()

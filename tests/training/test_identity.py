@@ -1,0 +1,76 @@
+"""The identity of a run: whatever decides its weights changes it, and nothing else does."""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from fabricated import fabricate_model
+
+from audiotagging.artifacts.model_folder import weights_path
+from audiotagging.members import REFERENCE, Member
+from audiotagging.training import identity
+from audiotagging.training.identity import run_identity
+
+OPTIONS = {
+    "member": REFERENCE[0],
+    "fold": 0,
+    "seed": 1,
+    "fingerprint": "abc",
+    "precision": "auto",
+    "start": None,
+    "noisy_clips": ["a.wav", "b.wav"],
+}
+
+
+def changed(**changes):
+    """Return the names of what differs in the identity after a change."""
+    before, after = (run_identity(**options) for options in (OPTIONS, OPTIONS | changes))
+    assert before.keys() == after.keys()
+    return [name for name in before if before[name] != after[name]]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"fold": 1}, "fold"),
+        ({"seed": 2}, "seed"),
+        ({"fingerprint": "other data"}, "data fingerprint"),
+        ({"precision": "float32"}, "precision"),
+        ({"noisy_clips": ["a.wav"]}, "noisy clips"),
+        ({"noisy_clips": []}, "noisy clips"),
+    ],
+)
+def test_what_decides_the_weights_changes_it(change, named):
+    assert changed(**change) == [named]
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Member)])
+def test_every_field_of_the_member_changes_it(field):
+    value = getattr(REFERENCE[0], field)
+    other = not value if isinstance(value, bool) else value + "x" if isinstance(value, str) else value + 1
+    assert changed(member=replace(REFERENCE[0], **{field: other})) == [f"member {field}"]
+
+
+def test_the_order_of_the_noisy_clips_does_not_change_it():
+    assert changed(noisy_clips=["b.wav", "a.wav"]) == []
+
+
+def test_a_warm_start_counts_by_its_weights_wherever_they_lie(tmp_path):
+    models = [fabricate_model(tmp_path / name, REFERENCE[0], fold=-1, classes=["a"]) for name in ("m", "n")]
+    assert changed(start=models[0]) == ["warm start"]
+    first, second = (run_identity(**OPTIONS | {"start": model}) for model in models)
+    assert first == second
+    weights_path(models[1]).write_bytes(b"other weights")
+    assert run_identity(**OPTIONS | {"start": models[1]}) != first
+
+
+@pytest.mark.parametrize("named", ["code version", "torch"])
+def test_another_version_of_the_code_or_of_torch_changes_it(monkeypatch, named):
+    before = run_identity(**OPTIONS)
+    monkeypatch.setattr(identity, "code_version", lambda: before["code version"])
+    if named == "torch":
+        monkeypatch.setattr(torch, "__version__", "another")
+    else:
+        monkeypatch.setattr(identity, "code_version", lambda: "another")
+    after = run_identity(**OPTIONS)
+    assert [name for name in before if before[name] != after[name]] == [named]
