@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 from kubeflow_server import KubeflowServer
+from s3_server import S3Server
 
 import pipeline
 from commands import kfp_internals, main
@@ -36,6 +37,23 @@ def data(tmp_path):
     write_table(folder / "sample_submission.csv", ("fname", *CLASSES), *[(row[0], 0, 0, 0) for row in truth])
     write_table(folder / "test_post_competition.csv", ("fname", "labels", "usage"), *truth)
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    server = S3Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch):
+    """An S3 server with an empty bucket called "bucket", which the environment names."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    s3_server.reset()
+    return s3_server
 
 
 @pytest.fixture

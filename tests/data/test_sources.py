@@ -7,7 +7,6 @@ import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import fsspec
 import pytest
 
 from audiotagging.data import zenodo as zenodo_module
@@ -258,38 +257,33 @@ def test_kaggle_through_its_own_program(data, downloads, tmp_path, monkeypatch):
         resolve("kaggle:other", downloads=downloads)
 
 
-@pytest.fixture
-def store(data):
-    """The data folder in fsspec's object store in memory."""
-    system = fsspec.filesystem("memory")
-    system.put(str(data), "/bucket/data", recursive=True)
-    yield system
-    system.rm("/bucket", recursive=True)
-
-
-def test_an_object_store(data, downloads, store):
-    folder = resolve("memory://bucket/data", downloads=downloads)
+def test_an_object_store(data, downloads, s3):
+    s3.put(data, "data")
+    folder = resolve("s3://bucket/data", downloads=downloads)
     assert content(folder) == content(data)
     before = fingerprint(read_dataset(folder))
-    assert fingerprint(read_dataset(resolve("memory://bucket/data", downloads=downloads))) == before
+    assert fingerprint(read_dataset(resolve("s3://bucket/data", downloads=downloads))) == before
+    elsewhere = resolve("s3://bucket/data", downloads=downloads.with_name("elsewhere"))
+    assert fingerprint(read_dataset(elsewhere)) == before  # so that what is cached of it is found there too
 
-    store.pipe("/bucket/data/test/new.wav", store.cat("/bucket/data/test/t0.wav"))
-    store.rm("/bucket/data/train_noisy", recursive=True)
-    store.rm("/bucket/data/train_noisy.csv")
-    store.pipe(
-        "/bucket/data/train_curated.csv", store.cat("/bucket/data/train_curated.csv").replace(b"Meow\r\n", b"Bark\r\n")
-    )
-    assert resolve("memory://bucket/data", downloads=downloads) == folder
+    s3.client.delete_object(Bucket="bucket", Key="data/train_noisy.csv")
+    s3.client.put_object(Bucket="bucket", Key="data/test/new.wav", Body=(data / "test" / "t0.wav").read_bytes())
+    table = (data / "train_curated.csv").read_bytes().replace(b"Meow\r\n", b"Tap_running\r\n")
+    s3.client.put_object(Bucket="bucket", Key="data/train_curated.csv", Body=table)
+    assert resolve("s3://bucket/data", downloads=downloads) == folder
     dataset = read_dataset(folder)
-    assert dataset.clips["labels"][1] == ["Bark"] and "noisy" not in set(dataset.clips["part"])
+    assert dataset.clips["labels"][1] == ["Tap_running"] and "noisy" not in set(dataset.clips["part"])
     assert (folder / "test" / "new.wav").exists()
 
 
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [("memory://bucket/empty", "found no files"), ("nothing://bucket", "Protocol not known"), ("s3://bucket", "s3fs")],
-)
-def test_an_object_store_without_the_data(downloads, url, expected):
-    with pytest.raises(UserError, match=f"{url} cannot be read .*{expected}"):
+def test_archives_in_an_object_store(data, downloads, tmp_path, s3):
+    expected = content(data)
+    s3.put(as_zenodo(data, tmp_path / "zenodo"), "data")
+    assert content(resolve("s3://bucket/data", downloads=downloads)) == expected
+
+
+@pytest.mark.parametrize("url", ["hf://datasets/sounds", "nothing://bucket", "s3://", "S3:///folder"])
+def test_a_url_of_something_else(downloads, url):
+    with pytest.raises(UserError, match=rf"one of s3://BUCKET/FOLDER, .*, found '{url}'"):
         resolve(url, downloads=downloads)
     assert not downloads.exists()

@@ -10,15 +10,13 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-import fsspec
-
+from audiotagging.data.mirror import mirror
 from audiotagging.data.zenodo import ZENODO, download_record
 from audiotagging.data.zip_archives import extract
 from audiotagging.errors import UserError
-from audiotagging.files import read_json, whole_file, whole_folder
-from audiotagging.progress import track
+from audiotagging.files import whole_folder
 
 # Folders of both editions, which are archives too with `.zip` at the end: their place in the data folder.
 PLACES = {
@@ -30,7 +28,6 @@ PLACES = {
     "FSDKaggle2019.audio_test": "test",
     "FSDKaggle2019.meta": ".",
 }
-BATCH = 256  # files downloaded from an object store at once
 
 
 def resolve(data: str, *, downloads: Path, zenodo: str = ZENODO) -> Path:
@@ -42,7 +39,7 @@ def resolve(data: str, *, downloads: Path, zenodo: str = ZENODO) -> Path:
             a zip archive of such a folder;
             "zenodo:3612637", a record of Zenodo with such archives;
             "kaggle:freesound-audio-tagging-2019", a competition of Kaggle, through its own command line;
-            a URL that fsspec knows, such as "s3://bucket/data", of such a folder in an object store.
+            "s3://bucket/data", or "gs://" or "abfs://", such a folder in an object store.
         downloads: Folder for what is downloaded and unpacked.
         zenodo: Address of Zenodo.
 
@@ -55,7 +52,8 @@ def resolve(data: str, *, downloads: Path, zenodo: str = ZENODO) -> Path:
     elif match := re.fullmatch(r"kaggle:([\w-]+)", data):
         folder = _unpacked(_download_from_kaggle(match[1], downloads), downloads)
     elif "://" in data:
-        folder = _mirror(data, downloads)
+        folder = downloads / f"mirror-{hashlib.sha256(data.encode()).hexdigest()[:12]}"
+        mirror(data, folder)
     elif Path(data).suffix == ".zip" and Path(data).is_file():
         folder = _unpacked(Path(data), downloads)
     else:
@@ -133,40 +131,3 @@ def _download_from_kaggle(competition: str, downloads: Path) -> Path:
             raise UserError(f"`{' '.join(command)}` failed with code {code}; mend what it says above, or {by_hand}")
         part.replace(folder)
     return folder / f"{competition}.zip"
-
-
-def _mirror(url: str, downloads: Path) -> Path:
-    """Return a folder with the files below a URL; what changed is downloaded again, what is gone is removed."""
-    folder = downloads / f"mirror-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
-    try:
-        system, root = fsspec.core.url_to_fs(url)
-        found = system.find(root, detail=True)
-        if not found or root in found:
-            raise UserError(f"expected a data folder, found {'a file' if found else 'no files'}")
-        _update_mirror(system, {name.removeprefix(root).lstrip("/"): info for name, info in found.items()}, folder)
-    except Exception as error:  # each kind of store raises its own
-        reason = " ".join(str(error).split())
-        raise UserError(f"{url} cannot be read ({reason}); or copy it by hand and give the copy as the data") from error
-    return folder
-
-
-def _update_mirror(system: fsspec.AbstractFileSystem, remote: dict[str, dict], folder: Path) -> None:
-    """Make the folder hold the remote files. `.mirror.json` says which state of each has arrived."""
-    outside = [name for name in remote if ".." in PurePosixPath(name).parts]
-    if outside:
-        raise UserError(f"the name {outside[0]!r} points outside the folder")
-    states = {name: hashlib.sha256(str(sorted(info.items())).encode()).hexdigest() for name, info in remote.items()}
-    manifest = folder / ".mirror.json"
-    arrived = read_json(manifest) if manifest.exists() else {}
-    wanted = [name for name, state in states.items() if arrived.get(name) != state or not (folder / name).exists()]
-
-    batches = [wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH)]
-    for batch in track(batches, label=f"download {BATCH} files at a time", total=len(batches)):
-        for name in batch:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        system.get([remote[name]["name"] for name in batch], [str(folder / name) for name in batch])
-        arrived |= {name: states[name] for name in batch}
-        with whole_file(manifest) as part:
-            part.write_text(json.dumps(arrived))
-    for name in arrived.keys() - states.keys():
-        (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,153 @@
+"""Object stores by their URLs: S3 and what speaks its protocol, Google Cloud Storage, Azure Blob Storage.
+
+They are reached through pyarrow, which every image holds. Credentials are found where the stores' own tools look for
+them: in the variables below, in the files that these tools write, or from the cloud that the program runs in.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from pyarrow import ArrowException
+from pyarrow.fs import (
+    AwsStandardS3RetryStrategy,
+    AzureFileSystem,
+    FileSystem,
+    GcsFileSystem,
+    S3FileSystem,
+    resolve_s3_region,
+)
+
+from audiotagging.errors import UserError
+
+ATTEMPTS = 4  # of a request, with pauses that grow
+CONNECT_SECONDS = 10.0
+SILENT_SECONDS = 20.0  # without a byte
+
+# Environment variables that hold credentials and where a store is, by the URL's scheme. `--secret` gives a stage these.
+VARIABLES = {
+    "s3": (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_REGION",
+        "AWS_ENDPOINT_URL",
+    ),
+    "gs": ("GOOGLE_APPLICATION_CREDENTIALS",),
+    "abfs": (
+        "AZURE_STORAGE_ACCOUNT",
+        "AZURE_STORAGE_KEY",
+        "AZURE_STORAGE_SAS_TOKEN",
+        "AZURE_CLIENT_ID",
+        "AZURE_CLIENT_SECRET",
+        "AZURE_TENANT_ID",
+    ),
+}
+# What the stores' libraries say.
+DENIED = re.compile(r"ACCESS_DENIED|ACCESS_KEY_ID|SIGNATURE|credential|authenticat|PERMISSION_DENIED", re.IGNORECASE)
+NO_BUCKET = re.compile(
+    r"NO_SUCH_BUCKET|bucket does not exist|Bucket '[^']*' not found|ContainerNotFound", re.IGNORECASE
+)
+NO_ANSWER = re.compile(r"NETWORK_CONNECTION.*?(?:Details: |operation: )(.*)")
+
+
+def check_url(url: str) -> None:
+    """Make sure that a URL is one of an object store that can be read.
+
+    Raises:
+        UserError: If its scheme is another, or it names no bucket.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in VARIABLES or not parts.netloc:
+        expected = ", ".join(f"{scheme}://BUCKET/FOLDER" for scheme in VARIABLES)
+        raise UserError(f"expected the URL of a folder in an object store, one of {expected}, found {url!r}")
+
+
+def open_store(url: str, *, endpoint: str = "") -> tuple[FileSystem, str]:
+    """Return the store of a URL, and the path in it: the bucket, and what follows it.
+
+    Args:
+        url: `s3://BUCKET/FOLDER`, `gs://BUCKET/FOLDER`, `abfs://CONTAINER/FOLDER` or
+            `abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/FOLDER`.
+        endpoint: Where an S3 store is, as `http://localhost:9000`; AWS_ENDPOINT_URL, or else Amazon's, if empty.
+
+    Raises:
+        UserError: If the URL is none of these, or the store cannot be reached.
+    """
+    check_url(url)
+    parts = urlsplit(url)
+    bucket = parts.netloc.partition("@")[0]
+    with store_errors(url):
+        store = _OPENERS[parts.scheme](parts, bucket, endpoint)
+    return store, f"{bucket}/{unquote(parts.path).strip('/')}".rstrip("/")
+
+
+def _open_s3(parts: SplitResult, bucket: str, endpoint: str) -> FileSystem:
+    endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
+    place = {}
+    if endpoint:
+        scheme, separator, host = endpoint.rstrip("/").rpartition("://")
+        place = {"endpoint_override": host, "scheme": scheme if separator else "https"}
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    else:
+        region = resolve_s3_region(bucket)  # Amazon answers only in the bucket's own region
+    return S3FileSystem(
+        **place,
+        region=region,
+        connect_timeout=CONNECT_SECONDS,
+        request_timeout=SILENT_SECONDS,
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+    )
+
+
+def _open_google(parts: SplitResult, bucket: str, endpoint: str) -> FileSystem:
+    return GcsFileSystem(retry_time_limit=timedelta(seconds=SILENT_SECONDS))
+
+
+def _open_azure(parts: SplitResult, bucket: str, endpoint: str) -> FileSystem:
+    account = parts.netloc.partition("@")[2].partition(".")[0] or os.environ.get("AZURE_STORAGE_ACCOUNT")
+    if not account:
+        raise UserError(
+            f"{parts.geturl()}: expected the storage account, as abfs://{bucket}@ACCOUNT.dfs.core.windows.net or in "
+            "AZURE_STORAGE_ACCOUNT, found none"
+        )
+    return AzureFileSystem(
+        account,
+        account_key=os.environ.get("AZURE_STORAGE_KEY"),
+        sas_token=os.environ.get("AZURE_STORAGE_SAS_TOKEN"),
+    )
+
+
+_OPENERS = {"s3": _open_s3, "gs": _open_google, "abfs": _open_azure}
+
+
+@contextmanager
+def store_errors(url: str) -> Iterator[None]:
+    """Say in one line what went wrong with a store in this block, and what to do.
+
+    Raises:
+        UserError: Instead of what pyarrow raises.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (OSError, ArrowException) as error:
+        raise UserError(f"{url} cannot be read: {_reason(url, ' '.join(str(error).split()))}") from error
+
+
+def _reason(url: str, text: str) -> str:
+    parts = urlsplit(url)
+    variables = ", ".join(VARIABLES[parts.scheme])
+    if NO_BUCKET.search(text):
+        return f"there is no bucket {parts.netloc.partition('@')[0]!r} in this store"
+    if match := NO_ANSWER.search(text):
+        return f"no answer from the store ({match[1]}); is its address right?"
+    if DENIED.search(text):
+        return f"access is denied; expected credentials for it in {variables} (on a cluster, by --secret)"
+    if "Path does not exist" in text:
+        return "there is no such folder in the bucket"
+    return re.sub(r" ?\(Request ID: .*?\)", "", text)

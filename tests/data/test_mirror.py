@@ -1,0 +1,186 @@
+import os
+import re
+
+import pytest
+
+from audiotagging.data import mirror as mirror_module
+from audiotagging.data.mirror import fetch, mirror
+from audiotagging.errors import UserError
+from audiotagging.object_store import open_store
+
+URL = "s3://bucket/sounds"
+
+
+def content(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def inodes(folder):
+    return {path.name: path.stat().st_ino for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A folder with files of all sorts, one of them larger than a request."""
+    folder = tmp_path / "source"
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / "empty").touch()
+    (folder / "deep" / "a+b c%d ü.wav").write_bytes(b"sound")
+    (folder / "deep" / "er" / "large").write_bytes(os.urandom(3 << 20))
+    return folder
+
+
+@pytest.fixture
+def target(tmp_path, monkeypatch):
+    monkeypatch.setattr(mirror_module, "CHUNK", 1 << 20)
+    return tmp_path / "target"
+
+
+def test_a_folder_comes_as_it_is(s3, source, target):
+    s3.put(source, "sounds")
+    s3.put(source, "sounds-of-others")
+    mirror(URL, target)
+    assert content(target) == content(source)
+    mirror("s3://bucket/sounds/deep", target.with_name("deep"))
+    assert content(target.with_name("deep")) == content(source / "deep")
+    mirror("s3://bucket", target.with_name("all"))
+    folders = ("sounds", "sounds-of-others")
+    assert content(target.with_name("all")) == {
+        f"{folder}/{name}": file for folder in folders for name, file in content(source).items()
+    }
+
+
+def test_what_is_here_is_not_fetched_again_and_what_is_gone_is_removed(s3, source, target):
+    s3.put(source, "sounds")
+    mirror(URL, target)
+    before = inodes(target)
+    s3.requests.clear()
+    mirror(URL, target)
+    assert inodes(target) == before
+    assert not any("/sounds/" in request for request in s3.requests)
+
+    (target / "empty").unlink()
+    (target / "deep" / "er" / "large").write_bytes(b"half")
+    (target / "deep" / "er" / "large.part").write_bytes(b"what a killed program left")
+    s3.client.delete_object(Bucket="bucket", Key="sounds/deep/a+b c%d ü.wav")
+    (source / "deep" / "a+b c%d ü.wav").unlink()
+    mirror(URL, target)
+    assert content(target) == content(source)
+
+
+def test_an_object_that_is_replaced_by_one_of_its_size_is_fetched_again(s3, source, target):
+    s3.put(source, "sounds")
+    mirror(URL, target)
+    name = "deep/a+b c%d ü.wav"
+    os.utime(target / name, (1, 1))  # as if it had been fetched before the object was replaced
+    s3.client.put_object(Bucket="bucket", Key=f"sounds/{name}", Body=b"noise")
+    mirror(URL, target)
+    assert (target / name).read_bytes() == b"noise"
+
+
+def test_a_mirror_made_again_has_the_times_of_the_store(s3, source, target):
+    s3.put(source, "sounds")
+    mirror(URL, target)
+    mirror(URL, target.with_name("again"))
+    first, second = (folder / "empty" for folder in (target, target.with_name("again")))
+    assert first.stat().st_mtime_ns == second.stat().st_mtime_ns
+
+
+def test_what_arrives_damaged_is_fetched_again(s3, source, target):
+    s3.put(source, "sounds")
+    damages = [b"sOund"]
+    s3.tampered["/bucket/sounds/deep/a+b c%d ü.wav"] = lambda body: damages.pop() if damages else body
+    mirror(URL, target)
+    assert content(target) == content(source) and not damages
+
+
+def test_what_arrives_damaged_again_and_again_is_an_error_that_leaves_nothing_of_it(s3, source, target):
+    s3.put(source, "sounds")
+    damages = [b"sound"[:4] + bytes([number]) for number in range(9)]
+    s3.tampered["/bucket/sounds/deep/a+b c%d ü.wav"] = lambda body: damages.pop()
+    with pytest.raises(
+        UserError, match=r"expected 5 bytes with the MD5 sum \w{32} in bucket/sounds/deep/a.b c%d ü.wav"
+    ):
+        mirror(URL, target)
+    assert not any("a+b" in name for name in content(target))
+    s3.tampered.clear()
+    mirror(URL, target)
+    assert content(target) == content(source)
+
+
+def test_an_object_that_grows_while_it_is_fetched_is_an_error(s3, target):
+    s3.client.put_object(Bucket="bucket", Key="sounds/a", Body=b"sound")
+    store, path = open_store(f"{URL}/a")
+    info = store.get_file_info(path)
+    s3.client.put_object(Bucket="bucket", Key="sounds/a", Body=b"sounds")
+    with pytest.raises(UserError, match=r"expected 5 bytes .* found 6 .*does somebody write it"):
+        fetch(URL, store, info, target / "a")
+    assert not content(target)
+
+
+def test_an_etag_that_is_no_md5_sum_of_the_content_is_seen_as_that(s3, source, target):
+    # As where a store encrypts with keys of its own: what comes is always the same, and never what the ETag says.
+    s3.put(source, "sounds")
+    s3.tampered["/bucket/sounds/deep/a+b c%d ü.wav"] = lambda body: b"SOUND"
+    mirror(URL, target)
+    assert (target / "deep" / "a+b c%d ü.wav").read_bytes() == b"SOUND"
+
+
+def test_an_object_that_was_uploaded_in_parts_comes_too(s3, source, target):
+    upload = s3.client.create_multipart_upload(Bucket="bucket", Key="sounds/parts")["UploadId"]
+    where = {"Bucket": "bucket", "Key": "sounds/parts", "UploadId": upload}
+    pieces = [os.urandom(5 << 20), b"end"]
+    parts = [
+        {"PartNumber": number, "ETag": s3.client.upload_part(PartNumber=number, Body=piece, **where)["ETag"]}
+        for number, piece in enumerate(pieces, 1)
+    ]
+    s3.client.complete_multipart_upload(MultipartUpload={"Parts": parts}, **where)
+    mirror(URL, target)
+    assert content(target) == {"parts": b"".join(pieces)}
+
+
+def test_an_interrupted_mirror_goes_on(s3, source, target, monkeypatch):
+    s3.put(source, "sounds")
+    monkeypatch.setattr(mirror_module, "THREADS", 1)
+
+    with monkeypatch.context() as patch:
+        fetch = mirror_module.fetch
+        fetched = []
+
+        def interrupted(*arguments):
+            if fetched:
+                raise KeyboardInterrupt
+            fetched.append(arguments)
+            fetch(*arguments)
+
+        patch.setattr(mirror_module, "fetch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            mirror(URL, target)
+    assert len(content(target)) == 1
+    before = inodes(target)
+    mirror(URL, target)
+    assert content(target) == content(source)
+    assert before.items() <= inodes(target).items()
+
+
+def test_a_disk_that_is_too_small(s3, source, target, monkeypatch):
+    s3.put(source, "sounds")
+    usage = mirror_module.shutil.disk_usage(source)
+    monkeypatch.setattr(mirror_module.shutil, "disk_usage", lambda folder: usage._replace(free=1000))
+    with pytest.raises(UserError, match=rf"{target} needs 3,145,733 bytes for {URL}, and has 1,000 left"):
+        mirror(URL, target)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("s3://bucket/none", "there is no such folder in the bucket"),
+        ("s3://bucket", "expected a folder with files in it, found none|no such folder"),
+        ("s3://nobody", "there is no bucket 'nobody' in this store"),
+    ],
+)
+def test_a_store_without_the_data(s3, target, url, expected):
+    with pytest.raises(UserError, match=f"^{re.escape(url)}.*({expected})") as error:
+        mirror(url, target)
+    assert "\n" not in str(error.value)
+    assert not target.exists()
