@@ -16,9 +16,9 @@ from torch import Tensor
 from audiotagging.artifacts.spectrogram_shards import Spectrograms
 from audiotagging.members import REFERENCE, Member
 from audiotagging.training.augmentation import VIEWS
-from audiotagging.training.devices import best_device, place
+from audiotagging.training.devices import best_device
 from audiotagging.training.loop import Run
-from audiotagging.training.networks import MODELS, SimpleSelfAttention
+from audiotagging.training.networks import NETWORKS, SimpleSelfAttention
 from audiotagging.training.prediction import Model, score_clips
 from benchmarks.frame import Row, race
 
@@ -98,7 +98,7 @@ def prediction() -> Row:
     """Compare clips a second of predicting 200 clips with those of one clip at a time, in float32."""
     member = STEP if GPU else replace(STEP, size=64)
     torch.manual_seed(1)
-    network = place(MODELS[member.network](VIEWS * len(CLASSES)), DEVICE).eval()
+    network = move(NETWORKS[member.network](VIEWS * len(CLASSES)), DEVICE).eval()
     model = Model(network, member, CLASSES, fold=-1)
     data = _clips()
 
@@ -140,4 +140,4 @@ def reference() -> Row:
 
 ROWS: dict[str, Callable[[], Row]] = {"step": step, "batch": batch, "prediction": prediction}
 if GPU:
-    ROWS |= {network: partial(crops, network) for network in MODELS} | {"reference": reference}
+    ROWS |= {network: partial(crops, network) for network in NETWORKS} | {"reference": reference}

@@ -53,6 +53,28 @@ def test_a_row_of_a_version_that_had_fewer_fields_gets_their_defaults():
     assert Member.from_row(row) == DEMO[0]
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "epochs expects a number above 0, found 0"),
+        ({"f2cl": float("inf")}, "f2cl expects a number above 0, found inf"),
+        ({"network": "resnet"}, "network expects one of xresnet18ssa, .*, found resnet"),
+        ({"lr": "fast"}, r"expected the fields of a member, found \{.*'lr': 'fast'.*could not convert"),
+        ({"id": None, "overlap": -0.1}, "member None: overlap expects"),
+    ],
+)
+def test_a_row_out_of_range_is_refused(change, message):
+    (row,) = rows([DEMO[0]], [3])
+    with pytest.raises(UserError, match=message):
+        Member.from_row(row | change)
+
+
+def test_what_is_no_row_is_refused():
+    for row in ({"epochs": 3}, 7):
+        with pytest.raises(UserError, match="expected the fields of a member"):
+            Member.from_row(row)
+
+
 def test_rows_are_members_times_folds():
     assert [(row["id"], row["fold"]) for row in rows(REFERENCE[:2], [0, 1])] == [
         (REFERENCE[0].id, 0),
@@ -79,8 +101,8 @@ def test_override_parses_values_as_the_fields_type():
         ({"id": "x"}, "no field 'id'"),
         ({"size": "0"}, "size expects a number above 0, found 0"),
         ({"batch_size": "1"}, "batch_size expects a number from 2 on"),
-        ({"network": "resnet"}, "network expects one of xresnet18ssa, .*, found 'resnet'"),
-        ({"loss": "mse"}, "loss expects one of focal, bce, found 'mse'"),
+        ({"network": "resnet"}, "network expects one of xresnet18ssa, .*, found resnet"),
+        ({"loss": "mse"}, "loss expects one of focal, bce, found mse"),
         ({"lr": "nan"}, "lr expects a number above 0, found nan"),
         ({"overlap": "1"}, "overlap expects a share from 0 to below 1, found 1"),
     ]:

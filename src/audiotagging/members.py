@@ -11,21 +11,27 @@ from typing import Any
 
 from audiotagging.errors import UserError
 
+NETWORKS = ("xresnet18ssa", "xresnet34ssa", "xresnet34", "xresnet50")  # keys of training.networks.NETWORKS
+LOSSES = ("focal", "bce")  # keys of training.losses.LOSSES
+CHOICES = {"network": NETWORKS, "loss": LOSSES}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
     """One member of the ensemble; every field has the published value as its default.
 
+    A member whose fields are out of range cannot be made: that is a UserError.
+
     Attributes:
         id: Unique name, used in file names.
-        network: A key of `audiotagging.training.networks.MODELS`.
-        loss: A key of `audiotagging.training.losses.LOSSES`: "focal" or "bce".
+        network: One of `NETWORKS`.
+        loss: One of `LOSSES`.
         epochs: Epochs of one cycle.
-        cycles: One-cycle schedules in a row, each going on from the weights and optimiser state of the one before.
+        cycles: One-cycle schedules in a row, each with the weights and optimiser state that the one before ended with.
         frames: Spectrogram frames of a training crop and of a prediction window (the original's base_dim).
         size: Height and width in pixels to which a crop is resized (SZ).
-        batch_size: Crops a batch (BS).
-        epoch_size: Batches an epoch.
+        batch_size: Crops in a batch (BS); at least 2, for batch norm.
+        epoch_size: Batches in an epoch.
         lr: Peak learning rate of the one-cycle schedule.
         f2cl: Clips whose F2 score is not below this are left out of the loss.
         validate_every: Epochs between two validations of a fold; the last epoch is always validated.
@@ -48,13 +54,35 @@ class Member:
     overlap: float = 0.0
     tail: bool = True
 
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name, value in asdict(self).items():
+            if name in CHOICES:
+                right, expected = value in CHOICES[name], f"one of {', '.join(CHOICES[name])}"
+            elif name == "overlap":
+                right, expected = 0 <= value < 1, "a share from 0 to below 1"
+            elif name == "batch_size":
+                right, expected = value >= 2, "a number from 2 on, for batch norm"
+            elif type(value) in (int, float):
+                right, expected = 0 < value < float("inf"), "a number above 0"
+            else:
+                continue
+            if not right:
+                raise UserError(f"member {self.id}: {name} expects {expected}, found {value}")
+
     @classmethod
-    def from_row(cls, row: dict[str, Any]) -> "Member":
+    def from_row(cls, row: Mapping[str, Any]) -> "Member":
         """Build a member from a row of `rows`, whose numbers may have become floats on the way (KFP, JSON).
 
         A field that a row of an earlier version lacks has its default.
+
+        Raises:
+            UserError: If it is no such row.
         """
-        return cls(**{field.name: field.type(row[field.name]) for field in fields(cls) if field.name in row})  # type: ignore[operator]
+        try:
+            return cls(**{field.name: field.type(row[field.name]) for field in fields(cls) if field.name in row})  # type: ignore[operator]
+        except (TypeError, ValueError) as error:
+            raise UserError(f"expected the fields of a member, found {row} ({error})") from error
 
 
 REFERENCE = (
@@ -80,14 +108,6 @@ DEMO = tuple(
     for member in REFERENCE
 )
 
-NETWORKS = (
-    "xresnet18ssa",
-    "xresnet34ssa",
-    "xresnet34",
-    "xresnet50",
-)  # keys of training.networks.MODELS
-LOSSES = ("focal", "bce")  # keys of training.losses.LOSSES
-CHOICES = {"network": NETWORKS, "loss": LOSSES}
 SETTABLE = tuple(field.name for field in fields(Member) if field.name != "id")
 
 TABLES = {"reference": REFERENCE, "demo": DEMO}
@@ -119,7 +139,7 @@ def override(members: Sequence[Member], changes: Mapping[str, str]) -> list[Memb
         changes: New values as text, by field.
 
     Raises:
-        UserError: If there is no such field, or the text is no value of it or one out of range.
+        UserError: If there is no such field, or the text is no value of it, or one out of range.
     """
     types = {field.name: field.type for field in fields(Member) if field.name in SETTABLE}
     values: dict[str, Any] = {}
@@ -130,14 +150,6 @@ def override(members: Sequence[Member], changes: Mapping[str, str]) -> list[Memb
             values[name] = _parse(types[name], text)
         except (ValueError, KeyError):
             raise UserError(f"{name} expects {types[name].__name__}, found {text!r}") from None  # type: ignore[union-attr]
-        if name == "overlap" and not 0 <= values[name] < 1:
-            raise UserError(f"overlap expects a share from 0 to below 1, found {text}")
-        if name in CHOICES and text not in CHOICES[name]:
-            raise UserError(f"{name} expects one of {', '.join(CHOICES[name])}, found {text!r}")
-        if name == "batch_size" and values[name] < 2:
-            raise UserError(f"batch_size expects a number from 2 on, for batch norm, found {text}")
-        if name != "overlap" and types[name] in (int, float) and not 0 < values[name] < float("inf"):
-            raise UserError(f"{name} expects a number above 0, found {text}")
     return [replace(member, **values) for member in members]
 
 

@@ -54,9 +54,7 @@ def test_facts_of_another_type_are_refused(model, name, value):
     facts = asdict(read_facts(model))
     value = "text" if isinstance(facts[name], float) and value else value
     (model / "member.json").write_text(json.dumps(facts | {name: value}))
-    with pytest.raises(
-        UserError, match=rf"member\.json: expected .*{name}.*, found {json.dumps(value)}; copy it again"
-    ):
+    with pytest.raises(UserError, match=rf"member\.json: expected .*{name}.*, found .*; copy it again"):
         read_facts(model)
 
 

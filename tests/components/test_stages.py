@@ -20,7 +20,7 @@ from audiotagging.errors import UserError
 from audiotagging.members import REFERENCE, rows
 from audiotagging.results.ensembling import ensemble as write_ensemble
 from audiotagging.training import train as training
-from audiotagging.training.networks import MODELS
+from audiotagging.training.networks import NETWORKS
 from components.ensemble import ensemble
 from components.evaluate import evaluate
 from components.ingest import ingest
@@ -116,7 +116,7 @@ def test_train_takes_the_chosen_noisy_clips_and_resumes_only_the_same_run(run, t
 def test_train_begins_with_the_champion(run, tmp_path, monkeypatch):
     whole = fabricate_run(tmp_path / "whole", clips=20, classes=3, members=[SHORT], folds=[-1])
     torch.manual_seed(7)
-    champion = MODELS[SHORT.network](4 * 3)
+    champion = NETWORKS[SHORT.network](4 * 3)
     for path in models_of(whole):
         save_file(champion.state_dict(), weights_path(path))
     write_ensemble(predictions_of(whole), spectrograms=whole / "spectrograms", out=whole / "averaged")

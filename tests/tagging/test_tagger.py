@@ -21,11 +21,11 @@ from audiotagging.errors import UserError
 from audiotagging.members import DEMO
 from audiotagging.results.ensembling import ensemble
 from audiotagging.tagging.tagger import Tagger
-from audiotagging.training.networks import MODELS, Network
+from audiotagging.training.networks import NETWORKS, Network
 from audiotagging.training.prediction import predict
 from commands.tag import run as run_command
 
-MEMBERS = [replace(DEMO[0], network="tiny", frames=256, size=16), replace(DEMO[2], network="tiny", size=16)]
+MEMBERS = [replace(DEMO[0], frames=256, size=16), replace(DEMO[2], size=16)]
 RATE = 44_100
 
 
@@ -48,7 +48,7 @@ def run(tmp_path_factory):
         torch.manual_seed(number)
         save_file(tiny(4 * 6).state_dict(), path / "weights.safetensors")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(MODELS, "tiny", tiny)
+        patch.setitem(NETWORKS, DEMO[0].network, tiny)
         yield run
 
 

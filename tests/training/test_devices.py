@@ -11,7 +11,7 @@ from audiotagging.artifacts.spectrogram_shards import Spectrograms
 from audiotagging.members import DEMO
 from audiotagging.training import loop
 from audiotagging.training.loop import Run
-from audiotagging.training.networks import MODELS
+from audiotagging.training.networks import NETWORKS
 from audiotagging.training.prediction import score
 from audiotagging.training.spectrogram_store import Store
 
@@ -47,7 +47,7 @@ def run(request, data, monkeypatch):
     return prepare
 
 
-@pytest.mark.parametrize("network", MODELS)
+@pytest.mark.parametrize("network", NETWORKS)
 def test_a_training_step_stays_on_the_device_and_waits_for_nothing(run, network):
     prepared = run(MEMBERS[network])
     prepared.train_step()
@@ -55,7 +55,7 @@ def test_a_training_step_stays_on_the_device_and_waits_for_nothing(run, network)
     assert all(weight.grad is None and weight.is_meta for weight in prepared.network.parameters())
 
 
-@pytest.mark.parametrize("network", MODELS)
+@pytest.mark.parametrize("network", NETWORKS)
 def test_prediction_stays_on_the_device_and_waits_for_nothing(run, network, monkeypatch):
     prepared = run(MEMBERS[network])
     lengths = prepared.store.lengths

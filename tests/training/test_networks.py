@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from audiotagging.members import NETWORKS, TABLES
-from audiotagging.training.networks import MODELS, SimpleSelfAttention
+from audiotagging import members
+from audiotagging.members import TABLES
+from audiotagging.training.networks import NETWORKS, SimpleSelfAttention
 
 REFERENCE = json.loads((Path(__file__).parent.parent / "reference" / "xresnet.json").read_text())
 
 
 def test_every_network_can_be_named_on_the_command_line():
-    assert set(NETWORKS) == set(MODELS)
+    assert set(members.NETWORKS) == set(NETWORKS)
 
 
 def described_weights(number, name, shape):
@@ -39,7 +40,7 @@ def described_weights(number, name, shape):
 
 @pytest.mark.parametrize("name", REFERENCE)
 def test_network_is_the_original(name):
-    network = MODELS[name](320)
+    network = NETWORKS[name](320)
     reference = REFERENCE[name]
     assert sum(parameter.numel() for parameter in network.parameters()) == reference["parameters"]
     own = network.state_dict()
@@ -55,9 +56,9 @@ def test_network_is_the_original(name):
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_blocks_start_as_their_shortcuts(name):
-    network = MODELS[name](8)
+    network = NETWORKS[name](8)
     for block in network.body:
         if hasattr(block, "shortcut"):
             block.shortcut.eval()
@@ -78,7 +79,7 @@ def test_attention_equals_its_definition_position_by_position():
 
 
 def test_only_the_body_of_the_large_headed_networks_trains_slower():
-    shares = {name: [group["share"] for group in MODELS[name](8).parameter_groups()] for name in REFERENCE}
+    shares = {name: [group["share"] for group in NETWORKS[name](8).parameter_groups()] for name in REFERENCE}
     assert shares == {
         "xresnet18ssa": [1, 1],
         "xresnet34ssa": [1, 1],
@@ -88,4 +89,4 @@ def test_only_the_body_of_the_large_headed_networks_trains_slower():
 
 
 def test_every_member_names_a_network():
-    assert {member.network for table in TABLES.values() for member in table} <= set(MODELS)
+    assert {member.network for table in TABLES.values() for member in table} <= set(NETWORKS)

@@ -13,7 +13,7 @@ from audiotagging.artifacts.prediction_table import read_predictions
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
 from audiotagging.errors import UserError
 from audiotagging.members import Member
-from audiotagging.training.networks import MODELS
+from audiotagging.training.networks import NETWORKS
 from audiotagging.training.prediction import Model, load_model, predict, score_clips, window_starts
 from audiotagging.training.train import train
 
@@ -92,10 +92,10 @@ def test_no_clips_have_no_scores():
     assert score_clips(model, frames, offsets, precision="float32").shape == (0, 3)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_bfloat16_leaves_no_ties(name):
     torch.manual_seed(3)
-    network = MODELS[name](4 * 80).eval()
+    network = NETWORKS[name](4 * 80).eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         logits = network(torch.randn(2, 3, 32, 32))
     assert logits.dtype == torch.float32

@@ -101,8 +101,8 @@ def read_facts(folder: Path) -> ModelFacts:
     content = read_json(path, *names)
     try:
         facts = ModelFacts(**{name: content[name] for name in names} | {"member": Member.from_row(content["member"])})
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path}: expected a member, found {_shown(content['member'])}; copy it again") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}; copy it again") from error
     for field in fields(ModelFacts):
         kind = get_origin(field.type) or field.type
         value = getattr(facts, field.name)

@@ -11,7 +11,7 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def place(network: nn.Module, device: torch.device) -> nn.Module:
+def move(network: nn.Module, device: torch.device) -> nn.Module:
     """Move a network to the device, its convolutions channels last, and return it."""
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

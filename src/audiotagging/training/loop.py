@@ -17,9 +17,9 @@ from audiotagging.errors import UserError
 from audiotagging.members import Member
 from audiotagging.metrics import label_table, lwlrap
 from audiotagging.training.augmentation import VIEWS, augment, mixup
-from audiotagging.training.devices import allow_tf32, autocast, place
+from audiotagging.training.devices import allow_tf32, autocast, move
 from audiotagging.training.losses import LOSSES, mixed_loss
-from audiotagging.training.networks import MODELS
+from audiotagging.training.networks import NETWORKS
 from audiotagging.training.one_cycle import one_cycle
 from audiotagging.training.prediction import score
 from audiotagging.training.spectrogram_store import Store
@@ -62,8 +62,8 @@ class Run:
         truth = label_table(data.clips["labels"].tolist(), data.classes)
         self.truth = truth[validation]
         self.labels = torch.from_numpy(truth[training]).float().to(device)  # (training clips, classes)
-        network = MODELS[member.network](VIEWS * self.classes)
-        self.network = place(network, device)
+        network = NETWORKS[member.network](VIEWS * self.classes)
+        self.network = move(network, device)
         self.optimiser = torch.optim.AdamW(network.parameter_groups(), eps=1e-8, weight_decay=WEIGHT_DECAY, fused=True)
         self.losses = torch.zeros(member.epoch_size, device=device)  # of this epoch's batches
         self.step = 0

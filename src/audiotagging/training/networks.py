@@ -1,6 +1,6 @@
 """The four networks: residual networks with the tweaks of He et al. 2018 (arXiv:1812.01187).
 
-`MODELS[name](outputs)` builds one. It takes normalised pictures (batch, 3, mels, frames) and returns logits
+`NETWORKS[name](outputs)` builds one. It takes normalised pictures (batch, 3, mels, frames) and returns logits
 (batch, outputs). Notable:
 
 * the "ssa" networks have one layer of simple self-attention, which starts as the identity;
@@ -227,7 +227,7 @@ def xresnet50(outputs: int) -> Network:
     return large_headed(outputs, blocks=(3, 4, 6, 3), bottleneck=True)
 
 
-MODELS: dict[str, Callable[[int], Network]] = {
+NETWORKS: dict[str, Callable[[int], Network]] = {
     "xresnet18ssa": xresnet18ssa,
     "xresnet34ssa": xresnet34ssa,
     "xresnet34": xresnet34,

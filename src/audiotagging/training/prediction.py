@@ -17,8 +17,8 @@ from audiotagging.errors import UserError
 from audiotagging.members import Member
 from audiotagging.progress import track
 from audiotagging.training.augmentation import VIEWS, normalise, resample
-from audiotagging.training.devices import allow_tf32, autocast, best_device, place
-from audiotagging.training.networks import MODELS
+from audiotagging.training.devices import allow_tf32, autocast, best_device, move
+from audiotagging.training.networks import NETWORKS
 from audiotagging.training.spectrogram_store import Store
 
 WINDOWS = 128  # windows a batch
@@ -48,9 +48,9 @@ def load_model(folder: Path) -> Model:
         UserError: If the folder holds no model.
     """
     facts = read_facts(folder)
-    network = MODELS[facts.member.network](VIEWS * len(facts.classes))
+    network = NETWORKS[facts.member.network](VIEWS * len(facts.classes))
     network.load_state_dict(read_weights(folder))
-    return Model(place(network, best_device()).eval(), facts.member, facts.classes, facts.fold)
+    return Model(move(network, best_device()).eval(), facts.member, facts.classes, facts.fold)
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

@@ -27,8 +27,6 @@ from audiotagging.training.checkpoints import Checkpoints, run_checkpoints
 from audiotagging.training.devices import best_device, device_name
 from audiotagging.training.identity import code_version, run_identity, run_seed
 from audiotagging.training.loop import Run
-from audiotagging.training.losses import LOSSES
-from audiotagging.training.networks import MODELS
 from audiotagging.training.prediction import read_weights
 from audiotagging.training.warm_start import starting_point
 
@@ -106,15 +104,12 @@ def train(
         noisy_clips: Names of the noisy clips to train on; all of them where not given.
 
     Raises:
-        UserError: If there is no such network or loss, the fold is empty, the loss does not stay finite, or the folder
-            to make, the shards or the weights to begin with are not what they should be.
+        UserError: If the fold is empty, the loss does not stay finite, or the folder to make, the shards or the weights
+            to begin with are not what they should be.
         SystemExit: With code 143 on SIGTERM, after writing a checkpoint.
     """
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{out}: expected a folder that does not exist yet or is empty; delete it or name another")
-    for what, name, known in (("network", member.network, MODELS), ("loss", member.loss, LOSSES)):
-        if name not in known:
-            raise UserError(f"{member.id}: no {what} is called {name!r}; there are {', '.join(known)}")
     clips = read_clips(spectrograms)
     wanted = clips["part"] == "curated"
     wanted |= (clips["part"] == "noisy") & (noisy_clips is None or clips["clip"].isin(noisy_clips))
