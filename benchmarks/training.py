@@ -16,7 +16,7 @@ from torch import Tensor
 from audiotagging.artifacts.spectrogram_shards import Spectrograms
 from audiotagging.members import REFERENCE, Member
 from audiotagging.training.augmentation import VIEWS
-from audiotagging.training.devices import best_device
+from audiotagging.training.devices import best_device, move
 from audiotagging.training.loop import Run
 from audiotagging.training.networks import NETWORKS, SimpleSelfAttention
 from audiotagging.training.prediction import Model, score_clips
