@@ -10,6 +10,7 @@ from kfp.dsl import PipelineTask
 from kfp.dsl.graph_component import GraphComponent
 from kfp.dsl.pipeline_context import Pipeline
 
+from audiotagging.object_store import KEY_FILE, VARIABLES
 from components.images import relocate
 
 USER = 1000  # the images' user and group
@@ -20,6 +21,7 @@ BACKOFF = 60  # seconds before the first retry; twice as many before each furthe
 AUDIO = "/audio"
 CHECKPOINTS = "/checkpoints"
 MODELS = "/models"
+SECRETS = "/secrets"  # the secret, whose keys are files there
 CLAIMS = {AUDIO: "audiotagging-audio", CHECKPOINTS: "audiotagging-checkpoints", MODELS: "audiotagging-models"}
 
 
@@ -35,6 +37,7 @@ class Needs:
             stop, and a pod that its node evicts; not a pod that is deleted or a node that is lost without a word.
         volumes: Where it needs a volume mounted.
         gpu: Whether it uses a GPU if it gets one.
+        stores: Whether it reads or writes in object stores, for which it gets the credentials.
         shared_memory: Size of /dev/shm in MiB, for worker processes; 0 leaves it at the 64 that a pod has.
     """
 
@@ -44,6 +47,7 @@ class Needs:
     retries: int = 2
     volumes: tuple[str, ...] = ()
     gpu: bool = False
+    stores: bool = False
     shared_memory: int = 0
 
     @property
@@ -54,10 +58,10 @@ class Needs:
 
 # For the whole of FSDKaggle2019: 33 GB of sound, 3 GB of spectrograms, 130 minutes a member on one good GPU.
 NEEDS = {
-    "ingest": Needs(cpu=1, memory=4, hours=12, volumes=(AUDIO,)),
+    "ingest": Needs(cpu=1, memory=4, hours=12, volumes=(AUDIO,), stores=True),
     "preprocess": Needs(cpu=8, memory=16, hours=6, volumes=(AUDIO,), shared_memory=1024),
     "select": Needs(cpu=4, memory=16, hours=12, gpu=True),
-    "train": Needs(cpu=4, memory=16, hours=48, retries=5, volumes=(CHECKPOINTS, MODELS), gpu=True),
+    "train": Needs(cpu=4, memory=16, hours=48, retries=5, volumes=(CHECKPOINTS, MODELS), gpu=True, stores=True),
     "predict": Needs(cpu=2, memory=12, hours=6, gpu=True),
     "ensemble": Needs(cpu=1, memory=8, hours=1),
     "promote": Needs(cpu=2, memory=8, hours=1, volumes=(MODELS,)),
@@ -81,6 +85,7 @@ class Cluster:
         small: Whether to ask for little, for the demo data on a small cluster.
         deadline: Hours after which a run is stopped. A stage that no node has room for waits until then.
         queue: The Kueue queue that tasks wait in, none if empty.
+        secret: The Kubernetes secret with the credentials of object stores, none if empty.
     """
 
     gpus: int = 1
@@ -91,6 +96,7 @@ class Cluster:
     small: bool = False
     deadline: int = 96
     queue: str = ""
+    secret: str = ""
 
 
 def on_cluster(pipeline: GraphComponent, cluster: Cluster) -> GraphComponent:
@@ -131,6 +137,8 @@ def configure(task: PipelineTask, cluster: Cluster) -> None:
     for folder in needs.volumes:
         if claim := cluster.claims[folder]:
             kubernetes.mount_pvc(task, pvc_name=claim, mount_path=folder)
+    if needs.stores and cluster.secret:
+        _give_secret(task, cluster.secret)
     kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     if cluster.queue:
         kubernetes.add_pod_label(task, "kueue.x-k8s.io/queue-name", cluster.queue)
@@ -144,3 +152,14 @@ def configure(task: PipelineTask, cluster: Cluster) -> None:
         backoff_factor=2,
         backoff_max_duration=f"{cluster.deadline * HOUR}s",
     )
+
+
+def _give_secret(task: PipelineTask, secret: str) -> None:
+    """Set the variables that object stores' credentials are looked for in to the secret's keys of the same names.
+
+    A secret holds what one store needs, so no key has to be there.
+    """
+    variables = [name for names in VARIABLES.values() for name in names if name != KEY_FILE]
+    kubernetes.use_secret_as_env(task, secret, {name: name for name in variables}, optional=True)
+    kubernetes.use_secret_as_volume(task, secret, SECRETS)
+    task.set_env_variable(KEY_FILE, f"{SECRETS}/{KEY_FILE}")

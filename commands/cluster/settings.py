@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from audiotagging.errors import UserError
+from audiotagging.object_store import VARIABLES, check_url
 from commands.parameters import add_parameters, parameters
 from components.cluster import AUDIO, CHECKPOINTS, CLAIMS, MODELS, Cluster
 
@@ -57,6 +58,14 @@ def add_cluster_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--queue", default="", metavar="NAME", help="Kueue queue that the stages wait in (default: none)"
     )
+    group.add_argument(
+        "--secret",
+        default="",
+        metavar="NAME",
+        help="Kubernetes secret with the credentials for --data s3://, gs:// or abfs://; its keys are named as the "
+        "variables " + ", ".join(name for names in VARIABLES.values() for name in names) + ", those that are needed "
+        "(default: none)",
+    )
 
 
 def cluster_settings(args: argparse.Namespace) -> Cluster:
@@ -80,6 +89,7 @@ def cluster_settings(args: argparse.Namespace) -> Cluster:
         small=args.small,
         deadline=args.deadline,
         queue=args.queue,
+        secret=args.secret,
     )
 
 
@@ -100,6 +110,12 @@ def cluster_parameters(args: argparse.Namespace) -> dict[str, Any]:
     for option, folder in (("--models", args.models), ("--downloads", args.downloads)):
         if folder and not folder.startswith("/"):
             raise UserError(f"{option} is a place on a volume of the cluster, as {MODELS}/NAME, not {folder}")
+    if "://" in args.data:
+        check_url(args.data)
+    if args.data.startswith("kaggle:"):
+        raise UserError(
+            f"--data {args.data}: no image has the program kaggle; copy the data to the volume, or to a store"
+        )
     values = parameters(args)
     if not re.match(r"/|\w+:", args.data):  # neither a path nor a URL
         values["data"] = f"{AUDIO}/{args.data}"

@@ -27,7 +27,9 @@ ATTEMPTS = 4  # of a request, with pauses that grow
 CONNECT_SECONDS = 10.0
 SILENT_SECONDS = 20.0  # without a byte
 
-# Environment variables that hold credentials and where a store is, by the URL's scheme. `--secret` gives a stage these.
+KEY_FILE = "GOOGLE_APPLICATION_CREDENTIALS"  # the variable that names a file
+
+# Environment variables that say what the credentials are and where a store is, by the URL's scheme.
 VARIABLES = {
     "s3": (
         "AWS_ACCESS_KEY_ID",
@@ -36,7 +38,7 @@ VARIABLES = {
         "AWS_REGION",
         "AWS_ENDPOINT_URL",
     ),
-    "gs": ("GOOGLE_APPLICATION_CREDENTIALS",),
+    "gs": (KEY_FILE,),
     "abfs": (
         "AZURE_STORAGE_ACCOUNT",
         "AZURE_STORAGE_KEY",

@@ -56,6 +56,8 @@ def test_parameters_are_those_of_the_command_line_with_paths_as_the_stages_see_t
         (["--models", "out/champions"], "--models is a place on a volume of the cluster"),
         (["--downloads", "data"], "--downloads is a place on a volume of the cluster"),
         (["--registry", "https://ghcr.io/team"], "--registry expects HOST/PATH"),
+        (["--data", "hf://datasets/sounds"], "found 'hf://datasets/sounds'"),
+        (["--data", "kaggle:freesound-audio-tagging-2019"], "no image has the program kaggle"),
     ],
 )
 def test_places_that_the_cluster_does_not_know_are_refused(server, call, options, message):

@@ -151,6 +151,26 @@ def test_the_stages_wait_in_a_queue_if_there_is_one(compiled):
     assert all("podMetadata" not in pod for pod in compiled().pods.values())
 
 
+@pytest.mark.parametrize("stage", NEEDS)
+def test_what_reads_object_stores_gets_their_credentials_from_the_secret(compiled, stage):
+    compiled_with = compiled("--secret", "store")
+    pod, environment = compiled_with.pods[stage], compiled_with.containers[stage]["env"]
+    key_file = {"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": "/secrets/GOOGLE_APPLICATION_CREDENTIALS"}
+    if stage not in ("ingest", "train"):
+        assert "secretAsEnv" not in pod and "secretAsVolume" not in pod and key_file not in environment
+        return
+    (variables,), (volume,) = pod["secretAsEnv"], pod["secretAsVolume"]
+    assert variables["secretName"] == volume["secretName"] == "store" and variables["optional"]
+    names = {each["secretKey"]: each["envVar"] for each in variables["keyToEnv"]}
+    assert all(key == name for key, name in names.items())
+    assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AZURE_STORAGE_KEY"} <= names.keys()
+    assert volume["mountPath"] == "/secrets" and key_file in environment
+
+
+def test_no_stage_gets_a_secret_that_is_not_named(compiled):
+    assert not any("secret" in part for pod in compiled().pods.values() for part in pod)
+
+
 def test_the_wiring_stays_as_it_is(tmp_path, compiled):
     compiler.Compiler().compile(pipeline.audiotagging, str(tmp_path / "plain.yaml"))
     plain, on = yaml.safe_load((tmp_path / "plain.yaml").read_text()), compiled().spec

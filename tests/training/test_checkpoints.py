@@ -1,5 +1,6 @@
 import pytest
 import torch
+from pyarrow.fs import FileSelector
 
 from audiotagging.errors import UserError
 from audiotagging.training.checkpoints import Checkpoints, run_checkpoints
@@ -7,17 +8,26 @@ from audiotagging.training.checkpoints import Checkpoints, run_checkpoints
 IDENTITY = {"member id": "m", "lr": 0.01, "warm start": None}
 
 
-@pytest.fixture(params=["folder", "file", "memory"])
+@pytest.fixture(params=["folder", "S3"])
 def uri(request, tmp_path):
-    return {
-        "folder": str(tmp_path / "checkpoints" / "m"),
-        "file": f"file://{tmp_path}/checkpoints/m",
-        "memory": f"memory://{tmp_path.name}/m",
-    }[request.param]
+    if request.param == "folder":
+        return str(tmp_path / "checkpoints" / "m")
+    request.getfixturevalue("s3")
+    return "s3://bucket/checkpoints/m"
 
 
 def names(checkpoints):
-    return [path.rsplit("/", 1)[1] for path in sorted(checkpoints.files.ls(checkpoints.folder, detail=False))]
+    return sorted(info.base_name for info in checkpoints.files.get_file_info(FileSelector(checkpoints.folder)))
+
+
+def read(checkpoints, path):
+    with checkpoints.files.open_input_stream(path) as file:
+        return file.read()
+
+
+def write(checkpoints, path, content):
+    with checkpoints.files.open_output_stream(path) as file:
+        file.write(content)
 
 
 def test_state_survives(uri):
@@ -42,7 +52,7 @@ def test_a_damaged_checkpoint_is_left_out(uri, caplog):
     for step in (1, 2):
         checkpoints.write(step, {"step": step})
     path = f"{checkpoints.folder}/000000002.checkpoint"
-    checkpoints.files.pipe_file(path, checkpoints.files.cat_file(path)[:-100])
+    write(checkpoints, path, read(checkpoints, path)[:-100])
     assert checkpoints.latest() == {"step": 1}
     assert "000000002.checkpoint is damaged" in caplog.text
 
@@ -50,7 +60,7 @@ def test_a_damaged_checkpoint_is_left_out(uri, caplog):
 def test_a_checkpoint_that_was_not_finished_does_not_count(uri):
     checkpoints = Checkpoints(uri, identity=IDENTITY)
     checkpoints.write(1, {"step": 1})
-    checkpoints.files.pipe_file(f"{checkpoints.folder}/000000002.checkpoint.part", b"half of")
+    write(checkpoints, f"{checkpoints.folder}/000000002.checkpoint.part", b"half of")
     assert checkpoints.latest() == {"step": 1}
 
 

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import fsspec
 import torch
+from pyarrow.fs import FileSelector, FileType, LocalFileSystem
 
 from audiotagging.errors import UserError
+from audiotagging.object_store import open_store
 
 KEPT = 2
 DIGEST_BYTES = 32
@@ -34,11 +35,11 @@ class Checkpoints:
         """Open the folder of the checkpoints, which need not exist yet.
 
         Args:
-            uri: A folder, or any URI that fsspec knows, such as s3://bucket/run (with the package that it needs).
+            uri: A folder, here or in an object store, as s3://bucket/run.
             identity: Names and plain values: str, int, float, bool or None.
         """
         self.identity = identity
-        self.files, self.folder = fsspec.core.url_to_fs(uri)
+        self.files, self.folder = open_store(uri) if "://" in uri else (LocalFileSystem(), uri)
 
     def write(self, step: int, state: dict[str, Any]) -> None:
         """Write a checkpoint whole or not at all, then remove all but the newest two.
@@ -51,13 +52,13 @@ class Checkpoints:
         torch.save({"identity": self.identity, "state": state}, buffer)
         content = buffer.getbuffer()
         path = f"{self.folder}/{step:09d}{SUFFIX}"
-        self.files.makedirs(self.folder, exist_ok=True)
-        with self.files.open(path + ".part", "wb") as file:
+        self.files.create_dir(self.folder)
+        with self.files.open_output_stream(path + ".part") as file:
             file.write(hashlib.sha256(content).digest())
             file.write(content)
-        self.files.mv(path + ".part", path)
+        self.files.move(path + ".part", path)
         for old in self._paths()[:-KEPT]:
-            self.files.rm(old)
+            self.files.delete_file(old)
 
     def latest(self) -> dict[str, Any] | None:
         """Return the state of the newest checkpoint that is whole, None if there is none.
@@ -66,7 +67,8 @@ class Checkpoints:
             UserError: If it is another run's.
         """
         for path in reversed(self._paths()):
-            content = self.files.cat_file(path)
+            with self.files.open_input_stream(path) as file:
+                content = file.readall()
             digest, content = content[:DIGEST_BYTES], memoryview(content)[DIGEST_BYTES:]
             if hashlib.sha256(content).digest() != digest:
                 logger.warning("%s is damaged and is left out", path)
@@ -79,8 +81,8 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Remove all checkpoints and their folder."""
-        if self.files.exists(self.folder):
-            self.files.rm(self.folder, recursive=True)
+        if self.files.get_file_info(self.folder).type == FileType.Directory:
+            self.files.delete_dir(self.folder)
 
     def _check(self, path: str, found: dict[str, Any]) -> None:
         for name, expected in self.identity.items():
@@ -92,10 +94,8 @@ class Checkpoints:
 
     def _paths(self) -> list[str]:
         """Return the paths of all checkpoints, the oldest first."""
-        self.files.invalidate_cache()
-        if not self.files.exists(self.folder):
-            return []
-        return sorted(path for path in self.files.ls(self.folder, detail=False) if path.endswith(SUFFIX))
+        found = self.files.get_file_info(FileSelector(self.folder, allow_not_found=True))
+        return sorted(info.path for info in found if info.path.endswith(SUFFIX))
 
 
 @contextmanager
