@@ -1,6 +1,6 @@
 import pytest
 import torch
-from pyarrow.fs import FileSelector
+from pyarrow.fs import FileSelector, FileType
 
 from audiotagging.errors import UserError
 from audiotagging.training.checkpoints import Checkpoints, run_checkpoints
@@ -79,7 +79,7 @@ def test_a_run_has_checkpoints_of_its_own_which_are_kept_until_it_is_done(uri):
         assert other.latest() is None
     with run_checkpoints(uri, identity={"seed": 1}) as again:
         assert again.folder == interrupted.folder != other.folder and again.latest() == {"step": 1}
-    assert again.latest() is None and not again.files.exists(again.folder)
+    assert again.latest() is None and again.files.get_file_info(again.folder).type == FileType.NotFound
 
 
 def test_a_run_may_do_without_checkpoints():
