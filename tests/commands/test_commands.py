@@ -125,22 +125,35 @@ def test_the_data_folder_is_no_place_for_results(capsys, data):
     assert code == 2 and "lies in the data folder" in error
 
 
-@pytest.mark.parametrize(("cached", "same"), [(True, {"spectrograms"}), (False, {"spectrograms", "selection", "csv"})])
-def test_results_share_no_file_with_a_cache_but_the_spectrograms(tmp_path, cached, same):
+@pytest.fixture
+def outputs(tmp_path):
+    """Outputs of stages, as the local runner gives them; what they log lies beside them."""
     stages = tmp_path / "stages"
     for name in ("spectrograms", "selection", "averaged"):
         (stages / name).mkdir(parents=True)
         (stages / name / f"{name}.csv").touch()
     for name in ("scores", "report", "log"):
         (stages / name).touch()
-    outputs = {
-        name: Namespace(path=stages / name) for name in ("spectrograms", "selection", "averaged", "scores", "report")
-    }
-    _gather(outputs | {"models": [], "predictions": []}, tmp_path / "out", log=stages / "log", cached=cached)
+    names = ("spectrograms", "selection", "averaged", "scores", "report")
+    return {name: Namespace(path=stages / name) for name in names} | {"models": [], "predictions": []}
+
+
+@pytest.mark.parametrize(("cached", "same"), [(True, {"spectrograms"}), (False, {"spectrograms", "selection", "csv"})])
+def test_results_share_no_file_with_a_cache_but_the_spectrograms(tmp_path, outputs, cached, same):
+    _gather(outputs, tmp_path / "out", log=tmp_path / "stages" / "log", cached=cached)
     found = {
         path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.csv") if path.stat().st_nlink > 1
     }
     assert {path.parent.name or "csv" for path in found} == same
+
+
+def test_results_replace_earlier_ones_and_what_a_killed_run_left(tmp_path, outputs):
+    for name in ("out", "out.part", "out.replaced"):
+        (tmp_path / name / "models").mkdir(parents=True)
+        (tmp_path / name / "models" / "old").touch()
+    _gather(outputs, tmp_path / "out", log=tmp_path / "stages" / "log", cached=False)
+    assert {path.name for path in tmp_path.iterdir()} == {"stages", "out"}
+    assert not list(tmp_path.rglob("old")) and (tmp_path / "out" / "scores.json").exists()
 
 
 def test_an_error_of_the_system_is_one_line(capsys, tmp_path, data):

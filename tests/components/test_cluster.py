@@ -70,6 +70,12 @@ def test_training_and_prediction_ask_for_gpus_if_there_are_any(compiled, stage, 
         assert "nodeSelector" not in pod and "tolerations" not in pod
 
 
+@pytest.mark.parametrize("stage", sorted(GPU_STAGES))
+def test_stages_with_gpus_go_to_the_nodes_that_the_label_names(compiled, stage):
+    pods = compiled("--gpu-label", "example.org/gpu=a100").pods
+    assert pods[stage]["nodeSelector"] == {"labels": {"example.org/gpu": "a100"}}
+
+
 @pytest.mark.parametrize("stage", NEEDS)
 @pytest.mark.parametrize("options", [(), ("--small",)])
 def test_every_stage_has_requests_and_limits(compiled, stage, options):

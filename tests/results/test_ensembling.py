@@ -67,6 +67,43 @@ def test_fitted_weights_find_the_members_that_help():
     assert fitted >= max(lwlrap(truth, average(scores)), *(lwlrap(truth, member) for member in scores))
 
 
+def ensemble_selection(terms, truth, picks=50):
+    """Return the shares of the best of the ensembles that Caruana et al. 2004 grow, member by member."""
+    chosen, best, best_score = [], [], -np.inf
+    for _ in range(picks):
+        results = [lwlrap(truth, sum(terms[member] for member in [*chosen, extra])) for extra in range(len(terms))]
+        chosen.append(results.index(max(results)))
+        if max(results) > best_score:
+            best, best_score = list(chosen), max(results)
+    return np.bincount(best, minlength=len(terms)) / len(best)
+
+
+TERMS = {
+    "arithmetic": lambda scores: scores.astype(float),
+    "geometric": lambda scores: np.log(scores.astype(float)),
+    "rank": lambda scores: np.array([rankdata(member, axis=1) / 6 for member in scores]),
+}
+
+
+@pytest.fixture(scope="module")
+def opinions():
+    """Scores of three members whose weights differ with the mean: they differ in how sure they are of themselves."""
+    rng = np.random.default_rng(11)
+    truth = rng.random((150, 6)) < 0.25
+    logits = 1.2 * truth + rng.normal(0, 1, (3, 150, 6))
+    logits *= np.array([0.3, 1.0, 5.0])[:, None, None]
+    return (1 / (1 + np.exp(-logits))).astype(np.float32), truth
+
+
+@pytest.mark.parametrize("mean", TERMS)
+def test_weights_are_fitted_to_the_mean_that_is_taken(opinions, mean):
+    scores, truth = opinions
+    weights = fit_weights(scores, truth, mean=mean)
+    assert weights == pytest.approx(ensemble_selection(TERMS[mean](scores), truth))
+    others = [fit_weights(scores, truth, mean=other) for other in TERMS if other != mean]
+    assert not any(np.allclose(weights, other) for other in others)
+
+
 def test_predictions_hold_the_mean_of_folds_and_of_members(run, out):
     found = read_predictions(out / "predictions.parquet")
     frames = []
@@ -99,13 +136,21 @@ def test_the_submission_has_every_test_clip_and_loses_no_digit(run, out):
     assert np.array_equal(np.delete(written, [0, 21], axis=0), ensembled.scores[0][order])
 
 
-def test_fitted_weights_are_written_and_used(run, tmp_path):
-    ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=tmp_path / "out", weights="fitted")
+@pytest.mark.parametrize("mean", TERMS)
+def test_fitted_weights_are_written_and_used(run, tmp_path, mean):
+    options = {"mean": mean, "weights": "fitted"}
+    ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=tmp_path / "out", **options)
     settings = json.loads((tmp_path / "out" / "ensemble.json").read_text())
-    assert settings["mean"] == "arithmetic"
-    assert sum(settings["weights"].values()) == pytest.approx(1)
-    scores = gather(read_predictions(tmp_path / "out" / "predictions.parquet"), part="test").scores
-    assert scores[0] == pytest.approx(np.tensordot(list(settings["weights"].values()), scores[1:], axes=1), abs=1e-6)
+    assert settings["mean"] == mean and set(settings["weights"]) == {member.id for member in REFERENCE[:3]}
+    weights = np.array(list(settings["weights"].values()))
+    assert weights.sum() == pytest.approx(1) and weights.std() > 0.01
+    predictions = read_predictions(tmp_path / "out" / "predictions.parquet")
+    scores = gather(predictions, part="test").scores
+    assert scores[0] == pytest.approx(average(scores[1:], mean=mean, weights=weights), abs=1e-6)
+    held_out = gather(predictions, part="validation")
+    labels = read_clips(run / "spectrograms").set_index("clip").loc[held_out.clips, "labels"]
+    truth = np.array([[name in names for name in held_out.classes] for names in labels])
+    assert weights == pytest.approx(fit_weights(held_out.scores[1:], truth, mean=mean))
 
 
 def test_without_folds_there_is_nothing_to_fit(tmp_path):

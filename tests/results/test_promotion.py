@@ -1,6 +1,7 @@
 import argparse
 import json
 import multiprocessing
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -84,12 +85,44 @@ def test_an_equal_one_takes_the_champions_place(tmp_path, runs):
     assert read_champion(tmp_path)["version"] == decision["version"] != decision["champion"]
 
 
+@pytest.mark.parametrize(("champion", "challenger", "sign"), [(0.0, 0.6, -1), (0.6, 0.0, 1)])
+def test_one_that_may_be_as_good_takes_the_champions_place(tmp_path, champion, challenger, sign):
+    """An interval that spans zero promotes, whichever side the difference itself is on."""
+    promote_run(make_run(tmp_path / "champion", noise=champion, seed=2), tmp_path)
+    decision = promote_run(make_run(tmp_path / "challenger", noise=challenger, seed=2), tmp_path)
+    comparison = decision["comparison"]
+    assert comparison["low"] < 0 < comparison["high"] and sign * comparison["difference"] > 0
+    assert decision["promoted"] and decision["reason"].startswith("Promoted: not worse than the champion")
+    assert read_champion(tmp_path)["version"] == decision["version"] != decision["champion"]
+
+
 def test_the_champion_itself_changes_nothing(tmp_path, runs):
     promote_run(runs["bad"], tmp_path)
     first = promote_run(runs["good"], tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*") if path.is_file()}
     assert promote_run(runs["good"], tmp_path) == first and "comparison" in first
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_the_order_of_the_models_changes_no_version(tmp_path, runs):
+    first = promote_run(runs["good"], tmp_path)
+    reordered = models_of(runs["good"])[::-1]
+    averaged, spectrograms = runs["good"] / "averaged", runs["good"] / "spectrograms"
+    again = promote(averaged, models=reordered, spectrograms=spectrograms, location=tmp_path)
+    assert again == first and len(list((tmp_path / "versions").iterdir())) == 1
+
+
+@pytest.mark.parametrize("file", ["averaged/predictions.parquet", "models/{model}/weights.safetensors"])
+def test_other_predictions_or_weights_are_another_version(tmp_path, file):
+    run = make_run(tmp_path / "run")
+    first = promote_run(run, tmp_path / "first")
+    path = run / file.format(model=models_of(run)[-1].name)
+    if path.suffix == ".parquet":
+        table = read_predictions(path)
+        write_predictions(path, Predictions(table.classes, table.rows, table.scores / 2))
+    else:
+        path.write_bytes(b"other")
+    assert promote_run(run, tmp_path / "second")["version"] != first["version"]
 
 
 def hot(clips, table):
@@ -148,6 +181,19 @@ def test_a_promotion_that_was_cut_short_is_done_again(tmp_path, runs, monkeypatc
     assert promote_run(runs["good"], tmp_path)["promoted"]
 
 
+def test_the_pointer_is_switched_when_all_is_stored(tmp_path, runs, monkeypatch):
+    promote_run(runs["bad"], tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def full_disk(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("audiotagging.results.promotion.shutil.copytree", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        promote_run(runs["good"], tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 def promote_in_process(run, location, barrier, decisions):
     barrier.wait()
     decisions.put(promote_run(run, location))
@@ -175,10 +221,25 @@ def test_a_champion_that_is_gone_is_said_to_be(tmp_path, runs):
         promote_run(runs["bad"], tmp_path)
 
 
-def test_old_versions_are_removed_but_never_the_champion_or_the_one_before(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kept", [1, 2, 3])
+def test_old_versions_are_removed_but_never_the_champion_or_the_one_before(tmp_path, monkeypatch, kept):
+    monkeypatch.setattr("audiotagging.results.promotion.KEPT", kept)
+    seen = []
+    for seed in range(4):
+        seen.append(promote_run(make_run(tmp_path / f"run{seed}", seed=seed), tmp_path / "m")["version"])
+        os.utime(tmp_path / "m" / "versions" / seen[-1], (seed, seed))  # the clock is coarse
+    assert {path.name for path in (tmp_path / "m" / "versions").iterdir()} == set(seen[-max(2, kept) :])
+
+
+def test_what_was_never_the_champion_does_not_push_out_what_was(tmp_path, runs, monkeypatch):
+    """Promotions that were cut short leave versions that are newer than the champion."""
     monkeypatch.setattr("audiotagging.results.promotion.KEPT", 2)
-    seen = [promote_run(make_run(tmp_path / f"run{seed}", seed=seed), tmp_path / "m")["version"] for seed in range(4)]
-    assert {path.name for path in (tmp_path / "m" / "versions").iterdir()} == set(seen[-2:])
+    champion = promote_run(runs["bad"], tmp_path)["version"]
+    os.utime(tmp_path / "versions" / champion, (0, 0))
+    for name in "ab":
+        (tmp_path / "versions" / name).mkdir()
+    good = promote_run(runs["good"], tmp_path)["version"]
+    assert {champion, good} <= {path.name for path in (tmp_path / "versions").iterdir()}
 
 
 @pytest.fixture(scope="module")

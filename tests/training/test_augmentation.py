@@ -1,11 +1,15 @@
 """Augmentation of whole batches against slow plain versions, picture by picture."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.stats import chisquare, kstest, uniform
 from torch.nn.functional import grid_sample
 
+from audiotagging.training import augmentation
 from audiotagging.training.augmentation import VIEWS, augment, bands, light, mixup, normalise, resample
 
 
@@ -116,6 +120,82 @@ def test_augmentations_happen_as_often_as_the_recipe_says():
     assert banded.float().mean().item() == pytest.approx(0.75, abs=0.03)
     untouched = ~banded & ((pixels - resample(ramp[None], torch.zeros(1), size=64)).abs() < 1e-3).flatten(1).all(dim=1)
     assert untouched.float().mean().item() == pytest.approx(0.25**4, abs=0.003)
+
+
+PICTURES = 20_000
+
+
+@pytest.fixture(params=[64, 256])
+def drawn(request, monkeypatch):
+    """What `augment` draws for many pictures of a size: the arguments of the functions that change them."""
+    found = {"size": request.param, "bands": []}
+
+    def record_bands(centres, **options):
+        found["bands"].append(options | {"centres": centres})
+        return torch.zeros(PICTURES, 1, dtype=torch.bool)
+
+    def record(*_, **options):
+        found.update(options)
+        return torch.zeros(PICTURES, 1, 1)
+
+    for name, recorder in (("resample", record), ("light", record), ("bands", record_bands)):
+        monkeypatch.setattr(augmentation, name, recorder)
+    torch.manual_seed(9)
+    crops = torch.zeros(1, 1, 1, dtype=torch.uint8).expand(PICTURES, 1, 1)
+    augment(crops, torch.zeros(PICTURES, dtype=torch.long), size=request.param)
+    return found
+
+
+def changed(drawn):
+    """Say of each picture what is changed in it."""
+    rows, _ = drawn["bands"]
+    return [drawn["zoom"] != 1, drawn["brightness"] != 0.5, drawn["contrast"] != 1, rows["count"] != 0]
+
+
+def assert_uniform(values, low, high):
+    assert low <= values.min() and values.max() <= high
+    assert kstest(values.double(), uniform(low, high - low).cdf).pvalue > 0.001
+
+
+def assert_uniform_integers(values, expected):
+    """Compare numbers with those that are expected, each as often as it is among them."""
+    counts, often = torch.bincount(values.flatten()), torch.bincount(torch.tensor(expected))
+    assert len(counts) == len(often) and not counts[often == 0].any()
+    shares = often[often > 0] / often.sum()
+    assert chisquare(counts[often > 0], shares.double() / shares.double().sum() * counts.sum()).pvalue > 0.001
+
+
+def test_each_change_happens_to_three_of_four_pictures_whatever_else_happens(drawn):
+    changes = torch.stack(changed(drawn)).double()
+    assert changes.mean(dim=1).tolist() == pytest.approx([0.75] * 4, abs=0.01)
+    assert (torch.corrcoef(changes) - torch.eye(4)).abs().max() < 0.03
+
+
+def test_zoom_light_and_contrast_are_drawn_from_their_ranges(drawn):
+    zoomed, brighter, contrasted, _ = changed(drawn)
+    assert_uniform(drawn["zoom"][zoomed], 1.0, 1.5)
+    assert_uniform(drawn["brightness"][brighter], 0.4, 0.6)
+    assert_uniform(drawn["contrast"][contrasted].log(), math.log(0.8), math.log(1.25))
+
+
+def test_the_focus_is_anywhere_in_the_picture(drawn):
+    assert drawn["focus"].shape == (PICTURES, 2)
+    for axis in drawn["focus"].T:
+        assert_uniform(axis, 0.0, 1.0)
+    assert torch.corrcoef(drawn["focus"].T)[0, 1].abs() < 0.03
+
+
+def test_bands_are_one_to_four_of_one_length_anywhere_in_the_picture(drawn):
+    rows, columns = drawn["bands"]
+    size = drawn["size"]
+    assert rows["size"] == columns["size"] == size
+    assert torch.equal(rows["count"], columns["count"]) and torch.equal(rows["length"], columns["length"])
+    assert_uniform_integers(rows["count"][rows["count"] > 0], [1, 2, 3, 4])
+    assert_uniform_integers(rows["length"], [length * size // 256 for length in range(5, 21)])
+    for axis in (rows, columns):
+        assert axis["centres"].shape == (PICTURES, 4)
+        assert_uniform_integers(axis["centres"], range(size))
+    assert torch.corrcoef(torch.stack([rows["centres"][:, 0], columns["centres"][:, 0]]).double())[0, 1].abs() < 0.03
 
 
 def test_bands_shrink_with_the_picture():

@@ -114,6 +114,31 @@ def test_a_batch_holds_clips_of_the_training_set_with_their_labels(data):
         assert tuple(row.sum(dim=0).tolist()) in rows
 
 
+def test_a_picture_is_the_mixture_that_its_labels_and_share_say(tmp_path, monkeypatch):
+    """Clips of one label are black and those of the other white, so a mixture's grey is the share of the other."""
+    with ShardWriter(tmp_path / "shards", classes=["black", "white"]) as writer:
+        for number in range(8):
+            label = number % 2
+            spectrogram = np.full((128, 128), 255 * label, np.uint8)
+            options = {"part": "curated", "labels": [["black", "white"][label]], "fold": 0, "usage": ""}
+            writer.add(clip=f"{number}.wav", spectrogram=spectrogram, **options)
+    monkeypatch.setattr(loop, "augment", lambda crops, views, *, size: crops[:, None, :size, :size].float() / 255)
+    run = start(replace(TINY, batch_size=64), read_spectrograms(tmp_path / "shards"))
+    pictures, targets, partners, share = run.batch()
+    white, other_white = (labels.view(64, 4, 2)[..., 1].sum(dim=1) for labels in (targets, partners))
+    expected = share * white + (1 - share) * other_white
+    torch.testing.assert_close(pictures.flatten(1), expected[:, None].expand(-1, 32 * 32), rtol=0, atol=1e-6)
+    assert 10 < (white != other_white).sum() < 54 and (share < 0.5).all()
+
+
+@pytest.mark.parametrize("f2cl", [0.0, 2.0])
+def test_crops_are_left_out_by_the_members_f2cl(data, f2cl):
+    run = start(replace(SHORT, f2cl=f2cl), data)
+    for _ in range(run.steps):
+        run.train_step()
+    assert [loss > 0 for loss in run.losses.tolist()] == [f2cl > 0] * run.steps
+
+
 # The engine
 
 
@@ -126,8 +151,17 @@ def adamw_step(parameter, moments, *, lr, momentum, step):
     parameter -= lr * (first / (1 - momentum**step)) / ((second / (1 - 0.99**step)).sqrt() + 1e-8)
 
 
+@pytest.fixture
+def two_threads():
+    """Compute with two threads: their number decides in which order sums are rounded."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
-def test_ten_steps_equal_a_plain_loop_and_the_golden_losses(name, data):
+def test_ten_steps_equal_a_plain_loop_and_the_golden_losses(name, data, two_threads):
     """The golden losses hold everything else still: a change that changes no result leaves them as they are."""
     member = replace(TINY, network=name, loss="bce", epochs=1, cycles=1, epoch_size=10, batch_size=8, f2cl=2)
     run = start(member, data)

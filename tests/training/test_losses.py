@@ -92,6 +92,35 @@ def test_crops_that_are_right_already_are_left_out():
     assert not logits.grad[0].any()
 
 
+def f2_of(logits, targets):
+    """The F2 score of a crop, output by output."""
+    predicted = [1 / (1 + math.exp(-logit)) > 0.2 for logit in logits]
+    hits = sum(target for target, is_predicted in zip(targets, predicted, strict=True) if is_predicted)
+    return 5 * hits / (4 * sum(targets) + sum(predicted))
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
+def test_a_crop_is_left_out_by_its_f2_against_the_mixed_targets(threshold):
+    generator = torch.Generator().manual_seed(2)
+    logits = 3 * torch.randn(40, 5, generator=generator)
+    targets, partners = (
+        torch.nn.functional.one_hot(torch.randint(5, (40,), generator=generator), 5).float() for _ in "ab"
+    )
+    share = torch.rand(40, generator=generator) / 2
+    mixed = [
+        [a * x + (1 - a) * y for x, y in zip(xs, ys, strict=True)]
+        for xs, ys, a in zip(targets.tolist(), partners.tolist(), share.tolist(), strict=True)
+    ]
+    kept = [f2_of(row, target) < threshold for row, target in zip(logits.tolist(), mixed, strict=True)]
+    assert 5 < sum(kept) < 35
+    losses = [
+        a * bce(x[None], t[None]).item() + (1 - a) * bce(x[None], p[None]).item()
+        for x, t, p, a in zip(logits, targets, partners, share.tolist(), strict=True)
+    ]
+    expected = sum(loss for loss, is_kept in zip(losses, kept, strict=True) if is_kept) / sum(kept)
+    assert mixed_loss(bce, logits, targets, partners, share, f2cl=threshold).item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_loss_is_zero_when_every_crop_is_left_out():
     logits = torch.tensor([[5.0, -5.0]])
     targets = torch.tensor([[1.0, 0.0]])

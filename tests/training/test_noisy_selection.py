@@ -21,8 +21,14 @@ MEMBER = Member(
 
 @pytest.fixture(scope="module")
 def spectrograms(tmp_path_factory):
-    """Clips with a bright band where their class says; every third noisy clip has a wrong label."""
-    folder = tmp_path_factory.mktemp("agreement") / "spectrograms"
+    return write_spectrograms(tmp_path_factory.mktemp("agreement") / "spectrograms")
+
+
+def write_spectrograms(folder, *, loudness=0):
+    """Write clips with a bright band where their class says; every third noisy clip has a wrong label.
+
+    `loudness` is added to the noisy clips.
+    """
     rng = np.random.default_rng(5)
     with ShardWriter(folder, classes=CLASSES) as writer:
         for part, count in [("curated", 60), ("noisy", 48)]:
@@ -30,6 +36,8 @@ def spectrograms(tmp_path_factory):
                 sound = number % 3
                 picture = rng.integers(0, 60, (64, 128), dtype=np.uint8)
                 picture[:, [100, 20, 60][sound] : [100, 20, 60][sound] + 12] += 150
+                if part == "noisy":
+                    picture = np.minimum(picture, 255 - loudness) + np.uint8(loudness)
                 label = CLASSES[(sound + 1) % 3] if part == "noisy" and number % 9 < 3 else CLASSES[sound]
                 fold = number // 3 % 5 if part == "curated" else -1
                 writer.add(
@@ -47,6 +55,16 @@ def test_agreement_takes_the_clips_whose_labels_are_right(spectrograms, tmp_path
     assert clips.loc[chosen, "labels"].str[0].value_counts().max() <= 4  # a quarter of 16
     assert read_list(tmp_path / "out" / "noisy.csv", list(clips.index)) == set(chosen)
     assert (tmp_path / "out" / "judge" / "weights.safetensors").exists()
+
+
+def test_the_judge_never_saw_the_noisy_clips(tmp_path):
+    """What they sound like and how they are labelled changes nothing in its weights."""
+    judge = replace(MEMBER, epochs=2, epoch_size=2)
+    for name, loudness in (("one", 0), ("other", 90)):
+        write_spectrograms(tmp_path / name / "spectrograms", loudness=loudness)
+        select_noisy(tmp_path / name / "spectrograms", judge=judge, out=tmp_path / name / "out", seed=1)
+    one, other = ((tmp_path / name / "out" / "judge" / "weights.safetensors").read_bytes() for name in ("one", "other"))
+    assert one == other
 
 
 def test_without_a_judge_all_are_taken(spectrograms, tmp_path):
