@@ -76,8 +76,9 @@ def test_clips_of_one_run_only_are_told_and_left_out(runs, tmp_path):
     (fewer / "scores.json").write_text(json.dumps(scores))
     comparison = compare(runs[1], fewer)
     assert comparison["notes"] == [
-        "The data or the choice of noisy clips differ: the fingerprints are not the same.",
-        "out_of_fold: 150 clips are in both and compared; 150 are in the first run only, 0 in the second.",
+        "The runs used different data or different noisy clips: their fingerprints differ.",
+        "out_of_fold: The comparison uses the 150 clips that are in both runs; 150 clips are only in the first run "
+        "and 0 only in the second.",
     ]
     assert comparison["sets"]["out_of_fold"]["clips"] == 150
 
@@ -85,7 +86,7 @@ def test_clips_of_one_run_only_are_told_and_left_out(runs, tmp_path):
 def test_runs_of_other_classes_are_refused(runs, tmp_path):
     other = fabricate_run(tmp_path, classes=5)
     finish_run(other)
-    with pytest.raises(UserError, match=r"expected runs with the same classes, found 8 in .* and 5 in .*, 3 of them"):
+    with pytest.raises(UserError, match=r"expected runs with the same classes, found 8 in .* and 5 in .*, 3 of which"):
         compare(runs[0], other)
 
 

@@ -50,7 +50,7 @@ def test_geometric_mean_of_a_zero_keeps_the_order_of_the_others():
 
 
 def test_an_unknown_mean_is_refused():
-    with pytest.raises(UserError, match="'harmonic'; there are arithmetic, geometric, rank"):
+    with pytest.raises(UserError, match="arithmetic, geometric, rank, found 'harmonic'"):
         average(SCORES, mean="harmonic")
 
 

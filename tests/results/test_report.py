@@ -141,7 +141,7 @@ def test_the_first_losses_do_not_flatten_the_later_ones():
 @pytest.mark.parametrize("limits", [(0.62, 0.93), (-0.045, 0.02), (0.0, 1.02), (0.801, 0.803)])
 def test_an_axis_has_two_ticks_at_least(limits):
     row = Dot(label="a member of a long name", value=limits[0], low=limits[0], high=limits[1], notes=("0.1",))
-    plot = dot_plot([row], description="scores", heads=["lwlrap"], limits=limits)
+    plot = dot_plot([row], description="scores", headers=["lwlrap"], limits=limits)
     assert len(re.findall(r">[-\N{MINUS SIGN}]?\d\.\d+</text>", plot)) >= 3  # the note is one
 
 

@@ -97,8 +97,8 @@ def test_an_ensemble_without_a_member_averages_the_others(run, part, name):
     [
         (lambda text: text.replace("Class_001", "Class_1"), "and the 8 classes of this run, found 9 columns"),
         (lambda text: text.rsplit("\n", 2)[0] + "\n", "expected a row for every test clip, found none for 1"),
-        (lambda text: text + text.splitlines()[-1] + "\n", "expected one row a clip"),
-        (lambda text: text.rstrip().rpartition(",")[0] + ",\n", "and a number in every field"),
+        (lambda text: text + text.splitlines()[-1] + "\n", "expected one row per clip"),
+        (lambda text: text.rstrip().rpartition(",")[0] + ",\n", "and a finite number in every field"),
     ],
 )
 def test_a_baseline_of_other_classes_or_clips_is_refused(run, tmp_path, damage, message):

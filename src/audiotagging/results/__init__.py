@@ -1,1 +1,1 @@
-"""From predictions to a report: the stages `ensemble`, `promote` and `evaluate`, and the image `results`."""
+"""From predictions to the report: the code of the stages `ensemble`, `promote` and `evaluate`."""

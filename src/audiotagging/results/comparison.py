@@ -1,4 +1,4 @@
-"""Whether one run is better than another, on the labelled clips that both predicted."""
+"""Compares two runs on the labelled clips that both of them predicted."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,33 +25,35 @@ def compare(old: Path, new: Path) -> dict[str, Any]:
     """Compare the ensembles of two runs.
 
     Args:
-        old: The output of a run.
-        new: The output of another.
+        old: The output folder of one run.
+        new: The output folder of the other run.
 
     Returns:
-        `notes`: how their data differ, a sentence each. `sets`: for each set of clips that both scored, the number of
-        `clips`, the estimates `old` and `new` (`score`, `low`, `high`), and `difference`, `difference_low` and
-        `difference_high`: new less old. `classes`: what every class gained, the greatest gain first, on the first of
-        the sets.
+        A dictionary with three entries. `notes` lists how the data of the runs differ, one sentence per difference.
+        `sets` has one entry per set of clips that both runs scored: the number of `clips`, the estimates `old` and
+        `new` (`score`, `low`, `high`), and `difference`, `difference_low` and `difference_high` (new minus old).
+        `classes` lists the gain of every class on the first of these sets, largest gain first.
 
     Raises:
-        UserError: If a folder is not the output of a run, their classes differ, or no labelled clip is in both.
+        UserError: If a folder is not the output of a run, if the classes differ, or if the runs have no labelled clip
+            in common.
     """
     runs = _read(old), _read(new)
     if runs[0].classes != runs[1].classes:
         raise UserError(
             f"expected runs with the same classes, found {len(runs[0].classes)} in {old} and "
-            f"{len(runs[1].classes)} in {new}, {len(set(runs[0].classes) ^ set(runs[1].classes))} of them in one only"
+            f"{len(runs[1].classes)} in {new}, {len(set(runs[0].classes) ^ set(runs[1].classes))} of which are only "
+            "in one of them; compare runs on the same classes"
         )
     notes = []
     if runs[0].fingerprints != runs[1].fingerprints:
-        notes.append("The data or the choice of noisy clips differ: the fingerprints are not the same.")
+        notes.append("The runs used different data or different noisy clips: their fingerprints differ.")
     sets: dict[str, dict[str, Any]] = {}
     classes: list[dict[str, Any]] = []
     for name in SETS:
         pair = [run.sets.get(name) for run in runs]
         if pair[0] is None or pair[1] is None:
-            notes += [f"{name}: only {run.folder} has such clips." for run in runs if name in run.sets]
+            notes += [f"{name}: only {run.folder} has these clips." for run in runs if name in run.sets]
             continue
         first, second, differences = align(pair[0], pair[1])
         notes += [f"{name}: {difference}" for difference in differences]
@@ -60,16 +62,19 @@ def compare(old: Path, new: Path) -> dict[str, Any]:
             scores = first.systems[ENSEMBLE], second.systems[ENSEMBLE]
             classes = classes or compare_classes(second.truth, *scores, runs[1].classes)
     if not sets:
-        raise UserError(f"expected labelled clips that both runs predicted, found none in {old} and {new}")
+        raise UserError(
+            f"expected labelled clips that both runs predicted, found none in {old} and {new}; "
+            "compare runs on the same data"
+        )
     return {"notes": notes, "sets": sets, "classes": classes}
 
 
 def compare_ensembles(old: LabelledSet, new: LabelledSet) -> dict[str, Any]:
-    """Return how two ensembles score on the same clips, with the labels of the new set.
+    """Score two ensembles on the same clips, against the labels of the new set.
 
     Returns:
         The number of `clips`, the estimates `old` and `new` (`score`, `low`, `high`), and `difference`,
-        `difference_low` and `difference_high`: new less old.
+        `difference_low` and `difference_high` (new minus old).
     """
     newer, others = estimate_systems(new.truth, new.systems[ENSEMBLE], {"": {"old": old.systems[ENSEMBLE]}})
     older = others[""]["old"]
@@ -78,18 +83,22 @@ def compare_ensembles(old: LabelledSet, new: LabelledSet) -> dict[str, Any]:
 
 
 def align(old: LabelledSet, new: LabelledSet) -> tuple[LabelledSet, LabelledSet, list[str]]:
-    """Return both sets with the clips that they share, in one order, and what else differs."""
+    """Reduce two sets to the clips that they share, in the same order.
+
+    Returns:
+        The old set, the new set, and one sentence for each way in which the sets differed.
+    """
     shared = [clip for clip in new.clips if clip in set(old.clips)]
     notes = []
     if len(shared) < max(len(old.clips), len(new.clips)):
         notes.append(
-            f"{len(shared)} clips are in both and compared; "
-            f"{len(old.clips) - len(shared)} are in the first run only, {len(new.clips) - len(shared)} in the second."
+            f"The comparison uses the {len(shared)} clips that are in both runs; {len(old.clips) - len(shared)} clips "
+            f"are only in the first run and {len(new.clips) - len(shared)} only in the second."
         )
     old, new = old.select(shared), new.select(shared)
     relabelled = int((old.truth != new.truth).any(axis=1).sum())
     if relabelled:
-        notes.append(f"{relabelled} clips have other labels in the second run; those count.")
+        notes.append(f"{relabelled} clips have different labels in the second run; its labels are used.")
     return old, new, notes
 
 

@@ -1,4 +1,4 @@
-"""The ensemble: prediction tables of the members in, their average and the submission table out."""
+"""The ensemble: averages the members' predictions and writes the submission."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -14,15 +14,15 @@ from audiotagging.errors import UserError
 from audiotagging.files import whole_folder, write_json
 from audiotagging.metrics import label_table, lwlrap
 
-ENSEMBLE = "ensemble"  # the ensemble's own name among the members of its prediction table
-SELECTIONS = 50  # members that fit_weights picks, one after the other
+ENSEMBLE = "ensemble"  # the "member" under which a prediction table holds the ensemble's own scores
+SELECTIONS = 50  # number of times that fit_weights picks a member
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """The scores of one part's clips by several members.
+    """The scores that several members gave to the clips of one part.
 
     Attributes:
         members: Ids of the members.
@@ -50,8 +50,9 @@ def _unchanged(scores: np.ndarray) -> np.ndarray:
     return scores.astype(np.float64)
 
 
-# A mean by its name: what is done to the scores before the weighted mean over members, and what after it. The rank is
-# that of the class among the clip's scores, which is all that lwlrap looks at; equal scores share their mean rank.
+# Each mean has two functions. The first is applied to the scores before their weighted mean over the members, and the
+# second to that mean. "rank" replaces a score by the rank of its class in the clip, because lwlrap depends on ranks
+# alone; equal scores get their mean rank.
 MEANS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
     "arithmetic": (_unchanged, _unchanged),
     "geometric": (_logs, np.exp),
@@ -60,21 +61,33 @@ MEANS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray]
 
 
 def average(scores: np.ndarray, *, mean: str = "arithmetic", weights: np.ndarray | None = None) -> np.ndarray:
-    """Average the scores of members.
+    """Average the scores of the members.
 
     Args:
         scores: Scores in [0, 1], shape (members, clips, classes).
         mean: A key of `MEANS`.
-        weights: Weights of the members that sum to 1, shape (members,); equal ones where not given.
+        weights: Weights of the members, shape (members,). They must sum to 1. By default all members weigh the same.
 
     Returns:
-        float32, shape (clips, classes).
+        Averaged scores, float32, shape (clips, classes).
 
     Raises:
-        UserError: If there is no such mean.
+        UserError: If `mean` is not a key of `MEANS`.
+
+    Examples:
+        Two members score one clip and two classes.
+
+        >>> import numpy as np
+        >>> scores = np.array([[[0.2, 0.8]], [[0.8, 0.8]]])
+        >>> average(scores)
+        array([[0.5, 0.8]], dtype=float32)
+        >>> average(scores, mean="geometric")
+        array([[0.4, 0.8]], dtype=float32)
+        >>> average(scores, weights=np.array([0.75, 0.25]))
+        array([[0.35, 0.8 ]], dtype=float32)
     """
     if mean not in MEANS:
-        raise UserError(f"no mean is called {mean!r}; there are {', '.join(MEANS)}")
+        raise UserError(f"expected one of the means {', '.join(MEANS)}, found {mean!r}")
     if weights is None:
         weights = np.full(len(scores), 1 / len(scores))
     before, after = MEANS[mean]
@@ -84,13 +97,13 @@ def average(scores: np.ndarray, *, mean: str = "arithmetic", weights: np.ndarray
 def fit_weights(scores: np.ndarray, truth: np.ndarray, *, mean: str = "arithmetic") -> np.ndarray:
     """Fit the members' weights to labelled clips that none of them was trained on.
 
-    Picks, `SELECTIONS` times and with replacement, the member that raises the lwlrap of those picked so far the most
-    (or lowers it the least); a member's weight is its share of the picks in the best of these ensembles. Caruana et
-    al., "Ensemble selection from libraries of models", ICML 2004.
+    This is the ensemble selection of Caruana et al., "Ensemble selection from libraries of models", ICML 2004. Each of
+    `SELECTIONS` steps adds the member that gives the ensemble of all picks so far the highest lwlrap; a member can be
+    picked more than once. The weights are the members' shares of the picks at the step with the highest lwlrap.
 
     Args:
         scores: Scores in [0, 1], shape (members, clips, classes).
-        truth: Whether the clip has the label, bool, shape (clips, classes).
+        truth: True where the clip has the label, bool, shape (clips, classes).
         mean: A key of `MEANS`.
 
     Returns:
@@ -112,10 +125,10 @@ def fit_weights(scores: np.ndarray, truth: np.ndarray, *, mean: str = "arithmeti
 
 
 def gather(predictions: Predictions, *, part: str) -> Gathered:
-    """Return one part's scores, member by member, each member's folds averaged.
+    """Collect the scores of one part by member, and average each member's folds.
 
     Args:
-        predictions: Rows of members that all hold the same clips of this part.
+        predictions: Predictions of one or more members. All members must have predicted the same clips of this part.
         part: "validation" or "test".
     """
     chosen = (predictions.rows["part"] == part).to_numpy()
@@ -124,12 +137,12 @@ def gather(predictions: Predictions, *, part: str) -> Gathered:
     clips = rows["clip"].drop_duplicates().tolist()
     member = pd.Index(members).get_indexer(rows["member"].astype(str))
     clip = pd.Index(clips).get_indexer(rows["clip"])
-    # One pass over the folds: each adds its rows to their member's and clip's place.
+    # A clip has one row per member and fold: add its scores up, and count its rows.
     totals = np.zeros((len(members), len(clips), len(predictions.classes)))
     counts = np.zeros((len(members), len(clips), 1))
     np.add.at(totals, (member, clip), predictions.scores[chosen])
     np.add.at(counts, (member, clip), 1)
-    assert counts.all(), "members hold different clips"
+    assert counts.all(), "the members predicted different clips"
     return Gathered(members, clips, predictions.classes, (totals / counts).astype(np.float32))
 
 
@@ -143,23 +156,25 @@ def ensemble(
 ) -> None:
     """Average the members' predictions and write the submission.
 
-    Writes to the folder `out`, as a whole: `submission.csv` (`fname`, then a column a class; test clips that could not
-    be read score zero), `predictions.parquet` (the rows of member "ensemble" and of every member, its folds averaged)
-    and `ensemble.json` (the mean and the weight of every member).
+    The folder `out` appears only when all of its files are complete:
+
+    * `submission.csv`: the column `fname`, then one column per class. Test clips that could not be read score zero.
+    * `predictions.parquet`: the scores of the member "ensemble" and of every member, averaged over its folds.
+    * `ensemble.json`: the mean, and the weight of every member.
 
     Args:
-        predictions: Prediction tables, one a member and fold.
+        predictions: Prediction tables, one per member and fold.
         spectrograms: The folder of shards that they were predicted from.
         out: The folder to write.
         mean: A key of `MEANS`.
         weights: "equal", or "fitted" to the out-of-fold predictions.
 
     Raises:
-        UserError: If the members do not hold the same classes and clips, nothing is predicted, or weights cannot be
-            fitted.
+        UserError: If the members have different classes or clips, if there are no predictions, or if the weights
+            cannot be fitted.
     """
     if weights not in ("equal", "fitted"):
-        raise UserError(f"weights are 'equal' or 'fitted', not {weights!r}")
+        raise UserError(f"expected the weights 'equal' or 'fitted', found {weights!r}")
     clips = read_clips(spectrograms)
     test_clips = clips.loc[clips["part"] == "test", "clip"].tolist()
     everything = _read_members(predictions, classes=read_classes(spectrograms), test_clips=test_clips)
@@ -174,14 +189,14 @@ def ensemble(
     averaged = _average_parts(parts, mean=mean, weights=shares)
     submission = _submission(averaged, test_clips, read_rejected(spectrograms))
     settings = {"mean": mean, "weights": dict(zip(members, shares.tolist(), strict=True))}
-    with whole_folder(out) as part:
-        write_predictions(part / "predictions.parquet", averaged)
-        submission.to_csv(part / "submission.csv", index=False)
-        write_json(part / "ensemble.json", settings)
+    with whole_folder(out) as folder:
+        write_predictions(folder / "predictions.parquet", averaged)
+        submission.to_csv(folder / "submission.csv", index=False)
+        write_json(folder / "ensemble.json", settings)
 
 
 def _read_members(paths: Sequence[Path], *, classes: list[str], test_clips: list[str]) -> Predictions:
-    """Return all prediction tables as one, after making sure that they can be averaged."""
+    """Read all prediction tables into one, and check that they can be averaged."""
     tables = [read_predictions(path) for path in paths]
     for path, table in zip(paths, tables, strict=True):
         _refuse_other_classes(path, table, classes)
@@ -194,7 +209,7 @@ def _read_members(paths: Sequence[Path], *, classes: list[str], test_clips: list
 
 
 def _average_parts(parts: Mapping[str, Gathered], *, mean: str, weights: np.ndarray) -> Predictions:
-    """Return the predictions of the ensemble and of every member, its folds averaged."""
+    """Return the predictions of the ensemble and of every member, averaged over its folds."""
     rows, scores = [], []
     for part, gathered in parts.items():
         if gathered.clips:
@@ -210,7 +225,7 @@ def _submission(predictions: Predictions, test_clips: list[str], rejected: pd.Da
     chosen = ((rows["part"] == "test") & (rows["member"] == ENSEMBLE)).to_numpy()
     table = pd.DataFrame(predictions.scores[chosen], index=rows.loc[chosen, "clip"], columns=predictions.classes)
     order = list(test_clips)
-    for row in rejected[rejected["part"] == "test"].itertuples():  # in the order of their places
+    for row in rejected[rejected["part"] == "test"].itertuples():  # sorted by their place among the test clips
         order.insert(row.place, row.clip)
     return table.reindex(order, fill_value=np.float32(0)).rename_axis("fname").reset_index()
 
@@ -218,7 +233,7 @@ def _submission(predictions: Predictions, test_clips: list[str], rejected: pd.Da
 def _fit_out_of_fold(validation: Gathered, clips: pd.DataFrame, *, mean: str) -> np.ndarray:
     if not validation.clips:
         raise UserError(
-            "expected out-of-fold predictions to fit the weights to, found none; train with folds or use equal weights"
+            "expected out-of-fold predictions to fit the weights to, found none; train with folds, or use equal weights"
         )
     labels = clips[clips["part"] == "curated"].set_index("clip").loc[validation.clips, "labels"]
     return fit_weights(validation.scores, label_table(labels.tolist(), validation.classes), mean=mean)
@@ -232,7 +247,7 @@ def _name(table: Predictions, path: Path) -> str:
 def _difference(expected: Sequence[str], found: Sequence[str]) -> str:
     missing, unknown = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
     if not missing and not unknown:
-        return "the same in another order"
+        return "the same ones in a different order"
     sides = [("missing", missing), ("unknown", unknown)]
     return ", ".join(f"{len(names)} {side} ({', '.join(names[:3])})" for side, names in sides if names)
 
@@ -241,7 +256,8 @@ def _refuse_other_classes(path: Path, table: Predictions, classes: list[str]) ->
     if table.classes != classes:
         raise UserError(
             f"{_name(table, path)}: expected the {len(classes)} classes of the spectrograms, found "
-            f"{len(table.classes)}: {_difference(classes, table.classes)}; leave it out or train it on the same data"
+            f"{len(table.classes)}: {_difference(classes, table.classes)}; leave this member out, or train it on the "
+            "same data"
         )
 
 
@@ -250,7 +266,7 @@ def _refuse_other_test_clips(path: Path, table: Predictions, test_clips: list[st
     if sorted(found) != sorted(test_clips):
         raise UserError(
             f"{_name(table, path)}: expected the {len(test_clips)} test clips of the spectrograms, found {len(found)}: "
-            f"{_difference(test_clips, found)}; predict again from the same spectrograms"
+            f"{_difference(test_clips, found)}; run the predictions again on the same spectrograms"
         )
 
 

@@ -1,13 +1,15 @@
-"""How good the ensemble is: reads what the stages before it wrote, and writes the scores and the report.
+"""Scores the ensemble and its members, and writes the scores and the report.
 
-`scores.json` holds every figure that the report shows:
+`scores.json` holds every number that the report shows:
 
-* `ensemble`, `members`: lwlrap on each set of labelled clips: "all", "public" and "private" test clips, "out_of_fold".
-* `estimates`: for each set, the same with 95 % intervals, the differences to the ensemble, what the ensemble would
-  score `without` each member, and a `baseline`.
-* `scored`: the set that `classes` and `worst` are about, all test clips where they have labels.
-* `agreement`, `trained`, `data`, `selection`, `run`: the members, what they were trained on, and what with.
-* `promotion`: whether the ensemble became the champion, where that was asked for (`audiotagging.results.promotion`).
+* `ensemble`, `members`: lwlrap on each set of labelled clips. The sets are "all", "public" and "private" (test clips)
+  and "out_of_fold" (curated clips).
+* `estimates`: for each set, the same scores with 95 % intervals, their differences from the ensemble, the score of the
+  ensemble `without` each member, and the score of a `baseline`.
+* `scored`: the set that `classes` and `worst` describe: all test clips if they have labels, else the out-of-fold clips.
+* `agreement`, `trained`, `data`, `selection`, `run`: facts about the members, their training data and their versions.
+* `promotion`: the decision on whether the ensemble becomes the champion, if a models location was given
+  (`audiotagging.results.promotion`).
 """
 
 import logging
@@ -57,17 +59,18 @@ def evaluate(
         ensemble: The folder that `audiotagging.results.ensembling.ensemble` wrote.
         models: Folders of the trained models.
         spectrograms: The folder of shards that they were predicted from.
-        selection: The folder of the noisy clips that were trained on (`audiotagging.artifacts.noisy_clips`).
+        selection: The folder that lists the noisy clips used for training (`audiotagging.artifacts.noisy_clips`).
         report: The HTML file to write.
         scores: The JSON file to write.
-        baseline: Another submission table of the same test clips, to compare with.
-        promotion: What `audiotagging.results.promotion.promote` decided.
+        baseline: Another submission for the same test clips, to compare the ensemble with.
+        promotion: The decision of `audiotagging.results.promotion.promote`.
 
     Returns:
-        What is written to `scores` (see this module's head). What there is nothing to score for is left out.
+        The content of `scores`, as this module's docstring describes it. Sets without labelled clips are left out.
 
     Raises:
-        UserError: If the baseline is not a submission of the same clips and classes, or no test clip has labels.
+        UserError: If the baseline is not a submission for the same clips and classes, or if there is a baseline but no
+            test clip has labels.
     """
     predictions = read_predictions(ensemble / "predictions.parquet")
     settings = read_json(ensemble / "ensemble.json", "mean", "weights")
@@ -75,7 +78,10 @@ def evaluate(
     sets = labelled_sets(predictions, clips)
     earlier = None if baseline is None else _read_baseline(baseline, predictions)
     if baseline and "all" not in sets:
-        raise UserError(f"{baseline}: expected labelled test clips to compare it on, found none in {spectrograms}")
+        raise UserError(
+            f"{baseline}: expected labelled test clips to compare it on, found none in {spectrograms}; "
+            "add the labels to the data, or leave the baseline out"
+        )
 
     estimates = {name: _estimate(scored, settings, earlier) for name, scored in sets.items()}
 
@@ -108,17 +114,20 @@ def evaluate(
 
 
 def _estimate(scored: LabelledSet, settings: dict[str, Any], baseline: pd.DataFrame | None) -> dict[str, Any]:
-    """Return the number of clips and the estimates of the ensemble and, in groups, of what to compare it with."""
+    """Return the number of clips, the estimates of the ensemble, and those of the groups of systems it is compared to.
+
+    The groups are its `members`, the ensembles `without` one of them, and the `baseline`.
+    """
     members = {member: scores for member, scores in scored.systems.items() if member != ENSEMBLE}
     others = {"members": members, "without": _leave_one_out(members, settings)}
-    if baseline is not None and baseline.index.isin(scored.clips).any():  # not so for clips that are out of fold
+    if baseline is not None and baseline.index.isin(scored.clips).any():  # out-of-fold clips have none
         others[BASELINE] = {BASELINE: baseline.loc[scored.clips].to_numpy()}
     ensemble, groups = estimate_systems(scored.truth, scored.systems[ENSEMBLE], others)
     return {"clips": len(scored.clips), "ensemble": ensemble, **groups}
 
 
 def _look_closer(sets: Mapping[str, LabelledSet], classes: list[str]) -> dict[str, Any]:
-    """Return the scores of classes and the worst clips, of test clips if they have labels."""
+    """Return the score of each class and the worst clips, on the test clips if they have labels."""
     name = next((name for name in ("all", "out_of_fold") if name in sets), None)
     if name is None:
         return {}
@@ -132,12 +141,12 @@ def _look_closer(sets: Mapping[str, LabelledSet], classes: list[str]) -> dict[st
 
 
 def _leave_one_out(members: Mapping[str, np.ndarray], settings: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Return, for each member, the scores of the ensemble of the others; nothing where there are no others."""
+    """Return, for each member, the scores of the ensemble of the other members. The result is empty for one member."""
     without = {}
     for left_out in members if len(members) > 1 else ():
         others = [member for member in members if member != left_out]
         weights = np.array([settings["weights"][member] for member in others])
-        if weights.sum():  # else the ensemble is this member alone
+        if weights.sum():  # if it is 0, this member has all the weight
             scores = np.stack([members[member] for member in others])
             without[left_out] = average(scores, mean=settings["mean"], weights=weights / weights.sum())
     return without
@@ -151,11 +160,14 @@ def _read_baseline(path: Path, predictions: Predictions) -> pd.DataFrame:
     if set(table.columns) != {"fname", *classes}:
         raise UserError(
             f"{path}: expected a submission with the column fname and the {len(classes)} classes of this run, "
-            f"found {len(table.columns)} columns, {', '.join(table.columns[:3])} ..."
+            f"found {len(table.columns)} columns ({', '.join(table.columns[:3])}, ...)"
         )
     table = table.set_index("fname")[classes].apply(pd.to_numeric, errors="coerce").astype(np.float32)
     if table.index.has_duplicates or not np.isfinite(table).all(axis=None):
-        raise UserError(f"{path}: expected one row a clip and a number in every field, found others")
+        raise UserError(
+            f"{path}: expected one row per clip and a finite number in every field, found duplicate clips or fields "
+            "without a number"
+        )
     expected = predictions.rows.loc[predictions.rows["part"] == "test", "clip"].unique()
     missing = pd.Index(expected).difference(table.index)
     if len(missing):

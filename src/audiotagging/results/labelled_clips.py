@@ -1,4 +1,4 @@
-"""The labelled clips of a run, and the scores that the ensemble and its members gave them."""
+"""The labelled clips of a run, with the scores that the ensemble and its members gave them."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ SETS = ("all", "public", "private", "out_of_fold")
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """Labelled clips and the scores that systems gave them.
+    """Labelled clips and the scores that several systems gave them.
 
     Attributes:
         clips: Names of the clips.
-        truth: Whether the clip has the label, bool, shape (clips, classes).
-        systems: The ensemble's scores and every member's, each shape (clips, classes).
+        truth: True where the clip has the label, bool, shape (clips, classes).
+        systems: The scores of the ensemble and of every member by name, each of shape (clips, classes).
     """
 
     clips: list[str]
@@ -27,20 +27,21 @@ class LabelledSet:
     systems: dict[str, np.ndarray]
 
     def select(self, clips: list[str]) -> "LabelledSet":
-        """Return these of its clips, in this order."""
+        """Return the set of the given clips, in the given order."""
         rows = pd.Index(self.clips).get_indexer(clips)
         return LabelledSet(clips, self.truth[rows], {name: scores[rows] for name, scores in self.systems.items()})
 
 
 def labelled_sets(predictions: Predictions, clips: pd.DataFrame) -> dict[str, LabelledSet]:
-    """Return the sets of clips that can be scored: "all", "public" and "private" test clips and "out_of_fold".
+    """Return the sets of clips that can be scored.
 
     Args:
-        predictions: The ensemble's prediction table.
-        clips: The table of clips of the spectrograms.
+        predictions: The predictions of the ensemble and its members.
+        clips: The table of clips that belongs to the spectrograms.
 
     Returns:
-        The sets that have a clip, in the order of `SETS`.
+        The sets that contain at least one clip, in the order of `SETS`. "all", "public" and "private" hold test clips;
+        "out_of_fold" holds curated clips, each scored by models that were not trained on it.
     """
     labelled = clips[clips["labels"].str.len() > 0].set_index("clip")
     test = labelled[labelled["part"] == "test"]

@@ -1,8 +1,8 @@
-"""The report's plots: SVG whose colours and fonts are those of the page around it, also when it turns dark.
+"""The report's plots, as SVG that takes its colours and fonts from the page, in light and in dark mode.
 
-A plot is drawn in colours that stand for roles; each becomes a variable of the page's style sheet. All are drawn
-`WIDTH` points wide, so that their text has the size it is drawn with on a narrow screen, and wide screens show several
-side by side.
+The plots are drawn in placeholder colours, each of which stands for a role such as "ink". In the SVG, a variable of the
+page's style sheet replaces each placeholder. All plots are `WIDTH` points wide: a narrow screen shows one of them with
+its text at full size, and a wide screen shows several side by side.
 """
 
 import io
@@ -20,16 +20,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 WIDTH = 360.0  # points
-ROW = 18.0  # points, height of a row of a dot plot
-TICK = 45.0  # points between ticks, at least
-LONGEST_LABEL = 32  # letters
+ROW = 18.0  # points, the height of a row of a dot plot
+TICK = 45.0  # points, the minimum distance between ticks
+LONGEST_LABEL = 32  # characters; longer labels are shortened
 
 INK, MUTED, RULE, ACCENT, SECOND = "#010101", "#020202", "#030303", "#040404", "#050505"
 ROLES = {INK: "ink", MUTED: "muted", RULE: "rule", ACCENT: "accent", SECOND: "second"}
 
 STYLE: dict[Any, Any] = {
     "text.parse_math": False,
-    "svg.fonttype": "none",  # text stays text: the page's font, selectable, small
+    "svg.fonttype": "none",  # keep text as text, so that it uses the page's font and can be selected
     "figure.dpi": 72,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -63,12 +63,12 @@ class Dot:
     """A row of a dot plot.
 
     Attributes:
-        label: Its name.
-        value: Where the dot is.
-        low: Where its interval starts.
-        high: Where its interval ends.
-        notes: Texts at the right of the row, one a column.
-        strong: Whether it stands out.
+        label: Name of the row.
+        value: Position of the dot.
+        low: Start of its interval.
+        high: End of its interval.
+        notes: Texts to the right of the plot, one per column.
+        strong: Whether the row is highlighted.
     """
 
     label: str
@@ -83,27 +83,27 @@ def dot_plot(
     rows: Sequence[Dot],
     *,
     description: str,
-    heads: Sequence[str],
+    headers: Sequence[str],
     limits: tuple[float, float],
     line: float | None = None,
     label_length: int | None = None,
 ) -> str:
-    """Draw a value with its interval a row.
+    """Draw one value with its interval per row.
 
     Args:
-        rows: What to draw, the topmost first.
-        description: What the plot shows, for those who do not see it.
-        heads: Heads of the columns of notes.
-        limits: Ends of the axis.
-        line: Where to draw a vertical line, if anywhere.
-        label_length: Letters of the longest label; of those in `rows` where not given.
+        rows: The rows, from top to bottom.
+        description: What the plot shows, for screen readers.
+        headers: Headers of the columns of notes.
+        limits: Both ends of the axis.
+        line: Position of a vertical line, if there should be one.
+        label_length: Number of characters to reserve for labels; by default that of the longest label in `rows`.
     """
     height = ROW * (len(rows) + 1) + 26
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH / 72, height / 72))
         note_width = 42.0
         length = min(label_length or max(len(row.label) for row in rows), LONGEST_LABEL)
-        left, right = 10 + 5.6 * length, WIDTH - note_width * len(heads) - 6
+        left, right = 10 + 5.6 * length, WIDTH - note_width * len(headers) - 6
         axes = figure.add_axes((left / WIDTH, 24 / height, (right - left) / WIDTH, ROW * (len(rows) + 1) / height))
         axes.set(xlim=limits, ylim=(len(rows) - 0.5, -1.5), yticks=[])
         axes.xaxis.set_major_locator(
@@ -128,7 +128,7 @@ def dot_plot(
                 va="center",
             )
             _notes(axes, place, row.notes, note_width, INK)
-        _notes(axes, -1, heads, note_width, MUTED)
+        _notes(axes, -1, headers, note_width, MUTED)
         return _svg(figure, description)
 
 
@@ -141,10 +141,10 @@ def _notes(axes: Axes, place: float, notes: Sequence[str], width: float, colour:
 
 
 def learning_curves(histories: Mapping[int, pd.DataFrame], *, member: str) -> str:
-    """Draw a member's loss and, where it was validated, its lwlrap by epoch; a line a fold.
+    """Draw the training loss of a member and, if it was validated, its lwlrap by epoch, with one line per fold.
 
     Args:
-        histories: A table a fold: `epoch`, `loss` and `lwlrap`, a row an epoch.
+        histories: One table per fold, with the columns `epoch`, `loss` and `lwlrap` and one row per epoch.
         member: Id of the member.
     """
     validated = any(history["lwlrap"].notna().any() for history in histories.values())
@@ -172,7 +172,7 @@ def learning_curves(histories: Mapping[int, pd.DataFrame], *, member: str) -> st
 
 
 def _settled(losses: Sequence[pd.Series]) -> tuple[float, float]:
-    """Return limits for what follows the first fifth of the epochs, whose high losses would flatten all else."""
+    """Return axis limits that fit all but the first fifth of the epochs, whose high losses would flatten the rest."""
     later = pd.concat([loss.iloc[len(loss) // 5 :] for loss in losses])
     margin = 0.15 * (later.max() - later.min()) + 1e-3 * later.max()
     return later.min() - margin, later.max() + margin
@@ -183,16 +183,16 @@ def _shorten(text: str, length: int) -> str:
 
 
 def _svg(figure: Figure, description: str) -> str:
-    """Return a figure as an element of a page, with the page's colours."""
+    """Return a figure as an SVG element that uses the page's colours."""
     text = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": description}):  # ids must differ from those of the page's other plots
+    with mpl.rc_context({"svg.hashsalt": description}):  # makes the ids of each plot unique on the page
         FigureCanvasSVG(figure).print_svg(text, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     viewbox = re.search(r'viewBox="[^"]*"', svg)
     assert viewbox
     svg = f'<svg role="img" aria-label="{escape(description)}" {viewbox[0]}>' + svg[svg.index(">") + 1 :]
-    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # would be the whole page's
+    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # it would apply to the whole page
     svg = re.sub(r' id="(?![mp][0-9a-f]{10}")[^"]*"', "", svg)  # nothing refers to them
     svg = re.sub(r" font-family: [^;\"]*;?", "", svg)
     svg = re.sub(r' transform="rotate\(-0 [^"]*"', "", svg)

@@ -1,4 +1,4 @@
-"""Promotion: a new ensemble takes the champion's place unless it is worse on the same clips."""
+"""Promotion: a new ensemble replaces the champion unless it scores worse on the same clips."""
 
 import fcntl
 import hashlib
@@ -20,17 +20,18 @@ from audiotagging.files import whole_file, whole_folder, write_json
 from audiotagging.results.comparison import align, compare_ensembles
 from audiotagging.results.labelled_clips import labelled_sets
 
-SETS_TO_COMPARE = ("all", "out_of_fold")  # the first that there is
-KEPT = 5  # versions
+SETS_TO_COMPARE = ("all", "out_of_fold")  # the first set that both ensembles have is used
+KEPT = 5  # number of newest versions that are never removed
 
 logger = logging.getLogger(__name__)
 
 
 def promote(ensemble: Path, *, models: Sequence[Path], spectrograms: Path, location: Path) -> dict[str, Any]:
-    """Make an ensemble the champion, unless it is worse than the one there is.
+    """Make an ensemble the champion, unless it is worse than the current champion.
 
-    It is worse if the 95 % interval of the difference of their lwlrap, over paired draws of the clips that both have
-    predicted, lies below zero. The champion is switched last, in one step, and one promotion waits for another.
+    It is worse if the 95 % interval of the difference in lwlrap lies below zero, by a paired bootstrap over the clips
+    that both ensembles predicted. The pointer to the champion is replaced last and atomically. Concurrent promotions
+    wait for each other.
 
     Args:
         ensemble: The folder that `audiotagging.results.ensembling.ensemble` wrote.
@@ -39,19 +40,20 @@ def promote(ensemble: Path, *, models: Sequence[Path], spectrograms: Path, locat
         location: The models location (`audiotagging.artifacts.champion`).
 
     Returns:
-        `promoted`, `version`, `champion` (the version that it was compared with, empty for the first), `reason`, a
-        sentence, and where two ensembles were compared `comparison`: `set`, `clips`, `score`, `champion`,
-        `difference`, `low` and `high`. For the champion itself it is what was decided when it became that.
+        The decision: `promoted`, `version`, `champion` (the version that it was compared with, or "" if there was
+        none), `reason` (one sentence) and, if there was a comparison, `comparison` with `set`, `clips`, `score`,
+        `champion`, `difference`, `low` and `high`. If the ensemble is the champion already, this is the decision that
+        made it the champion.
 
     Raises:
-        UserError: If the champion is not where `champion.json` says.
+        UserError: If the folder that `champion.json` names does not exist.
     """
     version = _version(ensemble, models)
     location.mkdir(parents=True, exist_ok=True)
     with _lock(location):
         champion, folder = read_champion(location), champion_folder(location)
         if champion and champion["version"] == version:
-            logger.info("this ensemble is the champion already, since %s", champion["since"])
+            logger.info("this ensemble has been the champion since %s", champion["since"])
             return {name: value for name, value in champion.items() if name != "since"}
         decision = _decide(version, ensemble, spectrograms, champion, folder)
         if decision["promoted"]:
@@ -71,30 +73,34 @@ def _decide(
     new, old = (read_predictions(path / "predictions.parquet") for path in (ensemble, folder))
     comparison = None if new.classes != old.classes else compare(new, old, read_clips(spectrograms))
     if comparison is None:
-        why = "classes differ from" if new.classes != old.classes else "labelled clips have none in common with"
-        reason = f"Not promoted: its {why} the champion's, so they cannot be compared. Delete {POINTER} to begin anew."
+        why = "different classes than" if new.classes != old.classes else "no labelled clips in common with"
+        reason = (
+            f"Not promoted: the ensemble has {why} the champion, so the two cannot be compared. "
+            f"Delete {POINTER} to start over with the next ensemble."
+        )
         return decision | {"promoted": False, "reason": reason}
     promoted = comparison["high"] >= 0
     verdict = "better than" if comparison["low"] > 0 else "not worse than" if promoted else "worse than"
     reason = (
-        f"{'Promoted' if promoted else 'Not promoted'}: {verdict} the champion by the paired bootstrap, lwlrap "
-        f"{comparison['score']:.4f} against {comparison['champion']:.4f} on {comparison['clips']} clips, difference "
-        f"{comparison['difference']:+.4f} ({comparison['low']:+.4f} to {comparison['high']:+.4f})."
+        f"{'Promoted' if promoted else 'Not promoted'}: {verdict} the champion, with an lwlrap of "
+        f"{comparison['score']:.4f} against {comparison['champion']:.4f} on {comparison['clips']} clips (difference "
+        f"{comparison['difference']:+.4f}, 95 % interval {comparison['low']:+.4f} to {comparison['high']:+.4f})."
     )
     return decision | {"promoted": promoted, "reason": reason, "comparison": comparison}
 
 
 def compare(new: Predictions, old: Predictions, clips: pd.DataFrame) -> dict[str, Any] | None:
-    """Compare two ensembles on the labelled clips that both have predicted, test clips if there are any.
+    """Compare two ensembles on the labelled clips that both predicted, on test clips if there are any.
 
     Args:
-        new: Predictions of the one.
-        old: Predictions of the other, for the same classes.
-        clips: The table of clips, with the labels.
+        new: Predictions of the new ensemble.
+        old: Predictions of the champion, for the same classes.
+        clips: The table of clips, with their labels.
 
     Returns:
-        `set` ("all" or "out_of_fold"), `clips` (their number), `score` and `champion` (lwlrap of the one and of the
-        other), `difference`, and `low` and `high`, its 95 % interval; None if there is no such clip.
+        `set` ("all" or "out_of_fold"), `clips` (their number), `score` and `champion` (the lwlrap of the new ensemble
+        and of the champion), `difference`, and `low` and `high` (its 95 % interval). None if the two have no labelled
+        clip in common.
     """
     ours, theirs = labelled_sets(new, clips), labelled_sets(old, clips)
     for name in SETS_TO_COMPARE:
@@ -116,7 +122,7 @@ def compare(new: Predictions, old: Predictions, clips: pd.DataFrame) -> dict[str
 
 
 def _version(ensemble: Path, models: Sequence[Path]) -> str:
-    """Return a hash of the predictions and weights, so that a stage that is tried again makes no second version."""
+    """Return a hash of the predictions and weights, so that a retry of the stage finds the same version."""
     digest = hashlib.sha256((ensemble / "predictions.parquet").read_bytes())
     for model in sorted(models, key=lambda model: read_facts(model).name):
         with weights_path(model).open("rb") as weights:
@@ -140,7 +146,7 @@ def _switch(location: Path, decision: dict[str, Any]) -> None:
 
 
 def _forget(versions: Path, *, keep: set[str]) -> None:
-    """Remove all but the newest versions."""
+    """Remove old versions: all but the `KEPT` newest and those in `keep`."""
     newest_first = sorted(versions.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
     for folder in newest_first[KEPT:]:
         if folder.name not in keep:
@@ -149,7 +155,7 @@ def _forget(versions: Path, *, keep: set[str]) -> None:
 
 @contextmanager
 def _lock(location: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process, on another node too if the volume is NFS."""
+    """Hold an exclusive lock. It is released when the process ends, and on NFS it excludes other nodes too."""
     with (location / ".lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

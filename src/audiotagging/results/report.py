@@ -1,7 +1,7 @@
-"""The report: one page of HTML that needs nothing else, no network and no script.
+"""The report: one self-contained HTML page that needs no network and no scripts.
 
-The page is `report.html.jinja`. Every figure in it is a `<data>` element that says which entry of `scores.json` it
-shows, so that a test can hold one against the other.
+The template is `report.html.jinja`. Every number in it is a `<data>` element that names the entry of `scores.json` that
+it shows, so that a test can compare the two.
 """
 
 import base64
@@ -20,7 +20,7 @@ from audiotagging.results.plots import Dot, dot_plot, learning_curves
 from audiotagging.results.run_facts import FRAMES_PER_SECOND, TrainedModel
 
 SETS = {"all": "all test clips", "public": "public", "private": "private", "out_of_fold": "out of fold"}
-CLASSES_A_PLOT = 27
+CLASSES_PER_PLOT = 27
 PICTURE_WIDTH = 360  # pixels
 CLIPS_SHOWN = 200
 
@@ -34,12 +34,12 @@ ENVIRONMENT = Environment(
 
 
 def render(scores: dict[str, Any], *, models: Sequence[TrainedModel], pictures: Mapping[str, np.ndarray]) -> str:
-    """Return the page.
+    """Return the report as HTML.
 
     Args:
-        scores: The content of `scores.json`; `audiotagging.results.evaluation` says what it holds.
+        scores: The content of `scores.json`, as `audiotagging.results.evaluation` describes it.
         models: The trained models, for their learning curves.
-        pictures: Spectrograms of the worst clips, each uint8, shape (frames, 128).
+        pictures: Spectrograms of the worst clips, each uint8 and of shape (frames, 128).
     """
     estimates = scores["estimates"].get(scores.get("scored"))
     members = list(scores["members"])
@@ -64,13 +64,13 @@ def render(scores: dict[str, Any], *, models: Sequence[TrainedModel], pictures: 
 
 
 def signed(value: float) -> str:
-    """Return a difference of scores with its sign, and a minus that is as wide as a plus."""
+    """Format a difference of scores with its sign. The minus sign is as wide as a plus sign."""
     rounded = f"{abs(value):.3f}"
     return rounded if float(rounded) == 0 else ("+" if value > 0 else "\N{MINUS SIGN}") + rounded
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the two largest units that it fills."""
+    """Format a duration: seconds below a minute, otherwise hours and minutes."""
     if round(seconds) < 60:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
@@ -88,15 +88,15 @@ STYLES: dict[str, Callable[[Any], str]] = {
 
 
 def _figures(scores: dict[str, Any]) -> Callable[..., Markup]:
-    """Return a function for the page that shows the entry of the scores at a path of keys."""
+    """Return a function that formats an entry of the scores, given by its path of keys, as a `<data>` element."""
 
     def figure(*path: Any, style: str = "score") -> Markup:
         value: Any = scores
         for key in path:
             value = value[key]
-        place = "/".join(str(key) for key in path)
+        name = "/".join(str(key) for key in path)
         return Markup('<data value="{}" data-of="{}" data-style="{}">{}</data>').format(
-            value, place, style, STYLES[style](value)
+            value, name, style, STYLES[style](value)
         )
 
     return figure
@@ -117,7 +117,9 @@ def _member_plot(estimates: dict[str, Any], members: Sequence[str]) -> Markup:
         for name, system in systems.items()
     ]
     limits = _limits(rows)
-    return Markup(dot_plot(rows, description="lwlrap of the ensemble and its members", heads=["lwlrap"], limits=limits))
+    return Markup(
+        dot_plot(rows, description="lwlrap of the ensemble and its members", headers=["lwlrap"], limits=limits)
+    )
 
 
 def _without_plot(estimates: dict[str, Any]) -> Markup | None:
@@ -135,7 +137,7 @@ def _without_plot(estimates: dict[str, Any]) -> Markup | None:
     if not rows:
         return None
     description = "Change of the ensemble's lwlrap when one member is left out"
-    return Markup(dot_plot(rows, description=description, heads=["change"], limits=_limits(rows, 0.0), line=0.0))
+    return Markup(dot_plot(rows, description=description, headers=["change"], limits=_limits(rows, 0.0), line=0.0))
 
 
 def _limits(rows: Sequence[Dot], *others: float) -> tuple[float, float]:
@@ -145,9 +147,9 @@ def _limits(rows: Sequence[Dot], *others: float) -> tuple[float, float]:
 
 
 def _class_plots(classes: Sequence[dict[str, Any]]) -> list[Markup]:
-    """Return plots of about equally many classes: as few as hold them, but three side by side before they get long."""
+    """Return plots with about the same number of classes each, three of them if there are enough classes."""
     plots = []
-    count = max(math.ceil(len(classes) / CLASSES_A_PLOT), min(3, math.ceil(len(classes) / 8)))
+    count = max(math.ceil(len(classes) / CLASSES_PER_PLOT), min(3, math.ceil(len(classes) / 8)))
     for number, rows in enumerate(np.array_split(np.array(classes, dtype=object), count) if count else [], 1):
         dots = [
             Dot(
@@ -162,7 +164,7 @@ def _class_plots(classes: Sequence[dict[str, Any]]) -> list[Markup]:
         plot = dot_plot(
             dots,
             description=f"lwlrap of each class, best first, part {number} of {count}",
-            heads=["lwlrap", "clips"],
+            headers=["lwlrap", "clips"],
             limits=(0.0, 1.02),
             label_length=max(len(row["label"]) for row in classes),
         )
@@ -178,7 +180,7 @@ def _curves(models: Sequence[TrainedModel]) -> dict[str, Markup]:
 
 
 def _picture(spectrogram: np.ndarray) -> str:
-    """Return a spectrogram as the URL of a PNG: low mels at the bottom, long clips averaged to `PICTURE_WIDTH`."""
+    """Return a spectrogram as a PNG data URL: low mels at the bottom, long clips averaged to `PICTURE_WIDTH` pixels."""
     pixels = spectrogram.T[::-1]  # (128, frames)
     image = Image.fromarray(np.ascontiguousarray(pixels))
     if image.width > PICTURE_WIDTH:

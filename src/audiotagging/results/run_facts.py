@@ -1,4 +1,4 @@
-"""What was trained on what, and with what: the facts that the report shows beside the scores."""
+"""The facts about training that the report shows: the models, their data, and the versions that trained them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ import pandas as pd
 from audiotagging.artifacts.model_folder import ModelFacts, read_facts, read_history
 from audiotagging.artifacts.noisy_clips import read_noisy_clips
 
-FRAMES_PER_SECOND = 44_100 / 694  # of a spectrogram
+FRAMES_PER_SECOND = 44_100 / 694  # frames of a spectrogram: the sampling rate divided by the hop length
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What training wrote beside the weights.
+    """What training recorded about a model.
 
     Attributes:
-        facts: What was trained, on what, and with what.
-        history: One row per epoch.
+        facts: The member, its data and the versions that trained it.
+        history: The learning curve, one row per epoch.
     """
 
     facts: ModelFacts
@@ -35,7 +35,7 @@ def read_models(folders: Sequence[Path]) -> list[TrainedModel]:
 
 
 def summarise_training(models: Sequence[TrainedModel]) -> dict[str, dict[str, Any]]:
-    """Return what each member is and what its training took, all of its folds together."""
+    """Return each member's settings and the cost of its training, over all of its folds."""
     members: dict[str, list[ModelFacts]] = {}
     for model in models:
         members.setdefault(model.facts.member.id, []).append(model.facts)
@@ -54,7 +54,7 @@ def summarise_training(models: Sequence[TrainedModel]) -> dict[str, dict[str, An
 
 
 def summarise_selection(selection: Path) -> dict[str, Any]:
-    """Return the noisy clips that were trained on, and whether a judge chose them by agreement."""
+    """Return the noisy clips used for training, and whether a judge chose them by agreement."""
     table = read_noisy_clips(selection)
     return {"clips": list(table["fname"]), "by_agreement": "margin" in table}
 
@@ -62,13 +62,13 @@ def summarise_selection(selection: Path) -> dict[str, Any]:
 def summarise_data(
     clips: pd.DataFrame, classes: Sequence[str], rejected: pd.DataFrame, notes: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the size of every part, how often each class occurs in it, and the clips that are left out.
+    """Return the size of every part, how often each class occurs in it, and the rejected clips.
 
     Args:
-        clips: The table of clips of the spectrograms.
+        clips: The table of clips that belongs to the spectrograms.
         classes: The classes.
-        rejected: `clip`, `part` and `reason`, a row a clip that could not be used.
-        notes: What was noted about the data set when it was checked, such as the clips left out.
+        rejected: One row per clip that could not be used: `clip`, `part` and `reason`.
+        notes: The notes from checking the data set, such as which clips were left out.
     """
     parts = []
     for part, table in clips.groupby("part", observed=True, sort=False):
@@ -80,14 +80,14 @@ def summarise_data(
                 "seconds": float(table["frames"].sum() / FRAMES_PER_SECOND),
                 "labelled": int((table["labels"].str.len() > 0).sum()),
                 "labels": labels.total(),
-                "clips_a_class": {label: labels[label] for label in classes},
+                "clips_per_class": {label: labels[label] for label in classes},
             }
         )
     return {"classes": len(classes), "parts": parts, "rejected": rejected.to_dict("records"), "notes": list(notes)}
 
 
 def summarise_run(models: Sequence[TrainedModel]) -> dict[str, Any]:
-    """Return what the models were trained with, and a row a model."""
+    """Return the versions, fingerprints, seeds and devices of the models, and one row per model."""
     facts = [model.facts for model in models]
     versions: dict[str, set[str]] = {}
     for model in facts:

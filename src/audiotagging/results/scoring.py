@@ -1,4 +1,4 @@
-"""Scores of systems on labelled clips, with intervals: arrays in, plain dictionaries out."""
+"""Scores systems on labelled clips, with confidence intervals. Takes arrays and returns plain dictionaries."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,18 +14,18 @@ Estimate = dict[str, float]
 def estimate_systems(
     truth: np.ndarray, reference: np.ndarray, others: Mapping[str, Mapping[str, np.ndarray]]
 ) -> tuple[Estimate, dict[str, dict[str, Estimate]]]:
-    """Return the lwlrap of a reference system and of others, and by how much the reference is better.
+    """Estimate the lwlrap of a reference system and of other systems, and the differences between them.
 
-    All systems are drawn together, so that the differences are paired.
+    The bootstrap draws the same clips for all systems, so the differences are paired.
 
     Args:
-        truth: Whether the clip has the label, bool, shape (clips, classes).
+        truth: True where the clip has the label, bool, shape (clips, classes).
         reference: Scores of the reference, shape (clips, classes).
-        others: Groups of other systems' scores, each shape (clips, classes).
+        others: Scores of the other systems by group and name, each of shape (clips, classes).
 
     Returns:
-        `score`, `low` and `high` of the reference; and, group by group, the same of every other system, with
-        `difference`, `difference_low` and `difference_high`: the reference's score less its own.
+        `score`, `low` and `high` of the reference; and by group and name the same of the other systems, with
+        `difference`, `difference_low` and `difference_high` (the reference's score minus the other's).
     """
     keys = [(group, name) for group, systems in others.items() for name in systems]
     scores = [reference, *(others[group][name] for group, name in keys)]
@@ -51,15 +51,16 @@ def _estimate(score: float, draws: np.ndarray) -> Estimate:
 
 
 def estimate_classes(truth: np.ndarray, scores: np.ndarray, classes: list[str]) -> list[dict[str, Any]]:
-    """Return every class's share of lwlrap, the mean precision at its label's rank in the clips that have it.
+    """Estimate the lwlrap of every class: the mean precision at the rank of its label, over the clips that have it.
 
     Args:
-        truth: Whether the clip has the label, bool, shape (clips, classes).
+        truth: True where the clip has the label, bool, shape (clips, classes).
         scores: Scores of one system, shape (clips, classes).
         classes: The classes.
 
     Returns:
-        `label`, `clips` (that have it), `score`, `low` and `high` of every class that a clip has, best first.
+        One row per class that occurs, best first: `label`, `clips` (the number of clips that have it), `score`, `low`
+        and `high`.
     """
     present = np.flatnonzero(truth.any(axis=0))
     precisions, truth = label_precisions(truth, scores)[:, present], truth[:, present].astype(np.float64)
@@ -74,17 +75,17 @@ def estimate_classes(truth: np.ndarray, scores: np.ndarray, classes: list[str]) 
 
 
 def compare_classes(truth: np.ndarray, old: np.ndarray, new: np.ndarray, classes: list[str]) -> list[dict[str, Any]]:
-    """Return what every class gained from one system to another.
+    """Estimate the gain of every class from one system to another.
 
     Args:
-        truth: Whether the clip has the label, bool, shape (clips, classes).
-        old: Scores of the one system, shape (clips, classes).
-        new: Scores of the other.
+        truth: True where the clip has the label, bool, shape (clips, classes).
+        old: Scores of the old system, shape (clips, classes).
+        new: Scores of the new system, shape (clips, classes).
         classes: The classes.
 
     Returns:
-        `label`, `clips`, `old`, `new`, `difference`, `low` and `high` (of the difference) of every class that a clip
-        has, the greatest gain first.
+        One row per class that occurs, largest gain first: `label`, `clips`, `old`, `new`, `difference`, and `low` and
+        `high` (the interval of the difference).
     """
     present = np.flatnonzero(truth.any(axis=0))
     before, after = label_precisions(truth, old)[:, present], label_precisions(truth, new)[:, present]
@@ -101,13 +102,13 @@ def compare_classes(truth: np.ndarray, old: np.ndarray, new: np.ndarray, classes
 
 
 def agreement(scores: np.ndarray) -> list[list[float]]:
-    """Return the share of clips for which two members put the same class first.
+    """Return the share of clips to which two members give the same top class.
 
     Args:
-        scores: shape (members, clips, classes).
+        scores: Scores of the members, shape (members, clips, classes).
 
     Returns:
-        Shape (members, members).
+        Shares in [0, 1], shape (members, members).
     """
     first = scores.argmax(axis=2)
     return [[float((one == other).mean()) for other in first] for one in first]
@@ -119,16 +120,16 @@ def worst_clips(
     """Return the clips whose labels are ranked worst.
 
     Args:
-        truth: Whether the clip has the label, bool, shape (clips, classes).
+        truth: True where the clip has the label, bool, shape (clips, classes).
         scores: Scores of one system, shape (clips, classes).
         clips: Names of the clips.
         classes: The classes.
-        count: How many clips to return.
-        shown: How many predictions of each.
+        count: Number of clips to return.
+        shown: Number of predictions to return for each clip.
 
     Returns:
-        `clip`, `score` (mean precision at its labels' ranks), `labels` and `predicted` (each a list of `label`,
-        `score` and `rank`, which starts at 1), the worst first.
+        One row per clip, worst first: `clip`, `score` (the mean precision at the ranks of its labels), `labels` and
+        `predicted` (lists of `label`, `score` and `rank`; ranks start at 1).
     """
     labelled = np.flatnonzero(truth.any(axis=1))
     means = label_precisions(truth, scores)[labelled].sum(axis=1) / truth[labelled].sum(axis=1)
