@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from audiotagging.data import zip_archives
 from audiotagging.data.zip_archives import ArchiveError, extract
 
 SPLIT = Path(__file__).parent.parent / "reference" / "split.zip"
@@ -103,6 +104,59 @@ def test_a_split_archive_of_many_pieces(tmp_path):
     assert len(list(tmp_path.glob("split.z*"))) > 5
     extract(tmp_path / "split.zip", tmp_path / "out")
     assert files(tmp_path / "out") == files(tmp_path / "in" / "top")
+
+
+def test_pieces_may_be_larger_than_four_gigabytes(tmp_path):
+    """The first piece is one file and a hole of five gigabytes, the second another file and the directory."""
+    with zipfile.ZipFile(make_zip(tmp_path / "whole.zip", {"a.wav": b"abc" * 50, "b.wav": b"def" * 60})) as archive:
+        (first, second), directory = archive.infolist(), archive.start_dir
+    content = bytearray((tmp_path / "whole.zip").read_bytes())
+    cut, end = second.header_offset, content.rfind(b"PK\5\6")
+    entry = directory + 46 + len(first.filename)  # of the second file
+    struct.pack_into("<H", content, entry + 34, 1)
+    struct.pack_into("<L", content, entry + 42, 0)
+    struct.pack_into("<2H", content, end + 4, 1, 1)
+    struct.pack_into("<L", content, end + 16, directory - cut)
+    with (tmp_path / "split.z01").open("wb") as piece:
+        piece.write(content[:cut])
+        piece.truncate(5 << 30)
+    (tmp_path / "split.zip").write_bytes(content[cut:])
+    extract(tmp_path / "split.zip", tmp_path / "out")
+    assert files(tmp_path / "out") == {"a.wav": b"abc" * 50, "b.wav": b"def" * 60}
+
+
+def strict_zipfile(file):
+    """`zipfile.ZipFile` as CPython's issue 155639 wants it: an archive of several disks is none."""
+    file.seek(0)
+    content = file.read()
+    end = content.rfind(b"PK\5\6")
+    assert content[end + 4 : end + 8] == bytes(4)
+    return zipfile_of_python(file)
+
+
+zipfile_of_python = zipfile.ZipFile
+
+
+def test_zipfile_is_given_an_archive_that_is_not_split(tmp_path, monkeypatch):
+    monkeypatch.setattr(zip_archives.zipfile, "ZipFile", strict_zipfile)
+    extract(SPLIT, tmp_path / "out")
+    assert len(files(tmp_path / "out")) == 6
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(damage=st.lists(st.tuples(st.integers(1, 700), st.integers(0, 255)), min_size=1, max_size=4))
+def test_a_damaged_directory_of_a_split_archive_is_refused_or_used(tmp_path, damage):
+    shutil.rmtree(tmp_path / "run", ignore_errors=True)
+    (tmp_path / "run").mkdir()
+    shutil.copy(SPLIT.with_suffix(".z01"), tmp_path / "run")
+    content = bytearray(SPLIT.read_bytes())
+    for from_end, value in damage:
+        content[-from_end] = value
+    (tmp_path / "run" / "split.zip").write_bytes(content)
+    try:
+        extract(tmp_path / "run" / "split.zip", tmp_path / "run" / "out")
+    except ArchiveError as error:
+        assert "\n" not in str(error)
 
 
 def test_a_missing_piece_is_named(tmp_path):

@@ -6,19 +6,26 @@ import stat
 import struct
 import zipfile
 import zlib
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 from os import utime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from audiotagging.errors import UserError
 from audiotagging.progress import track
 
 MAX_BYTES = 200 << 30  # of all files together; FSDKaggle2019 has 33 GB
-END_RECORD = b"PK\5\6"  # the end of central directory record
+END_RECORD = b"PK\5\6"  # how the end of central directory record begins
+# The end of central directory record, a file's header in the directory, the extra field with its place in 64 bits, the
+# end record of the 64-bit form, and what says where that is.
+END = struct.Struct("<4s4H2LH")
+ENTRY = struct.Struct("<4s6H3L5H2L")
+OFFSET = struct.Struct("<2HQ")
+END64 = struct.Struct("<4sQ2H2L4Q")
+LOCATOR = struct.Struct("<4sLQL")
 MAC = "__MACOSX/"  # attributes of files, which macOS adds to its archives
 # What `zipfile` raises for broken and encrypted archives, and writing for entries that are file and folder both.
 BROKEN = (
@@ -44,10 +51,8 @@ def extract(archive: Path, target: Path, *, max_bytes: int = MAX_BYTES) -> None:
         ArchiveError: If the archive is broken or encrypted, is larger than allowed or than the disk, or has an entry
             that is a link or would lie outside the folder. Nothing is written then, unless it is found broken late.
     """
-    pieces = _pieces(archive)
     try:
-        with _Joined(pieces) as joined, zipfile.ZipFile(io.BufferedReader(joined)) as opened:
-            _correct_offsets(opened, joined)
+        with _opened(archive) as file, zipfile.ZipFile(file) as opened:
             entries = [entry for entry in opened.infolist() if not entry.filename.endswith("/")]
             entries = [entry for entry in entries if not entry.filename.startswith(MAC)]
             _check(archive, entries, target, max_bytes)
@@ -96,8 +101,8 @@ def _modified(entry: zipfile.ZipInfo) -> float:
         return 0.0
 
 
-def _pieces(archive: Path) -> list[Path]:
-    """Return the pieces of a split archive in order, or the archive alone.
+def _opened(archive: Path) -> BinaryIO:
+    """Open an archive, one that is split as one that never was.
 
     Raises:
         ArchiveError: If a piece is missing.
@@ -105,38 +110,73 @@ def _pieces(archive: Path) -> list[Path]:
     with archive.open("rb") as file:
         file.seek(max(0, archive.stat().st_size - (1 << 16)))
         tail = file.read()
-    end = tail.rfind(END_RECORD)
-    last = int.from_bytes(tail[end + 4 : end + 6], "little") if end >= 0 else 0  # number of the last disk
+    at = tail.rfind(END_RECORD)
+    last = int.from_bytes(tail[at + 4 : at + 6], "little") if at >= 0 else 0  # number of the last piece, from 0
+    if not last:
+        return archive.open("rb")
     pieces = [archive.with_suffix(f".z{number:02}") for number in range(1, last + 1)]
     missing = [piece.name for piece in pieces if not piece.exists()]
     if missing:
         raise ArchiveError(f"{archive} is split, and {', '.join(missing)} beside it is missing")
-    return [*pieces, archive]
+    joined = _Joined([*pieces, archive])
+    _join_directory(joined, END.unpack_from(tail, at))
+    return io.BufferedReader(joined)
 
 
-def _correct_offsets(opened: zipfile.ZipFile, joined: "_Joined") -> None:
-    """Make the entries' offsets, which count from the start of a piece, count from the start of all.
+def _join_directory(joined: "_Joined", end: Sequence[int]) -> None:
+    """Write the directory of joined pieces again, with places that count from the start of all.
 
-    `zipfile` took all of them to be in the piece that the central directory is in.
+    In a split archive they count from the start of a piece, which `zipfile` does not know. The formats of the records
+    are those of PKWARE's APPNOTE.TXT, 4.3.
+
+    Args:
+        joined: The pieces.
+        end: The fields of the end of central directory record.
     """
-    if len(joined.starts) == 1:
-        return
-    directory_start = joined.starts[bisect_right(joined.starts, opened.start_dir) - 1]
-    for entry in opened.infolist():
-        if entry.volume >= len(joined.starts):
-            raise zipfile.BadZipFile(f"{entry.filename!r} starts in piece {entry.volume + 1} of {len(joined.starts)}")
-        entry.header_offset += joined.starts[entry.volume] - directory_start
-        if hasattr(entry, "_end_offset"):  # newer Pythons look for overlaps, with ends from the wrong offsets
-            entry._end_offset = None
+    _, _, piece, _, count, size, offset, _ = end
+    start = joined.position_of(piece, offset)
+    if size > joined.size - start:
+        raise zipfile.BadZipFile("its directory is longer than the archive")
+    joined.seek(start)
+    reader = io.BufferedReader(joined)
+    found = reader.read(size)
+    reader.detach()
+    written, at = bytearray(), 0
+    for _ in range(count):
+        fields = list(ENTRY.unpack_from(found, at))
+        name, extra, comment, piece, offset = (*fields[10:14], fields[16])
+        text = found[at + ENTRY.size :][: name + extra + comment]
+        place = OFFSET.pack(1, 8, joined.position_of(piece, offset))  # in 64 bits, for pieces of gigabytes
+        fields[11], fields[13], fields[16] = extra + len(place), 0, 0xFFFFFFFF
+        written += ENTRY.pack(*fields) + text[:name] + place + text[name:]
+        at += ENTRY.size + len(text)
+    end64 = END64.pack(b"PK\6\6", END64.size - 12, 45, 45, 0, 0, count, count, len(written), start)
+    locator = LOCATOR.pack(b"PK\6\7", 0, start + len(written), 1)
+    few, much = min(count, 0xFFFF), 0xFFFFFFFF
+    joined.end_with(start, bytes(written) + end64 + locator + END.pack(END_RECORD, 0, 0, few, few, much, much, 0))
 
 
 class _Joined(io.RawIOBase):
     """Files read as one, one after the other."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self.files = [path.open("rb") for path in paths]
+        self.files: list[BinaryIO] = [path.open("rb") for path in paths]
         *self.starts, self.size = accumulate((path.stat().st_size for path in paths), initial=0)
         self.position = 0
+
+    def position_of(self, number: int, offset: int) -> int:
+        """Return where a place in one of the files lies in all."""
+        if number >= len(self.starts) or self.starts[number] + offset > self.size:
+            raise zipfile.BadZipFile(f"something lies at byte {offset} of piece {number + 1} of {len(self.starts)}")
+        return self.starts[number] + offset
+
+    def end_with(self, start: int, content: bytes) -> None:
+        """Put other bytes in the place of all from a position on."""
+        kept = bisect_left(self.starts, start)
+        for file in self.files[kept:]:
+            file.close()
+        self.files[kept:], self.starts[kept:] = [io.BytesIO(content)], [start]
+        self.size = start + len(content)
 
     def readable(self) -> bool:
         return True
@@ -157,11 +197,12 @@ class _Joined(io.RawIOBase):
         if self.position >= self.size:
             return 0
         number = bisect_right(self.starts, self.position) - 1
-        file = self.files[number]
+        file, end = self.files[number], [*self.starts, self.size][number + 1]
         file.seek(self.position - self.starts[number])
-        count = file.readinto(buffer)
-        self.position += count
-        return count
+        content = file.read(min(len(buffer), end - self.position))
+        buffer[: len(content)] = content
+        self.position += len(content)
+        return len(content)
 
     def close(self) -> None:
         for file in self.files:
