@@ -7,9 +7,7 @@ bytes for any number of workers. Only a few batches are under way at a time, so 
 import json
 import logging
 import multiprocessing
-import os
 import sys
-import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -27,6 +25,7 @@ from audiotagging.data.dataset import Dataset
 from audiotagging.data.spectrogram import SETTINGS, SHORTEST, clip_spectrogram
 from audiotagging.errors import UserError
 from audiotagging.machine import threads
+from audiotagging.processes import end_with_parent
 from audiotagging.progress import track
 
 BATCH_CLIPS = 16
@@ -122,7 +121,7 @@ def _process_all(paths: Sequence[str], workers: int) -> Iterator[Processed]:
 
 
 def _process_in_pool(batches: Sequence[Sequence[str]], workers: int) -> Iterator[Processed]:
-    with ProcessPoolExecutor(workers, mp_context=CONTEXT, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, mp_context=CONTEXT, initializer=end_with_parent) as pool:
         running: deque[Future[list[Processed]]] = deque()
         for batch in batches:
             running.append(pool.submit(_process_batch, batch))
@@ -130,18 +129,6 @@ def _process_in_pool(batches: Sequence[Sequence[str]], workers: int) -> Iterator
                 yield from running.popleft().result()
         while running:
             yield from running.popleft().result()
-
-
-def _end_with_parent() -> None:
-    """End this worker when the process that started it is killed; it would wait for work for ever."""
-
-    def wait() -> None:
-        parent = multiprocessing.parent_process()
-        assert parent is not None
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _process_batch(paths: Sequence[str]) -> list[Processed]:

@@ -1,0 +1,197 @@
+"""A training that dies is started again; what would happen again, and who stops it, end it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from audiotagging.errors import UserError
+from audiotagging.training import supervisor
+from audiotagging.training.supervisor import supervise
+
+THIS = __name__
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    monkeypatch.setattr(supervisor, "PAUSES", (0, 0, 0))
+
+
+def attempt(folder, endings):
+    """End as `endings` says of this try, which is numbered by the files in the folder."""
+    number = len(list(folder.iterdir()))
+    (folder / str(number)).touch()
+    ending = endings[min(number, len(endings) - 1)]
+    if isinstance(ending, signal.Signals):
+        os.kill(os.getpid(), ending)
+    elif isinstance(ending, Exception):
+        raise ending
+    elif ending == "torch":
+        import torch
+
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+
+
+def tries(folder, *endings):
+    """Supervise tries that end so one after the other; return how many there were, and what was raised."""
+    try:
+        supervise(f"{THIS}:attempt", folder=folder, endings=endings)
+        raised = None
+    except BaseException as error:
+        raised = error
+    return len(list(folder.iterdir())), raised
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        signal.SIGKILL,
+        signal.SIGSEGV,
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR"),
+    ],
+)
+def test_what_dies_is_started_again(tmp_path, caplog, ending):
+    assert tries(tmp_path, ending, ending, None) == (3, None)
+    assert len(caplog.messages) == 2 and all("it starts again in" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [
+        (UserError("expected a folder, found none"), supervisor.USER_ERROR),
+        (ValueError("a defect"), supervisor.FAILED),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), supervisor.FAILED),
+        (RuntimeError("expected a CUDA error"), supervisor.FAILED),
+    ],
+)
+def test_what_would_happen_again_is_not_tried_again(tmp_path, capfd, ending, code):
+    count, raised = tries(tmp_path, ending)
+    assert count == 1 and isinstance(raised, SystemExit) and raised.code == code
+    assert capfd.readouterr().err.endswith(f"{type(ending).__name__}: {ending}\n")
+
+
+@pytest.mark.parametrize(
+    ("ending", "kind", "message"),
+    [
+        (signal.SIGKILL, MemoryError, "killed by SIGKILL, as happens when memory runs out"),
+        (signal.SIGABRT, RuntimeError, "killed by SIGABRT"),
+        (RuntimeError("CUDA error: device lost"), RuntimeError, "its GPU failed"),
+    ],
+)
+def test_it_gives_up_after_four_tries_and_says_why(tmp_path, ending, kind, message):
+    count, raised = tries(tmp_path, ending)
+    assert count == 4 and type(raised) is kind and message in str(raised)
+
+
+def test_the_errors_of_torch_are_recognised(tmp_path):
+    torch = pytest.importorskip("torch")
+    assert issubclass(torch.AcceleratorError, RuntimeError) and issubclass(torch.OutOfMemoryError, RuntimeError)
+    assert tries(tmp_path, "torch", None) == (2, None)
+
+
+def test_the_stage_itself_does_not_hold_torch():
+    code = "import sys, audiotagging.training.supervisor; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def write_a_last_checkpoint(folder):
+    """Work until SIGTERM, as a training does, then write something and end as one that was told to."""
+
+    def finish(*_):
+        time.sleep(0.3)
+        (folder / "checkpoint").touch()
+        sys.exit(supervisor.TERMINATED)
+
+    signal.signal(signal.SIGTERM, finish)
+    (folder / "pid").write_text(str(os.getpid()))
+    while True:
+        time.sleep(0.1)
+
+
+STAGE = """
+import logging, sys
+from pathlib import Path
+logging.basicConfig(stream=sys.stdout, format="[stage %(levelname)s]: %(message)s", level=logging.INFO)
+from audiotagging.training.supervisor import supervise
+if __name__ == "__main__":
+    supervise(sys.argv[1], folder=Path(sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """Return a function that starts a process which supervises a function of this module with a folder."""
+    script = tmp_path / "stage.py"
+    script.write_text(STAGE)
+    (tmp_path / "folder").mkdir()
+    started = []
+
+    def start(function):
+        command = [sys.executable, str(script), f"{THIS}:{function}", str(tmp_path / "folder")]
+        paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        started.append(subprocess.Popen(command, env=os.environ | paths, text=True, **pipes, start_new_session=True))
+        return started[0], tmp_path / "folder"
+
+    yield start
+    started[0].kill()
+
+
+def eventually(condition):
+    end = time.monotonic() + 60
+    while not (value := condition()):
+        assert time.monotonic() < end, "waited for a minute"
+        time.sleep(0.05)
+    return value
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def child_of(folder):
+    return int(eventually(lambda: (folder / "pid").exists() and (folder / "pid").read_text()))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("whom", [os.kill, os.killpg])
+def test_who_is_told_to_stop_waits_for_the_last_checkpoint(stage, number, whom):
+    process, folder = stage("write_a_last_checkpoint")
+    pid = child_of(folder)
+    whom(process.pid, number)
+    process.communicate(timeout=60)
+    assert (folder / "checkpoint").exists() and not alive(pid)
+    assert process.returncode == (143 if number == signal.SIGTERM else -signal.SIGINT)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+def test_the_training_stops_when_the_stage_is_killed(stage):
+    process, folder = stage("write_a_last_checkpoint")
+    pid = child_of(folder)
+    process.kill()
+    eventually(lambda: not alive(pid))
+    assert (folder / "checkpoint").exists()
+
+
+def say(folder):
+    import logging
+
+    logging.getLogger("audiotagging").info("epoch 1")
+    print("printed")
+
+
+def test_what_is_logged_looks_as_if_the_stage_had_logged_it(stage):
+    process, _ = stage("say")
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 0 and re.search(r"^\[stage INFO\]: epoch 1$", output, re.MULTILINE)
+    assert "\nprinted\n" in f"\n{output}"
