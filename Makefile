@@ -9,7 +9,6 @@ KFP_VERSION ?= 2.17.0
 DATA ?= data/demo
 MEMBERS ?= demo
 FOLDS ?= -1
-PARALLEL ?= 2
 OUT ?= out/$(notdir $(abspath $(subst :,-,$(DATA))))-$(firstword $(MEMBERS))
 ARGS ?=
 
@@ -46,7 +45,7 @@ help: ## Print this help
 ##@ Train
 
 run: $(ENVIRONMENT) $(if $(filter data/demo,$(DATA)),data/demo) ## Train, average and score the members; replaces OUT (DATA=DIR MEMBERS=reference FOLDS=0,1 OUT=DIR)
-	$(BIN)/python pipeline.py run --data $(DATA) --out $(OUT) --members $(MEMBERS) --folds $(FOLDS) --parallel $(PARALLEL) --force $(ARGS)
+	$(BIN)/python pipeline.py run --data $(DATA) --out $(OUT) --members $(MEMBERS) --folds $(FOLDS) --force $(ARGS)
 
 data/demo: | $(ENVIRONMENT)
 	$(BIN)/python -m audiotagging.data.synthetic $@

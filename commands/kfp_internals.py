@@ -5,9 +5,11 @@ read again what `REPLACED` names and what the two patterns read, and run `test_k
 """
 
 import contextlib
+import copy
+import queue
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import kfp
@@ -17,6 +19,7 @@ from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
 from kfp.local.status import Status
 
 from audiotagging.errors import UserError
+from commands.local.slots import Slots
 
 VERSION = "2.17"
 TIMEOUT = 60  # seconds to wait for a server's answer
@@ -71,13 +74,13 @@ def logged_message(line: str) -> str | None:
 
 @contextlib.contextmanager
 def local_runner(
-    watcher: Watcher, *, parallel: int, run_container: Callable[..., int], interrupted: threading.Event
+    watcher: Watcher, *, slots: Slots, run_container: Callable[..., int], interrupted: threading.Event
 ) -> Iterator[None]:
     """Let kfp's local runner run as many rows of a loop at once as asked for, and tell what becomes of the stages.
 
     Args:
         watcher: What is told.
-        parallel: How many rows of a loop run at once.
+        slots: The environments of the rows that run at once, and of a stage that runs alone.
         run_container: Runs a stage's container; takes what kfp's `run_docker_container` takes.
         interrupted: When it is set no stage starts any more.
 
@@ -86,12 +89,15 @@ def local_runner(
     """
     check_version()
     current = threading.local()  # the stage of each thread, and whether it has been run
+    alone, free = threading.current_thread(), queue.SimpleQueue[Mapping[str, str]]()  # rows run in other threads
+    for slot in slots.rows:
+        free.put(slot)
     execute, run = task_executor.execute_single_task, task_dispatcher.run_single_task_implementation
 
     class ParallelExecutor(enhanced_dag_orchestrator.ParallelExecutor):
         def __init__(self) -> None:
             super().__init__()
-            self.max_workers = self.conservative_max = parallel
+            self.max_workers = self.conservative_max = len(slots.rows)
 
     def execute_single_task(*, task_name: str, **arguments: Any) -> tuple[dict[str, Any], Status]:
         current.stage, current.ran = task_name, False
@@ -100,16 +106,20 @@ def local_runner(
             watcher.cached(task_name)
         return result
 
-    def run_single_task_implementation(**arguments: Any) -> tuple[dict[str, Any], Status]:
+    def run_single_task_implementation(*, executor_spec: Any, **arguments: Any) -> tuple[dict[str, Any], Status]:
         if interrupted.is_set():
             threading.Event().wait()  # for the end of the process
         current.ran = True
         watcher.started(current.stage)
+        slot = None if threading.current_thread() is alone else free.get()
         try:
-            outputs, status = run(**arguments)
+            outputs, status = run(executor_spec=_with_environment(executor_spec, slot or slots.alone), **arguments)
         except Exception as error:
             watcher.ended(current.stage, succeeded=False, error=error)
             return {}, Status.FAILURE
+        finally:
+            if slot is not None:
+                free.put(slot)
         watcher.ended(current.stage, succeeded=status is Status.SUCCESS)
         return outputs, status
 
@@ -125,6 +135,14 @@ def local_runner(
         for owner, name, _ in REPLACED:
             stack.enter_context(replaced(owner, name, values[name]))
         yield
+
+
+def _with_environment(executor: Any, environment: Mapping[str, str]) -> Any:
+    """Return a copy of what kfp knows of a stage's container, with further environment variables."""
+    executor = copy.deepcopy(executor)  # the rows of a loop share it
+    for name, value in environment.items():
+        executor.container.env.add(name=name, value=value)
+    return executor
 
 
 @contextlib.contextmanager

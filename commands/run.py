@@ -1,6 +1,7 @@
 """Train, average and score an ensemble on this machine, by the same pipeline that runs on a cluster."""
 
 import argparse
+import logging
 import os
 import shutil
 import sys
@@ -21,7 +22,10 @@ from audiotagging.files import read_json, whole_folder
 from audiotagging.results.labelled_clips import SETS
 from commands.local.containers import docker_runner, memory_size
 from commands.local.runner import StageError, run_pipeline
+from commands.local.slots import divide, usable_gpus
 from commands.parameters import add_parameters, parameters
+
+logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_parameters(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for the results; made when all is done")
     parser.add_argument("--force", action="store_true", help="replace the results that OUT holds already")
-    parser.add_argument("--parallel", type=int, default=1, metavar="N", help="members that train at once (default: 1)")
+    parser.add_argument(
+        "--parallel",
+        type=int,
+        metavar="N",
+        help="members that train at once (default: one per GPU, else as many as cores and memory allow)",
+    )
     parser.add_argument(
         "--cache", type=Path, metavar="DIR", help="keep every stage's output here, and do not run it again unchanged"
     )
@@ -44,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     out: Path = args.out.resolve()
     if args.memory and not args.docker:
         raise UserError("--memory limits containers; give --docker too, or leave it out")
-    if args.parallel < 1:
+    if args.parallel is not None and args.parallel < 1:
         raise UserError(f"--parallel expects a number from 1 on, found {args.parallel}")
     values = parameters(args)
     downloads = Path(args.downloads).resolve()
@@ -53,17 +62,19 @@ def run(args: argparse.Namespace) -> int:
     places = [data, downloads, args.cache and args.cache.resolve(), models]
     _check_out(out, force=args.force, data=data, places=[place for place in places if place])
     folder = resolve(args.data, downloads=downloads).resolve()
-    check_folds(read_dataset(folder, seed=args.seed, noisy=args.noisy), args.folds)
+    dataset = read_dataset(folder, seed=args.seed, noisy=args.noisy)
+    check_folds(dataset, args.folds)
     values |= {"data": str(folder), "downloads": str(downloads)}
     if models:
         models.mkdir(parents=True, exist_ok=True)
         values["models"] = str(models)
 
-    threads = os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // args.parallel)))
     runner: LocalRunnerType = local.SubprocessRunner(use_venv=False)
     if args.docker:
-        environment = {"OMP_NUM_THREADS": threads}
-        runner = docker_runner(data=folder, models=models, memory=args.memory, environment=environment)
+        runner = docker_runner(data=folder, models=models, memory=args.memory)
+    sounds = [Path(path) for path in dataset.clips["path"][dataset.clips["part"] != "test"]]
+    slots = divide(values["rows"], sounds, parallel=args.parallel, gpus=usable_gpus(docker=args.docker))
+    logger.info("%s", slots)
 
     work = out.with_name(out.name + ".work")
     root = args.cache.resolve() if args.cache else work / "stages"
@@ -77,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
             runner=runner,
             root=root,
             log=work / "log.txt",
-            parallel=args.parallel,
+            slots=slots,
         )
     except StageError as error:
         advice = "mend that; what is done is kept" if error.by_user else "the same command goes on from here"

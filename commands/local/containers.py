@@ -25,9 +25,7 @@ SHARED_MEMORY = "1g"  # worker processes pass arrays through /dev/shm, of which 
 running: set[Container] = set()
 
 
-def docker_runner(
-    *, data: Path, models: Path | None = None, memory: str | None = None, environment: dict[str, str]
-) -> local.DockerRunner:
+def docker_runner(*, data: Path, models: Path | None = None, memory: str | None = None) -> local.DockerRunner:
     """Return KFP's Docker runner for containers that see nothing but what they need.
 
     They run as the caller, who so owns what they write, without a network, with the data and everything else
@@ -37,7 +35,6 @@ def docker_runner(
         data: The data folder, which has the same path inside; what links in it point to is there too.
         models: The models location, which has too and may be written to.
         memory: Most memory that a stage may use, as "8g"; None for no limit.
-        environment: Variables that the stages get.
 
     Raises:
         UserError: If no engine answers or an image is missing.
@@ -66,7 +63,6 @@ def docker_runner(
         device_requests=[DeviceRequest(count=-1, capabilities=[["gpu"]])] if "nvidia" in info["Runtimes"] else [],
         mem_limit=memory,
         memswap_limit=memory,
-        environment=environment,
     )
     logging.disable(logging.NOTSET)
     return runner

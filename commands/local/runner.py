@@ -21,6 +21,7 @@ from kfp.local.config import LocalRunnerType
 from commands.kfp_internals import local_runner, replaced
 from commands.local.console import Console
 from commands.local.containers import run_container, stop_containers
+from commands.local.slots import Slots
 
 CHECKPOINT_SECONDS = 60  # that an interrupted stage may take to write its checkpoint
 
@@ -41,7 +42,7 @@ class StageError(Exception):
 
 
 def run_pipeline(
-    pipeline: Any, parameters: dict[str, Any], *, runner: LocalRunnerType, root: Path, log: Path, parallel: int
+    pipeline: Any, parameters: dict[str, Any], *, runner: LocalRunnerType, root: Path, log: Path, slots: Slots
 ) -> dict[str, Any]:
     """Run the pipeline to its end.
 
@@ -52,7 +53,7 @@ def run_pipeline(
         root: Where the stages' outputs go. Stages whose outputs are there already, made with the same image and
             arguments, are not run again.
         log: File that gets all output, appended.
-        parallel: How many rows of the loop run at once.
+        slots: How many rows of the loop run at once, and the environment of each.
 
     Returns:
         The pipeline's outputs: artifacts and lists of artifacts.
@@ -65,7 +66,7 @@ def run_pipeline(
     interrupted = threading.Event()
     with (
         _printing_to(console),
-        local_runner(console, parallel=parallel, run_container=run_container, interrupted=interrupted),
+        local_runner(console, slots=slots, run_container=run_container, interrupted=interrupted),
         _children_stopped_on_signals(interrupted),
     ):
         try:

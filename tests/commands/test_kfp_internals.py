@@ -19,7 +19,10 @@ from commands.kfp_internals import REPLACED, VERSION, check_version, local_runne
 from commands.local.console import Console
 from commands.local.containers import run_container
 from commands.local.runner import StageError, run_pipeline
+from commands.local.slots import Slots
 from components.stage import stage
+
+ONE = Slots({}, [{}])
 
 
 def parameters(function):
@@ -30,7 +33,7 @@ def parameters(function):
 def test_what_is_replaced_is_there_and_is_there_again(owner, name, reason):
     original = getattr(owner, name)
     console = Console(io.StringIO(), Path("/dev/null"))
-    with local_runner(console, parallel=1, run_container=run_container, interrupted=threading.Event()):
+    with local_runner(console, slots=ONE, run_container=run_container, interrupted=threading.Event()):
         replaced = getattr(owner, name)
     assert callable(original) and replaced is not original and getattr(owner, name) is original
     assert reason
@@ -58,7 +61,7 @@ def test_another_version_of_kfp_is_refused(monkeypatch, version):
     with pytest.raises(UserError, match=version):
         kfp_internals.Client(host="http://localhost:1")
     console = Console(io.StringIO(), Path("/dev/null"))
-    started = local_runner(console, parallel=1, run_container=run_container, interrupted=threading.Event())
+    started = local_runner(console, slots=ONE, run_container=run_container, interrupted=threading.Event())
     with pytest.raises(UserError, match=version), started:
         pass
 
@@ -87,16 +90,18 @@ def test_messages_of_the_stages_are_told_from_those_of_kfp(line, message):
 def first(place: Output[Dataset]):
     """Make the folder where the others meet."""
     import logging
+    import os
     from pathlib import Path
 
     Path(place.path).mkdir(parents=True)
-    logging.getLogger("first").info("here")
+    logging.getLogger("first").info("here, slot %s", os.environ["SLOT"])
 
 
 @stage(image="data")
 def meet(row: dict, place: Input[Dataset]):
     """Wait until all are here; fail if one does not come."""
     import logging
+    import os
     import time
     from pathlib import Path
 
@@ -106,7 +111,7 @@ def meet(row: dict, place: Input[Dataset]):
         if time.monotonic() > end:
             raise TimeoutError(f"{row['name']} is alone")
         time.sleep(0.02)
-    logging.getLogger("meet").info("%s has met the others", row["name"])
+    logging.getLogger("meet").info("%s has met the others in slot %s", row["name"], os.environ["SLOT"])
 
 
 @dsl.pipeline
@@ -133,7 +138,7 @@ def run(tmp_path, capfd):
                 runner=local.SubprocessRunner(use_venv=False),
                 root=tmp_path / "stages",
                 log=tmp_path / "log.txt",
-                parallel=parallel,
+                slots=Slots({"SLOT": "alone"}, [{"SLOT": str(number)} for number in range(parallel)]),
             )
         finally:
             run.seen = capfd.readouterr().out.splitlines()
@@ -146,9 +151,17 @@ def test_as_many_rows_run_at_once_as_asked_for(run):
     names = ["a", "b", "c"]
     seen = run(rows(*names, patience=120, others=names), parallel=3)
     ends = [line.partition(" after")[0] for line in seen]
-    assert ends[:3] == ["first ...", "  here", "first done"]
+    assert ends[:3] == ["first ...", "  here, slot alone", "first done"]
     assert ends[3:6] == ["meet ..."] * 3
-    assert sorted(ends[6:]) == [*(f"  {name} has met the others" for name in names), *["meet done"] * 3]
+    messages, slots = zip(*(line.split(" in slot ") for line in sorted(ends[6:])[:3]), strict=True)
+    assert list(messages) == [f"  {name} has met the others" for name in names]
+    assert sorted(slots) == ["0", "1", "2"]  # each its own
+    assert ends[6:].count("meet done") == 3
+
+
+def test_a_row_gets_the_slot_that_another_has_left(run):
+    seen = run(rows("a", "b", "c", "d", patience=1, others=[]), parallel=1)
+    assert [line for line in seen if "has met" in line] == [f"  {name} has met the others in slot 0" for name in "abcd"]
 
 
 def test_further_rows_wait(run):
