@@ -30,10 +30,11 @@ def train(
     """
     from pathlib import Path
 
-    from audiotagging.training.train import train_row
+    from audiotagging.training.supervisor import supervise
 
-    train_row(
-        row,
+    supervise(
+        "audiotagging.training.train:train_row",
+        row=row,
         spectrograms=Path(spectrograms.path),
         selection=Path(selection.path),
         out=Path(model.path),

@@ -5,6 +5,8 @@ import os
 import signal
 import threading
 
+TERMINATED = 128 + signal.SIGTERM  # the exit code after SIGTERM, as a shell reports it
+
 
 def end_with_parent() -> None:
     """Tell this process to stop (SIGTERM) as soon as the one that started it is gone, however that ended.

@@ -19,8 +19,10 @@ from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, 
 from audiotagging.errors import UserError
 from audiotagging.members import REFERENCE, rows
 from audiotagging.results.ensembling import ensemble as write_ensemble
+from audiotagging.training import supervisor
 from audiotagging.training import train as training
 from audiotagging.training.networks import NETWORKS
+from audiotagging.training.train import train_row
 from components.ensemble import ensemble
 from components.evaluate import evaluate
 from components.ingest import ingest
@@ -36,6 +38,12 @@ SHORT = replace(REFERENCE[0], epochs=2, size=32, batch_size=4, epoch_size=2)
 @pytest.fixture
 def run(tmp_path):
     return fabricate_run(tmp_path / "run", clips=20, classes=3, members=REFERENCE[:2])
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Let the stage train here, where it can be looked at and changed."""
+    monkeypatch.setattr(supervisor, "supervise", lambda function, **arguments: train_row(**arguments))
 
 
 def artifact(kind, path):
@@ -96,7 +104,7 @@ def test_train(run, tmp_path):
     assert len(read_history(tmp_path / "model")) == 2
 
 
-def test_train_takes_the_chosen_noisy_clips_and_resumes_only_the_same_run(run, tmp_path, monkeypatch):
+def test_train_takes_the_chosen_noisy_clips_and_resumes_only_the_same_run(run, tmp_path, monkeypatch, in_this_process):
     seen = []
     run_identity = training.run_identity
     monkeypatch.setattr(training, "run_identity", lambda *args, **kw: seen.append(kw) or run_identity(*args, **kw))
@@ -113,7 +121,7 @@ def test_train_takes_the_chosen_noisy_clips_and_resumes_only_the_same_run(run, t
     assert list(checkpoints.iterdir()) == [kept]  # it had a folder of its own, which is gone
 
 
-def test_train_begins_with_the_champion(run, tmp_path, monkeypatch):
+def test_train_begins_with_the_champion(run, tmp_path, monkeypatch, in_this_process):
     whole = fabricate_run(tmp_path / "whole", clips=20, classes=3, members=[SHORT], folds=[-1])
     torch.manual_seed(7)
     champion = NETWORKS[SHORT.network](4 * 3)

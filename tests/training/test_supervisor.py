@@ -6,11 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from fabricated import fabricate_run
+from safetensors.torch import load_file
 
+from audiotagging.artifacts.model_folder import read_history, weights_path
 from audiotagging.errors import UserError
+from audiotagging.members import REFERENCE, rows
 from audiotagging.training import supervisor
 from audiotagging.training.supervisor import supervise
 
@@ -32,8 +38,6 @@ def attempt(folder, endings):
     elif isinstance(ending, Exception):
         raise ending
     elif ending == "torch":
-        import torch
-
         raise torch.AcceleratorError("CUDA error: unspecified launch failure")
 
 
@@ -90,7 +94,6 @@ def test_it_gives_up_after_four_tries_and_says_why(tmp_path, ending, kind, messa
 
 
 def test_the_errors_of_torch_are_recognised(tmp_path):
-    torch = pytest.importorskip("torch")
     assert issubclass(torch.AcceleratorError, RuntimeError) and issubclass(torch.OutOfMemoryError, RuntimeError)
     assert tries(tmp_path, "torch", None) == (2, None)
 
@@ -107,7 +110,7 @@ def write_a_last_checkpoint(folder):
     def finish(*_):
         time.sleep(0.3)
         (folder / "checkpoint").touch()
-        sys.exit(supervisor.TERMINATED)
+        sys.exit(143)
 
     signal.signal(signal.SIGTERM, finish)
     (folder / "pid").write_text(str(os.getpid()))
@@ -195,3 +198,45 @@ def test_what_is_logged_looks_as_if_the_stage_had_logged_it(stage):
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 0 and re.search(r"^\[stage INFO\]: epoch 1$", output, re.MULTILINE)
     assert "\nprinted\n" in f"\n{output}"
+
+
+def train_and_be_killed_once(marker, **arguments):
+    """Train, in the first try until the end of the second epoch, before its checkpoint is written."""
+    from audiotagging.training.loop import Run
+    from audiotagging.training.train import train_row
+
+    finish_epoch = Run.finish_epoch
+
+    def killed(run):
+        finish_epoch(run)
+        if len(run.history) == 2 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Run.finish_epoch = killed
+    train_row(**arguments)
+
+
+@pytest.mark.parametrize("checkpoints", [True, False])
+def test_a_training_that_is_killed_ends_with_the_weights_of_one_that_is_not(tmp_path, capfd, checkpoints):
+    run = fabricate_run(tmp_path / "run", clips=20, classes=3, members=REFERENCE[:1])
+    member = replace(REFERENCE[0], epochs=3, size=32, batch_size=4, epoch_size=2)
+    options = {
+        "row": rows([member], [0])[0],
+        "spectrograms": run / "spectrograms",
+        "selection": run / "selection",
+        "seed": 1,
+        "champions": "",
+        "warm_start": 0.0,
+        "checkpoints": str(tmp_path / "checkpoints") if checkpoints else "",
+    }
+    supervise("audiotagging.training.train:train_row", out=tmp_path / "whole", **options)
+    capfd.readouterr()
+    killed = tmp_path / "killed"
+    supervise(f"{THIS}:train_and_be_killed_once", marker=killed, out=tmp_path / "started again", **options)
+    printed = capfd.readouterr().out
+    assert killed.exists() and ("resuming from" in printed) == checkpoints
+    whole, again = (load_file(weights_path(tmp_path / name)) for name in ("whole", "started again"))
+    assert whole.keys() == again.keys() and all(torch.equal(whole[name], again[name]) for name in whole)
+    assert list(read_history(tmp_path / "started again")["epoch"]) == [1, 2, 3]
+    assert not checkpoints or not list((tmp_path / "checkpoints").iterdir())

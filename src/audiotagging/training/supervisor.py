@@ -20,13 +20,12 @@ from importlib import import_module
 from typing import Any
 
 from audiotagging.errors import UserError
-from audiotagging.processes import end_with_parent
+from audiotagging.processes import TERMINATED, end_with_parent
 
 PAUSES = (10, 60, 300)  # seconds before the second, third and fourth try
 FAILED = 1
 USER_ERROR = 2
 DEVICE_FAILED = 75  # EX_TEMPFAIL of sysexits.h; another process may use the GPU again
-TERMINATED = 128 + signal.SIGTERM  # as a shell reports it
 CONTEXT = multiprocessing.get_context("spawn")  # a forked process could not use a GPU that this one has looked at
 
 logger = logging.getLogger(__name__)

@@ -22,6 +22,7 @@ from audiotagging.artifacts.noisy_clips import read_noisy_clips
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_fingerprint, read_spectrograms
 from audiotagging.errors import UserError
 from audiotagging.members import Member
+from audiotagging.processes import TERMINATED
 from audiotagging.progress import track
 from audiotagging.training.checkpoints import Checkpoints, run_checkpoints
 from audiotagging.training.devices import best_device, device_name
@@ -29,8 +30,6 @@ from audiotagging.training.identity import code_version, run_identity, run_seed
 from audiotagging.training.loop import Run
 from audiotagging.training.prediction import read_weights
 from audiotagging.training.warm_start import starting_point
-
-TERMINATED = 143  # 128 + SIGTERM, as a shell reports it. Not 2, which is a user's error that no retry fixes
 
 
 def train_row(
