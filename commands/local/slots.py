@@ -40,8 +40,8 @@ class Slots:
     def __str__(self) -> str:
         """Return how it is divided, for the reader."""
         first = self.rows[0]
-        each = f"{first['OMP_NUM_THREADS']} threads" + (" and a GPU" if "CUDA_VISIBLE_DEVICES" in first else "")
-        return f"members that train at once: {len(self.rows)}, each with {each}"
+        where = "on GPUs" if "CUDA_VISIBLE_DEVICES" in first else "on the CPU"
+        return f"members that train at once: {len(self.rows)} {where}; threads of each: {first['OMP_NUM_THREADS']}"
 
 
 def divide(
