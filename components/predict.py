@@ -19,4 +19,4 @@ def predict(model: Input[Model], spectrograms: Input[Dataset], predictions: Outp
     from audiotagging.training.prediction import predict
 
     predict(Path(model.path), spectrograms=Path(spectrograms.path), out=Path(predictions.path))
-    predictions.metadata.update(model.metadata)
+    predictions.metadata.update(member=model.metadata["member"], fold=model.metadata["fold"])

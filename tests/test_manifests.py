@@ -138,6 +138,14 @@ def test_the_volumes_are_those_that_the_stages_mount_and_are_given_to_their_user
 
 
 @needs_kubectl
+def test_files_on_the_volumes_stay_as_they_were_when_a_pod_mounts_them_again(resources):
+    loader = yaml.safe_load((MANIFESTS / "loader.yaml").read_text())["spec"]
+    contexts = [pod.get("securityContext", {}) for pod in [loader, *pods(resources).values()]]
+    mounting = [context for context in contexts if "fsGroup" in context]
+    assert len(mounting) == 2 and all(each["fsGroupChangePolicy"] == "OnRootMismatch" for each in mounting)
+
+
+@needs_kubectl
 def test_who_submits_may_do_that_and_nothing_else(resources):
     (role,) = [each for each in resources if each["kind"] == "Role"]
     assert {group for rule in role["rules"] for group in rule["apiGroups"]} == {"pipelines.kubeflow.org"}

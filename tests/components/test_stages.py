@@ -148,6 +148,7 @@ def call_promote(run, location):
 
 def test_predict(run, tmp_path):
     model = call_train(run, tmp_path / "model", fold=1)
+    model.metadata["display_name"] = "what Kubeflow calls the model"
     predictions = artifact(Dataset, tmp_path / "predictions")
     predict.python_func(model=model, spectrograms=artifact(Dataset, run / "spectrograms"), predictions=predictions)
     found = read_predictions(tmp_path / "predictions").rows
