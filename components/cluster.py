@@ -33,8 +33,9 @@ class Needs:
         cpu: CPU cores asked for, and its threads; it may use twice as many where they are free.
         memory: Memory asked for and allowed, in GiB.
         hours: How long one try may take.
-        retries: How often it is tried again. KFP's retries cover a program that fails, also because it was told to
-            stop, and a pod that its node evicts; not a pod that is deleted or a node that is lost without a word.
+        retries: How often it is tried again. On Kubeflow's defaults that covers a pod that is deleted or never starts,
+            not a program that fails or is killed, whatever a pipeline asks for; manifests/retries changes that. `train`
+            does not depend on it: it starts a training that dies again by itself (`audiotagging.training.supervisor`).
         volumes: Where it needs a volume mounted.
         gpu: Whether it uses a GPU if it gets one.
         stores: Whether it reads or writes in object stores, for which it gets the credentials.

@@ -65,6 +65,27 @@ def test_the_queue_can_be_added(tmp_path):
     assert queue["metadata"] == queue["metadata"] | {"name": "audiotagging", "namespace": "kubeflow"}
 
 
+def test_retries_change_kubeflows_defaults_alone():
+    patch = yaml.safe_load((MANIFESTS / "retries" / "workflow-defaults.yaml").read_text())
+    defaults = yaml.safe_load(patch["data"].pop("workflowDefaults"))["spec"]
+    assert not patch["data"] and patch["metadata"]["name"] == "workflow-controller-configmap"
+    # Argo gives a template's own retries the policy of these, and all other templates no retries.
+    assert defaults["templateDefaults"] == {"retryStrategy": {"limit": "0", "retryPolicy": "Always"}}
+
+
+@needs_kubectl
+def test_retries_can_be_patched_into_kubeflow(tmp_path):
+    shutil.copytree(MANIFESTS / "retries", tmp_path / "retries")
+    original = {"artifactRepository": "kept", "workflowDefaults": "spec: {}"}
+    configuration = {"kind": "ConfigMap", "apiVersion": "v1", "data": original}
+    configuration["metadata"] = {"name": "workflow-controller-configmap", "namespace": "kubeflow"}
+    (tmp_path / "kubeflow.yaml").write_text(yaml.safe_dump(configuration))
+    top = {"resources": ["kubeflow.yaml"], "components": ["retries"]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(top))
+    (patched,) = build(tmp_path)
+    assert patched["data"]["artifactRepository"] == "kept" and "Always" in patched["data"]["workflowDefaults"]
+
+
 def restricted(pod):
     """Yield what the restricted Pod Security Standard of Kubernetes 1.36 forbids of a pod."""
     security = pod.get("securityContext", {})

@@ -10,6 +10,10 @@ from audiotagging.object_store import VARIABLES, check_url
 from commands.parameters import add_parameters, parameters
 from components.cluster import AUDIO, CHECKPOINTS, CLAIMS, MODELS, Cluster
 
+# Argo refuses a run whose state takes more than 1 MiB, compressed. On Kubeflow's defaults a run takes about 190 KB and
+# 10 KB for each row; one of 30 rows was seen to take 519 KB.
+MOST_ROWS = 80
+
 
 def add_cluster_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that become the cluster's settings."""
@@ -117,6 +121,11 @@ def cluster_parameters(args: argparse.Namespace) -> dict[str, Any]:
             f"--data {args.data}: no image has the program kaggle; copy the data to the volume, or to a store"
         )
     values = parameters(args)
+    if len(values["rows"]) > MOST_ROWS:
+        raise UserError(
+            f"{len(values['rows'])} rows (members times folds) are more than the {MOST_ROWS} that a run on a cluster "
+            "can have, for Argo keeps all it knows of a run in 1 MiB; submit fewer --members or --folds at a time"
+        )
     if not re.match(r"/|\w+:", args.data):  # neither a path nor a URL
         values["data"] = f"{AUDIO}/{args.data}"
     return values | {"downloads": args.downloads, "checkpoints": CHECKPOINTS if args.checkpoints_pvc else ""}
