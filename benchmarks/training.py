@@ -43,7 +43,8 @@ def _clips() -> Spectrograms:
     return Spectrograms(clips, rng.integers(0, 256, (offsets[-1], 128), np.uint8), offsets, CLASSES)
 
 
-def _run(member: Member) -> Run:
+def run_of(member: Member) -> Run:
+    """Return the beginning of a member's training on the clips."""
     torch.manual_seed(1)
     return Run(member, _clips(), fold=-1, device=DEVICE, precision="auto")
 
@@ -83,13 +84,13 @@ def _attend_as_written(attention: SimpleSelfAttention, x: Tensor) -> Tensor:
 
 def step() -> Row:
     """Compare crops a second of a training step of xresnet18ssa with those of the plainly written one."""
-    ours, other = race(_waited(_run(STEP).train_step), _waited(PlainRun(STEP).train_step), rounds=ROUNDS)
+    ours, other = race(_waited(run_of(STEP).train_step), _waited(PlainRun(STEP).train_step), rounds=ROUNDS)
     return Row(STEP.batch_size / ours, STEP.batch_size / other, "crops/s", "float32, channels first, plain attention")
 
 
 def batch() -> Row:
     """Compare the milliseconds of making a batch with those of the whole step: the ratio is the input's share."""
-    run = _run(STEP)
+    run = run_of(STEP)
     ours, other = race(_waited(run.batch), _waited(run.train_step), rounds=ROUNDS)
     return Row(1000 * ours, 1000 * other, "ms", "the whole training step")
 
@@ -113,7 +114,7 @@ def prediction() -> Row:
 @cache
 def _crops_a_second(network: str, batch_size: int) -> float:
     """Return how many crops of the published size a network trains on a second."""
-    run = _run(replace(STEP, network=network, batch_size=batch_size))
+    run = run_of(replace(STEP, network=network, batch_size=batch_size))
     steps = 20
 
     def train() -> None:
