@@ -34,7 +34,13 @@ def test_a_file_replaces_another_when_it_is_whole(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "expected"),
-    [(b"", "JSON"), (b'{"a": 1', "JSON"), (b"\xff\xfe", "JSON"), (b"[]", "a, b in it"), (b'{"a": 1}', "a, b in it")],
+    [
+        (b"", "JSON"),
+        (b'{"a": 1', "JSON"),
+        (b"\xff\xfe", "JSON"),
+        (b"[]", "an object with a, b"),
+        (b'{"a": 1}', "an object with a, b"),
+    ],
 )
 def test_a_file_that_does_not_hold_what_it_should_is_named(tmp_path, content, expected):
     (tmp_path / "scores.json").write_bytes(content)

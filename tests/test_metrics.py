@@ -25,5 +25,5 @@ def test_clips_without_labels_do_not_count():
 
 
 def test_nothing_to_score_is_an_error():
-    with pytest.raises(UserError, match="none of the clips"):
+    with pytest.raises(UserError, match="expected at least one clip with a label"):
         lwlrap(np.zeros((2, 3), bool), np.zeros((2, 3)))

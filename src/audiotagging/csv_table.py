@@ -1,4 +1,4 @@
-"""Reads a table of the data folder; what is wrong with it is told with file and line."""
+"""Reads CSV tables of a data folder, and reports problems with file name and line number."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from audiotagging.errors import UserError
 
 
 class TableError(UserError):
-    """A table that cannot be used. `problems` has everything that is wrong, a line each."""
+    """Raised for a table that cannot be used. `problems` lists everything that is wrong, one string per problem."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
@@ -19,18 +19,19 @@ class TableError(UserError):
 
 
 def read_table(path: Path, columns: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
-    """Read a comma-separated table: UTF-8 with or without a byte order mark, any line ends, one row a record.
+    """Read a comma-separated table in UTF-8, with or without a byte order mark and with any line endings.
 
     Args:
         path: The table.
-        columns: Columns that it must have.
+        columns: Columns that the table must have.
 
     Returns:
-        A row a record, everything as text; the index is the line in the file. Empty lines are left out.
-        Problems, a line each: records of another length than the head, which are left out too.
+        The table, with all values as text and line numbers of the file as its index, and a list of problems. Empty
+        lines are left out. So are records with more or fewer fields than the header; each of them is a problem.
 
     Raises:
-        TableError: If it cannot be read, lacks a column, or has no record of the head's length.
+        TableError: If the file cannot be read, if a column is missing, or if no record has as many fields as the
+            header.
     """
     name = path.name
     try:
@@ -51,23 +52,23 @@ def read_table(path: Path, columns: Sequence[str]) -> tuple[pd.DataFrame, list[s
     if not records:
         raise TableError([f"{name} is empty; expected a first line with the columns {', '.join(columns)}"])
 
-    head = [column.strip() for column in records[0][1]]
-    missing = [column for column in columns if column not in head]
+    header = [column.strip() for column in records[0][1]]
+    missing = [column for column in columns if column not in header]
     if missing:
-        hint = "" if len(head) > 1 else "; columns are separated by commas"
-        raise TableError([f"{name} has no column {missing[0]!r}, its first line is {','.join(head)[:80]!r}{hint}"])
-    twice = sorted({column for column in head if head.count(column) > 1})
+        hint = "" if len(header) > 1 else "; separate columns by commas"
+        raise TableError([f"{name} has no column {missing[0]!r}; its first line is {','.join(header)[:80]!r}{hint}"])
+    twice = sorted({column for column in header if header.count(column) > 1})
     if twice:
         raise TableError([f"{name} has the column {twice[0]!r} more than once"])
     if len(records) == 1:
         raise TableError([f"{name} has no rows"])
     uneven = [
-        f"{name} line {line}: expected {len(head)} fields, found {len(record)}; several labels need quotes around them"
+        f"{name} line {line}: expected {len(header)} fields, found {len(record)}; put quotes around several labels"
         for line, record in records[1:]
-        if len(record) != len(head)
+        if len(record) != len(header)
     ]
-    even = [(line, record) for line, record in records[1:] if len(record) == len(head)]
+    even = [(line, record) for line, record in records[1:] if len(record) == len(header)]
     if not even:
         raise TableError(uneven)
     lines, rows = zip(*even, strict=True)
-    return pd.DataFrame(rows, columns=head, index=pd.Index(lines, name="line"), dtype=object), uneven
+    return pd.DataFrame(rows, columns=header, index=pd.Index(lines, name="line"), dtype=object), uneven

@@ -1,7 +1,7 @@
-"""Files and folders that are there when they are whole, and not before; what they hold.
+"""Atomic files and folders, which appear only when they are complete, and JSON files.
 
-What is written lies beside its place, as `NAME.part`, until it is renamed, and is removed if that fails. What a killed
-run left there is replaced.
+A new file or folder is written as `NAME.part` in the same directory and then renamed. It is removed if an error occurs.
+What a killed process left under that name is replaced.
 """
 
 import json
@@ -16,10 +16,10 @@ from audiotagging.errors import UserError
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Provide an empty folder that becomes `path` when the block ends without an error.
+    """Provide an empty folder that is renamed to `path` when the block ends without an error.
 
     Args:
-        path: The folder to make; there is none of this name by then, or an empty one.
+        path: The folder to create. If it exists when the block ends, it must be empty.
     """
     part = path.with_name(path.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -34,10 +34,20 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Provide the name of a file to write that becomes `path` when the block ends without an error.
+    """Provide the path of a temporary file that is renamed to `path` when the block ends without an error.
 
     Args:
-        path: The file to make or to replace.
+        path: The file to create or replace.
+
+    Examples:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with whole_file(folder / "scores.json") as part:
+        ...     write_json(part, {"lwlrap": 0.75})
+        ...     print([file.name for file in folder.iterdir()])
+        ['scores.json.part']
+        >>> [file.name for file in folder.iterdir()]
+        ['scores.json']
     """
     part = path.with_name(path.name + ".part")
     try:
@@ -49,31 +59,33 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def read_json(path: Path, *keys: str) -> dict[str, Any]:
-    """Return what a JSON file holds.
+    """Read a JSON object from a file.
 
     Args:
         path: The file.
-        keys: What it must hold.
+        keys: Keys that the object must have.
 
     Raises:
-        UserError: If it holds no JSON, or not this.
+        UserError: If the file contains no JSON object with these keys.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path}: expected JSON, found something else ({error}); put back what was there") from error
+        raise UserError(f"{path}: expected JSON, found something else ({error}); restore the original file") from error
     if not isinstance(content, dict) or not content.keys() >= set(keys):
-        raise UserError(f"{path}: expected {', '.join(keys)} in it, found others; put back what was there")
+        raise UserError(
+            f"{path}: expected an object with {', '.join(keys)}, found something else; restore the original file"
+        )
     return content
 
 
 def require(folder: Path, *names: str, what: str) -> None:
-    """Make sure that a folder is what it should be.
+    """Check that a folder contains what it should.
 
     Args:
         folder: The folder.
-        names: Files and folders that it must hold.
-        what: What it should be, for the message.
+        names: Files and folders that it must contain.
+        what: What the folder should be, for the message, such as "the output of a run".
 
     Raises:
         UserError: If one of them is missing.
@@ -84,5 +96,5 @@ def require(folder: Path, *names: str, what: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file for people to read too."""
+    """Write a JSON file that is indented for readers."""
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

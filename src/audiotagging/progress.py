@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line now and then in a log."""
+"""Shows the progress of long work: as a bar on a terminal, and as an occasional line in a log."""
 
 import logging
 import sys
@@ -15,12 +15,12 @@ logger = logging.getLogger(__name__)
 
 
 def track(things: Iterable[T], *, label: str, total: int) -> Iterator[T]:
-    """Yield the things, showing how many of them are done.
+    """Yield the items of an iterable and show how many of them are done.
 
     Args:
-        things: What to go through.
-        label: What is being done, for the reader.
-        total: How many things there are.
+        things: The items.
+        label: Name of the work, to show next to the progress.
+        total: Number of items.
     """
     if sys.stderr.isatty():
         yield from tqdm(things, desc=label, total=total)
@@ -30,5 +30,5 @@ def track(things: Iterable[T], *, label: str, total: int) -> Iterator[T]:
         yield thing
         now = time.monotonic()
         if now - last >= LOG_SECONDS or (done == total and last > start):
-            logger.info("%s: %d of %d (%.1f a second)", label, done, total, done / (now - start))
+            logger.info("%s: %d of %d (%.1f per second)", label, done, total, done / (now - start))
             last = now

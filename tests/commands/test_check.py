@@ -85,4 +85,4 @@ def test_a_few_files_that_are_no_audio_are_left_out(data):
     rows = [(name, CLASSES[number % 3]) for number, name in enumerate(names)]
     write_table(data / "train_curated.csv", ("fname", "labels"), *rows)
     dataset = read_dataset(data)
-    assert "cannot be read, so left out: c005.wav" in describe(dataset, durations(dataset))
+    assert "left out because they cannot be read: c005.wav" in describe(dataset, durations(dataset))

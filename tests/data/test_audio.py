@@ -61,9 +61,9 @@ def test_decode_equals_librosas_load(tmp_path, suffix, subtype, rate, channels):
     sound = decode(path)
     assert sound.samples.dtype == np.float32 and sound.samples.shape == expected.shape
     np.testing.assert_allclose(sound.samples, expected, atol=1e-6)
-    assert ("mixed to mono" in sound.mended) == (channels > 1)
-    assert ("resampled" in sound.mended) == (rate != RATE)
-    assert "cut short" not in sound.mended
+    assert ("mixed to mono" in sound.repairs) == (channels > 1)
+    assert ("resampled" in sound.repairs) == (rate != RATE)
+    assert "cut short" not in sound.repairs
 
 
 @settings(max_examples=30, deadline=None)
@@ -138,9 +138,9 @@ UNUSABLE = {
     write_folder: "cannot be read: Is a directory",
     lambda path: None: "cannot be read: No such file",
     write_no_samples: "has no samples",
-    write_nan: "no sound",
-    write_infinity: "no sound",
-    write_absurd: "no sound",
+    write_nan: "not sound",
+    write_infinity: "not sound",
+    write_absurd: "not sound",
     write_header_only: "has no samples",
 }
 
@@ -158,7 +158,7 @@ def test_unusable_files(tmp_path, write, reason):
 @pytest.mark.parametrize("read", [decode, duration])
 def test_a_raw_file_is_unusable(tmp_path, read):
     (tmp_path / "clip.raw").write_bytes(bytes(1000))
-    with pytest.raises(SoundError, match="does not tell its rate"):
+    with pytest.raises(SoundError, match="does not state its sampling rate"):
         read(tmp_path / "clip.raw")
 
 
@@ -166,7 +166,7 @@ def test_a_raw_file_is_unusable(tmp_path, read):
 @pytest.mark.parametrize("write", [write_without_length, write_slow])
 def test_a_head_that_asks_for_much_memory_gets_none(tmp_path, write, read):
     write(tmp_path / "clip.wav")
-    with pytest.raises(SoundError, match="is too long for a clip, or its head is wrong"):
+    with pytest.raises(SoundError, match="is too long for a clip, or its header is wrong"):
         read(tmp_path / "clip.wav")
 
 
@@ -186,7 +186,7 @@ def test_what_is_there_of_a_cut_wav_file_is_used(tmp_path, suffix, subtype, kept
     assert len(sound.samples) < len(whole)
     np.testing.assert_array_equal(sound.samples, whole[: len(sound.samples)])
     if suffix == "wav":
-        assert sound.mended == ("cut short",)
+        assert sound.repairs == ("cut short",)
         assert len(sound.samples) == pytest.approx(kept * len(whole), abs=50)
 
 
@@ -196,4 +196,4 @@ def test_a_wrong_riff_length_alone_is_not_a_cut(tmp_path):
     data = path.read_bytes()
     path.write_bytes(data[:4] + (len(data) + 992).to_bytes(4, "little") + data[8:])
     sound = decode(path)
-    assert sound.mended == () and len(sound.samples) == 1000
+    assert sound.repairs == () and len(sound.samples) == 1000

@@ -37,7 +37,7 @@ def test_clips_come_in_the_order_of_their_tables(data):
         (lambda d: (d / "train_curated.csv").unlink(), "train_curated.csv is missing"),
         (lambda d: damage(d / "train_curated.csv", "labels", "tags"), "train_curated.csv has no column 'labels'"),
         (lambda d: damage(d / "train_noisy.csv", "labels", "fname"), "train_noisy.csv has no column 'labels'"),
-        (lambda d: damage(d / "train_noisy.csv", "fname,labels", "fname;labels"), "columns are separated by commas"),
+        (lambda d: damage(d / "train_noisy.csv", "fname,labels", "fname;labels"), "separate columns by commas"),
         (lambda d: damage(d / "sample_submission.csv", "Meow", "Bark"), "the column 'Bark' more than once"),
         (lambda d: damage(d / "train_curated.csv", '"Bark,Meow"', "Bark,Meow"), "line 2: expected 2 fields, found 3"),
         (lambda d: (d / "train_curated.csv").write_text(""), "train_curated.csv is empty"),

@@ -104,7 +104,7 @@ def test_too_many_bad_clips_of_a_part_are_an_error(tmp_path, dataset):
 def test_a_worker_that_is_killed_is_told(tmp_path, dataset, monkeypatch):
     monkeypatch.setattr(preprocessing, "CONTEXT", multiprocessing.get_context("fork"))
     monkeypatch.setattr(preprocessing, "decode", lambda path: os.kill(os.getpid(), signal.SIGKILL))
-    with pytest.raises(UserError, match="one of 2 worker processes was killed, as happens when memory runs out"):
+    with pytest.raises(UserError, match="one of 2 worker processes was killed, most likely because memory ran out"):
         preprocess(dataset, tmp_path / "out", workers=2)
     assert not (tmp_path / "out").exists()
 
@@ -118,7 +118,7 @@ def test_the_stage_refuses_data_that_changed_since_ingest(tmp_path):
         stage.preprocess.python_func(**arguments, spectrograms=dsl.Dataset(uri=str(tmp_path / "out")))
 
 
-def test_what_was_mended_is_counted(tmp_path, dataset, caplog):
+def test_repairs_are_counted(tmp_path, dataset, caplog):
     soundfile.write(dataset.clips["path"][0], np.ones((3 * RATE, 2)) * 0.1, 48_000)
     short = sum(len(noise(number)) < 2 * RATE for number in range(1, len(PARTS)))
     with caplog.at_level("INFO"):

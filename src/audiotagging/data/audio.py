@@ -1,7 +1,8 @@
-"""Sound files to mono samples at 44 100 Hz: decode, mix, resample, trim.
+"""Decodes sound files to mono samples at 44 100 Hz, and trims silence.
 
-Reads whatever libsndfile can (WAV, FLAC, Ogg, MP3 ...), a whole clip at once or a long file in blocks. 16-bit files are
-read as integers and scaled here, in half the time of libsndfile's own conversion and to the same values.
+All formats of libsndfile work, such as WAV, FLAC, Ogg and MP3. A clip is decoded at once, a long file in blocks. Files
+with 16-bit samples are read as integers and scaled here, which gives the same values as libsndfile's own conversion in
+half the time.
 """
 
 import math
@@ -19,18 +20,18 @@ from audiotagging.errors import UserError
 
 RATE = 44_100  # Hz
 BLOCK_SECONDS = 60.0
-LARGEST = 1 << 27  # samples, half a GiB; more than any clip has, but heads of files may say anything
-LOUDEST = 1e6  # times full scale; float files may hold anything, and the power of a sample must stay a number
+LARGEST = 1 << 27  # samples, half a GiB. No clip is as long, but a corrupt header can claim any length.
+LOUDEST = 1e6  # times full scale. Float files can hold any value, and a sample's power must stay finite.
 
-CUT_SHORT = re.compile(r"^data : \d+ \(should be", re.MULTILINE)  # libsndfile's note on a WAV file's length
+CUT_SHORT = re.compile(r"^data : \d+ \(should be", re.MULTILINE)  # libsndfile's note on a truncated WAV file
 
 TRIM_DECIBELS = 60.0
 TRIM_FRAME, TRIM_HOP = 2048, 512  # samples
-TRIM_FLOOR = 1e-10  # power; librosa takes anything below for this
+TRIM_FLOOR = 1e-10  # power; librosa raises anything below to this value
 
 
 class SoundError(UserError):
-    """A file that holds no usable sound; the message is the reason, without the file's name."""
+    """Raised for a file that holds no usable sound. The message is the reason, without the name of the file."""
 
 
 @dataclass(frozen=True)
@@ -38,26 +39,26 @@ class Sound:
     """A decoded clip.
 
     Attributes:
-        samples: float32 in [-1, 1), shape (samples,), at 44 100 Hz.
-        mended: What had to be done to use it: "mixed to mono", "resampled", "cut short" (the file ends before the
-            length it announces, and what is there is used).
+        samples: Mono samples at 44 100 Hz, float32 in [-1, 1), shape (samples,).
+        repairs: What was done to use the file: "mixed to mono", "resampled", or "cut short" (the file ends before the
+            length that its header states, so that only its beginning was used).
     """
 
     samples: np.ndarray
-    mended: tuple[str, ...]
+    repairs: tuple[str, ...]
 
 
 def decode(path: Path) -> Sound:
-    """Decode a whole sound file.
+    """Decode a sound file.
 
     Raises:
-        SoundError: If it cannot be decoded, has no samples, is too long to be held whole, or holds values that are no
-            sound.
+        SoundError: If the file cannot be decoded, has no samples, is too long to fit in memory, or contains values that
+            are not sound, such as NaN.
     """
     with _opened(path) as file:
         _check_size(file)
         samples = _read_mono(file, file.frames)
-        mended = {
+        repairs = {
             "mixed to mono": file.channels > 1,
             "resampled": file.samplerate != RATE,
             "cut short": len(samples) < file.frames or CUT_SHORT.search(file.extra_info) is not None,
@@ -67,14 +68,14 @@ def decode(path: Path) -> Sound:
         raise SoundError("has no samples")
     if rate != RATE:
         samples = _resample(samples, rate)
-    return Sound(samples, tuple(what for what, needed in mended.items() if needed))
+    return Sound(samples, tuple(what for what, needed in repairs.items() if needed))
 
 
 def duration(path: Path) -> float:
-    """Return how long a sound file is by its head, in seconds.
+    """Return the duration of a sound file in seconds, as its header states it.
 
     Raises:
-        SoundError: If it cannot be decoded, has no samples, or is too long for `decode`.
+        SoundError: If the file cannot be decoded, has no samples, or is too long for `decode`.
     """
     with _opened(path) as file:
         _check_size(file)
@@ -84,17 +85,17 @@ def duration(path: Path) -> float:
 
 
 def decode_blocks(path: Path, *, seconds: float = BLOCK_SECONDS) -> Iterator[np.ndarray]:
-    """Yield a sound file's samples piece by piece, for files too long to be held whole.
+    """Decode a sound file in blocks, for files that are too long to fit in memory.
 
     Args:
-        path: Any file libsndfile can read.
-        seconds: About how long a piece is.
+        path: Any file that libsndfile can read.
+        seconds: Approximate length of a block.
 
     Yields:
-        Mono samples at 44 100 Hz, float32, shape (samples,); together the same as from `decode`.
+        Mono samples at 44 100 Hz, float32, shape (samples,). Together they equal the samples of `decode`.
 
     Raises:
-        SoundError: If the file cannot be decoded, has no samples, or holds values that are no sound.
+        SoundError: If the file cannot be decoded, has no samples, or contains values that are not sound, such as NaN.
     """
     with _opened(path) as file:
         frames = max(1, round(seconds * file.samplerate))
@@ -112,9 +113,9 @@ def decode_blocks(path: Path, *, seconds: float = BLOCK_SECONDS) -> Iterator[np.
 @contextmanager
 def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     if path.suffix.lower() == ".raw":
-        raise SoundError("cannot be decoded: a raw file does not tell its rate")
+        raise SoundError("cannot be decoded: a raw file does not state its sampling rate")
     try:
-        with path.open("rb"):  # what is wrong here libsndfile calls a system error
+        with path.open("rb"):  # gives a better message than libsndfile's "System error"
             pass
         with soundfile.SoundFile(path) as file:
             yield file
@@ -125,58 +126,72 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
 
 
 def _check_size(file: soundfile.SoundFile) -> None:
-    """Refuse a file that would take too much memory, as it is or at 44 100 Hz."""
+    """Raise an error if the file would take too much memory, before or after resampling."""
     if max(file.frames * file.channels, file.frames * RATE / file.samplerate) > LARGEST:
         raise SoundError(
-            f"is too long for a clip, or its head is wrong: {file.frames} samples in each of {file.channels} channels "
-            f"at {file.samplerate} Hz"
+            f"is too long for a clip, or its header is wrong: {file.frames} samples in each of {file.channels} "
+            f"channels at {file.samplerate} Hz"
         )
 
 
 def _read_mono(file: soundfile.SoundFile, frames: int) -> np.ndarray:
-    """Return the next samples of a file, float32, channels averaged; fewer than asked for at its end."""
+    """Read up to `frames` samples, average the channels, and return float32, shape (samples,)."""
     if file.subtype == "PCM_16":
         samples = file.read(frames, dtype="int16") * np.float32(2**-15)
     else:
         samples = file.read(frames, dtype="float32")
-        if not (np.abs(samples) < LOUDEST).all():  # also false of a NaN
-            raise SoundError(f"holds values that are no sound (NaN, infinity or beyond {LOUDEST:g} times full scale)")
+        if not (np.abs(samples) < LOUDEST).all():  # also false for NaN
+            raise SoundError(
+                f"contains values that are not sound (NaN, infinity or more than {LOUDEST:g} times full scale)"
+            )
     return samples.mean(axis=1) if samples.ndim == 2 else samples
 
 
 def _resample(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Bring samples to 44 100 Hz, in soxr's high quality and of the length that librosa gives them."""
+    """Resample to 44 100 Hz with soxr's high quality, to the same length as `librosa.resample`."""
     length = math.ceil(len(samples) * (RATE / rate))
     resampled = soxr.resample(samples, rate, RATE)[:length]
     return np.pad(resampled, (0, length - len(resampled)))
 
 
 def trim(samples: np.ndarray) -> np.ndarray:
-    """Cut silence off both ends: frames 60 dB or more below the loudest, exactly as `librosa.effects.trim`.
+    """Trim silence at both ends, exactly as `librosa.effects.trim` does.
+
+    A frame is silent if it is 60 dB or more below the loudest frame.
 
     Args:
         samples: float32, shape (samples,).
 
     Returns:
-        A view of the samples from the first frame that is not silent to the last.
+        A view of the samples from the first to the last frame that is not silent.
+
+    Examples:
+        Half a second of silence precedes and follows one second of a 440 Hz tone. The result is a little longer than
+        the tone, because a frame is not silent if any part of it is loud.
+
+        >>> import numpy as np
+        >>> tone = np.sin(2 * np.pi * 440 * np.arange(44_100) / 44_100).astype(np.float32)
+        >>> samples = np.pad(tone, 22_050)
+        >>> len(trim(samples))
+        46080
     """
     if not len(samples):
         return samples
     whole = len(samples) // TRIM_HOP
     blocks = samples[: whole * TRIM_HOP].reshape(whole, TRIM_HOP)
     rest = samples[whole * TRIM_HOP :]
-    # A frame's energy is that of the four blocks around its centre; beyond the ends is silence.
+    # A frame's energy is the sum of the four blocks around its centre. Blocks beyond the ends are silent.
     energies = np.concatenate([[0, 0], np.vecdot(blocks, blocks), [np.vecdot(rest, rest), 0, 0]])
     frames = sum(energies[first : first + whole + 1] for first in range(TRIM_FRAME // TRIM_HOP))
     levels = np.maximum(frames / TRIM_FRAME, TRIM_FLOOR)
-    levels /= levels.max() * 10 ** (-TRIM_DECIBELS / 10)  # above 1: not silent
-    near = (np.abs(levels - 1) < 1e-3).any()  # too near to call: how librosa rounds decides
+    levels /= levels.max() * 10 ** (-TRIM_DECIBELS / 10)  # frames above 1 are not silent
+    near = (np.abs(levels - 1) < 1e-3).any()  # so close to 1 that librosa's rounding decides
     heard = np.flatnonzero(_loud(samples) if near else levels > 1)
     return samples[heard[0] * TRIM_HOP : (heard[-1] + 1) * TRIM_HOP]
 
 
 def _loud(samples: np.ndarray) -> np.ndarray:
-    """Tell for each frame whether it is not silent, in the single precision and the steps of librosa.
+    """Return which frames are not silent, by the same steps in single precision as librosa.
 
     Returns:
         bool, shape (frames,).

@@ -1,4 +1,4 @@
-"""Folds for cross-validation that give every fold its share of every label."""
+"""Stratified folds for cross-validation: every fold gets its share of every label."""
 
 from collections.abc import Sequence
 
@@ -8,25 +8,33 @@ import numpy as np
 def stratify(clips: Sequence[str], labels: Sequence[Sequence[str]], *, folds: int, seed: int) -> np.ndarray:
     """Assign every clip to a fold by iterative stratification (Sechidis, Tsoumakas and Vlahavas, 2011).
 
-    Labels are dealt out one after the other, the one with the fewest clips left first. Each of its clips goes to the
-    fold that lacks this label most; among equals, to the one that lacks clips most. The result depends on names and
-    labels alone, not on the order of the clips or of their labels.
+    Labels are distributed one at a time, starting with the label that has the fewest clips left. Each clip goes to the
+    fold that needs the most clips with this label; ties go to the fold that needs the most clips, and remaining ties
+    are broken at random. The result depends only on the names and labels, not on the order of the clips or labels.
 
     Args:
-        clips: The clips' names, all different.
-        labels: The labels of every clip, at least one each.
+        clips: Names of the clips, all different.
+        labels: Labels of every clip, at least one each.
         folds: Number of folds.
-        seed: Seed of the choices among equals.
+        seed: Seed for breaking ties.
 
     Returns:
         The fold of every clip, int8, shape (clips,).
+
+    Examples:
+        Each of the two folds gets one clip of a dog and one of a bird:
+
+        >>> labels = [["Dog"], ["Dog"], ["Bird"], ["Bird"]]
+        >>> fold = stratify(["1.wav", "2.wav", "3.wav", "4.wav"], labels, folds=2, seed=534)
+        >>> [labels[clip] for clip in np.flatnonzero(fold == 0)]
+        [['Dog'], ['Bird']]
     """
     by_name = np.argsort(np.array(clips, dtype=object), kind="stable")
     classes = sorted({label for clip in labels for label in clip})
     has = np.array([[label in labels[clip] for label in classes] for clip in by_name])  # (clips, classes)
 
     rng = np.random.default_rng(seed)
-    wanted_labels = np.tile(has.sum(axis=0) / folds, (folds, 1))  # (folds, classes): still wanted by each fold
+    wanted_labels = np.tile(has.sum(axis=0) / folds, (folds, 1))  # (folds, classes): how many more each fold needs
     wanted_clips = np.full(folds, len(clips) / folds)
     fold = np.full(len(clips), -1, np.int8)
     while (fold < 0).any():

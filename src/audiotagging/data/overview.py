@@ -1,4 +1,4 @@
-"""Looks into a data set: clips, hours, labels and classes. Reads the head of every audio file, not the audio."""
+"""Summarises a data set: its clips, hours, labels and classes. Reads the header of every audio file, not the audio."""
 
 from pathlib import Path
 
@@ -11,17 +11,20 @@ from audiotagging.progress import track
 
 
 def durations(dataset: Dataset, *, max_rejected: float = 0.01) -> np.ndarray:
-    """Return every clip's length in seconds, float64, shape (clips,): NaN where it cannot be read or has no samples.
+    """Read the duration of every clip.
 
     Args:
-        dataset: The data folder.
-        max_rejected: Share of a part's clips that may be unreadable; preprocessing leaves them out.
+        dataset: The data set.
+        max_rejected: Share of a part's clips that may be unreadable. Preprocessing leaves these clips out.
+
+    Returns:
+        Seconds, float64, shape (clips,). NaN for a clip that cannot be read or has no samples.
 
     Raises:
         DataError: If more clips of a part cannot be read.
     """
     clips = dataset.clips
-    seconds = np.array([_duration(path) for path in track(clips["path"], label="read audio heads", total=len(clips))])
+    seconds = np.array([_duration(path) for path in track(clips["path"], label="read audio headers", total=len(clips))])
     unreadable = clips[np.isnan(seconds)]
     problems = [
         f"{FOLDERS[part]}/{name} cannot be read as audio, or has no samples"
@@ -42,11 +45,11 @@ def _duration(path: str) -> float:
 
 
 def describe(dataset: Dataset, seconds: np.ndarray) -> list[str]:
-    """Return a summary of the data for the reader, line by line.
+    """Return a readable summary of the data, one string per line.
 
     Args:
-        dataset: The data folder.
-        seconds: Every clip's length as `durations` returns it.
+        dataset: The data set.
+        seconds: The duration of every clip, as `durations` returns it.
     """
     lines = [f"{'part':8} {'clips':>7} {'hours':>7} {'shortest':>9} {'longest':>9} {'labels per clip':>16}"]
     for part in PARTS:
@@ -60,7 +63,7 @@ def describe(dataset: Dataset, seconds: np.ndarray) -> list[str]:
             )
     unreadable = list(dataset.clips["clip"][np.isnan(seconds)])
     if unreadable:
-        lines.append(f"cannot be read, so left out: {', '.join(unreadable)}")
+        lines.append(f"left out because they cannot be read: {', '.join(unreadable)}")
     clips_of = dataset.clips[dataset.clips["part"] == "curated"].explode("labels").groupby("labels").size()
     fewest, most = clips_of.idxmin(), clips_of.idxmax()
     lines.append(

@@ -1,7 +1,8 @@
-"""The preprocess stage: every clip of a data set to its spectrogram, by worker processes, into shards.
+"""The preprocess stage: computes the spectrograms of all clips in worker processes and writes them to shards.
 
-The workers decode and compute, this process writes, in the order of the data set's tables: the output is the same
-bytes for any number of workers. Only a few batches are under way at a time, so memory does not grow with the data set.
+Workers decode the clips and compute their spectrograms; this process writes them in the order of the data set's tables.
+The output is therefore the same, byte for byte, for any number of workers. Only a few batches are in progress at a
+time, so memory use does not grow with the data set.
 """
 
 import json
@@ -29,8 +30,8 @@ from audiotagging.processes import end_with_parent
 from audiotagging.progress import track
 
 BATCH_CLIPS = 16
-BATCHES_AHEAD = 3  # a worker: enough that it never waits while this process writes
-# A forked worker starts at once and shares what is imported; elsewhere than on Linux forking is not safe.
+BATCHES_AHEAD = 3  # per worker: enough to keep the workers busy while this process writes
+# Forked workers start immediately and share imported modules, but forking is only safe on Linux.
 CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
 logger = logging.getLogger(__name__)
@@ -38,44 +39,44 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Processed:
-    """What became of a clip.
+    """The result of processing a clip.
 
     Attributes:
-        spectrogram: uint8, shape (frames, 128); None where the clip cannot be used.
-        reason: Why it cannot be used.
-        mended: What had to be done to use it.
+        spectrogram: uint8, shape (frames, 128). None if the clip cannot be used.
+        reason: Why the clip cannot be used.
+        repairs: What was done to use the clip, as in `audio.Sound`, and "padded" for a short clip.
     """
 
     spectrogram: np.ndarray | None
     reason: str = ""
-    mended: tuple[str, ...] = ()
+    repairs: tuple[str, ...] = ()
 
 
 def preprocess(
     dataset: Dataset, out: Path, *, workers: int | None = None, max_rejected: float = 0.01, fingerprint: str = ""
 ) -> None:
-    """Write the spectrograms of a data set to a folder of shards, and the clips that cannot be used to `rejected.csv`.
+    """Write the spectrograms of a data set to a folder of shards, and list unusable clips in its `rejected.csv`.
 
     Args:
         dataset: The clips.
-        out: The folder to make.
-        workers: Processes that decode and compute; 1 does it in this process. As many as `machine.threads` where not
-            given.
+        out: The folder to create.
+        workers: Number of worker processes. With 1, this process does the work itself. The default is
+            `machine.threads()`.
         max_rejected: Share of a part's clips that may be unusable.
-        fingerprint: Of the data set; noted in the shards.
+        fingerprint: Fingerprint of the data set, which the shards record.
 
     Raises:
-        UserError: If too many clips of a part cannot be used, `out` holds something already, or a worker is killed.
+        UserError: If too many clips of a part are unusable, if `out` is not empty, or if a worker is killed.
     """
     clips = dataset.clips
-    mended: Counter[str] = Counter()
+    repairs: Counter[str] = Counter()
     metadata = {"mel": json.dumps(SETTINGS), "fingerprint": fingerprint, "notes": json.dumps(dataset.notes)}
     with ShardWriter(out, classes=dataset.classes, metadata=metadata) as writer:
         results = _process_all(list(clips["path"]), workers or threads())
         for clip, result in zip(
             clips.itertuples(), track(results, label="spectrograms", total=len(clips)), strict=True
         ):
-            mended.update(result.mended)
+            repairs.update(result.repairs)
             if result.spectrogram is None:
                 writer.reject(clip=clip.clip, part=clip.part, reason=result.reason)
             else:
@@ -88,7 +89,7 @@ def preprocess(
                     spectrogram=result.spectrogram,
                 )
         _check_rejected(writer.rejected, Counter(clips["part"]), max_rejected)
-    counts = [f"{count} {what}" for what, count in sorted(mended.items())]
+    counts = [f"{count} {what}" for what, count in sorted(repairs.items())]
     logger.info("%d clips: %s", len(clips), ", ".join([f"{len(writer.rejected)} rejected", *counts]))
 
 
@@ -99,14 +100,14 @@ def _check_rejected(rejected: list[dict[str, Any]], totals: Counter[str], max_re
             first = ", ".join(f"{row['clip']} ({row['reason']})" for row in lost[:3])
             raise UserError(
                 f"{len(lost)} of {total} {part} clips cannot be used, more than the {max_rejected:.1%} allowed: {first}"
-                f"{', ...' if len(lost) > 3 else ''}; mend or remove them, or allow more with --max-rejected"
+                f"{', ...' if len(lost) > 3 else ''}; fix or remove them, or allow more with --max-rejected"
             )
 
 
 def _process_all(paths: Sequence[str], workers: int) -> Iterator[Processed]:
-    """Yield what became of every clip, in order."""
+    """Yield the result of every clip, in order."""
     batches = [paths[start : start + BATCH_CLIPS] for start in range(0, len(paths), BATCH_CLIPS)]
-    with threadpool_limits(1):  # one thread a process; workers inherit it
+    with threadpool_limits(1):  # one thread per process; workers inherit this limit
         if workers == 1:
             for batch in batches:
                 yield from _process_batch(batch)
@@ -115,8 +116,8 @@ def _process_all(paths: Sequence[str], workers: int) -> Iterator[Processed]:
             yield from _process_in_pool(batches, workers)
         except BrokenProcessPool:
             raise UserError(
-                f"one of {workers} worker processes was killed, as happens when memory runs out; "
-                "use fewer with --workers, or a machine with more memory"
+                f"one of {workers} worker processes was killed, most likely because memory ran out; "
+                "use fewer workers with --workers, or a machine with more memory"
             ) from None
 
 
@@ -141,4 +142,4 @@ def _process(path: Path) -> Processed:
     except SoundError as error:
         return Processed(None, reason=str(error))
     padded = ("padded",) if len(sound.samples) < SHORTEST else ()
-    return Processed(clip_spectrogram(sound.samples), mended=sound.mended + padded)
+    return Processed(clip_spectrogram(sound.samples), repairs=sound.repairs + padded)

@@ -1,8 +1,8 @@
 """A demo data set made from formulas, in the layout of FSDKaggle2019: `python -m audiotagging.data.synthetic FOLDER`.
 
-Thirteen classes of sound that differ as real ones do (pitch, noise, rhythm, sweep), each drawn with random pitch,
-speed, level and background; clips of 0.3 to 8 s, some with two labels; a noisy part, a third of whose labels are
-wrong; and a test part with labels, a quarter of it Public. The same seed gives the same bytes.
+Its thirteen classes differ as real sounds do, by pitch, noise, rhythm and sweep. The pitch, speed, level and background
+of every clip are random. Clips last 0.3 to 8 s, and some have two labels. A third of the labels of the noisy part are
+wrong. The test part has labels, and a quarter of its clips are Public. The same seed gives the same bytes.
 """
 
 import argparse
@@ -31,20 +31,20 @@ def _log_uniform(rng: Rng, low: float, high: float) -> float:
 
 def _band_noise(rng: Rng, n: int, low: float, high: float) -> np.ndarray:
     """Return n samples of noise between two frequencies in Hz."""
-    size = 1 << (n - 1).bit_length()  # a power of two: fast
+    size = 1 << (n - 1).bit_length()  # a power of two makes the transform fast
     spectrum = np.fft.rfft(rng.standard_normal(size, np.float32))
     frequencies = np.fft.rfftfreq(size, 1 / RATE)
     return np.fft.irfft(np.where((frequencies >= low) & (frequencies < high), spectrum, 0), size)[:n]
 
 
 def _since_last(t: np.ndarray, period: float) -> np.ndarray:
-    """Return the seconds since the last beat of a period."""
+    """Return the seconds since the last beat, with one beat per period."""
     return np.mod(t, period)
 
 
 def _bell(rng: Rng, t: np.ndarray) -> np.ndarray:
     pitch, since = _log_uniform(rng, 400, 1600), _since_last(t, rng.uniform(0.6, 1.5))
-    partials = np.array([1, 2.76, 5.4, 8.93])[:, None]  # of a free bar
+    partials = np.array([1, 2.76, 5.4, 8.93])[:, None]  # of a bar that is free at both ends
     return (np.sin(2 * np.pi * pitch * partials * since) * np.exp(-3 * partials**0.5 * since)).sum(axis=0)
 
 
@@ -62,7 +62,7 @@ def _chirp(rng: Rng, t: np.ndarray, start: float, end: float) -> np.ndarray:
 
 def _clicks(rng: Rng, t: np.ndarray) -> np.ndarray:
     strikes = (rng.random(len(t)) < rng.uniform(8, 25) / RATE) * rng.uniform(0.3, 1, len(t))
-    strikes[len(t) // 2] = 1  # never silent
+    strikes[len(t) // 2] = 1  # at least one click, so that no clip is silent
     return np.convolve(strikes, np.exp(-np.arange(200) / 20) * (-1.0) ** np.arange(200))[: len(t)]
 
 
@@ -117,11 +117,11 @@ CLASSES: dict[str, Callable[[Rng, np.ndarray], np.ndarray]] = {
 
 
 def clip(rng: Rng, labels: list[str], seconds: float) -> np.ndarray:
-    """Return a clip that sounds like all of the labels, over a faint background.
+    """Return a clip that contains the sounds of all labels over a faint background.
 
     Args:
-        rng: Where pitch, speed and levels come from.
-        labels: Classes that are heard.
+        rng: Source of the random pitch, speed and levels.
+        labels: Classes that the clip contains.
         seconds: Length of the clip.
 
     Returns:
@@ -137,7 +137,7 @@ def clip(rng: Rng, labels: list[str], seconds: float) -> np.ndarray:
 
 
 def _write_part(folder: Path, rng: Rng, *, count: int, two_labels: float, wrong_labels: float) -> list[list[str]]:
-    """Write a part's clips, its classes in turn; return its rows of (fname, labels)."""
+    """Write the clips of a part, cycling through the classes, and return its rows of (fname, labels)."""
     folder.mkdir()
     names = list(CLASSES)
     rows = []
@@ -163,17 +163,17 @@ def write_dataset(folder: Path, *, seed: int = 2019, curated: int = 260, noisy: 
     """Write the demo data set.
 
     Args:
-        folder: Where to write it; made when everything is written.
+        folder: The folder to write. It appears only when it is complete.
         seed: Seed of every random choice.
-        curated: Clips of the curated part.
-        noisy: Clips of the noisy part.
-        test: Clips of the test part.
+        curated: Number of curated clips.
+        noisy: Number of noisy clips.
+        test: Number of test clips.
 
     Raises:
         UserError: If the folder exists.
     """
     if folder.exists():
-        raise UserError(f"{folder} exists already; name a folder that does not, or remove it")
+        raise UserError(f"{folder} exists already; name another folder, or remove this one")
     with whole_folder(folder) as part:
         rng = np.random.default_rng(seed)
         two = {"two_labels": TWO_LABELS, "wrong_labels": 0.0}
@@ -194,8 +194,8 @@ def write_dataset(folder: Path, *, seed: int = 2019, curated: int = 260, noisy: 
 def main() -> None:
     """Write the demo data set to the folder named on the command line."""
     parser = argparse.ArgumentParser(description="Write a demo data set made from formulas.")
-    parser.add_argument("folder", type=Path, help="a folder that does not exist yet")
-    parser.add_argument("--seed", type=int, default=2019)
+    parser.add_argument("folder", type=Path, help="the folder to write; it must not exist yet")
+    parser.add_argument("--seed", type=int, default=2019, help="seed of every random choice (default: %(default)s)")
     args = parser.parse_args()
     try:
         write_dataset(args.folder, seed=args.seed)

@@ -1,4 +1,4 @@
-"""Downloads the files of a Zenodo record: goes on where it was broken off, and checks every file's md5."""
+"""Downloads the files of a Zenodo record, resumes interrupted downloads, and verifies every file's MD5 sum."""
 
 import hashlib
 import json
@@ -16,16 +16,16 @@ from audiotagging.files import whole_file
 from audiotagging.progress import track
 
 ZENODO = "https://zenodo.org"
-TIMEOUT = 60.0  # seconds without a byte
-ATTEMPTS = 4  # in a row that bring nothing
-PAUSE = 2.0  # seconds before the second attempt, doubled before each later one
+TIMEOUT = 60.0  # seconds without data after which an attempt fails
+ATTEMPTS = 4  # attempts in a row without new data after which a download fails
+PAUSE = 2.0  # seconds before the second attempt; the pause doubles before each further attempt
 CHUNK = 1 << 20
 
 logger = logging.getLogger(__name__)
 
 
 class DownloadError(UserError):
-    """Something that cannot be downloaded; the message says how to get it by hand."""
+    """Raised when a download fails. The message says how to get the file by hand."""
 
 
 def download_record(record: str, folder: Path, *, zenodo: str = ZENODO) -> None:
@@ -33,23 +33,29 @@ def download_record(record: str, folder: Path, *, zenodo: str = ZENODO) -> None:
 
     Args:
         record: Number of the record, such as "3612637".
-        folder: Where the files go; made if need be. A file has its name only when it is complete and its md5 is right.
-        zenodo: Address of Zenodo.
+        folder: The folder for the files. It is created if needed. A file gets its name only when it is complete and its
+            MD5 sum is right.
+        zenodo: URL of Zenodo.
 
     Raises:
-        DownloadError: If a file cannot be had, or is not what the record says, or the disk is too small.
+        DownloadError: If a file cannot be downloaded, if its content differs from the record, or if the disk is full.
     """
-    by_hand = f"download the files of {zenodo}/records/{record} by hand, put them in one folder and give it as the data"
+    by_hand = (
+        f"download the files of {zenodo}/records/{record} by hand, put them into one folder, and pass that as the data"
+    )
     folder.mkdir(parents=True, exist_ok=True)
     try:
         files = _read_record(f"{zenodo}/api/records/{quote(record)}", folder / "files.json")
         missing = [file for file in files if not (folder / file["key"]).exists()]
         size, free = sum(file["size"] for file in missing), shutil.disk_usage(folder).free
         if size > free:
-            raise DownloadError(f"{folder} needs {size:,} bytes for record {record}, and has {free:,} left")
+            raise DownloadError(
+                f"{folder}: expected {size:,} free bytes for record {record}, found {free:,}; free some space, or name "
+                "a folder on another disk with --downloads"
+            )
         for file in missing:
             kind, _, md5 = file["checksum"].partition(":")
-            assert kind == "md5", "Zenodo's checksums are md5 sums"
+            assert kind == "md5", "Zenodo's checksums are MD5 sums"
             download(file["links"]["self"], folder / file["key"], size=file["size"], md5=md5)
     except (OSError, HTTPException, json.JSONDecodeError, KeyError) as error:
         raise DownloadError(
@@ -58,7 +64,7 @@ def download_record(record: str, folder: Path, *, zenodo: str = ZENODO) -> None:
 
 
 def _read_record(url: str, copy: Path) -> list[dict]:
-    """Return the record's files. They never change, so that a copy of the list serves where the network is missing."""
+    """Return the files of a record. A record never changes, so a local copy of its list is used if there is one."""
     if not copy.exists():
         with urlopen(url, timeout=TIMEOUT) as response:
             files = json.load(response)["files"]
@@ -67,22 +73,22 @@ def _read_record(url: str, copy: Path) -> list[dict]:
     files = json.loads(copy.read_text())
     for file in files:
         if file["key"] != Path(file["key"]).name:
-            raise DownloadError(f"{url} is refused: it has a file called {file['key']!r}")
+            raise DownloadError(f"{url}: expected file names without a folder, found {file['key']!r}")
     return files
 
 
 def download(url: str, path: Path, *, size: int, md5: str) -> None:
-    """Download a file, going on with the part of it that an earlier download left in `NAME.part`.
+    """Download a file. If an earlier download left its beginning in `NAME.part`, resume it.
 
     Args:
-        url: Where it is.
-        path: Where it goes.
-        size: Bytes that it must have.
-        md5: md5 sum that it must have, in hexadecimal digits.
+        url: URL of the file.
+        path: Where to store it.
+        size: Expected size in bytes.
+        md5: Expected MD5 sum in hexadecimal digits.
 
     Raises:
-        OSError, HTTPException: If it cannot be had, after a few attempts in a row that brought nothing.
-        DownloadError: If what came is something else.
+        OSError, HTTPException: If several attempts in a row yield no data.
+        DownloadError: If the downloaded file has another size or MD5 sum.
     """
     part = path.with_name(path.name + ".part")
     part.touch()
@@ -96,24 +102,24 @@ def download(url: str, path: Path, *, size: int, md5: str) -> None:
             failures = 1 if part.stat().st_size > have else failures + 1
             if failures == ATTEMPTS:
                 raise
-            logger.info("%s was broken off at %d of %d bytes (%s)", path.name, part.stat().st_size, size, error)
+            logger.info("%s was interrupted after %d of %d bytes (%s)", path.name, part.stat().st_size, size, error)
             time.sleep(PAUSE * 2 ** (failures - 1))
     with part.open("rb") as file:
         found = hashlib.file_digest(file, "md5").hexdigest()
     if (have, found) != (size, md5):
         part.unlink()
         raise DownloadError(
-            f"{path.name}: expected {size:,} bytes with the md5 {md5}, found {have:,} with {found}; "
-            f"they were removed, so try again, or download {url} by hand"
+            f"{path.name}: expected {size:,} bytes with the MD5 sum {md5}, found {have:,} with {found}; "
+            f"the file was removed, so try again, or download {url} by hand"
         )
     part.replace(path)
 
 
 def _fetch_rest(url: str, part: Path, size: int) -> None:
-    """Append what is missing; from the start where the server cannot send a range.
+    """Append the missing bytes. If the server does not support ranges, start from the beginning.
 
     Raises:
-        OSError, HTTPException: If it is broken off.
+        OSError, HTTPException: If the download is interrupted.
     """
     have = part.stat().st_size
     with urlopen(Request(url, headers={"Range": f"bytes={have}-"}), timeout=TIMEOUT) as response:
