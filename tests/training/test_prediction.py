@@ -143,5 +143,5 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
 
 def test_damaged_weights_are_named(tmp_path):
     model = fabricate_model(tmp_path / "model", member_of(), fold=-1, classes=["a", "b"])
-    with pytest.raises(UserError, match=r"weights\.safetensors: expected whole weights"):
+    with pytest.raises(UserError, match=r"weights\.safetensors: expected complete weights"):
         load_model(model)

@@ -1,7 +1,7 @@
-"""From crops to a training batch: views, resize, zoom, lighting, bands, mixup, on whole batches on the device.
+"""Turns crops into training batches: views, resizing, zoom, lighting, bands and mixup.
 
-Probabilities and ranges are the published recipe's, which used fastai 1's transforms. What is random is drawn from
-the default generator of the device that the crops are on.
+Every function works on a whole batch on the device. Probabilities and ranges are those of the published recipe, which
+used the transforms of fastai 1. Random numbers come from the default generator of the crops' device.
 """
 
 from functools import cache
@@ -10,33 +10,53 @@ import numpy as np
 import torch
 from torch import Tensor
 
-VIEWS = 4  # as is, time-reversed, mel-flipped, both: bit 0 reverses time, bit 1 flips mels
-PROBABILITY = 0.75  # of each of zoom, brightness, contrast, bands
+VIEWS = 4  # unchanged, time-reversed, mel-flipped, both: bit 0 of a view reverses time, bit 1 flips the mels
+PROBABILITY = 0.75  # of each of zoom, brightness, contrast and bands
 ZOOM = (1.0, 1.5)
 BRIGHTNESS = (0.4, 0.6)
 CONTRAST = (0.8, 1.25)
 MAX_BANDS = 4
-BAND_PIXELS = (5, 20)  # of a picture of 256
+BAND_PIXELS = (5, 20)  # in a picture of 256 pixels
 LARGEST_SHARE = 0.5  # of a crop in its mixture
-MEAN, DEVIATION = 0.2932, 0.2556  # of the published training set's pixels
+MEAN, DEVIATION = 0.2932, 0.2556  # of the pixels of the published training set
 
 
 def resample(
     crops: Tensor, views: Tensor, *, size: int, zoom: Tensor | None = None, focus: Tensor | None = None
 ) -> Tensor:
-    """Flip, resize and zoom crops in one resampling.
+    """Flip, resize and zoom crops in a single resampling step.
 
-    Resizing takes the nearest pixel, as Pillow does; zooming is bilinear between pixels of the resized picture.
+    Resizing takes the nearest pixel, as Pillow does. Zooming interpolates bilinearly between the pixels of the resized
+    picture.
 
     Args:
         crops: uint8, shape (batch, frames, mels).
-        views: The view of each, 0 to 3, shape (batch,).
+        views: View of each crop, 0 to 3, shape (batch,).
         size: Height and width of the pictures.
-        zoom: How much each is magnified, at least 1, float32, shape (batch,); where not given, not at all.
-        focus: The point that stays in place, as shares of the height and the width, float32, shape (batch, 2).
+        zoom: Magnification of each picture, at least 1, float32, shape (batch,). By default nothing is magnified.
+        focus: The point of each picture that stays in place, as shares of its height and width, float32, shape
+            (batch, 2). It is needed together with `zoom`.
 
     Returns:
-        Pictures with values in [0, 1], float32, shape (batch, size, size); the lowest mel is in row 0.
+        Pictures with values in [0, 1], float32, shape (batch, size, size). Row 0 holds the lowest mel, unless the view
+        flips the mels.
+
+    Examples:
+        One crop of two frames and two mels, in all four views:
+
+        >>> crops = torch.tensor([[[0, 51], [102, 255]]], dtype=torch.uint8).repeat(4, 1, 1)
+        >>> resample(crops, torch.arange(4), size=2)
+        tensor([[[0.0000, 0.4000],
+                 [0.2000, 1.0000]],
+        <BLANKLINE>
+                [[0.4000, 0.0000],
+                 [1.0000, 0.2000]],
+        <BLANKLINE>
+                [[0.2000, 1.0000],
+                 [0.0000, 0.4000]],
+        <BLANKLINE>
+                [[1.0000, 0.2000],
+                 [0.4000, 0.0000]]])
     """
     batch, frames, mels = crops.shape
     pixels = torch.arange(size, device=crops.device, dtype=torch.float32)
@@ -53,12 +73,12 @@ def _weights(positions: Tensor, length: int, *, reverse: Tensor) -> Tensor:
     """Return the matrices that interpolate along one axis.
 
     Args:
-        positions: For each output pixel its position in the resized picture, shape (batch, size).
-        length: Pixels of the axis before it is resized.
-        reverse: Whether the axis is reversed before it is resized, shape (batch,).
+        positions: Position of each output pixel in the resized picture, shape (batch, size).
+        length: Number of pixels along the axis before resizing.
+        reverse: Whether to reverse the axis before resizing, shape (batch,).
 
     Returns:
-        Shape (batch, size, length); a row has one or two entries that are not 0, and sums to 1.
+        Shape (batch, size, length). Each row has one or two nonzero entries and sums to 1.
     """
     size = positions.shape[1]
     sources = _nearest(length, size, positions.device)
@@ -75,9 +95,10 @@ def _weights(positions: Tensor, length: int, *, reverse: Tensor) -> Tensor:
 
 @cache
 def _nearest(length: int, size: int, device: torch.device) -> Tensor:
-    """Return for each pixel of a resized axis the one of `length` pixels that Pillow takes for it, shape (size,).
+    """Return which of `length` pixels Pillow takes for each pixel of a resized axis, shape (size,).
 
-    It is the one at the pixel's centre, which Pillow finds by adding step to step in double precision.
+    Pillow takes the pixel at the centre of the new pixel. It finds these centres by adding up steps in double
+    precision, and so does this function, to get the same rounding errors.
     """
     step = length / size
     return torch.from_numpy(np.cumsum([step / 2] + [step] * (size - 1)).astype(np.int64)).to(device)
@@ -87,25 +108,25 @@ def light(pictures: Tensor, *, brightness: Tensor, contrast: Tensor) -> Tensor:
     """Change brightness and contrast in logit space.
 
     Args:
-        pictures: Values in [0, 1], shape (batch, height, width). Overwritten.
-        brightness: Its logit is added to the pixels' logits; .5 changes nothing. Shape (batch,).
-        contrast: Then the logits are multiplied by it; 1 changes nothing. Shape (batch,).
+        pictures: Values in [0, 1], shape (batch, height, width). They are overwritten.
+        brightness: Its logit is added to the logits of the pixels, shape (batch,). 0.5 changes nothing.
+        contrast: The logits are then multiplied by it, shape (batch,). 1 changes nothing.
     """
     pictures = pictures.logit_(eps=1e-7)
     return pictures.add_(brightness.logit()[:, None, None]).mul_(contrast[:, None, None]).sigmoid_()
 
 
 def bands(centres: Tensor, *, count: Tensor, length: Tensor, size: int) -> Tensor:
-    """Return which rows (or columns) of a picture bands cover.
+    """Return which rows (or columns) of each picture are covered by bands.
 
     Args:
-        centres: The middle pixel of each band, int64, shape (batch, bands).
-        count: How many of the bands there are in each picture, shape (batch,).
-        length: Pixels of a band, int64, shape (batch,).
-        size: Height (or width) of the picture.
+        centres: Centre pixel of each band, int64, shape (batch, bands).
+        count: How many of its bands each picture uses, shape (batch,).
+        length: Number of pixels of a band, int64, shape (batch,).
+        size: Height (or width) of the pictures.
 
     Returns:
-        bool, shape (batch, size).
+        True for covered rows (or columns), bool, shape (batch, size).
     """
     pixels = torch.arange(size, device=centres.device)
     length = length[:, None, None]
@@ -116,7 +137,7 @@ def bands(centres: Tensor, *, count: Tensor, length: Tensor, size: int) -> Tenso
 
 
 def normalise(pictures: Tensor) -> Tensor:
-    """Normalise pictures (batch, size, size) and repeat them to three channels, stored channels last."""
+    """Normalise pictures (batch, size, size) and repeat them in three channels, in channels-last memory format."""
     pictures = ((pictures - MEAN) / DEVIATION)[:, None].expand(-1, 3, -1, -1)
     return pictures.contiguous(memory_format=torch.channels_last)
 
@@ -126,11 +147,16 @@ def augment(crops: Tensor, views: Tensor, *, size: int) -> Tensor:
 
     Args:
         crops: uint8, shape (batch, frames, mels).
-        views: The view of each, 0 to 3, shape (batch,).
+        views: View of each crop, 0 to 3, shape (batch,).
         size: Height and width of the pictures.
 
     Returns:
-        Normalised pictures, float32, shape (batch, 3, size, size), channels last.
+        Normalised pictures, float32, shape (batch, 3, size, size), in channels-last memory format.
+
+    Examples:
+        >>> crops = torch.zeros(2, 128, 128, dtype=torch.uint8)
+        >>> augment(crops, torch.tensor([0, 3]), size=256).shape
+        torch.Size([2, 3, 256, 256])
     """
     batch, device = len(crops), crops.device
 
@@ -159,14 +185,21 @@ def augment(crops: Tensor, views: Tensor, *, size: int) -> Tensor:
 
 
 def mixup(pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mix every picture with another of the batch.
+    """Mix every picture with another picture of the batch (mixup, Zhang et al. 2018, arXiv:1710.09412).
 
     Args:
         pictures: Shape (batch, channels, height, width).
 
     Returns:
-        The mixtures; the number of each picture's partner, shape (batch,); each picture's own share in its mixture,
-        uniform in [0, .5), shape (batch,).
+        Three tensors: the mixtures, with the shape of `pictures`; the index of each picture's partner, shape (batch,);
+        and the share of each picture in its own mixture, uniform in [0, 0.5), shape (batch,).
+
+    Examples:
+        >>> pictures = torch.rand(8, 3, 16, 16)
+        >>> mixtures, partners, share = mixup(pictures)
+        >>> expected = share[0] * pictures[0] + (1 - share[0]) * pictures[partners[0]]
+        >>> torch.allclose(mixtures[0], expected)
+        True
     """
     partners = torch.randperm(len(pictures), device=pictures.device)
     share = torch.empty(len(pictures), device=pictures.device).uniform_(0, LARGEST_SHARE)

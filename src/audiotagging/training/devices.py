@@ -7,17 +7,17 @@ from torch import nn
 
 
 def best_device() -> torch.device:
-    """Return the GPU where there is one, else the CPU."""
+    """Return the GPU if there is one, and otherwise the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def move(network: nn.Module, device: torch.device) -> nn.Module:
-    """Move a network to the device, its convolutions channels last, and return it."""
+    """Move a network to the device, convert it to channels-last memory format, and return it."""
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def device_name(device: torch.device) -> str:
-    """Return the name of the device for the reader of a report."""
+    """Return the name of the device, as a report shows it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{torch.cpu.get_capabilities().get('cpu_name', 'CPU')}, {torch.get_num_threads()} threads"
@@ -32,17 +32,17 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
-    """Return the context in which networks run.
+    """Return the autocast context in which networks run.
 
     Args:
-        device: Where they run.
-        precision: "auto": bfloat16 where the device has it in hardware; "float32": nothing less than float32.
+        device: The device that the networks run on.
+        precision: "auto" for bfloat16 if the device supports it in hardware, or "float32" for float32 throughout.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "auto" and has_bfloat16(device))
 
 
 def allow_tf32(precision: str) -> None:
-    """Let a GPU multiply float32 matrices as TensorFloat-32, unless the precision is "float32"."""
+    """Allow a GPU to use TensorFloat-32 for float32 matrix products, unless the precision is "float32"."""
     allowed = precision == "auto"
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed

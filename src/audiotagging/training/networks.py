@@ -1,11 +1,11 @@
 """The four networks: residual networks with the tweaks of He et al. 2018 (arXiv:1812.01187).
 
-`NETWORKS[name](outputs)` builds one. It takes normalised pictures (batch, 3, mels, frames) and returns logits
-(batch, outputs). Notable:
+`NETWORKS[name](outputs)` builds a network. It maps normalised pictures (batch, 3, mels, frames) to logits
+(batch, outputs). Three details matter:
 
-* the "ssa" networks have one layer of simple self-attention, which starts as the identity;
-* the last batch norm of a block starts at zero, so that a block starts as its shortcut;
-* the networks with the large head train their body at a tenth of the learning rate (`Network.parameter_groups`).
+* The "ssa" networks have one layer of simple self-attention, which starts as the identity.
+* The last batch norm of a block starts with weight zero, so that the block starts as its shortcut.
+* The body of a network with the large head trains at a tenth of the learning rate (`Network.parameter_groups`).
 """
 
 from collections.abc import Callable, Sequence
@@ -17,16 +17,16 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 def conv_norm(inputs: int, outputs: int, *, size: int = 3, stride: int = 1) -> nn.Sequential:
-    """Return a convolution that keeps height and width (divided by the stride), and its batch norm."""
+    """Return a convolution followed by batch norm. The convolution divides height and width by the stride."""
     convolution = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
 
 
 class SimpleSelfAttention(nn.Module):
-    """Self-attention without softmax: x + gamma x (x^T (W x)), where W is a spectral-normed 1 x 1 convolution.
+    """Self-attention without softmax: x + gamma x (x^T (W x)), where W is a 1 x 1 convolution with spectral norm.
 
-    The product is computed as (x x^T) (W x): the same numbers through a matrix of channels x channels instead of one
-    of positions x positions, which is 64 times less work for pictures of 256 pixels.
+    The product is computed as (x x^T) (W x), which gives the same result with a matrix of channels x channels instead
+    of positions x positions. This takes 64 times less work for pictures of 256 pixels.
     """
 
     def __init__(self, channels: int):
@@ -47,7 +47,7 @@ class SimpleSelfAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block; a pool and a 1 x 1 convolution on the shortcut where the shape changes."""
+    """A residual block. Where the shape changes, the shortcut has a pooling layer, a 1 x 1 convolution, or both."""
 
     def __init__(
         self,
@@ -62,12 +62,12 @@ class Block(nn.Module):
         """Build a block.
 
         Args:
-            inputs: Channels of the input.
-            width: Channels inside the branch; of the output too, four times as many with a bottleneck.
-            stride: Stride of the branch's first 3 x 3 convolution, 1 or 2.
-            bottleneck: Whether the branch is 1 x 1, 3 x 3, 1 x 1 convolutions instead of two of 3 x 3.
+            inputs: Number of input channels.
+            width: Number of channels in the branch. The output has as many, or four times as many with a bottleneck.
+            stride: Stride of the first 3 x 3 convolution of the branch, 1 or 2.
+            bottleneck: Whether the branch has 1 x 1, 3 x 3 and 1 x 1 convolutions instead of two 3 x 3 convolutions.
             attention: Whether the branch ends with simple self-attention.
-            ceil_mode: Whether the shortcut's pool keeps an odd last row and column.
+            ceil_mode: Whether the pooling layer of the shortcut keeps an odd last row and column.
         """
         super().__init__()
         outputs = 4 * width if bottleneck else width
@@ -98,7 +98,7 @@ class Block(nn.Module):
 
 
 class LargeHead(nn.Module):
-    """Maximum and average over positions, then two linear layers with batch norm and dropout."""
+    """The maximum and the average over all positions, followed by two linear layers with batch norm and dropout."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -123,7 +123,7 @@ class Network(nn.Module):
     Attributes:
         body: Maps pictures (batch, 3, mels, frames) to features (batch, channels, mels / 32, frames / 32).
         head: Maps features to logits (batch, outputs).
-        body_lr: The share of the learning rate that the body trains at; the head trains at the whole of it.
+        body_lr: The body's learning rate as a share of the head's.
     """
 
     def __init__(self, body: nn.Module, head: nn.Module, *, body_lr: float = 1.0):
@@ -133,16 +133,16 @@ class Network(nn.Module):
         self.body_lr = body_lr
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Map pictures (batch, 3, mels, frames) to logits (batch, outputs), never coarser than float32.
+        """Map pictures (batch, 3, mels, frames) to logits (batch, outputs) in float32.
 
-        Under autocast only the body computes in bfloat16: logits of so few digits would tie, and ties cost ranks.
+        Under autocast only the body uses bfloat16. Logits with its few digits would tie, and ties lower the lwlrap.
         """
         features = self.body(pictures)
         with torch.autocast(features.device.type, enabled=False):
             return self.head(features.to(pictures.dtype))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the optimiser's groups: "params", and "share", the share of the learning rate they train at."""
+        """Return the parameter groups for the optimiser, each with "params" and its "share" of the learning rate."""
         return [
             {"params": list(self.body.parameters()), "share": self.body_lr},
             {"params": list(self.head.parameters()), "share": 1.0},
@@ -155,10 +155,10 @@ def body(
     """Return a residual body.
 
     Args:
-        stem: Channels of the three first convolutions.
-        blocks: Blocks of each of the four stages, which have 64, 128, 256 and 512 channels.
-        bottleneck: Whether blocks are bottlenecks, which put out four times as many channels.
-        attention: Whether the last block of the first stage has simple self-attention.
+        stem: Number of channels of each of the first three convolutions.
+        blocks: Number of blocks in each of the four groups, which have widths of 64, 128, 256 and 512 channels.
+        bottleneck: Whether the blocks are bottlenecks, whose outputs have four times as many channels.
+        attention: Whether the last block of the first group has simple self-attention.
     """
     layers = nn.Sequential()
     inputs = 3
@@ -182,7 +182,7 @@ def body(
 
 
 def attentive(outputs: int, *, blocks: Sequence[int]) -> Network:
-    """Return a network with simple self-attention and one linear layer on the average over positions."""
+    """Return a network with simple self-attention. Its head is a linear layer on the average over all positions."""
     linear = nn.Linear(512, outputs)
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
     network = Network(body((32, 64, 64), blocks, attention=True), head)
@@ -195,7 +195,7 @@ def attentive(outputs: int, *, blocks: Sequence[int]) -> Network:
 
 
 def large_headed(outputs: int, *, blocks: Sequence[int], bottleneck: bool = False) -> Network:
-    """Return a network with the large head, whose body trains at a tenth of the learning rate."""
+    """Return a network with the large head. Its body trains at a tenth of the learning rate."""
     head = LargeHead(2048 if bottleneck else 512, outputs)
     network = Network(body((32, 32, 64), blocks, bottleneck=bottleneck), head, body_lr=0.1)
     for module in network.modules():
@@ -208,7 +208,13 @@ def large_headed(outputs: int, *, blocks: Sequence[int], bottleneck: bool = Fals
 
 
 def xresnet18ssa(outputs: int) -> Network:
-    """Return the network of members 1 and 3."""
+    """Return the network of members 1 and 3.
+
+    Examples:
+        >>> network = xresnet18ssa(outputs=320).eval()
+        >>> network(torch.rand(2, 3, 64, 64)).shape
+        torch.Size([2, 320])
+    """
     return attentive(outputs, blocks=(2, 2, 2, 2))
 
 

@@ -1,8 +1,8 @@
-"""The one-cycle schedule of learning rate and momentum (Smith 2018, arXiv:1803.09820; cosines as in fastai 1)."""
+"""The one-cycle schedule of learning rate and momentum (Smith 2018, arXiv:1803.09820), with cosines as in fastai 1."""
 
 import math
 
-RISE = 0.3  # share of the steps in which the learning rate rises
+RISE = 0.3  # share of the steps during which the learning rate rises
 START_DIVISOR = 25.0
 END_DIVISOR = 25e4
 HIGH_MOMENTUM = 0.95
@@ -10,15 +10,28 @@ LOW_MOMENTUM = 0.85
 
 
 def one_cycle(step: int, *, steps: int, lr: float) -> tuple[float, float]:
-    """Return learning rate and momentum of a step.
+    """Compute the learning rate and momentum of a step.
 
-    The rate rises from lr / 25 to lr in the first 30 % of the steps and then falls to lr / 25e4, while momentum goes
-    from .95 to .85 and back.
+    The learning rate rises from lr / 25 to lr during the first 30 % of the steps and then falls towards lr / 25e4.
+    Momentum falls from 0.95 to 0.85 and rises again at the same time.
 
     Args:
-        step: Number of the step in the cycle, from 0.
-        steps: Steps of the cycle.
+        step: Index of the step in the cycle, starting at 0.
+        steps: Number of steps in the cycle.
         lr: Highest learning rate.
+
+    Returns:
+        Learning rate and momentum.
+
+    Examples:
+        The cycle starts at a low learning rate and reaches the highest one after 30 % of its steps.
+
+        >>> for step in (0, 300, 650):
+        ...     lr, momentum = one_cycle(step, steps=1000, lr=0.01)
+        ...     print(f"{lr:.4f} {momentum:.2f}")
+        0.0004 0.95
+        0.0100 0.85
+        0.0050 0.90
     """
     rising = int(RISE * steps)
     if step < rising:
@@ -29,5 +42,5 @@ def one_cycle(step: int, *, steps: int, lr: float) -> tuple[float, float]:
 
 
 def _cosine(start: float, end: float, share: float) -> float:
-    """Go from `start` to `end` along half a cosine."""
+    """Interpolate from `start` (share 0) to `end` (share 1) along half a cosine."""
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2

@@ -1,4 +1,4 @@
-"""Scores of clips by a trained network: windows of many clips at once, four views, maximum and mean."""
+"""Scores clips with a trained network, by batches of windows from many clips in all four views."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +21,18 @@ from audiotagging.training.devices import allow_tf32, autocast, best_device, mov
 from audiotagging.training.networks import NETWORKS
 from audiotagging.training.spectrogram_store import Store
 
-WINDOWS = 128  # windows a batch
+WINDOWS = 128  # windows per batch
 
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network and what it was trained on.
+    """A trained network, and what it was trained on.
 
     Attributes:
-        network: The network, in evaluation mode, on the device it computes on.
-        member: The row it was trained from.
+        network: The network, in evaluation mode and on its device.
+        member: The member that it was trained for.
         classes: The classes, in the order of the scores.
-        fold: The fold that was held out, -1: none.
+        fold: The fold that was held out, or -1 for none.
     """
 
     network: nn.Module
@@ -42,10 +42,10 @@ class Model:
 
 
 def load_model(folder: Path) -> Model:
-    """Load a model that `training.train` wrote, onto the GPU where there is one.
+    """Load a trained model, onto the GPU if there is one.
 
     Raises:
-        UserError: If the folder holds no model.
+        UserError: If the folder contains no model.
     """
     facts = read_facts(folder)
     network = NETWORKS[facts.member.network](VIEWS * len(facts.classes))
@@ -54,20 +54,20 @@ def load_model(folder: Path) -> Model:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Return the weights in the folder of a model.
+    """Read the weights from the folder of a model.
 
     Raises:
-        UserError: If the file is damaged.
+        UserError: If the file is corrupt.
     """
     path = weights_path(folder)
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise UserError(f"{path}: expected whole weights, found a damaged file ({error}); copy it again") from error
+        raise UserError(f"{path}: expected complete weights, found a corrupt file ({error}); copy it again") from error
 
 
 def predict(model: Path, *, spectrograms: Path, out: Path, precision: str = "auto") -> None:
-    """Score the curated clips of the fold that was held out, if any, and the test clips.
+    """Score the test clips and, if a fold was held out, the curated clips of that fold.
 
     Args:
         model: The folder of a trained model.
@@ -76,7 +76,7 @@ def predict(model: Path, *, spectrograms: Path, out: Path, precision: str = "aut
         precision: "auto" or "float32", as in `devices.autocast`.
 
     Raises:
-        UserError: If there is no model or no whole folder of shards.
+        UserError: If there is no model, or if the folder of shards is incomplete.
     """
     loaded = load_model(model)
     clips = read_clips(spectrograms)
@@ -98,14 +98,14 @@ def predict(model: Path, *, spectrograms: Path, out: Path, precision: str = "aut
 def score_clips(
     model: Model, frames: np.ndarray, offsets: np.ndarray, *, precision: str = "auto", label: str | None = "predict"
 ) -> np.ndarray:
-    """Score clips that are in no `Store` yet.
+    """Score clips that are not in a `Store` yet.
 
     Args:
         model: A loaded model.
-        frames: Spectrograms of the clips, one after the other, uint8, shape (total frames, mels).
-        offsets: Clip i is `frames[offsets[i]:offsets[i + 1]]`; int64, shape (clips + 1,).
+        frames: The concatenated spectrograms of the clips, uint8, shape (total frames, mels).
+        offsets: Clip i is `frames[offsets[i]:offsets[i + 1]]`, int64, shape (clips + 1,).
         precision: "auto" or "float32", as in `devices.autocast`.
-        label: What is shown as progress, if any is.
+        label: Name of the work, to show next to its progress. None shows no progress.
 
     Returns:
         Probabilities, float32, shape (clips, classes).
@@ -133,16 +133,16 @@ def score(
     precision: str,
     label: str | None = "predict",
 ) -> np.ndarray:
-    """Score stored clips: the maximum over a clip's windows for each view, then the mean over the views.
+    """Score stored clips: the maximum over a clip's windows in each view, then the mean over the views.
 
     Args:
         network: A network in evaluation mode, on the store's device.
         store: The spectrograms.
-        clips: Numbers of the clips to score, int64, shape (clips,), on the CPU.
-        member: Gives the windows and the size of the pictures.
-        classes: How many classes there are.
+        clips: Indices of the clips to score, int64, shape (clips,), on the CPU.
+        member: The member whose settings determine the windows and the size of the pictures.
+        classes: Number of classes.
         precision: "auto" or "float32", as in `devices.autocast`.
-        label: What is shown as progress, if any is.
+        label: Name of the work, to show next to its progress. None shows no progress.
 
     Returns:
         Probabilities, float32, shape (clips, classes).
@@ -152,11 +152,11 @@ def score(
     owners, starts = window_starts(lengths, frames=member.frames, overlap=member.overlap, tail=member.tail)
     views = torch.arange(VIEWS).repeat(len(owners))
     owners, starts = owners.repeat_interleave(VIEWS), starts.repeat_interleave(VIEWS)
-    # A reversed clip has its windows at the same distances from its own start.
+    # The windows of a reversed clip start at the same distances from its own start.
     from_end = (lengths[owners] - member.frames - starts).clamp(min=0)
     starts = torch.where(views % 2 == 1, from_end, starts)
 
-    home = store.frames.device  # everything goes there at once, so that no batch waits for a copy
+    home = store.frames.device  # copy everything at once, so that no batch waits for a copy
     clips = clips.to(home)
     batches = list(zip(*(tensor.to(home).split(WINDOWS) for tensor in (owners, starts, views)), strict=True))
     best = torch.full((len(clips) * VIEWS, classes), -torch.inf, device=store.device)
@@ -173,17 +173,23 @@ def score(
 
 
 def window_starts(lengths: Tensor, *, frames: int, overlap: float, tail: bool) -> tuple[Tensor, Tensor]:
-    """Return where the windows of clips start.
+    """Return where the windows of each clip start.
 
     Args:
-        lengths: Frames of each clip, int64, shape (clips,).
-        frames: Frames of a window.
-        overlap: Share of a window that the next one covers again.
-        tail: Whether a last window ends at the clip's end. Without it, as in the published recipe, windows start
-            only before `length - frames`, and up to `frames` frames at the end are in none.
+        lengths: Number of frames of each clip, int64, shape (clips,).
+        frames: Number of frames of a window.
+        overlap: Share of a window that the next window covers too.
+        tail: Whether to add a last window that ends with the clip. Without it, as in the published recipe, windows
+            start only before `length - frames`, so up to `frames` frames at the end are not in any window.
 
     Returns:
-        The place in `lengths` of the clip of each window, and the window's first frame, both int64, shape (windows,).
+        The index of each window's clip in `lengths` and the window's first frame, both int64, shape (windows,).
+
+    Examples:
+        A clip of 300 frames has two windows side by side, and a third one that ends with the clip.
+
+        >>> window_starts(torch.tensor([300]), frames=128, overlap=0.0, tail=True)
+        (tensor([0, 0, 0]), tensor([  0, 128, 172]))
     """
     step = max(1, round(frames * (1 - overlap)))
     last = (lengths - frames).clamp(min=0)

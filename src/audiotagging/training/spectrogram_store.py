@@ -1,4 +1,4 @@
-"""All spectrograms of a run as one tensor on the device, and crops from it."""
+"""Keeps all spectrograms of a run as one tensor on the device, and returns crops of them."""
 
 import numpy as np
 import torch
@@ -8,23 +8,35 @@ GPU_SHARE = 0.5  # the share of a GPU's free memory that spectrograms may take
 
 
 class Store:
-    """Spectrograms of many clips, one after the other, on the device.
+    """The concatenated spectrograms of many clips, on the device.
 
-    Where they are too large for a GPU they stay in pinned memory of the host, from which crops are copied while the
-    GPU computes.
+    Spectrograms that are too large for the GPU stay in pinned memory of the host. Their crops are copied to the GPU
+    while it computes.
 
     Attributes:
-        device: Where crops come out.
-        lengths: Frames of each clip, int64, shape (clips,).
+        device: The device of the crops.
+        lengths: Number of frames of each clip, int64, shape (clips,).
+
+    Examples:
+        Two clips, of three frames and one frame, with two mels. The second crop repeats the last frame.
+
+        >>> frames = np.array([[1, 2], [3, 4], [5, 6], [7, 8]], np.uint8)
+        >>> store = Store(frames, np.array([0, 3, 4]), device=torch.device("cpu"))
+        >>> store.crops(torch.tensor([0, 1]), torch.tensor([1, 0]), frames=2)
+        tensor([[[3, 4],
+                 [5, 6]],
+        <BLANKLINE>
+                [[7, 8],
+                 [7, 8]]], dtype=torch.uint8)
     """
 
     def __init__(self, frames: np.ndarray, offsets: np.ndarray, *, device: torch.device):
         """Copy the spectrograms to the device.
 
         Args:
-            frames: All frames, uint8, shape (total frames, mels).
-            offsets: Clip i is `frames[offsets[i]:offsets[i + 1]]`; int64, shape (clips + 1,).
-            device: Where crops are wanted.
+            frames: The frames of all clips, uint8, shape (total frames, mels).
+            offsets: Clip i is `frames[offsets[i]:offsets[i + 1]]`, int64, shape (clips + 1,).
+            device: The device for the crops.
         """
         self.device = device
         self.frames = torch.from_numpy(frames)
@@ -37,12 +49,12 @@ class Store:
         self.lengths = torch.from_numpy(np.diff(offsets)).to(home)
 
     def crops(self, clips: Tensor, starts: Tensor, *, frames: int) -> Tensor:
-        """Return a crop of each of the clips, in one gather.
+        """Return one crop of each clip, by a single gather operation.
 
         Args:
-            clips: Numbers of the clips, int64, shape (batch,).
-            starts: Where in its clip each crop starts, in frames, int64, shape (batch,).
-            frames: Frames of a crop. Where a clip ends before its crop does, its last frame is repeated.
+            clips: Indices of the clips, int64, shape (batch,).
+            starts: First frame of each crop in its clip, int64, shape (batch,).
+            frames: Number of frames of a crop. If a clip ends before its crop does, its last frame is repeated.
 
         Returns:
             uint8, shape (batch, frames, mels).
@@ -56,19 +68,21 @@ class Store:
         return crops.to(self.device, non_blocking=True)
 
     def random_crops(self, clips: Tensor, count: int, *, frames: int) -> tuple[Tensor, Tensor]:
-        """Return crops of random clips, drawn with replacement, from random starts in [0, clip's frames - frames).
+        """Return random crops of clips that are drawn with replacement.
+
+        The first frame of a crop is uniform in [0, clip's frames - `frames`).
 
         Args:
-            clips: Numbers of the clips to draw from, int64, shape (any,), where `lengths` is.
-            count: Crops to draw.
-            frames: Frames of a crop.
+            clips: Indices of the clips to draw from, int64, shape (any,), on the same device as `lengths`.
+            count: Number of crops.
+            frames: Number of frames of a crop.
 
         Returns:
-            Crops, uint8, shape (count, frames, mels), and for each its place in `clips`, int64, shape (count,), both
-            on the device.
+            The crops, uint8, shape (count, frames, mels), and the position of each crop's clip in `clips`, int64, shape
+            (count,). Both are on the device.
         """
         home = self.frames.device
-        places = torch.randint(len(clips), (count,), device=home)
-        chosen = clips[places]
+        positions = torch.randint(len(clips), (count,), device=home)
+        chosen = clips[positions]
         starts = (torch.rand(count, device=home) * (self.lengths[chosen] - frames).clamp(min=1)).long()
-        return self.crops(chosen, starts, frames=frames), places.to(self.device, non_blocking=True)
+        return self.crops(chosen, starts, frames=frames), positions.to(self.device, non_blocking=True)
