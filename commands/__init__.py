@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "say whether one run is better than another",
     "compile": "write the pipeline as a file that a Kubeflow cluster takes",
     "submit": "run the pipeline on a Kubeflow cluster",
+    "results": "bring the results of a run there here",
     "schedule": "run it there again and again",
 }
 LIST_OPTIONS = ("--folds",)  # their values may begin with a minus sign

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import kfp
 import kfp_server_api
+import urllib3
 from kfp.local import docker_task_handler, logging_utils, task_dispatcher
 from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
 from kfp.local.status import Status
@@ -175,6 +176,17 @@ class Client(kfp.Client):
             path, "GET", auth_settings=["Bearer"], _preload_content=False, header_params={"Accept": "*/*"}
         )
         return response.data.decode(errors="replace")
+
+    def open(self, path: str, **query: str) -> urllib3.HTTPResponse:
+        """Return the answer to such a request as a stream, to be closed; from several threads at once if need be."""
+        return self._healthz_api.api_client.call_api(
+            path,
+            "GET",
+            query_params=list(query.items()),
+            auth_settings=["Bearer"],
+            _preload_content=False,
+            header_params={"Accept": "*/*"},
+        )
 
     def address(self, kind: str, identity: str) -> str:
         """Return where the user interface shows something: kind is "runs" or "recurringrun"."""
