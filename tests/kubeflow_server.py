@@ -192,6 +192,15 @@ class Handler(BaseHTTPRequestHandler):
         identity = f"run-{len(self.server.runs)}"
         return self.server.runs.setdefault(identity, body | {"run_id": identity, "state": "PENDING"})
 
+    def list_runs(self, query):
+        (experiment,), (order,), size = query["experiment_id"], query["sort_by"], int(query["page_size"][0])
+        assert order == "created_at desc"
+        runs = [run for run in self.server.runs.values() if run["experiment_id"] == experiment]
+        runs = sorted(filtered(runs, query), key=lambda run: run["created_at"], reverse=True)
+        start = int(query.get("page_token", ["0"])[0])
+        more = {"next_page_token": str(start + size)} if start + size < len(runs) else {}
+        return {"runs": [self.get_run(query, run["run_id"]) for run in runs[start : start + size]], **more}
+
     def get_run(self, query, run):
         state, _ = self.server.story[0]
         error = {"error": {"code": 13, "message": "Run failed"}} if state == "FAILED" else {}
@@ -249,6 +258,7 @@ ROUTES = {
     r"GET /apis/v2beta1/experiments": Handler.list_experiments,
     r"POST /apis/v2beta1/experiments": Handler.create_experiment,
     r"POST /apis/v2beta1/runs": Handler.create_run,
+    r"GET /apis/v2beta1/runs": Handler.list_runs,
     r"GET /apis/v2beta1/runs/([\w-]+)": Handler.get_run,
     r"GET /apis/v1beta1/runs/([\w-]+)": Handler.get_run_v1,
     r"GET /apis/v1alpha1/runs/([\w-]+)/nodes/([\w-]+)/log": Handler.get_log,
