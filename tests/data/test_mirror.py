@@ -173,7 +173,7 @@ def test_a_disk_that_is_too_small(s3, source, target, monkeypatch):
     ("url", "expected"),
     [
         ("s3://bucket/file", "expected a folder with files in it, found a file"),
-        ("s3://bucket/none", "there is no such folder in the bucket"),
+        ("s3://bucket/none", "there is nothing of this name in the store"),
         ("s3://nobody", "there is no bucket 'nobody' in this store"),
     ],
 )
