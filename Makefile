@@ -1,25 +1,25 @@
 PYTHON ?= python3
 
-# The versions that `make kind-up` uses: kind, the image of its node, and Kubeflow Pipelines.
+# The cluster that `make kind-up` makes: kind, the image of its node, and Kubeflow Pipelines.
 KIND_VERSION ?= 0.32.0
 KIND_NODE_IMAGE ?= kindest/node:v1.36.1
 KFP_VERSION ?= 2.17.0
 
-# The data, the members and the folds of `make run`, and the folder of its results.
+# What `make run` trains, on what, and where the results go.
 DATA ?= data/demo
 MEMBERS ?= demo
 FOLDS ?= -1
 OUT ?= out/$(notdir $(abspath $(subst :,-,$(DATA))))-$(firstword $(MEMBERS))
 ARGS ?=
 
-# The build of torch in the environment: empty for pip's choice (CUDA on Linux), or cpu.
+# The build of torch that the environment gets: empty for the one that pip takes (CUDA on Linux), or cpu.
 TORCH ?=
 PIP_OPTIONS := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu)
 
 ENVIRONMENT := .venv/.complete
 BIN := .venv/bin
 
-# The images: their base, and the registry to push to. OFFLINE=1 builds them without a registry (on Debian, as root).
+# The images: their base, the registry they are pushed to, and OFFLINE=1 where none can be reached (Debian, as root).
 BASE ?= python:3.11-slim-bookworm
 REGISTRY ?=
 OFFLINE ?=
@@ -44,7 +44,7 @@ help: ## Print this help
 
 ##@ Train
 
-run: $(ENVIRONMENT) $(if $(filter data/demo,$(DATA)),data/demo) ## Train, average and score the members, and replace OUT (DATA=DIR MEMBERS=reference FOLDS=0,1 OUT=DIR)
+run: $(ENVIRONMENT) $(if $(filter data/demo,$(DATA)),data/demo) ## Train, average and score the members; replaces OUT (DATA=DIR MEMBERS=reference FOLDS=0,1 OUT=DIR)
 	$(BIN)/python pipeline.py run --data $(DATA) --out $(OUT) --members $(MEMBERS) --folds $(FOLDS) --force $(ARGS)
 
 data/demo: | $(ENVIRONMENT)
@@ -52,25 +52,25 @@ data/demo: | $(ENVIRONMENT)
 
 ##@ Develop
 
-venv: $(ENVIRONMENT) ## Only create the environment, .venv (TORCH=cpu for the small build of torch)
+venv: $(ENVIRONMENT) ## Make the environment, .venv, alone (TORCH=cpu for the small build of torch)
 
-test: lint unit-test pipeline-test ## Check style and types, run the unit tests and one small run of the whole pipeline
+test: lint unit-test pipeline-test ## Lint, type check, unit tests and one small run of the whole pipeline
 
 lint: $(ENVIRONMENT) ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit-test: $(ENVIRONMENT) ## Run the unit tests and the examples in docstrings
+unit-test: $(ENVIRONMENT) ## Run the unit tests
 	$(BIN)/pytest
 
-pipeline-test: $(ENVIRONMENT) ## Run the whole pipeline on small data, and check its results
+pipeline-test: $(ENVIRONMENT) ## Run the whole pipeline at a small size, and check what it leaves
 	$(BIN)/pytest -m pipeline
 
-bench: $(ENVIRONMENT) ## Compare the speed of our code with alternatives
+bench: $(ENVIRONMENT) ## Measure speed: a table of ratios
 	$(BIN)/python -m benchmarks
 
-pictures: $(ENVIRONMENT) ## Draw the pipeline for the README; REPORT=OUT/report.html takes a picture of that report too (needs Chromium)
+pictures: $(ENVIRONMENT) ## Draw the pipeline anew for the README; REPORT=OUT/report.html: photograph that too (needs Chromium)
 	$(BIN)/python -m docs.pictures $(REPORT)
 
 $(ENVIRONMENT): pyproject.toml constraints.txt
@@ -80,7 +80,7 @@ $(ENVIRONMENT): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-lock: ## Write constraints.txt from the versions in pyproject.toml (on Linux, where torch depends on the CUDA packages)
+lock: ## Write constraints.txt again from the pins of pyproject.toml (on Linux, where torch depends on CUDA's packages)
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet '.[dev]'
 	{ head -2 constraints.txt; \
@@ -93,7 +93,7 @@ clean: ## Remove the environment, the demo data and all results
 
 ##@ Containers
 
-images: $(IMAGES:%=image-%) ## Build the images of the stages (TORCH=cuda, OFFLINE=1)
+images: $(IMAGES:%=image-%) ## Build the stages' images (TORCH=cuda, OFFLINE=1)
 
 image-%: $(if $(OFFLINE),base-image)
 	$(PYTHON) components/images.py --context $* | docker build $(BUILD_OPTIONS) --file docker/Dockerfile --target $* \
@@ -107,7 +107,7 @@ push-%: image-%
 base-image: $(ENVIRONMENT)
 	PYTHON=$(BIN)/python docker/base-image.sh $(BASE) $(BUILDER) $(AUDIOTAGGING_TORCH)
 
-test-containers: $(ENVIRONMENT) ## Build the images without a registry, and run the pipeline in them (starts Docker as root)
+test-containers: $(ENVIRONMENT) ## Build the images without a registry and run the pipeline in them (starts Docker as root)
 	docker/engine.sh
 	$(MAKE) images image-client OFFLINE=1
 	$(BIN)/pytest -m containers
@@ -116,7 +116,7 @@ test-containers: $(ENVIRONMENT) ## Build the images without a registry, and run 
 
 OVERLAY ?= gpu
 
-manifests: ## Print the manifests for `kubectl apply -f -` (OVERLAY=gpu REGISTRY=HOST/PATH)
+manifests: ## Print what a cluster needs, for kubectl apply -f - (OVERLAY=gpu REGISTRY=HOST/PATH)
 	@kubectl kustomize manifests/overlays/$(OVERLAY) | sed \
 		-e "s|image: audiotagging-client$$|image: $$($(PYTHON) components/images.py client)|" \
 		-e 's|AUDIOTAGGING_REGISTRY: ""|AUDIOTAGGING_REGISTRY: "$(AUDIOTAGGING_REGISTRY)"|'
@@ -125,6 +125,6 @@ kind-up kind-test kind-down: kind-%: $(ENVIRONMENT)
 	KIND_VERSION=$(KIND_VERSION) KIND_NODE_IMAGE=$(KIND_NODE_IMAGE) KFP_VERSION=$(KFP_VERSION) \
 		PYTHON=$(BIN)/python MAKE=$(MAKE) manifests/kind.sh $*
 
-kind-up: ## Create a local cluster with Kubeflow Pipelines (needs docker, kind, kubectl)
-kind-test: ## Run and schedule the pipeline on the local cluster, with simulated GPUs
-kind-down: ## Delete the local cluster
+kind-up: ## Make a cluster on this machine with Kubeflow Pipelines (needs docker, kind, kubectl)
+kind-test: ## Run and schedule the pipeline on it, on GPUs that are not there
+kind-down: ## Delete it

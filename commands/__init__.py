@@ -10,18 +10,28 @@ from typing import Any
 
 from audiotagging.errors import UserError
 
-COMMANDS = {
-    "run": "train, average and score an ensemble on this machine",
-    "check": "say what is wrong with a data folder, and what it holds",
-    "preprocess": "make the spectrograms alone",
-    "tag": "tag sound files with the ensemble of a run",
-    "evaluate": "score a run again and renew its report",
-    "compare": "say whether one run is better than another",
-    "compile": "write the pipeline as a file that a Kubeflow cluster takes",
-    "submit": "run the pipeline on a Kubeflow cluster",
-    "results": "bring the results of a run there here",
-    "schedule": "run it there again and again",
+GROUPS = {
+    "on this machine": {
+        "run": "train, average and score an ensemble",
+        "check": "say what is wrong with a data folder, and what it holds",
+        "preprocess": "make the spectrograms alone",
+    },
+    "with a trained ensemble": {
+        "tag": "tag sound files with it",
+        "evaluate": "score a run again and renew its report",
+        "compare": "say whether one run is better than another",
+    },
+    "on a Kubeflow cluster": {
+        "submit": "run the pipeline",
+        "schedule": "run it again and again",
+        "runs": "list the newest runs",
+        "follow": "show what happens to a run",
+        "stop": "stop a run",
+        "retry": "do again what failed in a run",
+        "compile": "write the pipeline as a file that Kubeflow takes",
+    },
 }
+COMMANDS = {name: help for group in GROUPS.values() for name, help in group.items()}
 LIST_OPTIONS = ("--folds",)  # their values may begin with a minus sign
 PIPE_CLOSED = 141  # 128 + SIGPIPE, as a shell reports it
 
@@ -37,11 +47,14 @@ def main(pipeline: Any, arguments: list[str] | None = None) -> int:
         The exit code: 0 done, 1 failed, 2 the user can fix it, 130 interrupted, 141 nobody reads the output any more.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    listing = "\n".join(f"  {name:<12}{help}" for name, help in COMMANDS.items())
+    listing = "\n\n".join(
+        "\n".join([f"{group}:", *(f"  {name:<12}{help}" for name, help in commands.items())])
+        for group, commands in GROUPS.items()
+    )
     parser = argparse.ArgumentParser(
         prog="pipeline.py",
         description="Train an ensemble of audio taggers from a folder of labelled sounds.",
-        epilog=f"commands:\n{listing}\n\n`pipeline.py COMMAND --help` tells what a command takes.",
+        epilog=f"{listing}\n\n`pipeline.py COMMAND --help` tells what a command takes.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")

@@ -9,12 +9,13 @@ import copy
 import queue
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import kfp
 import kfp_server_api
-import urllib3
 from kfp.local import docker_task_handler, logging_utils, task_dispatcher
 from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
 from kfp.local.status import Status
@@ -35,11 +36,14 @@ REPLACED: tuple[tuple[Any, str, str], ...] = (
     (logging_utils, "indented_print", "exchanges Python's `print`, in several threads at once"),
 )
 
-# How kfp prints in a stage's process what is logged there, and how the messages of its own begin.
-LOGGED = re.compile(r"\[KFP Executor \S+ \S+ (?:INFO|WARNING|ERROR)\]: (.*)")
+# How kfp prints in a stage's process what is logged there, and how the messages of its own begin; and what its launcher
+# and Argo print around that on a cluster.
+LOGGED = re.compile(r"\[KFP Executor (\S+ \S+) (?:INFO|WARNING|ERROR)\]: (.*)")
+TIME = "%Y-%m-%d %H:%M:%S,%f"
 KFP_MESSAGE = re.compile(
     r"Looking for component |Loading KFP component |Got executor_input:|Wrote executor output file|Did not write output"
 )
+LAUNCHER = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+:\d+\] (.*)|time=\S+ level=")
 
 
 class Watcher(Protocol):
@@ -67,10 +71,39 @@ def check_version() -> None:
         )
 
 
-def logged_message(line: str) -> str | None:
-    """Return what a stage's own code logged with this line of its output; None if kfp did, or if it is no message."""
+def logged(line: str) -> tuple[datetime, str] | None:
+    """Return when a stage's own code logged this line of its output, by its clock, and the message.
+
+    None if kfp did, or if it is no message.
+    """
     found = LOGGED.search(line)
-    return found[1] if found and not KFP_MESSAGE.match(found[1]) else None
+    return (datetime.strptime(found[1], TIME), found[2]) if found and not KFP_MESSAGE.match(found[2]) else None
+
+
+def logged_message(line: str) -> str | None:
+    """Return such a message alone."""
+    found = logged(line)
+    return found[1] if found else None
+
+
+def own_lines(log: Iterable[str]) -> Iterator[str]:
+    """Yield what a stage's program printed itself, of a pod's log: without the lines of kfp, its launcher and Argo."""
+    in_json = False
+    for line in log:
+        if in_json:
+            in_json = line != "}"
+        elif (message := logged_message(line)) is not None:
+            yield message
+        elif LOGGED.search(line):
+            in_json = line.endswith("Got executor_input:")
+        elif not LAUNCHER.match(line):
+            yield line
+
+
+def launcher_errors(log: Iterable[str]) -> list[str]:
+    """Return what kfp's launcher or driver says in a pod's log that went wrong."""
+    found = [match for line in log if (match := LAUNCHER.match(line))]
+    return [match[2] for match in found if match[1] in {"E", "F"}]
 
 
 @contextlib.contextmanager
@@ -170,16 +203,9 @@ class Client(kfp.Client):
         """Return nothing of interest: kfp asks five times, with tracebacks, only to guess the user's namespace."""
         return kfp_server_api.V2beta1GetHealthzResponse(multi_user=False)
 
-    def get(self, path: str) -> str:
+    def get(self, path: str, **query: str) -> bytes:
         """Return the answer to a GET request for which kfp has no method."""
         response = self._healthz_api.api_client.call_api(
-            path, "GET", auth_settings=["Bearer"], _preload_content=False, header_params={"Accept": "*/*"}
-        )
-        return response.data.decode(errors="replace")
-
-    def open(self, path: str, **query: str) -> urllib3.HTTPResponse:
-        """Return the answer to such a request as a stream, to be closed; from several threads at once if need be."""
-        return self._healthz_api.api_client.call_api(
             path,
             "GET",
             query_params=list(query.items()),
@@ -187,10 +213,34 @@ class Client(kfp.Client):
             _preload_content=False,
             header_params={"Accept": "*/*"},
         )
+        return response.data
 
-    def address(self, kind: str, identity: str) -> str:
-        """Return where the user interface shows something: kind is "runs" or "recurringrun"."""
-        return f"{self._get_url_prefix().rstrip('/')}/#/{kind}/details/{identity}"
+    def get_text(self, path: str, **query: str) -> str:
+        """Return the answer to such a request as text."""
+        return self.get(path, **query).decode(errors="replace")
+
+    def page(self, kind: str, identity: str) -> str:
+        """Return where a browser shows something, or where on Kubeflow's page it is if this address is not that.
+
+        Args:
+            kind: "runs" or "recurringrun".
+            identity: Its id.
+        """
+        place = f"#/{kind}/details/{identity}"
+        host = self._get_url_prefix().rstrip("/")
+        return f"{host}/{place}" if not _inside(host) and self._has_page() else f"{place} on Kubeflow's page"
+
+    def _has_page(self) -> bool:
+        try:
+            return "<html" in self.get_text("/").lower()
+        except kfp_server_api.ApiException:
+            return False
+
+
+def _inside(host: str) -> bool:
+    """Say whether an address is known inside a cluster alone, so that no browser gets there."""
+    name = urlsplit(host).hostname
+    return name is None or name.endswith((".svc", ".svc.cluster.local")) or not re.search(r"[.:]|^localhost$", name)
 
 
 def _limited(request: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,6 +3,7 @@
 import argparse
 from datetime import UTC, datetime
 
+from audiotagging.errors import UserError
 from commands.cluster.client import add_connection, connection, create_run, ensure_version, experiment_id
 from commands.cluster.following import follow
 from commands.cluster.settings import add_cluster_options, add_cluster_parameters, cluster_parameters, cluster_settings
@@ -13,6 +14,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add_cluster_parameters(parser)
     parser.add_argument("--wait", action="store_true", help="follow the run to its end; exit code 1 if it fails")
+    parser.add_argument(
+        "--tries",
+        type=int,
+        default=1,
+        metavar="N",
+        help="with --wait: retry by itself what fails for a reason that you cannot fix, N tries in all (default: 1)",
+    )
     parser.add_argument("--name", help="name of the run (default: audiotagging and the time)")
     add_cluster_options(parser)
     add_connection(parser)
@@ -20,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Upload the pipeline if need be, start a run, print its address, and follow it if that is wanted."""
+    if args.tries < 1 or (args.tries > 1 and not args.wait):
+        raise UserError(f"--tries expects a number from 1 on, together with --wait, found {args.tries}")
     values = cluster_parameters(args)
     pipeline = on_cluster(args.pipeline, cluster_settings(args))
     name = args.name or f"audiotagging {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
@@ -27,5 +37,5 @@ def run(args: argparse.Namespace) -> int:
         pipeline_id, version_id, version = ensure_version(client, pipeline, namespace=args.namespace)
         experiment = experiment_id(client, args.experiment, namespace=args.namespace)
         run_id = create_run(client, name, values, experiment=experiment, pipeline=pipeline_id, version=version_id)
-        print(f"run {run_id} of version {version}: {client.address('runs', run_id)}", flush=True)
-        return 0 if not args.wait or follow(client, run_id, values["rows"]) else 1
+        print(f"run {run_id} of version {version}: {client.page('runs', run_id)}", flush=True)
+        return 0 if not args.wait or follow(client, run_id, tries=args.tries) else 1

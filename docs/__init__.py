@@ -1,1 +1,1 @@
-"""The documentation, its pictures, and the module that draws them."""
+"""The pictures of the README, and what makes them."""

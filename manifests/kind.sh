@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 : "${CLUSTER:=audiotagging}" "${KIND_NODE_IMAGE:?}" "${KIND_VERSION:?}" "${KFP_VERSION:?}" "${PYTHON:=python3}"
-: "${PORT:=8888}" "${MAKE:=make}"
+: "${PORT:=8080}" "${MAKE:=make}"
 UNFINISHED="status.phase!=Succeeded,status.phase!=Running"
 KFP="github.com/kubeflow/pipelines/manifests/kustomize"
 export AUDIOTAGGING_REGISTRY="" AUDIOTAGGING_TORCH=cpu BUILDX_NO_DEFAULT_ATTESTATIONS=1
@@ -116,7 +116,7 @@ keep_forwarding() {
     local child=""
     trap 'kill "$child"; exit' TERM
     while true; do
-        "${kubeflow[@]}" port-forward svc/ml-pipeline "$PORT:8888" &
+        "${kubeflow[@]}" port-forward svc/ml-pipeline-ui "$PORT:80" &
         child=$!
         wait "$child" || sleep 1
     done
@@ -156,7 +156,7 @@ test_cluster() {
     "${kubeflow[@]}" exec audiotagging-loader -- rm -rf /audio/demo
     "${kubeflow[@]}" cp "$work/demo" audiotagging-loader:/audio/demo
 
-    step "3. Kubeflow's API on port $PORT"
+    step "3. Kubeflow's page on port $PORT"
     keep_forwarding >"$work/forward.log" 2>&1 &
     forward=$!
     retry 120 healthy
@@ -166,19 +166,16 @@ test_cluster() {
     step "4. a run: six members, two at a time"
     run_pipeline submit "${options[@]}" --wait | tee "$work/first.log"
     grep --quiet "^lwlrap of the ensemble: all [01]\.[0-9]" "$work/first.log"
-    [ "$(grep --count "^train .* done" "$work/first.log")" -eq 6 ]
+    [ "$(grep --count " train .* done" "$work/first.log")" -eq 6 ]
 
     step "5. the same again: nothing to do"
     run_pipeline submit "${options[@]}" --wait | tee "$work/second.log"
-    [ "$(grep --count "^train .* unchanged, taken from the cache" "$work/second.log")" -eq 6 ]
+    [ "$(grep --count " train .* unchanged, taken from the cache" "$work/second.log")" -eq 6 ]
 
-    step "6. a run every minute, until one has come; it outlives that the schedule is changed"
+    step "6. a run every minute, until one has come"
     run_pipeline schedule --name kind-test --every 1m "${options[@]}"
     retry 300 scheduled_runs
-    run_pipeline schedule --name kind-test --every 1d "${options[@]}" | tee "$work/changed.log"
-    grep --quiet "the schedule before is paused" "$work/changed.log"
-    scheduled_runs
-    run_pipeline schedule --name kind-test --delete --stop
+    run_pipeline schedule --name kind-test --delete
 
     step "7. the schedule that the cluster makes for itself"
     "${kubectl[@]}" patch job schedule --namespace audiotagging --type merge --patch '{"spec": {"suspend": false}}'

@@ -1,7 +1,8 @@
 """A server on this machine that answers as the API of Kubeflow Pipelines 2.17 does, for as much of it as is used.
 
 What it takes and gives are the models of the published API (kfp-server-api); it refuses what is not in them. The
-workflow that it shows of a run, and the log endpoint, are those of the 2.17 server.
+workflows that it shows of a run were recorded (see workflows.py); what it answers for logs, artifacts and the page,
+also where it has none, was seen of the servers of 2.17.0.
 """
 
 import base64
@@ -12,32 +13,12 @@ import threading
 import time
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import kfp_server_api
 import yaml
 
-WORKFLOW = "audiotagging-x7k2p"
-
-
-def node(path, *, kind="DAG", phase="Succeeded", message="", template="", started=0):
-    """Return a node of an Argo workflow, with the fields that it has in the API of Argo 4."""
-    name = f"{WORKFLOW}.{path}"
-    return {
-        "id": f"{WORKFLOW}-{abs(hash(name)) % 2**32}",
-        "name": name,
-        "displayName": path.rpartition(".")[2],
-        "type": kind,
-        "templateName": template
-        or ("retry-system-container-impl" if kind == "Pod" else "retry-system-container-executor"),
-        "phase": phase,
-        "startedAt": f"2026-01-01T00:00:{started:02}Z",
-        **({"message": message} if message else {}),
-    }
-
-
-def pod_name(each):
-    return f"{WORKFLOW}-{each['templateName']}-{each['id'].rpartition('-')[2]}"
+PAGE = "<!--\n  Copyright 2018 The Kubeflow Authors\n-->\n\n<!doctype html>\n<html><head></head></html>"
 
 
 class KubeflowServer(ThreadingHTTPServer):
@@ -45,8 +26,11 @@ class KubeflowServer(ThreadingHTTPServer):
 
     Attributes:
         health: What it says of itself.
-        story: States of a run and lists of its nodes, one after the other; the last one stays.
-        logs: Logs by pod.
+        page: Whether it is the server of Kubeflow's page, which passes on what it does not answer itself.
+        story: States of a run and its workflows, one after the other; the last one stays. No run has other ones.
+        logs: Logs by pod: of pods that are there.
+        readable: Whether the API's server may read pods, as it may not for runs without a namespace in its database.
+        artifacts: Contents of what is in the object store, by URI.
         broken: Answers (status, body) given instead, by a regular expression of method and path.
         delay: Seconds before each answer.
         packed: Whether the nodes of a workflow are compressed, as Argo does it from a megabyte on.
@@ -60,7 +44,8 @@ class KubeflowServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.health = {"commit_sha": "4a3592c", "tag_name": "2.17.0", "multi_user": False}
         self.pipelines, self.versions, self.experiments, self.runs, self.schedules = {}, {}, {}, {}, {}
-        self.packages, self.story, self.logs, self.broken = {}, [("SUCCEEDED", [])], {}, {}
+        self.packages, self.story, self.logs, self.broken = {}, [("SUCCEEDED", None)], {}, {}
+        self.page, self.readable, self.artifacts = True, False, {}
         self.delay, self.packed, self.requests, self.headers = 0, False, [], {}
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -136,7 +121,10 @@ class Handler(BaseHTTPRequestHandler):
         return body
 
     def get_health(self, query):
-        return self.server.health
+        health = self.server.health
+        if not self.server.page:
+            return health
+        return {"apiServerTagName": health["tag_name"], "apiServerReady": True, "multi_user": health["multi_user"]}
 
     def list_pipelines(self, query):
         return {"pipelines": filtered(self.server.pipelines.values(), query)}
@@ -189,40 +177,67 @@ class Handler(BaseHTTPRequestHandler):
     def create_run(self, query):
         body = self.taken("V2beta1Run")
         self.check_reference(body)
-        identity = f"run-{len(self.server.runs)}"
-        return self.server.runs.setdefault(identity, body | {"run_id": identity, "state": "PENDING"})
+        number = len(self.server.runs)
+        identity = f"{number}0402d41-98b6-4f62-a7a6-b6a3bd20cdb5"
+        times = {"created_at": f"2026-11-24T08:{number:02}:00Z", "finished_at": "1970-01-01T00:00:00Z"}
+        return self.server.runs.setdefault(identity, body | {"run_id": identity, "state": "PENDING"} | times)
 
     def list_runs(self, query):
         (experiment,), (order,), size = query["experiment_id"], query["sort_by"], int(query["page_size"][0])
         assert order == "created_at desc"
         runs = [run for run in self.server.runs.values() if run["experiment_id"] == experiment]
-        runs = sorted(filtered(runs, query), key=lambda run: run["created_at"], reverse=True)
+        runs = sorted(runs, key=lambda run: run["created_at"], reverse=True)
         start = int(query.get("page_token", ["0"])[0])
         more = {"next_page_token": str(start + size)} if start + size < len(runs) else {}
         return {"runs": [self.get_run(query, run["run_id"]) for run in runs[start : start + size]], **more}
 
     def get_run(self, query, run):
+        if run not in self.server.runs:
+            raise RefusedError(404, f"Failed to get run: ResourceNotFoundError: Run {run} not found")
         state, _ = self.server.story[0]
-        error = {"error": {"code": 13, "message": "Run failed"}} if state == "FAILED" else {}
-        return self.server.runs[run] | {"state": state} | error
+        ended = {} if state in ("PENDING", "RUNNING") else {"finished_at": "2026-11-24T08:59:30Z"}
+        return self.server.runs[run] | {"state": state} | ended
 
     def get_run_v1(self, query, run):
-        _, nodes = self.server.story[0]
+        _, workflow = self.server.story[0]
         if len(self.server.story) > 1:
             self.server.story.pop(0)
-        by_id = {each["id"]: each for each in nodes}
-        status = {"nodes": by_id}
+        if workflow is None:  # before it has been reported
+            return {"run": {"id": run}, "pipeline_runtime": {"pipeline_manifest": "{}"}}
         if self.server.packed:
-            status = {"compressedNodes": base64.b64encode(gzip.compress(json.dumps(by_id).encode())).decode()}
-        manifest = {"metadata": {"name": WORKFLOW}, "status": status}
-        # Before the workflow has been reported there is none.
-        runtime = {"workflow_manifest": json.dumps(manifest)} if nodes else {"pipeline_manifest": "{}"}
-        return {"run": {"id": run}, "pipeline_runtime": runtime}
+            nodes = base64.b64encode(gzip.compress(json.dumps(workflow["status"]["nodes"]).encode())).decode()
+            workflow = workflow | {"status": workflow["status"] | {"nodes": None, "compressedNodes": nodes}}
+        return {"run": {"id": run}, "pipeline_runtime": {"workflow_manifest": json.dumps(workflow)}}
+
+    def change_run(self, query, run, verb):
+        self.get_run(query, run)
+        return {}
 
     def get_log(self, query, run, pod):
-        if pod not in self.server.logs:  # with status 200, as the server does it
+        if pod not in self.server.logs or not self.server.readable:  # with status 200, as the server does it
             return json.dumps({"error_message": f"pods {pod!r} not found", "error_details": "..."})
         return self.server.logs[pod]
+
+    def get_page(self, query):
+        self.check_page()
+        return PAGE
+
+    def get_pod_log(self, query):
+        self.check_page()
+        if query["podname"][0] not in self.server.logs or query["podnamespace"] != ["kubeflow"]:
+            raise RefusedError(500, "Could not get main container logs: S3Error: The specified key does not exist.")
+        return self.server.logs[query["podname"][0]]
+
+    def get_artifact(self, query, scheme, bucket, key):
+        self.check_page()
+        uri = f"{scheme}://{bucket}/{unquote(key)}"
+        if uri not in self.server.artifacts:
+            raise RefusedError(404, f"No objects found at {bucket}/{key}")
+        return self.server.artifacts[uri]
+
+    def check_page(self):
+        if not self.server.page:
+            raise RefusedError(404, "Not Found")
 
     def list_schedules(self, query):
         experiment = query["experiment_id"][0]
@@ -260,8 +275,12 @@ ROUTES = {
     r"POST /apis/v2beta1/runs": Handler.create_run,
     r"GET /apis/v2beta1/runs": Handler.list_runs,
     r"GET /apis/v2beta1/runs/([\w-]+)": Handler.get_run,
+    r"POST /apis/v2beta1/runs/([\w-]+):(terminate|retry)": Handler.change_run,
     r"GET /apis/v1beta1/runs/([\w-]+)": Handler.get_run_v1,
     r"GET /apis/v1alpha1/runs/([\w-]+)/nodes/([\w-]+)/log": Handler.get_log,
+    r"GET /": Handler.get_page,
+    r"GET /k8s/pod/logs": Handler.get_pod_log,
+    r"GET /artifacts/(minio)/([\w-]+)/(.+)": Handler.get_artifact,
     r"GET /apis/v2beta1/recurringruns": Handler.list_schedules,
     r"POST /apis/v2beta1/recurringruns": Handler.create_schedule,
     r"DELETE /apis/v2beta1/recurringruns/([\w-]+)": Handler.delete_schedule,

@@ -3,8 +3,10 @@
 Of each node the fields that are read are kept as they were; of its driver's patch the command, up to the executor's
 input, and the resources.
 
-`cached` had the same data and options as a run before it: only `ingest` and `promote` had work to do. In `retried` a
-training was killed, so the run failed; it was retried and succeeded.
+    cached   the same data and options as a run before: only `ingest` and `promote` had work to do
+    retried  a training was killed, so the run failed; it was retried and succeeded
+    waiting  thirty rows, a quota of six GPUs and a node that has two
+    refused  `--data` names nothing; refused.log is what the pod of `ingest` left
 """
 
 import gzip
@@ -18,6 +20,14 @@ FOLDER = Path(__file__).parent / "reference" / "workflows"
 
 def recorded(name):
     return json.loads(gzip.decompress((FOLDER / f"{name}.json.gz").read_bytes()))
+
+
+def changed(workflow, path, **fields):
+    """Return a workflow whose nodes with a path that ends so have other fields."""
+    nodes = workflow["status"]["nodes"]
+    return copied(
+        workflow, {key: node | (fields if node["name"].endswith(path) else {}) for key, node in nodes.items()}
+    )
 
 
 def without_retries(workflow):
@@ -45,4 +55,4 @@ def with_second_tree(workflow, lost):
 
 
 def copied(workflow, nodes):
-    return {"metadata": workflow["metadata"], "status": workflow["status"] | {"nodes": nodes}}
+    return workflow | {"status": workflow["status"] | {"nodes": nodes}}

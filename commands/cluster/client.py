@@ -36,7 +36,7 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
         "--host",
         default=os.environ.get(KF_PIPELINES_ENDPOINT_ENV),
         metavar="URL",
-        help=f"as http://localhost:8888 (default: {KF_PIPELINES_ENDPOINT_ENV}, or that inside the cluster)",
+        help=f"of its page, as http://localhost:8080 (default: {KF_PIPELINES_ENDPOINT_ENV}, or the cluster's own)",
     )
     group.add_argument("--namespace", metavar="NAME", help="yours, where Kubeflow has users; else leave it out")
     group.add_argument("--token-file", type=Path, metavar="FILE", help="file with a bearer token")
@@ -51,7 +51,7 @@ def connection(args: argparse.Namespace) -> Iterator[Client]:
     Raises:
         UserError: If the server does not answer, is too old, or refuses something; or the namespace does not fit it.
     """
-    host = args.host or "Kubeflow Pipelines inside this cluster (from outside, give --host, as http://localhost:8888)"
+    host = args.host or "Kubeflow Pipelines inside this cluster (from outside, give --host, as http://localhost:8080)"
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells of every new attempt
     with _one_line_errors(host), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -70,7 +70,7 @@ def connection(args: argparse.Namespace) -> Iterator[Client]:
 
 def _check(client: Client, host: str, *, namespace: str | None) -> None:
     try:
-        health = json.loads(client.get("/apis/v2beta1/healthz"))
+        health = json.loads(client.get_text("/apis/v2beta1/healthz"))
     except ApiException as error:
         if error.status != 404:
             raise
@@ -78,12 +78,13 @@ def _check(client: Client, host: str, *, namespace: str | None) -> None:
     except json.JSONDecodeError:
         raise UserError(
             f"{host}: expected Kubeflow Pipelines, found something else, perhaps a page to log in at; "
-            "give --token-file or --cookies, or the address of the service ml-pipeline"
+            "give --token-file or --cookies, or the address of the service ml-pipeline-ui"
         ) from None
-    version = re.match(r"(\d+)\.(\d+)", health.get("tag_name", ""))
+    tag = health.get("tag_name") or health.get("apiServerTagName") or ""  # of the API's server, of the page's
+    version = re.match(r"(\d+)\.(\d+)", tag)
     if version and (int(version[1]), int(version[2])) < OLDEST:
         expected = ".".join(map(str, OLDEST))
-        raise UserError(f"{host}: expected Kubeflow Pipelines {expected} or newer, found {health['tag_name']}")
+        raise UserError(f"{host}: expected Kubeflow Pipelines {expected} or newer, found {tag}")
     if health.get("multi_user") and not namespace:
         raise UserError(f"{host}: this Kubeflow has users; name your namespace with --namespace")
     if namespace and not health.get("multi_user"):
@@ -183,12 +184,7 @@ def _version_id(client: Client, pipeline_id: str, name: str) -> str | None:
 
 def named(name: str) -> str:
     """Return the filter of a list request that finds what has a name."""
-    return where("display_name", name)
-
-
-def where(key: str, value: str) -> str:
-    """Return the filter of a list request that finds what has a value."""
-    return json.dumps({"predicates": [{"operation": "EQUALS", "key": key, "stringValue": value}]})
+    return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
 
 
 def experiment_id(client: Client, name: str, *, namespace: str | None) -> str:

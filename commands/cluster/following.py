@@ -1,191 +1,175 @@
-"""Follows a run on a cluster to its end: a line a change, and what failed with the end of its log.
+"""Follows a run on a cluster to its end: a line a change, and in the end its scores, or why it failed."""
 
-What the stages are doing is read from the Argo workflow that Kubeflow keeps with a run, for it alone has their pods
-and why one waits. A node of it is named by its path, as
-`audiotagging-x7k2p.root.for-loop-1.iteration-iterations(2:2).iteration-item.train.executor(0)`: the stage `train` of
-the loop's third row, first try.
-"""
-
-import base64
-import gzip
-import json
-import re
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import urllib3
-from kfp_server_api import ApiException
+from kfp_server_api import ApiException, V2beta1Run
 
 from commands.cluster.client import Client
-from components.cluster import NEEDS
+from commands.cluster.failures import Failure, find_failures
+from commands.cluster.runs import ENDED, duration, read_scores, state
+from commands.cluster.trainings import Trainings
+from commands.cluster.waiting import waits_for
+from commands.cluster.workflow import Stage, Workflow, read_workflow
 
-POLL = 5  # seconds between two looks
-PATIENCE = 300  # seconds without an answer
+T = TypeVar("T")
+POLL = 5.0  # seconds between two looks
+PATIENCE = 300.0  # seconds without an answer
+RETRY_AFTER = 60.0  # seconds, for what made a run fail to pass
 LOG_LINES = 30
-ENDED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
-BROKEN = {"Failed", "Error"}  # phases of a node
-SKIPPED = {"Skipped", "Omitted"}
-STARTING = {"PodInitializing", "ContainerCreating"}  # reasons to wait that pass by themselves
-SCORES = re.compile(r"lwlrap of the ensemble: (.*)")
-ROW = re.compile(r"iterations\((\d+):")
 
 
 class Progress:
-    """What has been said of a run's stages so far."""
+    """What has been said of a run's stages so far.
+
+    Attributes:
+        rows: The rows of its loop.
+    """
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         self.rows = rows
         self._said: dict[str, str] = {}
+        self._idle: dict[str, datetime] = {}  # when a pod was last seen not to run yet
+        self._waiting: Counter[str] = Counter()  # how many were said to wait for something
+        self._last = datetime.min.replace(tzinfo=UTC)
 
-    def changes(self, nodes: list[dict[str, Any]]) -> Iterator[str]:
-        """Yield a line for every stage that is not as it was."""
-        pods = [node for node in nodes if node["type"] == "Pod"]
-        for node in sorted(nodes, key=lambda node: node.get("startedAt") or ""):
-            if not is_stage(node):
-                continue
-            inner = [pod for pod in pods if pod["name"].startswith(f"{node['name']}.")]
-            state = _state(node, inner, cached=self._cached(node, nodes))
-            label = self.label(node["name"])
-            if state and self._said.get(label) != state:
-                self._said[label] = state
-                yield f"{label} {state}"
-
-    def label(self, path: str) -> str:
+    def label(self, stage: Stage) -> str:
         """Return a stage's name for people: within the loop, with the member and the fold of its row."""
-        stage = stage_of(path)
-        row = ROW.search(path)
-        if row is None or int(row[1]) >= len(self.rows):
-            return stage
-        values = self.rows[int(row[1])]
-        return f"{stage} {values['id']}, fold {values['fold']:g}"
+        if stage.row is None or stage.row >= len(self.rows):
+            return stage.name
+        row = self.rows[stage.row]
+        return f"{stage.name} {row['id']}, fold {row['fold']:g}"
 
-    @staticmethod
-    def _cached(node: dict[str, Any], nodes: list[dict[str, Any]]) -> bool:
-        executor = f"{node['name']}.executor"
-        return any(each["name"] == executor and each.get("phase") in SKIPPED for each in nodes)
+    def changes(self, stages: Iterable[Stage], now: datetime) -> list[str]:
+        """Return a line with the time for every stage that is not as it was, and for what more stages wait for."""
+        stages = list(stages)
+        last = [stage.pods[-1] for stage in stages if stage.pods]
+        self._idle |= {pod.name: now for pod in last if pod.phase == "Pending"}
+        events = []
+        for stage in stages:
+            label, (when, text) = self.label(stage), self._describe(stage)
+            if text and self._said.get(label) != text:
+                self._said[label] = text
+                events.append((when or now, f"{label} {text}"))
+        events += [(now, line) for line in self._queues(stages)]
+        return [self.line(when, text) for when, text in sorted(events, key=lambda event: event[0])]
+
+    def line(self, when: datetime, text: str) -> str:
+        """Return a line with its time, but never one before the last line's: Argo hears of some things late."""
+        self._last = max(self._last, when)
+        return f"{self._last.astimezone():%H:%M:%S} {text}"
+
+    def _describe(self, stage: Stage) -> tuple[datetime | None, str]:
+        """Return since when a stage is as it is, and how that is; no text where that is of no interest."""
+        if stage.state == "cached":
+            return stage.finished, "unchanged, taken from the cache"
+        if stage.state == "failed" and not stage.pods:
+            return stage.finished, "failed"
+        if stage.state not in {"running", "done", "failed"}:
+            return None, ""
+        pod = stage.pods[-1]
+        since = max(filter(None, (self._idle.get(pod.name), pod.started)), default=None)
+        if stage.state == "running":
+            return since, f"running, try {len(stage.pods)}" if len(stage.pods) > 1 else "running"
+        if since and pod.finished and pod.finished > since:
+            return pod.finished, f"{stage.state} after {duration(pod.finished - since)}"
+        return pod.finished, stage.state
+
+    def _queues(self, stages: list[Stage]) -> Iterator[str]:
+        """Yield a line for everything that more stages wait for than were said to."""
+        queues = defaultdict(list)
+        for stage in stages:
+            if stage.state == "waiting":
+                what, detail = waits_for(stage.reason)
+                queues[what].append((self.label(stage), detail))
+        for what, queue in queues.items():
+            if len(queue) > self._waiting[what]:
+                self._waiting[what] = len(queue)
+                who = f"{queue[0][0]} waits" if len(queue) == 1 else f"{len(queue)} stages wait"
+                detail = max(detail for _, detail in queue)
+                yield f"{who} for {what}{': ' if detail else ''}{detail}"
+        for what in self._waiting.keys() - queues:
+            del self._waiting[what]
 
 
-def is_stage(node: dict[str, Any]) -> bool:
-    """Say whether a node is a stage as a whole, and not a part of it."""
-    return node["type"] == "DAG" and node["name"].rpartition(".")[2] in NEEDS
-
-
-def stage_of(path: str) -> str:
-    """Return the stage that a node belongs to, or else its own name."""
-    parts = [re.sub(r"\(.*|-driver.*", "", part) for part in path.split(".")]
-    return next((part for part in reversed(parts) if part in NEEDS), path.rpartition(".")[2])
-
-
-def _state(node: dict[str, Any], pods: list[dict[str, Any]], *, cached: bool) -> str:
-    phases = [pod.get("phase") for pod in pods]
-    if node.get("phase") == "Succeeded":
-        return "unchanged, taken from the cache" if cached else "done"
-    if node.get("phase") in BROKEN:
-        return "failed"
-    if "Running" in phases:
-        tries = sum(phase in BROKEN for phase in phases)
-        return f"running, try {tries + 1}" if tries else "running"
-    if "Pending" in phases:
-        reason = pods[phases.index("Pending")].get("message", "")
-        return f"waiting: {reason}" if reason and reason not in STARTING else "starting"
-    return ""
-
-
-def follow(client: Client, run_id: str, rows: list[dict[str, Any]]) -> bool:
+def follow(client: Client, run_id: str, *, tries: int = 1) -> bool:
     """Print what happens to a run until it ends, and in the end its scores, or what failed and its log.
 
     Args:
         client: The connection.
         run_id: The run.
-        rows: The rows of its loop.
+        tries: How often it may fail, and is retried, for another reason than something that the user can fix.
 
     Returns:
         Whether it succeeded.
     """
-    progress = Progress(rows)
-    last_answer = time.monotonic()
+    run = _patiently(lambda: client.get_run(run_id))
+    progress = Progress(run.runtime_config.parameters.get("rows", []))
+    for number in range(1, tries + 1):
+        run, workflow = _watch(client, run_id, progress)
+        ended = state(run, workflow)
+        print(f"run {ended} after {duration(run.finished_at - run.created_at)}", flush=True)
+        if ended != "failed":
+            break
+        failures = find_failures(client, run_id, workflow)
+        _report(run, workflow, failures, progress)
+        if number == tries or any(failure.users for failure in failures):
+            break
+        print(f"\ntry {number + 1} of {tries} in {RETRY_AFTER:g} s", flush=True)
+        time.sleep(RETRY_AFTER)
+        client.runs.run_service_retry_run(run_id)
+    if ended == "succeeded":
+        print(_scores(client, run_id, workflow))
+    return bool(ended == "succeeded")
+
+
+def _watch(client: Client, run_id: str, progress: Progress) -> tuple[V2beta1Run, Workflow]:
+    """Print what happens to a run until it ends."""
+    trainings = Trainings(client, run_id)
     while True:
-        try:
-            run = client.get_run(run_id)
-            nodes = read_nodes(client, run_id)
-            last_answer = time.monotonic()
-        except (ApiException, urllib3.exceptions.HTTPError):
-            if time.monotonic() - last_answer > PATIENCE:
-                raise
-            time.sleep(POLL)
-            continue
-        for line in progress.changes(nodes):
+        run, workflow = _patiently(lambda: (client.get_run(run_id), read_workflow(client, run_id)))
+        now = datetime.now(UTC)
+        for line in progress.changes(workflow.stages, now):
             print(line, flush=True)
         if run.state in ENDED:
-            break
+            return run, workflow
+        for stage, text in trainings.changes(workflow, now):
+            print(progress.line(now, f"{progress.label(stage)}: {text}"), flush=True)
         time.sleep(POLL)
-    print(f"run {run.state.lower()}")
-    if run.state == "SUCCEEDED":
-        print(read_scores(client, run_id, nodes))
-        return True
-    if run.error and run.error.message:
-        print(run.error.message)
-    for line in explain(client, run_id, nodes, progress):
+
+
+def _patiently(ask: Callable[[], T]) -> T:
+    """Return an answer of the server, which may be gone for a while."""
+    last = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return ask()
+        except (ApiException, urllib3.exceptions.HTTPError):
+            if time.monotonic() > last:
+                raise
+            time.sleep(POLL)
+
+
+def _scores(client: Client, run_id: str, workflow: Workflow) -> str:
+    if scores := read_scores(client, run_id, workflow):
+        return "lwlrap of the ensemble: " + ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
+    if any(stage.name == "evaluate" and stage.state == "cached" for stage in workflow.stages):
+        return "the scores are those of an earlier run: nothing had changed"
+    return f"this address gives no scores; see {client.page('runs', run_id)}"
+
+
+def _report(run: V2beta1Run, workflow: Workflow, failures: list[Failure], progress: Progress) -> None:
+    """Print why a run failed, stage by stage: the reason in a line, then the end of the log."""
+    for line in (*([run.error.message] if run.error else []), *workflow.messages):
         print(line)
-    return False
-
-
-def read_nodes(client: Client, run_id: str) -> list[dict[str, Any]]:
-    """Return the nodes of a run's workflow, each with its `pod`; none before it has started.
-
-    Only version 1 of the API has the workflow. A server without it still says how a run ends.
-    """
-    try:
-        detail = json.loads(client.get(f"/apis/v1beta1/runs/{run_id}"))
-    except ApiException as error:
-        if error.status != 404:
-            raise
-        return []
-    manifest = detail.get("pipeline_runtime", {}).get("workflow_manifest")
-    if not manifest:
-        return []
-    workflow = json.loads(manifest)
-    status = workflow.get("status", {})
-    nodes = status.get("nodes") or {}
-    if packed := status.get("compressedNodes"):  # of more than a megabyte, as of thirty rows
-        nodes = json.loads(gzip.decompress(base64.b64decode(packed)))
-    name = workflow["metadata"]["name"]
-    return [
-        node | {"pod": f"{name}-{node.get('templateName', '')}-{node['id'].rpartition('-')[2]}"}
-        for node in nodes.values()
-    ]
-
-
-def read_log(client: Client, run_id: str, pod: str) -> list[str]:
-    """Return the lines that a pod printed; none if the server cannot read them."""
-    try:
-        text = client.get(f"/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log")
-    except ApiException:
-        return []
-    return [] if text.startswith('{"error_message"') else text.splitlines()
-
-
-def read_scores(client: Client, run_id: str, nodes: list[dict[str, Any]]) -> str:
-    """Return a line with the scores, which the stage `evaluate` has printed; or why there is none."""
-    for pod in (node for node in nodes if node["type"] == "Pod" and ".evaluate." in node["name"]):
-        for line in read_log(client, run_id, pod["pod"]):
-            if found := SCORES.search(line):
-                return f"lwlrap of the ensemble: {found[1]}"
-    cached = any(node["name"].endswith(".evaluate.executor") for node in nodes if node.get("phase") in SKIPPED)
-    return "the scores are those of the run before: nothing had changed" if cached else "its page shows the scores"
-
-
-def explain(client: Client, run_id: str, nodes: list[dict[str, Any]], progress: Progress) -> Iterator[str]:
-    """Yield what failed: of each stage that never succeeded the last pod, why, and the end of its log."""
-    done = {progress.label(node["name"]) for node in nodes if is_stage(node) and node.get("phase") == "Succeeded"}
-    failed: dict[str, dict[str, Any]] = {}
-    for node in sorted(nodes, key=lambda node: node.get("startedAt") or ""):
-        label = progress.label(node["name"])
-        if node["type"] == "Pod" and node.get("phase") in BROKEN and label not in done:
-            failed[label] = node
-    for label, node in failed.items():
-        yield f"\n{label}: {node.get('message') or 'failed without a message'} (pod {node['pod']})"
-        lines = read_log(client, run_id, node["pod"])
-        missing = [f"no log from the server; as long as the pod is there: kubectl logs {node['pod']} -c main"]
-        yield from (f"  {line}" for line in lines[-LOG_LINES:] or missing)
+    for failure in failures:
+        pod = failure.pod
+        print(f"\n{progress.label(failure.stage)}: {failure.reason}")
+        if pod and not failure.users and not failure.log:
+            print(f"  no server has its log; while the pod is there: kubectl -n {workflow.namespace} logs {pod.name}")
+        for line in failure.log[-LOG_LINES:]:
+            print(f"  {line}")

@@ -45,7 +45,7 @@ class Pod:
         message: Why it waits or failed; empty if Argo says nothing.
         started: When it was made.
         finished: When it ended; None before.
-        log: Key of the log that Argo archived in its bucket; None if it did not.
+        log: URI of the log that Argo archived; None if it did not.
     """
 
     name: str
@@ -78,6 +78,7 @@ class Stage:
         finished: When it ended; None before.
         pods: Its tries, oldest first.
         drivers: The pods that prepared it, oldest first.
+        memory: How much memory its program may use, as "16Gi"; empty if unknown.
         executor_input: What the driver gave to the program: `{"inputs": ..., "outputs": ...}` as in Kubeflow's
             ExecutorInput. Empty before, and if it is cached.
     """
@@ -90,6 +91,7 @@ class Stage:
     finished: datetime | None
     pods: tuple[Pod, ...]
     drivers: tuple[Pod, ...]
+    memory: str
     executor_input: dict[str, Any]
 
     @cached_property
@@ -110,35 +112,63 @@ class Stage:
         return {name: [each["uri"] for each in found["artifacts"]] for name, found in artifacts.items()}
 
 
-def read_stages(client: Client, run_id: str) -> list[Stage]:
-    """Return the stages of a run that have begun, in the order in which they did.
+@dataclass(frozen=True)
+class Workflow:
+    """What Argo knows of a run.
 
-    None before the workflow has started, or from a server whose API has no version 1 any more.
+    Attributes:
+        namespace: Where its pods are.
+        stages: The stages that have begun, in the order in which they did.
+        stopped: Whether somebody stopped it.
+        messages: Why it failed as a whole, or a pod of no stage did, as the one that prepares the loop.
+    """
+
+    namespace: str = ""
+    stages: tuple[Stage, ...] = ()
+    stopped: bool = False
+    messages: tuple[str, ...] = ()
+
+
+def read_workflow(client: Client, run_id: str) -> Workflow:
+    """Return what Argo knows of a run.
+
+    Nothing before the workflow has started, or from a server whose API has no version 1 any more.
     """
     try:
-        run = json.loads(client.get(f"/apis/v1beta1/runs/{run_id}"))
+        run = json.loads(client.get_text(f"/apis/v1beta1/runs/{run_id}"))
     except ApiException as error:
         if error.status != 404:
             raise
-        return []
+        return Workflow()
     manifest = run.get("pipeline_runtime", {}).get("workflow_manifest")
-    return stages_of(json.loads(manifest)) if manifest else []
+    return parse_workflow(json.loads(manifest)) if manifest else Workflow()
 
 
-def stages_of(workflow: dict[str, Any]) -> list[Stage]:
-    """Return the stages of an Argo workflow, in the order in which they began."""
-    name = workflow["metadata"]["name"]
-    status = workflow.get("status", {})
-    nodes = status.get("nodes") or {}
+def parse_workflow(workflow: dict[str, Any]) -> Workflow:
+    """Return what a workflow says, which is an object of Argo's API."""
+    name, spec, status = workflow["metadata"]["name"], workflow.get("spec", {}), workflow.get("status", {})
+    raw = status.get("nodes") or {}
     if packed := status.get("compressedNodes"):  # of more than a megabyte
-        nodes = json.loads(gzip.decompress(base64.b64decode(packed)))
+        raw = json.loads(gzip.decompress(base64.b64decode(packed)))
+    repository = status.get("artifactRepositoryRef", {}).get("artifactRepository", {}).get("s3", {})
+    nodes = [_Node(each, name, bucket=repository.get("bucket", "")) for each in raw.values()]
     found: dict[tuple[str, int | None], list[_Node]] = {}
-    for each in nodes.values():
-        node = _Node(each, name)
+    for node in nodes:
         if node.stage:
             found.setdefault((node.stage, node.row), []).append(node)
     groups = sorted(found.values(), key=lambda nodes: min(node.raw.get("startedAt") or "9" for node in nodes))
-    return [_stage(sorted(nodes, key=lambda node: node.tries), name) for nodes in groups]
+    others = [
+        node.raw for node in nodes if not node.stage and node.raw["type"] == "Pod" and node.raw["phase"] in BROKEN
+    ]
+    return Workflow(
+        namespace=workflow["metadata"].get("namespace", ""),
+        stages=tuple(_stage(sorted(nodes, key=lambda node: node.tries), name) for nodes in groups),
+        stopped=spec.get("activeDeadlineSeconds") == 0 or "shutdown" in spec,  # as Kubeflow and Argo do it
+        messages=(
+            *([status["message"]] if status.get("message") else []),
+            *(f"{node['displayName']}: {node.get('message', '')}" for node in others),
+        ),
+    )
 
 
 class _Node:
@@ -151,9 +181,9 @@ class _Node:
         tries: Number of the try of each part of the path that is tried again.
     """
 
-    def __init__(self, node: dict[str, Any], workflow: str) -> None:
+    def __init__(self, node: dict[str, Any], workflow: str, *, bucket: str) -> None:
         path = node["name"].removeprefix(workflow)
-        self.raw = node
+        self.raw, self.bucket = node, bucket
         self.tries = tuple(int(number) for number in TRY.findall(path))
         row = ROW.search(path)
         self.row = int(row[1]) if row else None
@@ -174,7 +204,7 @@ class _Node:
             message=self.raw.get("message", ""),
             started=_time(self.raw.get("startedAt")),
             finished=_time(self.raw.get("finishedAt")),
-            log=logs[0] if logs else None,
+            log=f"minio://{self.bucket}/{logs[0]}" if logs else None,
         )
 
 
@@ -186,6 +216,7 @@ def _stage(nodes: list[_Node], workflow: str) -> Stage:
     )
     state, reason = _state(nodes, pods)
     shown = drivers if state == "cached" else pods
+    container = _container(_pods(nodes, "driver"))
     ends = [pod.finished for pod in shown if pod.finished]
     return Stage(
         name=nodes[0].stage,
@@ -196,7 +227,8 @@ def _stage(nodes: list[_Node], workflow: str) -> Stage:
         finished=max(ends, default=None) if state in {"done", "cached", "failed"} else None,
         pods=pods,
         drivers=drivers,
-        executor_input=_executor_input(_pods(nodes, "driver")),
+        memory=container.get("resources", {}).get("limits", {}).get("memory", ""),
+        executor_input=_executor_input(container),
     )
 
 
@@ -233,15 +265,19 @@ def _outermost(nodes: list[_Node], part: str) -> dict[str, Any]:
     return next((node.raw for node in found if last[: len(node.tries)] == node.tries), {})
 
 
-def _executor_input(drivers: list[_Node]) -> dict[str, Any]:
-    """Return what the last driver gave to the program, from the command of its pod."""
+def _container(drivers: list[_Node]) -> dict[str, Any]:
+    """Return the container that the last driver made up for the program."""
     for driver in reversed(drivers):
         parameters = driver.raw.get("outputs", {}).get("parameters", [])
         patch = next((each.get("value") for each in parameters if each["name"] == "pod-spec-patch"), "")
         if patch:
-            command = json.loads(patch)["containers"][0]["command"]
-            return json.loads(command[command.index("--executor_input") + 1])
+            return dict(json.loads(patch)["containers"][0])
     return {}
+
+
+def _executor_input(container: dict[str, Any]) -> dict[str, Any]:
+    command = container.get("command", [])
+    return json.loads(command[command.index("--executor_input") + 1]) if command else {}
 
 
 def _time(text: str | None) -> datetime | None:

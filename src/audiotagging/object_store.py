@@ -53,7 +53,6 @@ DENIED = re.compile(r"ACCESS_DENIED|ACCESS_KEY_ID|SIGNATURE|credential|authentic
 NO_BUCKET = re.compile(
     r"NO_SUCH_BUCKET|bucket does not exist|Bucket '[^']*' not found|ContainerNotFound", re.IGNORECASE
 )
-NOTHING = re.compile(r"NOT_FOUND|No such file or directory")
 NO_ANSWER = re.compile(r"NETWORK_CONNECTION.*?(?:Details: |operation: )(.*)")
 
 
@@ -151,6 +150,6 @@ def _reason(url: str, text: str) -> str:
         return f"no answer from the store ({match[1]}); is its address right?"
     if DENIED.search(text):
         return f"access is denied; expected credentials for it in {variables} (on a cluster, by --secret)"
-    if NOTHING.search(text):
-        return "there is nothing of this name in the store"
+    if "Path does not exist" in text:
+        return "there is no such folder in the bucket"
     return re.sub(r" ?\(Request ID: .*?\)", "", text)

@@ -5,13 +5,13 @@ import socket
 
 import pytest
 
-from commands import kfp_internals
-from commands.cluster import client, schedules
+from commands import kfp_internals, schedule
+from commands.cluster import client
 
 
 def test_submit_makes_what_is_missing_and_uses_what_is_there(server, call):
     code, output, _ = call("submit", "--data", "demo")
-    assert code == 0 and f"{server.url}/#/runs/details/run-0" in output
+    assert code == 0 and f"{server.url}/#/runs/details/{next(iter(server.runs))}\n" in output
     assert call("submit", "--data", "demo")[0] == 0
     assert len(server.runs) == 2
     assert [len(kept) for kept in (server.pipelines, server.versions, server.experiments)] == [1, 1, 1]
@@ -29,7 +29,8 @@ def test_submit_makes_what_is_missing_and_uses_what_is_there(server, call):
 def test_parameters_are_those_of_the_command_line_with_paths_as_the_stages_see_them(server, call, given, seen):
     options = ["--members", "demo-xresnet50-bce", "--folds", "-1,2", "--seed", "7", "--mean", "rank"]
     assert call("submit", "--data", given, *options, "--warm-start", "0.5", "--set", "epochs=3")[0] == 0
-    values = server.runs["run-0"]["runtime_config"]["parameters"]
+    (run,) = server.runs.values()
+    values = run["runtime_config"]["parameters"]
     rows = values.pop("rows")
     assert [(row["id"], row["fold"], row["epochs"]) for row in rows] == [
         ("demo-xresnet50-bce", -1, 3),
@@ -74,7 +75,8 @@ def test_more_rows_than_argo_can_keep_are_refused_with_the_number(server, call):
 
 def test_without_volumes_there_are_no_checkpoints_and_no_champion(server, call):
     assert call("submit", "--data", "demo", "--checkpoints-pvc", "", "--models-pvc", "")[0] == 0
-    values = server.runs["run-0"]["runtime_config"]["parameters"]
+    (run,) = server.runs.values()
+    values = run["runtime_config"]["parameters"]
     assert (values["checkpoints"], values["models"]) == ("", "")
 
 
@@ -233,7 +235,7 @@ def test_one_that_was_left_over_is_removed_and_others_are_let_alone(server, call
 
 
 def test_a_schedule_is_paused_resumed_listed_and_deleted(server, call, monkeypatch):
-    monkeypatch.setattr(schedules, "PAGE", 1)
+    monkeypatch.setattr(schedule, "PAGE", 1)
     call("schedule", *CRON, "--data", "demo")
     call("schedule", "--every", "90m", "--data", "demo", "--name", "often")
     assert call("schedule", "--pause")[1] == "audiotagging paused\n"

@@ -1,136 +1,248 @@
-"""`submit --wait` against a server that answers as Kubeflow Pipelines does."""
+"""Runs followed, against a server that answers as Kubeflow Pipelines does."""
+
+import json
+import re
 
 import pytest
-from kubeflow_server import node, pod_name
+from workflows import FOLDER, changed, recorded, without_retries
 
 from audiotagging.members import DEMO
 from commands.cluster import following
+from commands.cluster.failures import find_failures
+from commands.cluster.workflow import parse_workflow
 
-LOOP = "root.for-loop-1.iteration-iterations({0}:{0}).iteration-item."
-
-
-def story():
-    """A run of the first two demo members: what the server shows at each look, and the logs."""
-    ingest, ensemble, evaluate = "root.ingest", "root.ensemble", "root.evaluate"
-    first, second = LOOP.format(0) + "train", LOOP.format(1) + "train"
-    running = {"kind": "Pod", "phase": "Running"}
-    no_gpu = "Unschedulable: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
-    looks = [
-        ("PENDING", []),
-        ("RUNNING", [node(ingest, phase="Running"), node(f"{ingest}.executor(0)", **running)]),
-        (
-            "RUNNING",
-            [
-                node(ingest),
-                node(first, phase="Running", started=1),
-                node(f"{first}.executor(0)", **running),
-                node(second, phase="Running", started=2),
-                node(f"{second}.executor(0)", kind="Pod", phase="Pending", message=no_gpu),
-            ],
-        ),
-        (
-            "RUNNING",
-            [
-                node(ingest),
-                node(first, phase="Running", started=1),
-                node(f"{first}.executor(0)", kind="Pod", phase="Failed", message="main: Error (exit code 143)"),
-                node(f"{first}.executor(1)", **running),
-                node(second, started=2),
-                node(f"{second}.executor", kind="Skipped", phase="Skipped"),
-            ],
-        ),
-    ]
-    last = [
-        node(ingest),
-        node(first, started=1),
-        node(f"{first}.executor(0)", kind="Pod", phase="Failed", message="main: Error (exit code 143)"),
-        node(f"{first}.executor(1)", kind="Pod"),
-        node(second, started=2),
-        node(f"{second}.executor", kind="Skipped", phase="Skipped"),
-        node(ensemble, started=3),
-        node(evaluate, started=4),
-        node("root.evaluate-driver", kind="Pod", template="system-container-driver"),
-        node(f"{evaluate}.executor(0)", kind="Pod"),
-    ]
-    log = "... INFO]: Looking\n[KFP Executor INFO]: lwlrap of the ensemble: all 0.7542, public 0.7420\nI0101 done\n"
-    return [*looks, ("SUCCEEDED", last)], {pod_name(last[-1]): log}
+MEMBERS = [DEMO[0].id, DEMO[2].id]  # of the run that was recorded
+SUBMIT = ["submit", "--data", "demo", "--members", *MEMBERS, "--wait"]
+FORMS = {"with retries": lambda workflow: workflow, "without retries": without_retries}
+TIME = re.compile(r"^\d\d:\d\d:\d\d ", re.MULTILINE)
 
 
+def artifact(workflow, stage, name):
+    """Return the URI of a stage's output."""
+    return next(each for each in parse_workflow(workflow).stages if each.name == stage).outputs[name][0]
+
+
+def told(output):
+    """Return the lines of the stages, without their times."""
+    return [TIME.sub("", line) for line in output.splitlines() if TIME.match(line)]
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_run_is_followed_with_a_line_a_change_to_its_scores(server, call, packed):
-    server.story, server.logs = story()
+def test_a_run_is_followed_with_a_line_a_change_to_its_scores(server, call, form, packed):
+    last = FORMS[form](recorded("retried"))
+    train = ".iteration-iterations(0:0)(0).iteration-item(0).train"
+    looks = [
+        changed(recorded("retried"), f"{train}(0).executor(0)", phase=phase, message=message, finishedAt=None)
+        for phase, message in [("Pending", "PodInitializing"), ("Running", "")]
+    ]
+    for path in (train, f"{train}(0)"):
+        looks = [changed(look, path, phase="Running", finishedAt=None) for look in looks]
+    looks = [FORMS[form](look) for look in looks]
+    server.story = [("PENDING", None), *(("RUNNING", look) for look in looks), ("SUCCEEDED", last)]
     server.packed = packed
-    members = [member.id for member in DEMO[:2]]
-    code, output, _ = call("submit", "--data", "demo", "--members", *members, "--wait")
+    server.artifacts[artifact(last, "evaluate", "scores")] = json.dumps({"ensemble": {"all": 0.75424, "public": 0.742}})
+    code, output, _ = call(*SUBMIT)
     assert code == 0
-    assert output.splitlines()[1:] == [
-        "ingest running",
-        "ingest done",
-        f"train {members[0]}, fold -1 running",
-        f"train {members[1]}, fold -1 waiting: Unschedulable: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",
-        f"train {members[0]}, fold -1 running, try 2",
-        f"train {members[1]}, fold -1 unchanged, taken from the cache",
-        f"train {members[0]}, fold -1 done",
-        "ensemble done",
-        "evaluate done",
-        "run succeeded",
-        "lwlrap of the ensemble: all 0.7542, public 0.7420",
-    ]
+    lines = told(output)
+    assert f"train {MEMBERS[1]}, fold -1 done after 50 s" in lines  # as its pod's times say
+    first = [line for line in lines if MEMBERS[0] in line and "train" in line]
+    assert first[0] == f"train {MEMBERS[0]}, fold -1 running"
+    assert len(first) == 2 and first[1].startswith(f"train {MEMBERS[0]}, fold -1 done")
+    assert len(lines) == 11  # eight stages, two of them twice, and the training that was seen to run
+    assert output.endswith("lwlrap of the ensemble: all 0.7542, public 0.7420\n")
 
 
-def test_a_run_in_which_nothing_changed_says_so(server, call):
-    nodes = [node("root.evaluate"), node("root.evaluate.executor", kind="Skipped", phase="Skipped")]
-    server.story = [("SUCCEEDED", nodes)]
+def test_what_came_from_the_cache_says_so(server, call):
+    server.story = [("SUCCEEDED", recorded("cached"))]
     code, output, _ = call("submit", "--data", "demo", "--wait")
     assert code == 0
-    assert "evaluate unchanged, taken from the cache" in output and "scores are those of the run before" in output
+    assert sum(line.startswith("train") for line in told(output)) == 6
+    assert sum(line.endswith("unchanged, taken from the cache") for line in told(output)) == 16
+    assert "ingest done after 5 s" in told(output)
+    assert "the scores are those of an earlier run" in output
 
 
-def test_a_run_that_fails_shows_why_and_the_end_of_the_log(server, call):
-    train = LOOP.format(0) + "train"
-    tries = [
-        node(
-            f"{train}.executor({number})",
-            kind="Pod",
-            phase="Failed",
-            message="main: OOMKilled (exit code 137)",
-            started=number,
-        )
-        for number in range(2)
-    ]
-    nodes = [
-        node("root.preprocess"),
-        node("root.preprocess.executor(0)", kind="Pod", phase="Failed", message="was mended by the next try"),
-        node(train, phase="Failed"),
-        *tries,
-        node(
-            "root.ensemble-driver", kind="Pod", phase="Error", message="pod deleted", template="system-container-driver"
+def test_stages_that_wait_for_the_same_thing_are_one_line(server, call):
+    pending = [node for node in recorded("waiting")["status"]["nodes"].values() if node["phase"] == "Pending"]
+    waiting = sum("nvidia.com/gpu" in node.get("message", "") for node in pending)
+    assert waiting > 20
+    server.story = [("RUNNING", recorded("waiting"))] * 2 + [("SUCCEEDED", None)]
+    code, output, _ = call("submit", "--data", "demo", "--folds", "0,1,2,3,4", "--wait")
+    assert code == 0
+    assert [line for line in told(output) if "wait" in line] == [f"{waiting} stages wait for a GPU: 6 of 6 in use"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "line"),
+    [
+        (
+            "Unschedulable: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu. no new claims to deallocate, "
+            "preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.",
+            "evaluate waits for a GPU",
         ),
-    ]
-    lines = [f"line {number}" for number in range(100)]
-    server.story, server.logs = [("FAILED", nodes)], {pod_name(tries[1]): "\n".join(lines)}
-    code, output, _ = call("submit", "--data", "demo", "--wait")
+        (
+            "Unschedulable: 0/3 nodes are available: 1 Insufficient memory, 2 Insufficient cpu, 2 Insufficient memory.",
+            "evaluate waits for enough memory and enough cpu",
+        ),
+        (
+            "Unschedulable: 0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. preemption: "
+            "0/1 nodes are available: 1 Preemption is not helpful for scheduling.",
+            "evaluate waits for 0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector",
+        ),
+        (
+            'pods "x" is forbidden: exceeded quota: audiotagging-gpus, requested: requests.nvidia.com/gpu=1, '
+            "used: requests.nvidia.com/gpu=4, limited: requests.nvidia.com/gpu=4",
+            "evaluate waits for a GPU: 4 of 4 in use",
+        ),
+        (
+            'ImagePullBackOff: Back-off pulling image "a/b:1": ErrImagePull: failed to pull',
+            'evaluate waits for ImagePullBackOff: Back-off pulling image "a/b:1": ErrImagePull: failed to pull',
+        ),
+    ],
+)
+def test_a_stage_says_what_it_waits_for(server, call, reason, line):
+    look = changed(recorded("retried"), ".evaluate(0).executor(0)", phase="Pending", message=reason, finishedAt=None)
+    server.story = [("RUNNING", changed(look, ".evaluate", phase="Running")), ("SUCCEEDED", None)]
+    _, output, _ = call("submit", "--data", "demo", "--wait")
+    assert told(output)[-1] == line
+
+
+def pod(workflow, path):
+    """Return the name of the pod of a node, and the URI of its log."""
+    (node,) = [node for node in workflow["status"]["nodes"].values() if node["name"].endswith(path)]
+    (log,) = [each["s3"]["key"] for each in node["outputs"]["artifacts"]]
+    return log.split("/")[-2], f"minio://mlpipeline/{log}"
+
+
+@pytest.mark.parametrize("place", ["archive", "page", "api", "launcher", ""])
+def test_a_users_mistake_ends_the_run_with_what_is_wrong_wherever_its_log_is(server, call, place):
+    workflow = recorded("refused")
+    name, uri = pod(workflow, ".executor(0)")
+    log = (FOLDER / "refused.log").read_text()
+    server.story = [("FAILED", workflow)]
+    if place == "archive":
+        server.artifacts[uri] = log
+    elif place == "launcher":
+        server.artifacts[artifact(workflow, "ingest", "executor-logs") + "-0"] = log[log.index("Traceback") :]
+    elif place:
+        server.logs[name], server.page, server.readable = log, place == "page", place == "api"
+    code, output, _ = call(*SUBMIT, "--tries", "3")
+    assert code == 1 and told(output) == ["ingest failed after 4 s"]
+    if place:
+        assert "\ningest: UserError: expected a data folder, a zip archive" in output
+        assert output.endswith("found '/audio/nowhere', which is not there\n")  # and no traceback, and no JSON
+        assert not any(request.endswith(":retry") for request in server.requests)
+    else:
+        assert "\ningest: main: Error (exit code 1)\n" in output
+        assert f"kubectl -n kubeflow logs {name}" in output
+
+
+TRAIN = ".iteration-iterations(0:0)(0).iteration-item(0).train"
+STATUS = "F1124 10:35:05.656960      17 main.go:59] failed to execute component: exit status {}"
+CUDA = "Traceback (most recent call last):\n  File\nRuntimeError: CUDA error: an illegal memory access"
+
+
+def broken(message, *, phase="Failed"):
+    workflow = changed(recorded("retried"), f"{TRAIN}(0).executor(0)", phase=phase, message=message)
+    return changed(workflow, TRAIN, phase=phase)
+
+
+@pytest.mark.parametrize(
+    ("message", "log", "reason"),
+    [
+        ("main: OOMKilled (exit code 137)", "", "out of memory: the stage may use 3Gi"),
+        ("pod deleted", "", "its pod was deleted, or its node was lost"),
+        ("main: Error (exit code 1)", CUDA, "RuntimeError: CUDA error: an illegal memory access"),
+        ("main: Error (exit code 1)", "Killed\n" + STATUS.format(137), "killed, perhaps because memory ran out"),
+        ("main: Error (exit code 1)", STATUS.format(139), "ended by SIGSEGV"),
+        ("main: Error (exit code 1)", STATUS.format(1), "main: Error (exit code 1)"),
+        ("main: Error (exit code 1)", "", "main: Error (exit code 1)"),
+        ("Pod was active on the node longer than the specified deadline", "", "took longer than it may: 48 hours"),
+        ("The node was low on resource: ephemeral-storage.", "", "The node was low on resource: ephemeral-storage."),
+        ("", "", "failed without a message"),
+    ],
+)
+def test_a_failure_says_its_reason_first(server, client, message, log, reason):
+    workflow = broken(message)
+    server.logs[pod(workflow, f"{TRAIN}(0).executor(0)")[0]] = log
+    (failure,) = find_failures(client, "x", parse_workflow(workflow))
+    assert (failure.stage.name, failure.stage.row) == ("train", 0)
+    assert failure.reason.startswith(reason) and not failure.users
+
+
+def test_a_driver_that_fails_says_what_it_could_not_do(server, client):
+    path = ".evaluate-driver"
+    workflow = changed(recorded("retried"), f"{path}(0)", phase="Error", message="main: Error (exit code 1)")
+    nodes = {
+        key: node for key, node in workflow["status"]["nodes"].items() if not re.search(r"evaluate(\(|$)", node["name"])
+    }
+    workflow["status"]["nodes"] = nodes
+    workflow = changed(workflow, path, phase="Error")
+    server.logs[pod(workflow, f"{path}(0)")[0]] = (
+        "I1124 10:25:21.0 1 main.go:67] {\nF1124 10:25:21.0 1 main.go:12] no MLMD\n"
+    )
+    (failure,) = find_failures(client, "x", parse_workflow(workflow))
+    assert failure.stage.name == "evaluate" and failure.log == ["no MLMD"]
+
+
+def test_the_end_of_the_log_follows_the_reason(server, call):
+    workflow = broken("main: OOMKilled (exit code 137)")
+    name, _ = pod(workflow, f"{TRAIN}(0).executor(0)")
+    server.story = [("FAILED", workflow)]
+    server.logs[name] = "\n".join(f"[KFP Executor 2026-11-24 10:25:21,137 INFO]: line {n}" for n in range(100))
+    code, output, _ = call(*SUBMIT)
     assert code == 1
-    assert f"train {DEMO[0].id}, fold -1: main: OOMKilled (exit code 137) (pod {pod_name(tries[1])})" in output
-    assert output.count("OOMKilled") == 1 and "mended" not in output
-    assert "line 99" in output and "line 50" not in output
-    assert "ensemble: pod deleted" in output and f"kubectl logs {pod_name(nodes[-1])} -c main" in output
+    assert output.endswith(
+        f"\ntrain {MEMBERS[0]}, fold -1: out of memory: the stage may use 3Gi\n"
+        + "".join(f"  line {n}\n" for n in range(70, 100))
+    )
 
 
-def test_a_run_without_nodes_that_fails_still_says_why(server, call):
-    server.story = [("FAILED", [])]
-    code, output, _ = call("submit", "--data", "demo", "--wait")
-    assert code == 1 and "run failed" in output and "Run failed" in output
+def test_what_fails_for_no_fault_of_the_user_is_retried_as_often_as_asked_for(server, call, monkeypatch):
+    monkeypatch.setattr(following, "RETRY_AFTER", 0.01)
+    failed = ("FAILED", broken("pod deleted", phase="Error"))
+    server.story = [failed, ("RUNNING", recorded("retried")), failed, ("SUCCEEDED", recorded("retried"))]
+    code, output, _ = call(*SUBMIT, "--tries", "3")
+    (run,) = server.runs
+    assert code == 0 and server.requests.count(f"POST /apis/v2beta1/runs/{run}:retry") == 2
+    assert "try 2 of 3" in output and "try 3 of 3" in output
+
+    server.story, server.requests = [failed], []
+    code, output, _ = call(*SUBMIT, "--tries", "2")
+    assert code == 1 and sum(request.endswith(":retry") for request in server.requests) == 1
+
+
+def test_a_run_that_was_stopped_is_stopped_and_shows_no_logs(server, call):
+    workflow = broken("Step exceeded its deadline") | {"spec": {"activeDeadlineSeconds": 0}}
+    server.story = [("FAILED", workflow)]
+    code, output, _ = call(*SUBMIT, "--tries", "3")
+    assert code == 1 and re.search(r"^run stopped after .*\n\Z", output, re.MULTILINE)
+
+
+def test_while_it_trains_the_epoch_the_figures_and_the_time_left_are_told(server, call):
+    look = changed(recorded("retried"), f"{TRAIN}(0).executor(0)", phase="Running", finishedAt=None)
+    look = changed(look, TRAIN, phase="Running")
+    server.story = [("RUNNING", look)] * 3 + [("SUCCEEDED", recorded("retried"))]
+    epochs = [(f"08:{minute}:00,5", minute - 20, loss) for minute, loss in ((21, 0.2), (23, 0.15), (25, 0.1))]
+    name, _ = pod(look, f"{TRAIN}(0).executor(0)")
+    server.artifacts = {}
+    server.logs[name] = "\n".join(
+        f"[KFP Executor 2026-11-24 {time} INFO]: {MEMBERS[0]}: epoch {epoch}, loss {loss:.4f}, lwlrap nan"
+        for time, epoch, loss in epochs
+    )
+    _, output, _ = call(*SUBMIT)
+    assert told(output).count(f"train {MEMBERS[0]}, fold -1: epoch 5 of 6, loss 0.1000, about 1 min left") == 1
 
 
 def test_a_run_is_followed_to_its_end_where_the_api_has_no_workflow(server, call):
     server.broken = {r"GET /apis/v1beta1/.*": (404, "Not Found")}
     code, output, _ = call("submit", "--data", "demo", "--wait")
-    assert code == 0 and "run succeeded" in output and "its page shows the scores" in output
+    assert code == 0 and "run succeeded" in output and "this address gives no scores" in output
 
 
 def test_a_server_that_stumbles_while_a_run_is_followed_is_asked_again(server, call):
-    server.story, server.logs = story()
+    server.story = [("SUCCEEDED", recorded("cached"))]
     troubles = iter([(503, "upstream connect error")] * 3)
     server.broken = {r"GET /apis/v2beta1/runs/.*": lambda _: next(troubles, (200, None))}
     code, output, _ = call("submit", "--data", "demo", "--wait")
@@ -142,13 +254,3 @@ def test_a_server_that_is_gone_for_long_ends_the_following_in_one_line(server, c
     server.broken = {r"GET /apis/v2beta1/runs/.*": (503, "upstream connect error")}
     code, _, error = call("submit", "--data", "demo", "--wait")
     assert code == 2 and error.count("\n") == 1 and "503" in error and "upstream connect error" in error
-
-
-def test_the_stage_of_a_node_is_found_in_its_path():
-    paths = {
-        "w.root.train-driver": "train",
-        LOOP.format(3) + "predict.executor(1)": "predict",
-        LOOP.format(3) + "predict-driver": "predict",
-        "w.root.for-loop-1.iteration-driver": "iteration-driver",
-    }
-    assert {path: following.stage_of(path) for path in paths} == paths

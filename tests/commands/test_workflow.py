@@ -6,9 +6,9 @@ import json
 from collections import Counter
 
 import pytest
-from workflows import recorded, with_second_tree, without_retries
+from workflows import changed, recorded, with_second_tree, without_retries
 
-from commands.cluster.workflow import read_stages, stages_of
+from commands.cluster.workflow import Workflow, parse_workflow, read_workflow
 from components.cluster import NEEDS
 
 FORMS = {"with retries": lambda workflow: workflow, "without retries": without_retries}
@@ -17,7 +17,7 @@ LOOP = {"train", "predict"}
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_stage_of_a_run_is_found_once_and_in_the_loop_once_a_row(form):
-    stages = stages_of(FORMS[form](recorded("retried")))
+    stages = parse_workflow(FORMS[form](recorded("retried"))).stages
     rows = {name: [None] if name not in LOOP else [0, 1] for name in NEEDS}
     assert Counter((stage.name, stage.row) for stage in stages) == Counter(
         (name, row) for name in rows for row in rows[name]
@@ -30,11 +30,11 @@ def test_every_stage_of_a_run_is_found_once_and_in_the_loop_once_a_row(form):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_stage_knows_its_pod_its_log_and_where_its_outputs_are(form):
-    stages = {(stage.name, stage.row): stage for stage in stages_of(FORMS[form](recorded("retried")))}
+    stages = {(stage.name, stage.row): stage for stage in parse_workflow(FORMS[form](recorded("retried"))).stages}
     train, run = stages["train", 0], "10402d41-98b6-4f62-a7a6-b6a3bd20cdb5"
     (pod,) = train.pods
     assert pod.name == "audiotagging-4fxbj-retry-system-container-impl-3198025803"
-    assert pod.log == f"private-artifacts/kubeflow/audiotagging-4fxbj/2026/11/24/{pod.name}/main.log"
+    assert pod.log == f"minio://mlpipeline/private-artifacts/kubeflow/audiotagging-4fxbj/2026/11/24/{pod.name}/main.log"
     assert (pod.started.isoformat(), pod.finished.isoformat()) == (
         "2026-11-24T08:19:43+00:00",
         "2026-11-24T08:20:26+00:00",
@@ -49,7 +49,7 @@ def test_a_stage_knows_its_pod_its_log_and_where_its_outputs_are(form):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_what_came_from_the_cache_is_told_from_what_was_done(form):
-    stages = stages_of(FORMS[form](recorded("cached")))
+    stages = parse_workflow(FORMS[form](recorded("cached"))).stages
     assert {stage.name for stage in stages if stage.state == "done"} == {"ingest", "promote"}
     cached = [stage for stage in stages if stage.state == "cached"]
     assert len(stages) == len(cached) + 2 == 18
@@ -58,20 +58,13 @@ def test_what_came_from_the_cache_is_told_from_what_was_done(form):
 
 @pytest.mark.parametrize("lost", [".train-driver(0)", ".train(0).executor(0)", ".select(0).executor(0)"])
 def test_of_two_trees_the_second_one_counts_and_the_tries_of_both_are_kept(lost):
-    stages = stages_of(with_second_tree(recorded("retried"), lost))
-    assert {stage.state for stage in stages} == {"done"} and len(stages) == len(stages_of(recorded("retried")))
+    stages = parse_workflow(with_second_tree(recorded("retried"), lost)).stages
+    assert {stage.state for stage in stages} == {"done"}
+    assert len(stages) == len(parse_workflow(recorded("retried")).stages)
     ingest = stages[0]
     assert ingest.name == "ingest" and [pod.number for pod in ingest.pods] == [0, 1]
     broken = [pod for stage in stages for pod in (*stage.pods, *stage.drivers) if pod.broken]
     assert [(pod.phase, pod.message, pod.number) for pod in broken] == [("Error", "pod deleted", 0)]
-
-
-def changed(workflow, path, **fields):
-    """Return a workflow whose nodes with a path that ends so have other fields."""
-    for node in workflow["status"]["nodes"].values():
-        if node["name"].endswith(path):
-            node |= fields
-    return workflow
 
 
 @pytest.mark.parametrize(
@@ -80,14 +73,14 @@ def changed(workflow, path, **fields):
         ("Running", "", ("running", "")),
         ("Pending", "PodInitializing", ("starting", "")),
         ("Pending", "Unschedulable: no node", ("waiting", "Unschedulable: no node")),
-        ("Failed", "main: Error (exit code 1)", ("waiting", "Backoff for 1 minutes 0 seconds")),
+        ("Failed", "main: Error (exit code 1)", ("waiting", "Backoff for 1 minute 0 seconds")),
     ],
 )
 def test_a_stage_that_has_not_ended_is_as_its_last_pod_is(phase, message, expected):
     workflow = changed(recorded("retried"), ".evaluate", phase="Running")
-    changed(workflow, ".evaluate(0).executor", phase="Running", message="Backoff for 1 minutes 0 seconds")
+    workflow = changed(workflow, ".evaluate(0).executor", phase="Running", message="Backoff for 1 minute 0 seconds")
     workflow = changed(workflow, ".evaluate(0).executor(0)", phase=phase, message=message, finishedAt=None)
-    stage = stages_of(workflow)[-1]
+    stage = parse_workflow(workflow).stages[-1]
     assert (stage.name, stage.state, stage.reason) == ("evaluate", *expected)
     assert stage.finished is None
 
@@ -100,10 +93,22 @@ def test_nodes_are_read_also_where_they_are_compressed(server, client, packed):
         workflow["status"]["compressedNodes"] = base64.b64encode(gzip.compress(json.dumps(nodes).encode())).decode()
     runtime = {"pipeline_runtime": {"workflow_manifest": json.dumps(workflow)}}
     server.broken = {r"GET /apis/v1beta1/runs/x": (200, runtime)}
-    assert read_stages(client, "x") == stages_of(recorded("cached"))
+    assert read_workflow(client, "x") == parse_workflow(recorded("cached"))
 
 
 @pytest.mark.parametrize("answer", [(404, "Not Found"), (200, {"pipeline_runtime": {}})])
 def test_without_a_workflow_there_are_no_stages(server, client, answer):
     server.broken = {r"GET /apis/v1beta1/runs/x": answer}
-    assert read_stages(client, "x") == []
+    assert read_workflow(client, "x") == Workflow()
+
+
+def test_a_pod_of_no_stage_that_failed_is_not_forgotten():
+    workflow = changed(recorded("retried"), ".iteration-driver(0)", phase="Error", message="no metadata service")
+    assert parse_workflow(workflow).messages == ("iteration-driver(0): no metadata service",)
+    assert parse_workflow(recorded("retried")).messages == ()
+
+
+def test_only_a_run_that_somebody_stopped_is_stopped():
+    workflow = recorded("refused")
+    assert not parse_workflow(workflow).stopped
+    assert parse_workflow(workflow | {"spec": {"activeDeadlineSeconds": 0}}).stopped

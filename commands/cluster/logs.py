@@ -1,0 +1,39 @@
+"""What the stages of a run printed: from their pods while these are there, else from what was archived."""
+
+from collections.abc import Callable
+from functools import partial
+
+from kfp_server_api import ApiException
+
+from commands.cluster.artifacts import read_artifact
+from commands.cluster.client import Client
+from commands.cluster.workflow import Pod, Stage, Workflow
+
+
+def read_log(client: Client, run_id: str, workflow: Workflow, stage: Stage, pod: Pod) -> list[str]:
+    """Return the lines of a pod's log; none if no server has them.
+
+    The API's server finds neither pods nor archived logs of many runs: it asks in the namespace that its database has
+    of the run, which is empty for one made over the API, and it does not unpack nodes that are compressed. The page's
+    server has the pods of its namespace, and every archived log whose URI is known.
+    """
+    for ask in _places(client, run_id, workflow, stage, pod):
+        try:
+            text = ask().decode(errors="replace")
+        except ApiException:
+            continue
+        if text and not text.startswith('{"error_message"'):  # with status 200
+            return text.splitlines()
+    return []
+
+
+def _places(client: Client, run_id: str, workflow: Workflow, stage: Stage, pod: Pod) -> list[Callable[[], bytes]]:
+    """Return what may have the log, the likeliest first."""
+    archived = [pod.log] if pod.log else []
+    of_the_program = [f"{uri}-{pod.retry}" for uri in stage.outputs.get("executor-logs", []) if not pod.driver]
+    return [
+        *(partial(read_artifact, client, uri) for uri in archived),
+        partial(client.get, "/k8s/pod/logs", podname=pod.name, podnamespace=workflow.namespace),
+        partial(client.get, f"/apis/v1alpha1/runs/{run_id}/nodes/{pod.name}/log"),
+        *(partial(read_artifact, client, uri) for uri in of_the_program),
+    ]

@@ -1,0 +1,63 @@
+"""How far the trainings of a run are, from what they print."""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from commands.cluster.client import Client
+from commands.cluster.logs import read_log
+from commands.cluster.runs import duration
+from commands.cluster.workflow import Stage, Workflow
+from commands.kfp_internals import logged
+
+EVERY = timedelta(minutes=2)  # between two looks at the logs
+EPOCH = re.compile(r"epoch (\d+), (.*)")
+
+
+class Trainings:
+    """What has been said of a run's trainings so far."""
+
+    def __init__(self, client: Client, run_id: str) -> None:
+        self.client = client
+        self.run_id = run_id
+        self._next: datetime | None = None
+        self._said: dict[str, str] = {}
+
+    def changes(self, workflow: Workflow, now: datetime) -> Iterator[tuple[Stage, str]]:
+        """Yield the trainings that are further than before, now and then: the epoch, the figures and the time left."""
+        if self._next and now < self._next:
+            return
+        for stage in workflow.stages:
+            if stage.name == "train" and stage.state == "running":
+                self._next = now + EVERY
+                pod = stage.pods[-1]
+                text = progress(read_log(self.client, self.run_id, workflow, stage, pod), epochs=_epochs(stage))
+                if text and self._said.get(pod.name) != text:
+                    self._said[pod.name] = text
+                    yield stage, text
+
+
+def _epochs(stage: Stage) -> int:
+    row = stage.executor_input["inputs"]["parameterValues"]["row"]
+    return int(row["epochs"] * row["cycles"])
+
+
+def progress(log: list[str], *, epochs: int) -> str:
+    """Return how far a training is; empty before its first epoch has ended.
+
+    Args:
+        log: Lines of its log.
+        epochs: How many epochs it has in all.
+    """
+    ends = []
+    for line in log:
+        message = logged(line)
+        if message and (found := EPOCH.search(message[1])):
+            ends.append((message[0], int(found[1]), found[2].removesuffix(", lwlrap nan")))
+    if not ends:
+        return ""
+    (first, begun, _), (last, epoch, figures) = ends[0], ends[-1]
+    text = f"epoch {epoch} of {epochs}, {figures}"
+    if epoch > begun and epoch < epochs:
+        text += f", about {duration((last - first) / (epoch - begun) * (epochs - epoch))} left"
+    return text

@@ -1,0 +1,20 @@
+"""Follow a run on a Kubeflow cluster to its end."""
+
+import argparse
+
+from commands.cluster.client import add_connection, connection
+from commands.cluster.following import follow
+from commands.cluster.runs import add_run, find_run
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    add_run(parser)
+    add_connection(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what has happened and happens to the run; the exit code is 1 if it fails."""
+    with connection(args) as client:
+        found = find_run(client, args.run, args.experiment, namespace=args.namespace)
+        return 0 if follow(client, found.run_id) else 1
