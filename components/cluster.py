@@ -10,7 +10,7 @@ from kfp.dsl import PipelineTask
 from kfp.dsl.graph_component import GraphComponent
 from kfp.dsl.pipeline_context import Pipeline
 
-from audiotagging.object_store import KEY_FILE, VARIABLES
+from audiotagging.object_store import SECRET
 from components.images import relocate
 
 USER = 1000  # the images' user and group
@@ -21,7 +21,6 @@ BACKOFF = 60  # seconds before the first retry; twice as many before each furthe
 AUDIO = "/audio"
 CHECKPOINTS = "/checkpoints"
 MODELS = "/models"
-SECRETS = "/secrets"  # the secret, whose keys are files there
 CLAIMS = {AUDIO: "audiotagging-audio", CHECKPOINTS: "audiotagging-checkpoints", MODELS: "audiotagging-models"}
 
 
@@ -139,7 +138,7 @@ def configure(task: PipelineTask, cluster: Cluster) -> None:
         if claim := cluster.claims[folder]:
             kubernetes.mount_pvc(task, pvc_name=claim, mount_path=folder)
     if needs.stores and cluster.secret:
-        _give_secret(task, cluster.secret)
+        kubernetes.use_secret_as_volume(task, cluster.secret, str(SECRET))
     kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     if cluster.queue:
         kubernetes.add_pod_label(task, "kueue.x-k8s.io/queue-name", cluster.queue)
@@ -153,14 +152,3 @@ def configure(task: PipelineTask, cluster: Cluster) -> None:
         backoff_factor=2,
         backoff_max_duration=f"{cluster.deadline * HOUR}s",
     )
-
-
-def _give_secret(task: PipelineTask, secret: str) -> None:
-    """Set the variables that object stores' credentials are looked for in to the secret's keys of the same names.
-
-    A secret holds what one store needs, so no key has to be there.
-    """
-    variables = [name for names in VARIABLES.values() for name in names if name != KEY_FILE]
-    kubernetes.use_secret_as_env(task, secret, {name: name for name in variables}, optional=True)
-    kubernetes.use_secret_as_volume(task, secret, SECRETS)
-    task.set_env_variable(KEY_FILE, f"{SECRETS}/{KEY_FILE}")

@@ -1,3 +1,4 @@
+import os
 import re
 import socket
 
@@ -66,6 +67,21 @@ def test_without_the_right_credentials_it_says_where_they_are_looked_for(s3, mon
         read(URL)
     assert "access is denied" in str(error.value) and "\n" not in str(error.value)
     assert all(name in str(error.value) for name in VARIABLES["s3"])
+
+
+def test_a_secret_decides_where_a_store_is_and_who_asks(s3, monkeypatch, tmp_path):
+    s3.client.put_object(Bucket="bucket", Key="folder/file", Body=b"")
+    for name in [name for names in VARIABLES.values() for name in names]:
+        monkeypatch.setenv(name, "of another store")
+    secret = {"AWS_ENDPOINT_URL": s3.url, "AWS_ACCESS_KEY_ID": "key\n", "AWS_SECRET_ACCESS_KEY": "secret"}
+    secret |= {"AWS_REGION": "us-east-1", "GOOGLE_APPLICATION_CREDENTIALS": "{}"}
+    for name, value in secret.items():
+        (tmp_path / name).write_text(value)
+    monkeypatch.setattr(object_store, "SECRET", tmp_path)
+    (found,) = read(URL)
+    assert found.path == "bucket/folder/file"
+    assert os.environ["AWS_ACCESS_KEY_ID"] == "key" and os.environ["AZURE_STORAGE_KEY"] == "of another store"
+    assert os.environ["GOOGLE_APPLICATION_CREDENTIALS"] == str(tmp_path / "GOOGLE_APPLICATION_CREDENTIALS")
 
 
 @pytest.mark.parametrize(

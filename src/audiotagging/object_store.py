@@ -4,11 +4,13 @@ They are reached through pyarrow, which every image holds. Credentials are found
 them: in the variables below, in the files that these tools write, or from the cloud that the program runs in.
 """
 
+import itertools
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pyarrow import ArrowException
@@ -27,6 +29,7 @@ ATTEMPTS = 4  # of a request, with pauses that grow
 CONNECT_SECONDS = 10.0
 SILENT_SECONDS = 20.0  # without a byte
 
+SECRET = Path("/secrets")  # where a stage finds what `--secret` names
 KEY_FILE = "GOOGLE_APPLICATION_CREDENTIALS"  # the variable that names a file
 
 # Environment variables that say what the credentials are and where a store is, by the URL's scheme.
@@ -80,11 +83,23 @@ def open_store(url: str, *, endpoint: str = "") -> tuple[FileSystem, str]:
         UserError: If the URL is none of these, or the store cannot be reached.
     """
     check_url(url)
+    _read_secret()
     parts = urlsplit(url)
     bucket = parts.netloc.partition("@")[0]
     with store_errors(url):
         store = _OPENERS[parts.scheme](parts, bucket, endpoint)
     return store, f"{bucket}/{unquote(parts.path).strip('/')}".rstrip("/")
+
+
+def _read_secret() -> None:
+    """Set the variables to what a secret says, whose keys are files with their names.
+
+    They are set here and not for the whole pod, whose other programs may reach another store with other credentials.
+    """
+    for name in itertools.chain(*VARIABLES.values()):
+        file = SECRET / name
+        if file.exists():
+            os.environ[name] = str(file) if name == KEY_FILE else file.read_text().strip()
 
 
 def _open_s3(parts: SplitResult, bucket: str, endpoint: str) -> FileSystem:
