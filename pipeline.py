@@ -2,7 +2,7 @@
 
     1. ingest      check the data, take its fingerprint
     2. preprocess  WAV files to log-mel spectrograms in Parquet
-    3. select      choose the noisy clips to train on
+    3. select      deal folds, choose the noisy clips to train on
     4. train       one task a member and fold, in parallel, on GPUs where there are any
     5. predict     windows and views of every test clip and held-out clip
     6. ensemble    average the members, write the submission
@@ -18,6 +18,7 @@ from typing import NamedTuple
 from kfp import dsl
 from kfp.dsl import HTML, Collected, Dataset, Metrics, Model
 
+from commands.parameters import DOWNLOADS, MAX_REJECTED, MEAN, NOISY, SEED, WEIGHTS
 from components.ensemble import ensemble
 from components.evaluate import evaluate
 from components.ingest import ingest
@@ -44,13 +45,12 @@ class Outputs(NamedTuple):
 def audiotagging(
     data: str,
     rows: list[dict],
-    judge: dict,
-    downloads: str = "data",
-    seed: int = 534,
-    noisy: str = "all",
-    max_rejected: float = 0.01,
-    mean: str = "arithmetic",
-    weights: str = "equal",
+    downloads: str = DOWNLOADS,
+    seed: int = SEED,
+    noisy: str = NOISY,
+    max_rejected: float = MAX_REJECTED,
+    mean: str = MEAN,
+    weights: str = WEIGHTS,
     checkpoints: str = "",
     models: str = "",
     warm_start: float = 0.0,
@@ -60,10 +60,10 @@ def audiotagging(
     Args:
         data: The data folder, or where to get it from.
         rows: Members and folds to train, from `audiotagging.members.rows`.
-        judge: The row of the member that judges noisy clips, if they are chosen by agreement; else empty.
         downloads: Folder for what is downloaded and unpacked.
         seed: Seed of every random choice.
-        noisy: Which noisy clips to use.
+        noisy: Which noisy clips to train on: "all", "none", "agreement" (with a judge made of the first row), or the
+            path of a list in the data folder.
         max_rejected: Share of a part's clips that may be unreadable.
         mean: How the members are averaged: "arithmetic", "geometric" or "rank".
         weights: Of the members: "equal", or "fitted" to the out-of-fold predictions.
@@ -71,18 +71,17 @@ def audiotagging(
         models: Folder of the champion and earlier versions, which the ensemble is promoted to; empty for none.
         warm_start: Share of the epochs to train, beginning with the champion's weights; 0 for new weights.
     """
-    ingested = ingest(data=data, rows=rows, downloads=downloads, seed=seed, noisy=noisy, max_rejected=max_rejected)
+    ingested = ingest(data=data, rows=rows, downloads=downloads, noisy=noisy, max_rejected=max_rejected)
     ingested.set_caching_options(False)  # it looks at the data every time
 
     spectrograms = preprocess(
         folder=ingested.outputs["folder"],
         fingerprint=ingested.outputs["fingerprint"],
-        seed=seed,
-        noisy=noisy,
+        noisy_part=ingested.outputs["noisy_part"],
         max_rejected=max_rejected,
     ).output
 
-    selection = select(judge=judge, seed=seed, spectrograms=spectrograms).output
+    selection = select(noisy_choice=ingested.outputs["noisy_choice"], seed=seed, spectrograms=spectrograms).output
 
     with dsl.ParallelFor(rows) as row:
         model = train(
@@ -94,7 +93,7 @@ def audiotagging(
             champions=models,
             warm_start=warm_start,
         ).output
-        predictions = predict(model=model, spectrograms=spectrograms).output
+        predictions = predict(model=model, spectrograms=spectrograms, selection=selection).output
 
     averaged = ensemble(
         predictions=Collected(predictions), spectrograms=spectrograms, mean=mean, weights=weights

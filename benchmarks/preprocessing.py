@@ -47,7 +47,7 @@ def _dataset() -> Dataset:
 def _spectrograms() -> tuple[Path, Spectrograms]:
     """Return a folder of 3000 spectrograms, and what is in it."""
     once, often = (Path(_temporary().name) / name for name in ("once", "often"))
-    preprocess(_dataset(), once)
+    preprocess(_dataset(), once, fingerprint="", max_rejected=0)
     read = read_spectrograms(once)
     with ShardWriter(often, classes=read.classes) as writer:
         for repeat in range(REPEATS):
@@ -81,7 +81,7 @@ def two_workers() -> Row:
 
     def run(workers: int) -> None:
         with tempfile.TemporaryDirectory(dir=_temporary().name) as folder:
-            preprocess(_dataset(), Path(folder) / "out", workers=workers)
+            preprocess(_dataset(), Path(folder) / "out", fingerprint="", max_rejected=0, workers=workers)
 
     ours, other = race(lambda: run(2), lambda: run(1), rounds=5)
     return Row(CLIPS / ours, CLIPS / other, "clips/s", "one worker, shards written")

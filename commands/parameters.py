@@ -6,6 +6,14 @@ from typing import Any
 from audiotagging.errors import UserError
 from audiotagging.members import SETTABLE, override, rows, select
 
+# Defaults of the pipeline's parameters and of the options that stand for them.
+DOWNLOADS = "data"
+SEED = 534
+NOISY = "all"
+MAX_REJECTED = 0.01
+MEAN = "arithmetic"
+WEIGHTS = "equal"
+
 FOLDS = range(-1, 128)  # as many as the column `fold` of a table may have
 WARM_START = 0.25  # of the epochs
 
@@ -39,18 +47,18 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         metavar="FIELD=VALUE",
         help="change a field of all members, as epochs=10 (fields: " + ", ".join(SETTABLE) + ")",
     )
-    parser.add_argument("--seed", type=int, default=534, help="seed of every random choice (default: 534)")
+    parser.add_argument("--seed", type=int, default=SEED, help="seed of every random choice (default: %(default)s)")
     parser.add_argument(
         "--mean",
         choices=["arithmetic", "geometric", "rank"],
-        default="arithmetic",
-        help="how the members are averaged (default: arithmetic)",
+        default=MEAN,
+        help="how the members are averaged (default: %(default)s)",
     )
     parser.add_argument(
         "--weights",
         choices=["equal", "fitted"],
-        default="equal",
-        help="of the members; fitted: to the out-of-fold predictions, which takes --folds (default: equal)",
+        default=WEIGHTS,
+        help="of the members; fitted: to the out-of-fold predictions, which takes --folds (default: %(default)s)",
     )
     parser.add_argument(
         "--models",
@@ -83,19 +91,20 @@ def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) 
     )
     parser.add_argument(
         "--downloads",
-        default="data",
+        default=DOWNLOADS,
         metavar="DIR",
         help="where downloads and unpacked archives go (default: %(default)s)",
     )
     parser.add_argument(
         "--noisy",
-        default="all",
-        help="noisy clips to train on: all, none, agreement, or the path of a list in the data folder (default: all)",
+        default=NOISY,
+        help="noisy clips to train on: all, none, agreement, or the path of a list in the data folder "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--max-rejected",
         type=share,
-        default=0.01,
+        default=MAX_REJECTED,
         metavar="SHARE",
         help="share of a part's clips that may be unreadable (default: %(default)s)",
     )
@@ -114,12 +123,10 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
     if args.weights == "fitted" and max(args.folds) < 0:
         raise UserError("--weights fitted needs out-of-fold predictions to fit to; hold folds out: --folds 0,1,2,3,4")
     members = override(select(args.members), dict(_assignment(text) for text in args.set))
-    table = rows(members, args.folds)
     return {
         "data": args.data,
         "downloads": args.downloads,
-        "rows": table,
-        "judge": table[0] if args.noisy == "agreement" else {},
+        "rows": rows(members, args.folds),
         "seed": args.seed,
         "noisy": args.noisy,
         "max_rejected": args.max_rejected,

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     places = [data, downloads, args.cache and args.cache.resolve(), models]
     _check_out(out, force=args.force, data=data, places=[place for place in places if place])
     folder = resolve(args.data, downloads=downloads).resolve()
-    dataset = read_dataset(folder, seed=args.seed, noisy=args.noisy)
+    dataset = read_dataset(folder, noisy=args.noisy)
     check_folds(dataset, args.folds)
     values |= {"data": str(folder), "downloads": str(downloads)}
     if models:

@@ -6,17 +6,25 @@ from components.stage import stage
 
 
 @stage(image="training")
-def predict(model: Input[Model], spectrograms: Input[Dataset], predictions: Output[Dataset]) -> None:
+def predict(
+    model: Input[Model], spectrograms: Input[Dataset], selection: Input[Dataset], predictions: Output[Dataset]
+) -> None:
     """Score the test clips, and the clips of the fold that the model has not seen.
 
     Args:
         model: What `train` made.
         spectrograms: What `preprocess` made.
-        predictions: A Parquet file, a row a clip.
+        selection: What `select` made.
+        predictions: A Parquet file, one row per clip.
     """
     from pathlib import Path
 
     from audiotagging.training.prediction import predict
 
-    predict(Path(model.path), spectrograms=Path(spectrograms.path), out=Path(predictions.path))
+    predict(
+        Path(model.path),
+        spectrograms=Path(spectrograms.path),
+        selection=Path(selection.path),
+        out=Path(predictions.path),
+    )
     predictions.metadata.update(member=model.metadata["member"], fold=model.metadata["fold"])

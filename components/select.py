@@ -6,23 +6,17 @@ from components.stage import stage
 
 
 @stage(image="training")
-def select(judge: dict, seed: int, spectrograms: Input[Dataset], selection: Output[Dataset]) -> None:
-    """Choose the noisy clips to train on.
+def select(noisy_choice: dict, seed: int, spectrograms: Input[Dataset], selection: Output[Dataset]) -> None:
+    """Deal the curated clips into folds, and choose the noisy clips to train on.
 
     Args:
-        judge: The row of the member that judges the clips; an empty one takes all that `preprocess` left.
-        seed: Seed of the judge's training.
+        noisy_choice: Which noisy clips to train on, from `ingest`.
+        seed: Seed of the folds, and of the training of the member that judges noisy clips.
         spectrograms: What `preprocess` made.
-        selection: A folder with noisy.csv, which can be given as the list of noisy clips to a later run.
+        selection: A folder with folds.csv and noisy.csv.
     """
     from pathlib import Path
 
-    from audiotagging.members import Member
-    from audiotagging.training.noisy_selection import select_noisy
+    from audiotagging.training.select import select
 
-    select_noisy(
-        Path(spectrograms.path),
-        judge=Member.from_row(judge) if judge else None,
-        out=Path(selection.path),
-        seed=seed,
-    )
+    select(Path(spectrograms.path), noisy_choice=noisy_choice, seed=seed, out=Path(selection.path))

@@ -10,11 +10,14 @@ import pandas as pd
 
 from audiotagging.artifacts.model_folder import ModelFacts, write_model
 from audiotagging.artifacts.prediction_table import Predictions, write_predictions
+from audiotagging.artifacts.selection import write_selection
 from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_classes, read_clips
 from audiotagging.members import REFERENCE, Member
 from audiotagging.metrics import label_table
 from audiotagging.results.ensembling import ensemble
 from audiotagging.results.evaluation import evaluate
+
+PLAIN = {"mean": "arithmetic", "weights": "equal"}  # how the members are averaged unless told otherwise
 
 
 def fabricate_run(
@@ -45,7 +48,9 @@ def fabricate_run(
     clips_of = read_clips(folder / "spectrograms")
     (folder / "selection").mkdir()
     chosen = pd.DataFrame({"fname": clips_of["clip"][clips_of["part"] == "noisy"].iloc[::2]}).assign(margin=0.1)
-    chosen.to_csv(folder / "selection" / "noisy.csv", index=False)
+    curated = clips_of[clips_of["part"] == "curated"]
+    folds_of = dict(zip(curated["clip"], curated["fold"], strict=True))
+    write_selection(folder / "selection", folds=folds_of, noisy_clips=chosen)
     truth_of = _truth(folder / "spectrograms", rng)
     for place, member in enumerate(members):
         for fold in folds:
@@ -98,7 +103,7 @@ def models_of(run: Path) -> list[Path]:
 
 def finish_run(run: Path, *, baseline: Path | None = None, promotion: dict | None = None, **settings: str) -> dict:
     """Do the last two stages on a fabricated run, lay the results where `run` lays them, and return the scores."""
-    ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=run / "averaged", **settings)
+    ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=run / "averaged", **PLAIN | settings)
     for file in (run / "averaged").iterdir():
         shutil.copy(file, run)
     return evaluate(

@@ -60,7 +60,7 @@ def test_the_edges_are_those_of_the_picture(spec):
     assert set(tasks) == {"ingest", "preprocess", "select", loop, "ensemble", "promote", "evaluate"}
     assert producers(tasks["ingest"]) == set()
     assert producers(tasks["preprocess"]) == {"ingest"}
-    assert producers(tasks["select"]) == {"preprocess"}
+    assert producers(tasks["select"]) == {"ingest", "preprocess"}
     assert producers(loop_task) == {"preprocess", "select"}
     assert set(inner) == {"train", "predict"}
     assert producers(inner["predict"]) == {"train"}

@@ -139,7 +139,7 @@ def test_another_version_is_refused(folder):
     path = sorted(folder.glob("*.parquet"))[0]
     table = pq.read_table(path)
     pq.write_table(table.replace_schema_metadata({"version": "99"}), path)
-    with pytest.raises(UserError, match="expected spectrograms of version 1, found 99"):
+    with pytest.raises(UserError, match="expected spectrograms of version 2, found 99"):
         read_clips(folder)
 
 

@@ -8,6 +8,8 @@ from conftest import CLASSES, write_table
 from audiotagging.data.dataset import DataError, fingerprint, read_dataset
 from audiotagging.data.ingest import ingest
 from audiotagging.data.overview import describe, durations
+from audiotagging.errors import UserError
+from audiotagging.members import DEMO, rows
 from commands import check
 
 
@@ -15,6 +17,11 @@ def run(data, *options):
     parser = argparse.ArgumentParser()
     check.add_arguments(parser)
     return check.run(parser.parse_args(["--data", str(data), *options]))
+
+
+def call(data, *, folds=(-1,), max_rejected=0.01):
+    table = rows(DEMO[:1], folds)
+    return ingest(str(data), rows=table, downloads=data.parent / "downloads", noisy="all", max_rejected=max_rejected)
 
 
 def test_a_good_folder_is_summarised(data, capsys):
@@ -35,7 +42,7 @@ def test_hours_are_those_of_the_files(data):
     for path in (data / "test").iterdir():
         soundfile.write(path, [[0.0, 0.0]] * 16_000, 8_000)
     dataset = read_dataset(data)
-    seconds = durations(dataset)
+    seconds = durations(dataset, max_rejected=0.01)
     assert list(seconds) == pytest.approx([0.1] * 16 + [2.0] * 3)
     assert describe(dataset, seconds)[3].split()[1:4] == ["3", "0.00", "2.00"]
 
@@ -55,17 +62,24 @@ def test_files_that_are_no_audio_are_problems(data, capsys):
     assert run(data) == 2
     assert "t1.wav cannot be read as audio" in capsys.readouterr().out
     with pytest.raises(DataError, match=r"t1.wav cannot be read as audio"):
-        ingest(str(data), downloads=data.parent / "downloads")
+        call(data)
     assert run(data, "--max-rejected", "0.4") == 0  # one of three
-    assert ingest(str(data), downloads=data.parent / "downloads", max_rejected=0.4)[0] == data
+    assert call(data, max_rejected=0.4).folder == data
 
 
 def test_a_fold_without_clips_cannot_be_held_out(data):
-    downloads = data.parent / "downloads"
-    folder, found = ingest(str(data), downloads=downloads, held_out=[-1, 0, 4])
-    assert (folder, found) == (data, fingerprint(read_dataset(data)))
+    found = call(data, folds=[-1, 0, 4])
+    assert (found.folder, found.fingerprint) == (data, fingerprint(read_dataset(data)))
     with pytest.raises(DataError, match="no curated clip is in fold 5, which is to be held out"):
-        ingest(str(data), downloads=downloads, held_out=[4, 5])
+        call(data, folds=[4, 5])
+    write_table(
+        data / "train_curated.csv",
+        ("fname", "labels", "fold"),
+        *[(f"c{i:02}.wav", CLASSES[i % 3], i % 7) for i in range(12)],
+    )
+    assert call(data, folds=[6]).folder == data
+    with pytest.raises(DataError, match="no curated clip is in fold 7"):
+        call(data, folds=[7])
 
 
 def test_data_without_anything_to_predict_is_refused_before_anything_is_trained(data):
@@ -73,8 +87,8 @@ def test_data_without_anything_to_predict_is_refused_before_anything_is_trained(
     for name in ("sample_submission.csv", "test_post_competition.csv"):
         (data / name).unlink()
     with pytest.raises(DataError, match="no test clips and no fold is held out"):
-        ingest(str(data), downloads=data.parent / "downloads", held_out=[-1])
-    assert ingest(str(data), downloads=data.parent / "downloads", held_out=[-1, 0])[0] == data
+        call(data, folds=[-1])
+    assert call(data, folds=[-1, 0]).folder == data
 
 
 def test_a_few_files_that_are_no_audio_are_left_out(data):
@@ -85,4 +99,20 @@ def test_a_few_files_that_are_no_audio_are_left_out(data):
     rows = [(name, CLASSES[number % 3]) for number, name in enumerate(names)]
     write_table(data / "train_curated.csv", ("fname", "labels"), *rows)
     dataset = read_dataset(data)
-    assert "left out because they cannot be read: c005.wav" in describe(dataset, durations(dataset))
+    assert "left out because they cannot be read: c005.wav" in describe(dataset, durations(dataset, max_rejected=0.01))
+
+
+def test_a_run_without_rows_or_with_a_wrong_one_is_refused(data):
+    options = {"downloads": data.parent / "downloads", "noisy": "all", "max_rejected": 0.01}
+    (row,) = rows(DEMO[:1], [-1])
+    for table, message in (([], "expected at least one row"), ([row, row | {"epochs": 0.0}], "epochs expects")):
+        with pytest.raises(UserError, match=message):
+            ingest(str(data), rows=table, **options)
+
+
+@pytest.mark.parametrize("noisy", ["all", "none"])
+def test_check_prints_the_fingerprint_of_a_run(data, capsys, noisy):
+    table = rows(DEMO[:1], [-1])
+    found = ingest(str(data), rows=table, downloads=data.parent / "downloads", noisy=noisy, max_rejected=0.01)
+    assert run(data, "--noisy", noisy) == 0
+    assert f"fingerprint {found.fingerprint}\n" in capsys.readouterr().out

@@ -38,7 +38,6 @@ def test_parameters_are_those_of_the_command_line_with_paths_as_the_stages_see_t
     ]
     assert values == {
         "data": seen,
-        "judge": {},
         "downloads": "/audio/downloads",
         "seed": 7,
         "noisy": "all",

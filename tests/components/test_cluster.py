@@ -14,6 +14,7 @@ GPU_STAGES = {"select", "train", "predict"}
 VOLUMES = {
     "ingest": {"/audio": "audiotagging-audio"},
     "preprocess": {"/audio": "audiotagging-audio"},
+    "select": {"/audio": "audiotagging-audio"},
     "promote": {"/models": "audiotagging-models"},
     "train": {"/checkpoints": "audiotagging-checkpoints", "/models": "audiotagging-models"},
 }

@@ -7,14 +7,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from fabricated import fabricate_run, models_of, predictions_of
+from fabricated import PLAIN, fabricate_run, models_of, predictions_of
 from kfp.dsl import HTML, Dataset, Metrics, Model
 from safetensors.torch import load_file, save_file
 
 from audiotagging.artifacts.champion import read_champion
 from audiotagging.artifacts.model_folder import read_facts, read_history, weights_path
-from audiotagging.artifacts.noisy_clips import read_noisy_clips
 from audiotagging.artifacts.prediction_table import read_predictions
+from audiotagging.artifacts.selection import read_folds, read_noisy_clips, write_selection
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_fingerprint
 from audiotagging.errors import UserError
 from audiotagging.members import REFERENCE, rows
@@ -70,27 +70,30 @@ def call_train(run, out, *, fold=0, **changes):
 
 
 def test_ingest_and_preprocess(data, tmp_path):
-    options = {"downloads": str(tmp_path / "downloads"), "seed": 1, "noisy": "all", "max_rejected": 0.0}
-    found = ingest.python_func(data=str(data), rows=[row_of(SHORT, 4)], **options)
-    assert found.folder == str(data)
+    options = {"downloads": str(tmp_path / "downloads"), "max_rejected": 0.0}
     with pytest.raises(UserError, match="no curated clip is in fold 7"):
-        ingest.python_func(data=str(data), rows=[row_of(SHORT, 7)], **options)
-
-    out = tmp_path / "spectrograms"
-    options = {"folder": found.folder, "seed": 1, "noisy": "all", "max_rejected": 0.0}
-    with pytest.raises(UserError, match="has changed since ingest looked at it"):
-        preprocess.python_func(fingerprint="another", spectrograms=artifact(Dataset, out), **options)
-    preprocess.python_func(fingerprint=found.fingerprint, spectrograms=artifact(Dataset, out), **options)
-    assert read_fingerprint(out) == found.fingerprint and len(read_clips(out)) == 12 + 4 + 3
+        ingest.python_func(data=str(data), rows=[row_of(SHORT, 7)], noisy="all", **options)
+    for noisy, parts in (("agreement", {"curated", "noisy", "test"}), ("none", {"curated", "test"})):
+        found = ingest.python_func(data=str(data), rows=[row_of(SHORT, 4)], noisy=noisy, **options)
+        assert found.folder == str(data) and found.noisy_choice["noisy"] == noisy
+        given = {"folder": found.folder, "noisy_part": found.noisy_part, "max_rejected": 0.0}
+        out = artifact(Dataset, tmp_path / noisy)
+        with pytest.raises(UserError, match="has changed since ingest looked at it"):
+            preprocess.python_func(fingerprint="another", spectrograms=out, **given)
+        preprocess.python_func(fingerprint=found.fingerprint, spectrograms=out, **given)
+        assert read_fingerprint(tmp_path / noisy) == found.fingerprint
+        assert set(read_clips(tmp_path / noisy)["part"]) == parts
 
 
 def test_select(run, tmp_path):
     options = {"seed": 1, "spectrograms": artifact(Dataset, run / "spectrograms")}
-    select.python_func(judge={}, selection=artifact(Dataset, tmp_path / "all"), **options)
+    select.python_func(noisy_choice={"noisy": "all"}, selection=artifact(Dataset, tmp_path / "all"), **options)
     assert len(read_noisy_clips(tmp_path / "all")) == 20
     judge = row_of(replace(SHORT, epochs=60, size=64, batch_size=16), -1)
-    select.python_func(judge=judge, selection=artifact(Dataset, tmp_path / "judged"), **options)
+    choice = {"noisy": "agreement", "judge": judge}
+    select.python_func(noisy_choice=choice, selection=artifact(Dataset, tmp_path / "judged"), **options)
     assert 0 < len(read_noisy_clips(tmp_path / "judged")) < 20
+    assert read_folds(tmp_path / "judged") == read_folds(tmp_path / "all") == read_folds(run / "selection")
     facts = read_facts(tmp_path / "judged" / "judge")
     assert facts.member == replace(SHORT, id="judge", epochs=30, size=64, batch_size=16) and facts.seed == 1
 
@@ -115,8 +118,12 @@ def test_train_takes_the_chosen_noisy_clips_and_resumes_only_the_same_run(run, t
         with pytest.raises(ZeroDivisionError):
             call_train(run, tmp_path / "model", checkpoints=str(checkpoints))
     (kept,) = checkpoints.iterdir()
-    pd.DataFrame({"fname": chosen[:1]}).to_csv(run / "selection" / "noisy.csv", index=False)
+    folds = read_folds(run / "selection")
+    write_selection(run / "selection", folds=folds, noisy_clips=pd.DataFrame({"fname": chosen[:1]}))
     call_train(run, tmp_path / "other", checkpoints=str(checkpoints))
+    assert {frozenset(each["held_out"]) for each in seen} == {
+        frozenset(clip for clip, fold in folds.items() if fold == 0)
+    }
     assert [sorted(each["noisy_clips"]) for each in seen] == [sorted(chosen), chosen[:1]]
     assert list(checkpoints.iterdir()) == [kept]  # it had a folder of its own, which is gone
 
@@ -127,7 +134,7 @@ def test_train_begins_with_the_champion(run, tmp_path, monkeypatch, in_this_proc
     champion = NETWORKS[SHORT.network](4 * 3)
     for path in models_of(whole):
         save_file(champion.state_dict(), weights_path(path))
-    write_ensemble(predictions_of(whole), spectrograms=whole / "spectrograms", out=whole / "averaged")
+    write_ensemble(predictions_of(whole), spectrograms=whole / "spectrograms", out=whole / "averaged", **PLAIN)
     call_promote(whole, tmp_path / "champions")
 
     monkeypatch.setattr("audiotagging.training.loop.one_cycle", lambda step, *, steps, lr: (0.0, 0.9))  # learns nothing
@@ -146,14 +153,22 @@ def call_promote(run, location):
     )
 
 
-def test_predict(run, tmp_path):
+def test_train_and_predict_hold_out_the_fold_of_the_selection(run, tmp_path):
+    moved = {clip: 1 - fold for clip, fold in read_folds(run / "selection").items()}
+    write_selection(run / "selection", folds=moved, noisy_clips=read_noisy_clips(run / "selection"))
     model = call_train(run, tmp_path / "model", fold=1)
     model.metadata["display_name"] = "what Kubeflow calls the model"
     predictions = artifact(Dataset, tmp_path / "predictions")
-    predict.python_func(model=model, spectrograms=artifact(Dataset, run / "spectrograms"), predictions=predictions)
+    predict.python_func(
+        model=model,
+        spectrograms=artifact(Dataset, run / "spectrograms"),
+        selection=artifact(Dataset, run / "selection"),
+        predictions=predictions,
+    )
     found = read_predictions(tmp_path / "predictions").rows
     clips = read_clips(run / "spectrograms")
-    assert set(found["clip"]) == set(clips["clip"][(clips["fold"] == 1) | (clips["part"] == "test")])
+    held_out = {clip for clip, fold in moved.items() if fold == 1}
+    assert set(found["clip"]) == held_out | set(clips["clip"][clips["part"] == "test"])
     assert predictions.metadata == {"member": SHORT.id, "fold": 1}
 
 

@@ -13,11 +13,16 @@ import pytest
 import soundfile
 from kfp import dsl
 
-from audiotagging.artifacts.spectrogram_shards import read_clips, read_notes, read_rejected, read_spectrograms
+from audiotagging.artifacts.spectrogram_shards import (
+    read_clips,
+    read_fingerprint,
+    read_notes,
+    read_rejected,
+    read_spectrograms,
+)
 from audiotagging.data import preprocessing
 from audiotagging.data.audio import RATE
-from audiotagging.data.dataset import Dataset
-from audiotagging.data.ingest import ingest
+from audiotagging.data.dataset import Dataset, fingerprint, read_dataset
 from audiotagging.data.preprocessing import preprocess
 from audiotagging.data.spectrogram import clip_spectrogram
 from audiotagging.data.synthetic import write_dataset
@@ -26,6 +31,9 @@ from commands import preprocess as preprocess_command
 from components import preprocess as stage
 
 PARTS = ["curated"] * 40 + ["noisy"] * 20 + ["test"] * 10
+
+
+OPTIONS = {"fingerprint": "abc", "max_rejected": 0.01}
 
 
 def noise(number):
@@ -51,8 +59,9 @@ def files(folder):
 
 
 def test_every_clip_is_there_in_order(tmp_path, dataset):
-    preprocess(dataset, tmp_path / "out", workers=1)
+    preprocess(dataset, tmp_path / "out", **OPTIONS, workers=1)
     read = read_spectrograms(tmp_path / "out")
+    assert read_fingerprint(tmp_path / "out") == "abc"
     assert read.classes == dataset.classes and read_notes(tmp_path / "out") == dataset.notes
     assert read.clips.drop(columns="frames").to_dict("records") == dataset.clips.drop(columns="path").to_dict("records")
     for number in (0, 41, 69):
@@ -62,14 +71,14 @@ def test_every_clip_is_there_in_order(tmp_path, dataset):
 
 def test_the_number_of_workers_changes_no_byte(tmp_path, dataset):
     for workers in (1, 2, 3):
-        preprocess(dataset, tmp_path / f"out{workers}", workers=workers)
+        preprocess(dataset, tmp_path / f"out{workers}", **OPTIONS, workers=workers)
     assert files(tmp_path / "out1") == files(tmp_path / "out2") == files(tmp_path / "out3")
 
 
 def test_bad_clips_are_listed_and_the_run_goes_on(tmp_path, dataset):
     Path(dataset.clips["path"][3]).write_bytes(b"RIFF, or something like it")
     Path(dataset.clips["path"][45]).unlink()
-    preprocess(dataset, tmp_path / "out", workers=2, max_rejected=0.05)
+    preprocess(dataset, tmp_path / "out", fingerprint="abc", max_rejected=0.05, workers=2)
     rejected = read_rejected(tmp_path / "out")
     assert rejected[["clip", "part", "place"]].values.tolist() == [["03.wav", "curated", 3], ["45.wav", "noisy", 5]]
     assert list(rejected["reason"]) == [
@@ -97,7 +106,7 @@ def test_too_many_bad_clips_of_a_part_are_an_error(tmp_path, dataset):
     with pytest.raises(
         UserError, match=r"^4 of 10 test clips .* 1.0% .*60.wav \(.*62.wav \(.*64.wav \([^,]*, \.\.\.; .*$"
     ):
-        preprocess(dataset, tmp_path / "out", workers=1)
+        preprocess(dataset, tmp_path / "out", **OPTIONS, workers=1)
     assert not (tmp_path / "out").exists() and not (tmp_path / "out.part").exists()
 
 
@@ -105,14 +114,15 @@ def test_a_worker_that_is_killed_is_told(tmp_path, dataset, monkeypatch):
     monkeypatch.setattr(preprocessing, "CONTEXT", multiprocessing.get_context("fork"))
     monkeypatch.setattr(preprocessing, "decode", lambda path: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(UserError, match="one of 2 worker processes was killed, most likely because memory ran out"):
-        preprocess(dataset, tmp_path / "out", workers=2)
+        preprocess(dataset, tmp_path / "out", **OPTIONS, workers=2)
     assert not (tmp_path / "out").exists()
 
 
 def test_the_stage_refuses_data_that_changed_since_ingest(tmp_path):
     write_dataset(tmp_path / "data", curated=26, noisy=13, test=13)
-    folder, found = ingest(str(tmp_path / "data"), downloads=tmp_path)
-    arguments = {"folder": str(folder), "fingerprint": found, "seed": 534, "noisy": "all", "max_rejected": 0.01}
+    folder = tmp_path / "data"
+    found = fingerprint(read_dataset(folder))
+    arguments = {"folder": str(folder), "fingerprint": found, "noisy_part": True, "max_rejected": 0.01}
     os.utime(next((folder / "test").iterdir()), (1, 1))
     with pytest.raises(UserError, match="has changed since ingest looked at it"):
         stage.preprocess.python_func(**arguments, spectrograms=dsl.Dataset(uri=str(tmp_path / "out")))
@@ -122,7 +132,7 @@ def test_repairs_are_counted(tmp_path, dataset, caplog):
     soundfile.write(dataset.clips["path"][0], np.ones((3 * RATE, 2)) * 0.1, 48_000)
     short = sum(len(noise(number)) < 2 * RATE for number in range(1, len(PARTS)))
     with caplog.at_level("INFO"):
-        preprocess(dataset, tmp_path / "out", workers=1)
+        preprocess(dataset, tmp_path / "out", **OPTIONS, workers=1)
     assert f"70 clips: 0 rejected, 1 mixed to mono, {short} padded, 1 resampled" in caplog.text
 
 
@@ -139,7 +149,7 @@ def slow(things, **how):
 if __name__ == "__main__":
     preprocessing.track = slow
     dataset = pickle.loads(Path(sys.argv[1]).read_bytes())
-    preprocessing.preprocess(dataset, Path(sys.argv[2]), workers=2)
+    preprocessing.preprocess(dataset, Path(sys.argv[2]), fingerprint="abc", max_rejected=0.01, workers=2)
 """
 
 
@@ -170,6 +180,6 @@ def test_a_killed_stage_leaves_nothing_that_looks_finished(tmp_path, dataset):
     stage.wait()
     assert not out.exists()
     wait_until(lambda: not group_exists(stage.pid))  # the workers end too
-    preprocess(dataset, out, workers=1)
+    preprocess(dataset, out, **OPTIONS, workers=1)
     assert len(read_spectrograms(out).clips) == 70
     assert not (tmp_path / "out.part").exists()

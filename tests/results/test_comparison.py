@@ -73,10 +73,12 @@ def test_clips_of_one_run_only_are_told_and_left_out(runs, tmp_path):
     finish_run(fewer)
     scores = json.loads((fewer / "scores.json").read_text())
     scores["run"]["fingerprints"] = ["another"]
+    scores["selection"]["clips"].pop()
     (fewer / "scores.json").write_text(json.dumps(scores))
     comparison = compare(runs[1], fewer)
     assert comparison["notes"] == [
-        "The runs used different data or different noisy clips: their fingerprints differ.",
+        "The runs used different data: their fingerprints differ.",
+        "The runs were trained on different noisy clips.",
         "out_of_fold: The comparison uses the 150 clips that are in both runs; 150 clips are only in the first run "
         "and 0 only in the second.",
     ]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fabricated import fabricate_run, models_of, predictions_of
+from fabricated import PLAIN, fabricate_run, models_of, predictions_of
 
 from audiotagging.artifacts.champion import champion_folder, read_champion
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
@@ -33,7 +33,7 @@ def make_run(folder, *, noise=0.0, seed=1, **options):
         write_predictions(path, Predictions(table.classes, table.rows, scores))
     for model in models_of(folder):
         (model / "weights.safetensors").write_bytes(f"{model.name} {noise} {seed}".encode())
-    ensemble(predictions_of(folder), spectrograms=folder / "spectrograms", out=folder / "averaged")
+    ensemble(predictions_of(folder), spectrograms=folder / "spectrograms", out=folder / "averaged", **PLAIN)
     return folder
 
 

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from fabricated import fabricate_run, models_of
+from fabricated import PLAIN, fabricate_run, models_of
 from safetensors.torch import save_file
 from torch import nn
 
+from audiotagging.artifacts.selection import write_selection
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
 from audiotagging.data.audio import decode
 from audiotagging.data.spectrogram import clip_spectrogram
@@ -92,15 +93,18 @@ def predicted(run, sounds, tmp_path_factory):
             part, labels, fold = ("test", [], -1) if place % 2 else ("curated", classes[:1], place // 2 % 2)
             picture = clip_spectrogram(decode(sounds / name).samples)
             writer.add(clip=name, part=part, labels=labels, fold=fold, usage="", spectrogram=picture)
+    curated = [name for place, name in enumerate(READABLE) if place % 2 == 0]
+    folds = {name: number % 2 for number, name in enumerate(curated)}
+    write_selection(folder, folds=folds, noisy_clips=pd.DataFrame({"fname": []}))
     for model in models_of(run):
-        predict(model, spectrograms=folder / "spectrograms", out=folder / f"{model.name}.parquet")
+        predict(model, spectrograms=folder / "spectrograms", selection=folder, out=folder / f"{model.name}.parquet")
     return folder
 
 
 @pytest.mark.parametrize("settings", [{}, {"mean": "geometric", "weights": "fitted"}])
 def test_tags_are_what_the_pipeline_submits(run, sounds, predicted, settings, tmp_path):
     tables = sorted(predicted.glob("*.parquet"))
-    ensemble(tables, spectrograms=predicted / "spectrograms", out=tmp_path / "out", **settings)
+    ensemble(tables, spectrograms=predicted / "spectrograms", out=tmp_path / "out", **PLAIN | settings)
     (tmp_path / "out" / "models").symlink_to(run / "models")
     submission = pd.read_csv(tmp_path / "out" / "submission.csv").set_index("fname")
     paths = [sounds / name for name in submission.index]
@@ -213,7 +217,7 @@ def test_a_folder_without_models_is_refused(tmp_path):
 
 def test_models_that_are_not_those_that_were_averaged_are_refused(run, predicted, tmp_path):
     tables = sorted(predicted.glob("*.parquet"))[:2]  # of the first member alone
-    ensemble(tables, spectrograms=predicted / "spectrograms", out=tmp_path / "out")
+    ensemble(tables, spectrograms=predicted / "spectrograms", out=tmp_path / "out", **PLAIN)
     (tmp_path / "out" / "models").symlink_to(run / "models")
     with pytest.raises(UserError, match=r"expected models of .*, which .*ensemble.json averages, found those of"):
         Tagger(tmp_path / "out")

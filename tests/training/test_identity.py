@@ -18,6 +18,7 @@ OPTIONS = {
     "fingerprint": "abc",
     "precision": "auto",
     "start": None,
+    "held_out": ["c.wav", "d.wav"],
     "noisy_clips": ["a.wav", "b.wav"],
 }
 
@@ -36,6 +37,7 @@ def changed(**changes):
         ({"seed": 2}, "seed"),
         ({"fingerprint": "other data"}, "data fingerprint"),
         ({"precision": "float32"}, "precision"),
+        ({"held_out": ["c.wav"]}, "held-out clips"),
         ({"noisy_clips": ["a.wav"]}, "noisy clips"),
         ({"noisy_clips": []}, "noisy clips"),
     ],
@@ -52,8 +54,8 @@ def test_every_field_of_the_member_changes_it(field):
     assert changed(member=replace(REFERENCE[0], **{field: other})) == [f"member {field}"]
 
 
-def test_the_order_of_the_noisy_clips_does_not_change_it():
-    assert changed(noisy_clips=["b.wav", "a.wav"]) == []
+def test_the_order_of_the_clips_does_not_change_it():
+    assert changed(noisy_clips=["b.wav", "a.wav"], held_out=["d.wav", "c.wav"]) == []
 
 
 def test_a_warm_start_counts_by_its_weights_wherever_they_lie(tmp_path):

@@ -226,7 +226,7 @@ def test_second_cycle_goes_on_from_weights_and_optimiser(data):
 
 def test_history_and_member_are_written(tmp_path, shards):
     member = replace(TINY, validate_every=3)
-    train(member, fold=2, spectrograms=shards, out=tmp_path / "model", seed=5)
+    train(member, fold=2, seed=5, spectrograms=shards, out=tmp_path / "model")
     history = pd.read_parquet(tmp_path / "model" / "history.parquet")
     assert history.columns.tolist() == ["epoch", "cycle", "loss", "lr", "lwlrap", "seconds"]
     assert history["epoch"].tolist() == [1, 2, 3, 4] and history["cycle"].tolist() == [1, 1, 2, 2]
@@ -248,13 +248,13 @@ def test_history_and_member_are_written(tmp_path, shards):
 def test_a_folder_that_holds_something_is_not_overwritten(tmp_path, shards):
     (tmp_path / "note").touch()
     with pytest.raises(UserError, match="expected a folder that does not exist yet or is empty"):
-        train(TINY, fold=-1, spectrograms=shards, out=tmp_path)
+        train(TINY, fold=-1, seed=1, spectrograms=shards, out=tmp_path)
 
 
 def test_twenty_clips_are_learnt_by_heart(tmp_path):
     shards = write_shards(tmp_path / "spectrograms", noisy=0, test=0)
     member = replace(TINY, epochs=1, cycles=1, epoch_size=100, batch_size=16, lr=0.003)
-    train(member, fold=-1, spectrograms=shards, out=tmp_path / "model")
+    train(member, fold=-1, seed=1, spectrograms=shards, out=tmp_path / "model")
     learnt = read_spectrograms(shards)
     scores = score_clips(load_model(tmp_path / "model"), learnt.frames, learnt.offsets)
     assert lwlrap(label_table(learnt.clips["labels"].tolist(), CLASSES), scores) > 0.99
@@ -264,9 +264,9 @@ def test_twenty_clips_are_learnt_by_heart(tmp_path):
 
 
 def test_training_begins_with_the_weights_of_the_model(tmp_path, shards, monkeypatch):
-    train(SHORT, fold=-1, spectrograms=shards, out=tmp_path / "model")
+    train(SHORT, fold=-1, seed=1, spectrograms=shards, out=tmp_path / "model")
     monkeypatch.setattr(loop, "one_cycle", lambda step, *, steps, lr: (0.0, 0.9))  # learns nothing
-    train(replace(SHORT, id="b"), fold=0, spectrograms=shards, out=tmp_path / "next", start=tmp_path / "model")
+    train(replace(SHORT, id="b"), fold=0, seed=1, spectrograms=shards, out=tmp_path / "next", start=tmp_path / "model")
     first, second = (load_file(tmp_path / name / "weights.safetensors") for name in ("model", "next"))
     name = "body.0.0.weight"
     assert torch.equal(first[name], second[name])
@@ -284,7 +284,7 @@ def test_training_begins_with_the_weights_of_the_model(tmp_path, shards, monkeyp
     ],
 )
 def test_a_preempted_run_ends_with_the_same_weights(tmp_path, shards, monkeypatch, network, stop, precision):
-    options = {"fold": 0, "spectrograms": shards, "precision": precision}
+    options = {"fold": 0, "seed": 1, "spectrograms": shards, "precision": precision}
     member = replace(TINY, network=network, epochs=1, validate_every=1)
     train(member, **options, out=tmp_path / "whole")
     steps = itertools.count(1)
@@ -296,7 +296,7 @@ def test_a_preempted_run_ends_with_the_same_weights(tmp_path, shards, monkeypatc
             signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(Run, "train_step", preempted)
-    options |= {"checkpoints": f"file://{tmp_path}/checkpoints", "out": tmp_path / "resumed"}
+    options |= {"checkpoints": f"{tmp_path}/checkpoints", "out": tmp_path / "resumed"}
     with pytest.raises(SystemExit) as stopped:
         train(member, **options)
     assert stopped.value.code == 143 and not (tmp_path / "resumed").exists()
@@ -316,7 +316,7 @@ from audiotagging.members import Member
 from audiotagging.training.train import train
 spectrograms, out, checkpoints = sys.argv[1:]
 member = Member(id="killed", network="xresnet18ssa", loss="bce", epochs=6, size=32, batch_size=4, epoch_size=8)
-train(member, fold=-1, spectrograms=Path(spectrograms), out=Path(out), checkpoints=checkpoints)
+train(member, fold=-1, seed=1, spectrograms=Path(spectrograms), out=Path(out), checkpoints=checkpoints)
 """
 
 
@@ -348,7 +348,13 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, shards, monkeypatch):
         return (1e30 if step == 3 else 1e-3), 0.9
 
     monkeypatch.setattr(loop, "one_cycle", exploding)
-    options = {"fold": -1, "spectrograms": shards, "out": tmp_path / "model", "checkpoints": str(tmp_path / "kept")}
+    options = {
+        "fold": -1,
+        "seed": 1,
+        "spectrograms": shards,
+        "out": tmp_path / "model",
+        "checkpoints": str(tmp_path / "kept"),
+    }
     with pytest.raises(UserError, match=r"tiny: expected a finite loss and weights, found .* in epoch 2, batch 2;"):
         train(TINY, **options)
     assert not (tmp_path / "model").exists()

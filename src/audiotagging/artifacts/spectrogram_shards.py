@@ -1,10 +1,10 @@
-"""The Parquet contract between stages: a folder of shards, a row a clip, and `rejected.csv` beside them.
+"""The Parquet contract between stages: a folder of shards, one row per clip, and `rejected.csv` beside them.
 
-A shard has the columns `clip`, `part`, `labels`, `fold` (-1: none), `usage`, `frames` and `spectrogram`: frames x 128
-bytes, time-major, so that a crop is one contiguous piece and a part's rows together are one tensor. The schema's
-metadata hold the version, the classes in order and what the writer adds, such as the mel settings. Shards are called
-`00000-of-00012.parquet`, so that a missing one is noticed; pages have checksums, so that a damaged one is. A row group
-never holds clips of two parts.
+A shard has the columns `clip`, `part`, `labels`, `fold` (that of the data's own table, -1: none), `usage`, `frames` and
+`spectrogram`: frames x 128 bytes, time-major, so that a crop is one contiguous piece and a part's rows together are one
+tensor. The schema's metadata hold the version, the classes in order and what the writer adds, such as the mel settings.
+Shards are called `00000-of-00012.parquet`, so that a missing one is noticed; pages have checksums, so that a damaged
+one is. A row group never holds clips of two parts.
 
 Compression and row groups, measured on 570 clips of 1 to 5 s (ESC-10, 33 kB of spectrogram each), on one core:
 
@@ -39,7 +39,7 @@ import pyarrow.parquet as pq
 
 from audiotagging.errors import UserError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MELS = 128
 ROW_GROUP_BYTES = 2 << 20
 SHARD_BYTES = 256 << 20
@@ -117,7 +117,7 @@ class ShardWriter:
             clip: Name of the clip.
             part: The part it belongs to: "curated", "noisy" or "test".
             labels: Its labels; none where they are not known.
-            fold: Its fold, or -1.
+            fold: Its fold in the data's own table, or -1.
             usage: "Public", "Private" or "".
             spectrogram: uint8, shape (frames, 128).
         """
@@ -232,6 +232,19 @@ def read_rejected(folder: Path) -> pd.DataFrame:
     """Return the clips that could not be used, a row a clip: `clip`, `part`, `place` in it from 0, `reason`."""
     types = {"clip": str, "part": str, "place": int, "reason": str}
     return pd.read_csv(folder / "rejected.csv", dtype=types, keep_default_na=False)  # a clip may be called "NA"
+
+
+def read_listing(folder: Path, *, part: str) -> list[str]:
+    """Return the names of all clips of a part in the order of its table, those that could not be used too.
+
+    Raises:
+        UserError: If the folder is not a whole folder of shards of this version.
+    """
+    clips, rejected = read_clips(folder), read_rejected(folder)
+    names = list(clips["clip"][clips["part"] == part])
+    for row in rejected[rejected["part"] == part].itertuples():  # in the order of their places
+        names.insert(row.place, row.clip)
+    return names
 
 
 def read_spectrograms(

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from audiotagging.artifacts.noisy_choice import NOISY_CHOICES, read_list
+from audiotagging.artifacts.selection import DEALT_FOLDS
 from audiotagging.csv_table import TableError, read_table
-from audiotagging.data.clip_lists import BAD_CLIPS, NOISY_CHOICES, read_list
+from audiotagging.data.bad_clips import BAD_CLIPS
 from audiotagging.errors import UserError
 
 FOLDERS = {"curated": "train_curated", "noisy": "train_noisy", "test": "test"}
-FOLDS = [str(fold) for fold in range(128)]  # that fit the tables' int8
+FOLDS = [str(fold) for fold in range(128)]  # that fit the shards' int8
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
 
 
@@ -92,7 +94,7 @@ class Reader:
                 f"{self.classes_source}: expected at least 2 classes to tell apart, found {len(self.classes)}"
             )
 
-    def curated(self, table: Table, folds: int) -> list[Clip]:
+    def curated(self, table: Table) -> list[Clip]:
         """Return the curated clips that are not known to be bad."""
         clips, bad = [], []
         for line, clip in self._clips("curated", table.name, self._names(table)):
@@ -104,13 +106,13 @@ class Reader:
             clips.append(clip)
         if bad:
             self.notes.append(f"{table.name}: {len(bad)} clips known to be bad are left out: {', '.join(bad)}")
-        self._check_counts(table, clips, folds)
+        self._check_counts(table, clips)
         unlisted = self._files["curated"].difference(table.rows["fname"])
         self._note("train_curated/: files that are not listed are left out", unlisted)
         return clips
 
     def noisy(self, table: Table | None, choice: str) -> list[Clip]:
-        """Return the noisy clips of the choice."""
+        """Return all noisy clips, having checked the choice among them."""
         if table is None:
             if choice not in ("none", "all"):
                 self.problems.append(f"train_noisy.csv is missing, and noisy={choice} chooses among its clips")
@@ -118,8 +120,7 @@ class Reader:
         names = self._names(table)
         if choice not in NOISY_CHOICES:
             try:
-                chosen = read_list(self.folder / choice, list(names))
-                names = {clip: line for clip, line in names.items() if clip in chosen}
+                read_list(self.folder / choice, list(names))
             except UserError as error:
                 self.problems.append(str(error))
         clips = []
@@ -213,8 +214,9 @@ class Reader:
         self.problems.append(f"{table.name} line {line}: fold must be a number from 0 to 127, not {fold!r}")
         return -1
 
-    def _check_counts(self, table: Table, clips: list[Clip], folds: int) -> None:
+    def _check_counts(self, table: Table, clips: list[Clip]) -> None:
         """Check that there are enough clips: of every class, and for the folds."""
+        folds = DEALT_FOLDS
         if "fold" in table.rows:
             folds = len({clip.fold for clip in clips})
             if folds < 2:

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from audiotagging.data.clip_lists import NOISY_CHOICES
+from audiotagging.artifacts.noisy_choice import NOISY_CHOICES
 from audiotagging.data.data_folder import FOLDERS, Clip, Reader
-from audiotagging.data.folds import stratify
 from audiotagging.errors import UserError
 
 PARTS = tuple(FOLDERS)
@@ -36,11 +35,11 @@ class Dataset:
     Attributes:
         folder: Where it lies.
         classes: The classes, in the order of every score table.
-        clips: A row a clip, the parts in the order of `PARTS`, each in the order of its table: `clip` (its file name,
-            unique), `part`, `path` (of the audio file), `labels` (list of str; empty for test clips without truth),
-            `usage` ("", "Public" or "Private") and `fold` (int8; -1 for all but curated clips).
-        noisy: How noisy clips were chosen: "none", "all", "agreement" or "list".
-        notes: What is worth knowing though not wrong, a line each.
+        clips: One row per clip, the parts in the order of `PARTS`, each in the order of its table: `clip` (its file
+            name, unique), `part`, `path` (of the audio file), `labels` (list of str; empty for test clips without
+            truth), `usage` ("", "Public" or "Private") and `fold` (int8; that of the curated table, else -1).
+        noisy: How noisy clips are to be chosen: "none", "all", "agreement" or "list".
+        notes: What is worth knowing though not wrong, one line each.
     """
 
     folder: Path
@@ -50,23 +49,19 @@ class Dataset:
     notes: list[str]
 
 
-def read_dataset(folder: Path, *, folds: int = 5, seed: int = 534, noisy: str = "all") -> Dataset:
+def read_dataset(folder: Path, *, noisy: str = "all") -> Dataset:
     """Read a data folder and check all of it but the audio's content.
 
     Args:
         folder: A folder in the layout that this module's head describes.
-        folds: Number of folds of the curated clips. A column `fold` of the curated table, 0 to 127, wins.
-        seed: Seed of the folds.
-        noisy: Noisy clips to train on: "none" (then that part need not be there), "all", "agreement" (all are read; a
-            later stage chooses), or the path of a list of clips, relative to the data folder.
+        noisy: Noisy clips to train on: "none" (then that part is not read and need not be there), "all", "agreement",
+            or the path of a list of clips, relative to the data folder. A list is checked here; all are read, and the
+            stage `select` chooses among them.
 
     Raises:
         DataError: If anything is wrong with the folder.
-        UserError: If there are fewer than two folds.
     """
     folder = Path(folder)
-    if folds < 2:
-        raise UserError(f"expected at least 2 folds, found {folds}")
     if not folder.is_dir():
         raise DataError(folder, ["expected a folder with train_curated.csv in it, found no such folder"])
     reader = Reader(folder)
@@ -78,26 +73,24 @@ def read_dataset(folder: Path, *, folds: int = 5, seed: int = 534, noisy: str = 
         raise DataError(folder, reader.problems)
 
     reader.find_classes(curated, submission)
-    rows = [*reader.curated(curated, folds), *reader.noisy(noisy_table, noisy), *reader.test(submission, truth)]
+    rows = [*reader.curated(curated), *reader.noisy(noisy_table, noisy), *reader.test(submission, truth)]
     if reader.problems:
         raise DataError(folder, reader.problems)
     clips = pd.DataFrame(rows, columns=[column.name for column in fields(Clip)]).astype({"fold": "int8"})
-    if "fold" not in curated.rows:
-        folded = clips[clips["part"] == "curated"]
-        clips.loc[folded.index, "fold"] = stratify(list(folded["clip"]), list(folded["labels"]), folds=folds, seed=seed)
     return Dataset(folder, reader.classes, clips, noisy if noisy in NOISY_CHOICES else "list", reader.notes)
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """Return a hash that changes when the clips, their labels, folds or audio files change, wherever the folder lies.
+    """Return a hash that changes when the clips, their labels or audio files change, wherever the folder lies.
 
-    Audio files count by name, size and time of last change, tables by what is used of them: reading 33 GB to find that
-    nothing changed would take longer than it saves.
+    It does not change with the choice of noisy clips, but for "none", with which that part is not read. Audio files
+    count by name, size and time of last change, tables by what is used of them: reading 33 GB to find that nothing
+    changed would take longer than it saves.
 
     Returns:
         The sha256 in hexadecimal digits.
     """
-    digest = hashlib.sha256(json.dumps([dataset.noisy, dataset.classes]).encode())
+    digest = hashlib.sha256(json.dumps(dataset.classes).encode())
     for clip in dataset.clips.itertuples():
         status = Path(clip.path).stat()
         row = [clip.clip, clip.part, clip.labels, clip.usage, clip.fold, status.st_size, status.st_mtime_ns]

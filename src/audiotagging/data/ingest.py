@@ -1,47 +1,62 @@
 """The first stage: brings the data where the next stage can read it, and checks it before anything long starts."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from audiotagging.artifacts.noisy_choice import describe_choice
+from audiotagging.artifacts.selection import DEALT_FOLDS
 from audiotagging.data.dataset import DataError, Dataset, fingerprint, read_dataset
 from audiotagging.data.overview import describe, durations
 from audiotagging.data.sources import resolve
+from audiotagging.errors import UserError
+from audiotagging.members import Member
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Ingested:
+    """Data that were brought and checked.
+
+    Attributes:
+        folder: Where they lie, for `read_dataset`.
+        fingerprint: What the spectrograms depend on (`audiotagging.data.dataset.fingerprint`).
+        noisy_choice: Which noisy clips to train on (`audiotagging.artifacts.noisy_choice`).
+    """
+
+    folder: Path
+    fingerprint: str
+    noisy_choice: dict[str, Any]
+
+
 def ingest(
-    data: str,
-    *,
-    downloads: Path,
-    seed: int = 534,
-    noisy: str = "all",
-    max_rejected: float = 0.01,
-    held_out: Collection[int] = (),
-) -> tuple[Path, str]:
+    data: str, *, rows: Sequence[Mapping[str, Any]], downloads: Path, noisy: str, max_rejected: float
+) -> Ingested:
     """Bring and check the data.
 
     Args:
-        data: Where it comes from, as `audiotagging.data.sources.resolve` takes it.
+        data: Where they come from, as `audiotagging.data.sources.resolve` takes it.
+        rows: Members and folds to train, as `audiotagging.members.rows` makes them. A fold to hold out must have
+            clips. The first member judges noisy clips.
         downloads: Where downloads and unpacked archives are kept, on a volume that the next stage can read too.
-        seed: Seed of the folds.
-        noisy: Which noisy clips to take: "none", "all", "agreement" or the path of a list.
+        noisy: Which noisy clips to train on: "none", "all", "agreement" or the path of a list.
         max_rejected: Share of a part's clips that may be unreadable.
-        held_out: The folds that training will hold out; negative ones are none.
-
-    Returns:
-        The folder of the data, for `read_dataset`, and its fingerprint.
 
     Raises:
-        UserError: If the data cannot be had or cannot be used.
+        UserError: If the data cannot be had or cannot be used, or there is no row or a wrong one.
     """
+    members = [Member.from_row(row) for row in rows]
+    if not members:
+        raise UserError("expected at least one row, of a member and a fold to train, found none")
     folder = resolve(data, downloads=downloads)
-    dataset = read_dataset(folder, seed=seed, noisy=noisy)
-    check_folds(dataset, held_out)
+    dataset = read_dataset(folder, noisy=noisy)
+    check_folds(dataset, [int(row["fold"]) for row in rows])
     for line in [*describe(dataset, durations(dataset, max_rejected=max_rejected)), *dataset.notes]:
         logger.info(line)
-    return folder, fingerprint(dataset)
+    return Ingested(folder, fingerprint(dataset), describe_choice(noisy, folder=folder, judge=members[0]))
 
 
 def check_folds(dataset: Dataset, held_out: Collection[int]) -> None:
@@ -54,8 +69,10 @@ def check_folds(dataset: Dataset, held_out: Collection[int]) -> None:
     Raises:
         DataError: If a fold has no clips, or there are neither test clips nor a fold.
     """
+    own = set(dataset.clips["fold"][dataset.clips["part"] == "curated"])
+    folds = own if min(own) >= 0 else set(range(DEALT_FOLDS))
     for fold in sorted(set(held_out)):
-        if fold >= 0 and fold not in set(dataset.clips["fold"]):
+        if fold >= 0 and fold not in folds:
             raise DataError(dataset.folder, [f"no curated clip is in fold {fold}, which is to be held out"])
     if not (dataset.clips["part"] == "test").any() and not any(fold >= 0 for fold in held_out):
         problem = "there are no test clips and no fold is held out: nothing to predict; use --folds 0,1,2,3,4"

@@ -10,7 +10,7 @@ from audiotagging.data.dataset import PARTS, DataError, Dataset
 from audiotagging.progress import track
 
 
-def durations(dataset: Dataset, *, max_rejected: float = 0.01) -> np.ndarray:
+def durations(dataset: Dataset, *, max_rejected: float) -> np.ndarray:
     """Read the duration of every clip.
 
     Args:

@@ -22,7 +22,8 @@ from threadpoolctl import threadpool_limits
 
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
 from audiotagging.data.audio import SoundError, decode
-from audiotagging.data.dataset import Dataset
+from audiotagging.data.dataset import Dataset, read_dataset
+from audiotagging.data.dataset import fingerprint as take_fingerprint
 from audiotagging.data.spectrogram import SETTINGS, SHORTEST, clip_spectrogram
 from audiotagging.errors import UserError
 from audiotagging.machine import threads
@@ -52,18 +53,37 @@ class Processed:
     repairs: tuple[str, ...] = ()
 
 
+def preprocess_folder(folder: Path, *, fingerprint: str, noisy_part: bool, max_rejected: float, out: Path) -> None:
+    """Write the spectrograms of a data folder, unless it has changed since `ingest` looked at it.
+
+    Args:
+        folder: The data folder.
+        fingerprint: The fingerprint that it had then.
+        noisy_part: Whether to read the noisy part.
+        max_rejected: Share of a part's clips that may be unusable.
+        out: The folder of shards to make.
+
+    Raises:
+        UserError: If it has changed, or as `preprocess` raises it.
+    """
+    dataset = read_dataset(folder, noisy="all" if noisy_part else "none")
+    if take_fingerprint(dataset) != fingerprint:  # else what is cached under it would be of other data
+        raise UserError(f"{folder} has changed since ingest looked at it; run again")
+    preprocess(dataset, out, fingerprint=fingerprint, max_rejected=max_rejected)
+
+
 def preprocess(
-    dataset: Dataset, out: Path, *, workers: int | None = None, max_rejected: float = 0.01, fingerprint: str = ""
+    dataset: Dataset, out: Path, *, fingerprint: str, max_rejected: float, workers: int | None = None
 ) -> None:
     """Write the spectrograms of a data set to a folder of shards, and list unusable clips in its `rejected.csv`.
 
     Args:
         dataset: The clips.
         out: The folder to create.
+        fingerprint: Fingerprint of the data set, which the shards record.
+        max_rejected: Share of a part's clips that may be unusable.
         workers: Number of worker processes. With 1, this process does the work itself. The default is
             `machine.threads()`.
-        max_rejected: Share of a part's clips that may be unusable.
-        fingerprint: Fingerprint of the data set, which the shards record.
 
     Raises:
         UserError: If too many clips of a part are unusable, if `out` is not empty, or if a worker is killed.

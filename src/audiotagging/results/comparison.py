@@ -19,6 +19,7 @@ class _Run:
     classes: list[str]
     sets: dict[str, LabelledSet]
     fingerprints: list[str]
+    noisy_clips: set[str]
 
 
 def compare(old: Path, new: Path) -> dict[str, Any]:
@@ -47,7 +48,9 @@ def compare(old: Path, new: Path) -> dict[str, Any]:
         )
     notes = []
     if runs[0].fingerprints != runs[1].fingerprints:
-        notes.append("The runs used different data or different noisy clips: their fingerprints differ.")
+        notes.append("The runs used different data: their fingerprints differ.")
+    if runs[0].noisy_clips != runs[1].noisy_clips:
+        notes.append("The runs were trained on different noisy clips.")
     sets: dict[str, dict[str, Any]] = {}
     classes: list[dict[str, Any]] = []
     for name in SETS:
@@ -106,5 +109,6 @@ def _read(folder: Path) -> _Run:
     require(folder, "predictions.parquet", "scores.json", "spectrograms", what="the output of a run")
     predictions = read_predictions(folder / "predictions.parquet")
     sets = labelled_sets(predictions, read_clips(folder / "spectrograms"))
-    fingerprints = read_json(folder / "scores.json", "run")["run"]["fingerprints"]
-    return _Run(folder, predictions.classes, sets, fingerprints)
+    scores = read_json(folder / "scores.json", "run", "selection")
+    noisy_clips = set(scores["selection"]["clips"])
+    return _Run(folder, predictions.classes, sets, scores["run"]["fingerprints"], noisy_clips)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
-from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_rejected
+from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_listing
 from audiotagging.errors import UserError
 from audiotagging.files import whole_folder, write_json
 from audiotagging.metrics import label_table, lwlrap
@@ -60,7 +60,7 @@ MEANS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray]
 }
 
 
-def average(scores: np.ndarray, *, mean: str = "arithmetic", weights: np.ndarray | None = None) -> np.ndarray:
+def average(scores: np.ndarray, *, mean: str, weights: np.ndarray | None = None) -> np.ndarray:
     """Average the scores of the members.
 
     Args:
@@ -94,7 +94,7 @@ def average(scores: np.ndarray, *, mean: str = "arithmetic", weights: np.ndarray
     return after(np.tensordot(weights, before(scores), axes=1)).astype(np.float32)
 
 
-def fit_weights(scores: np.ndarray, truth: np.ndarray, *, mean: str = "arithmetic") -> np.ndarray:
+def fit_weights(scores: np.ndarray, truth: np.ndarray, *, mean: str) -> np.ndarray:
     """Fit the members' weights to labelled clips that none of them was trained on.
 
     This is the ensemble selection of Caruana et al., "Ensemble selection from libraries of models", ICML 2004. Each of
@@ -151,8 +151,8 @@ def ensemble(
     *,
     spectrograms: Path,
     out: Path,
-    mean: str = "arithmetic",
-    weights: str = "equal",
+    mean: str,
+    weights: str,
 ) -> None:
     """Average the members' predictions and write the submission.
 
@@ -187,7 +187,7 @@ def ensemble(
         "weights: %s", ", ".join(f"{member} {share:.2f}" for member, share in zip(members, shares, strict=True))
     )
     averaged = _average_parts(parts, mean=mean, weights=shares)
-    submission = _submission(averaged, test_clips, read_rejected(spectrograms))
+    submission = _submission(averaged, read_listing(spectrograms, part="test"))
     settings = {"mean": mean, "weights": dict(zip(members, shares.tolist(), strict=True))}
     with whole_folder(out) as folder:
         write_predictions(folder / "predictions.parquet", averaged)
@@ -220,14 +220,11 @@ def _average_parts(parts: Mapping[str, Gathered], *, mean: str, weights: np.ndar
     return Predictions(gathered.classes, pd.concat(rows, ignore_index=True), np.concatenate(scores))
 
 
-def _submission(predictions: Predictions, test_clips: list[str], rejected: pd.DataFrame) -> pd.DataFrame:
+def _submission(predictions: Predictions, fnames: list[str]) -> pd.DataFrame:
     rows = predictions.rows
     chosen = ((rows["part"] == "test") & (rows["member"] == ENSEMBLE)).to_numpy()
     table = pd.DataFrame(predictions.scores[chosen], index=rows.loc[chosen, "clip"], columns=predictions.classes)
-    order = list(test_clips)
-    for row in rejected[rejected["part"] == "test"].itertuples():  # sorted by their place among the test clips
-        order.insert(row.place, row.clip)
-    return table.reindex(order, fill_value=np.float32(0)).rename_axis("fname").reset_index()
+    return table.reindex(fnames, fill_value=np.float32(0)).rename_axis("fname").reset_index()
 
 
 def _fit_out_of_fold(validation: Gathered, clips: pd.DataFrame, *, mean: str) -> np.ndarray:

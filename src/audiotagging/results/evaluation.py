@@ -59,7 +59,7 @@ def evaluate(
         ensemble: The folder that `audiotagging.results.ensembling.ensemble` wrote.
         models: Folders of the trained models.
         spectrograms: The folder of shards that they were predicted from.
-        selection: The folder that lists the noisy clips used for training (`audiotagging.artifacts.noisy_clips`).
+        selection: The folder of the selection that was trained on (`audiotagging.artifacts.selection`).
         report: The HTML file to write.
         scores: The JSON file to write.
         baseline: Another submission for the same test clips, to compare the ensemble with.

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from audiotagging.artifacts.model_folder import ModelFacts, read_facts, read_history
-from audiotagging.artifacts.noisy_clips import read_noisy_clips
+from audiotagging.artifacts.selection import read_noisy_clips
 
 FRAMES_PER_SECOND = 44_100 / 694  # frames of a spectrogram: the sampling rate divided by the hop length
 

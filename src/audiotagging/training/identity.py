@@ -23,6 +23,7 @@ def run_identity(
     fingerprint: str,
     precision: str,
     start: Path | None,
+    held_out: Collection[str],
     noisy_clips: Collection[str],
 ) -> dict[str, Any]:
     """Return what decides the weights that a run ends with, by name.
@@ -34,6 +35,7 @@ def run_identity(
         fingerprint: Fingerprint of the data.
         precision: "auto" or "float32", as in `devices.autocast`.
         start: The folder of the model whose weights the run begins with; None for new weights.
+        held_out: Names of the curated clips of the fold, in any order.
         noisy_clips: Names of the noisy clips that are trained on, in any order.
 
     Returns:
@@ -48,6 +50,7 @@ def run_identity(
         "torch": str(torch.__version__),
         "code version": code_version(),
         "warm start": _hash(weights_path(start).read_bytes()) if start else None,
+        "held-out clips": _hash("\n".join(sorted(held_out)).encode()),
         "noisy clips": _hash("\n".join(sorted(noisy_clips)).encode()),
     }
 

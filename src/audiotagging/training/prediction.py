@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from audiotagging.artifacts.model_folder import read_facts, weights_path
 from audiotagging.artifacts.prediction_table import Predictions, write_predictions
+from audiotagging.artifacts.selection import read_folds, with_folds
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_spectrograms
 from audiotagging.errors import UserError
 from audiotagging.members import Member
@@ -66,12 +67,13 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: expected complete weights, found a corrupt file ({error}); copy it again") from error
 
 
-def predict(model: Path, *, spectrograms: Path, out: Path, precision: str = "auto") -> None:
+def predict(model: Path, *, spectrograms: Path, selection: Path, out: Path, precision: str = "auto") -> None:
     """Score the test clips and, if a fold was held out, the curated clips of that fold.
 
     Args:
         model: The folder of a trained model.
         spectrograms: The folder of shards.
+        selection: The folder of the selection, which has the folds.
         out: The prediction table to write.
         precision: "auto" or "float32", as in `devices.autocast`.
 
@@ -79,7 +81,7 @@ def predict(model: Path, *, spectrograms: Path, out: Path, precision: str = "aut
         UserError: If there is no model, or if the folder of shards is incomplete.
     """
     loaded = load_model(model)
-    clips = read_clips(spectrograms)
+    clips = with_folds(read_clips(spectrograms), read_folds(selection))
     held_out = clips["clip"][(clips["part"] == "curated") & (clips["fold"] == loaded.fold) & (loaded.fold >= 0)]
     validation = read_spectrograms(spectrograms, parts=["curated"], clips=list(held_out))
     test = read_spectrograms(spectrograms, parts=["test"])

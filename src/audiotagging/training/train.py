@@ -7,8 +7,9 @@ was.
 import platform
 import signal
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 from audiotagging.artifacts.model_folder import ModelFacts, write_model
-from audiotagging.artifacts.noisy_clips import read_noisy_clips
+from audiotagging.artifacts.selection import read_folds, read_noisy_clips, with_folds
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_fingerprint, read_spectrograms
 from audiotagging.errors import UserError
 from audiotagging.members import Member
@@ -27,7 +28,7 @@ from audiotagging.progress import track
 from audiotagging.training.checkpoints import Checkpoints, run_checkpoints
 from audiotagging.training.devices import best_device, device_name
 from audiotagging.training.identity import code_version, run_identity, run_seed
-from audiotagging.training.loop import Run
+from audiotagging.training.loop import Run, split
 from audiotagging.training.prediction import read_weights
 from audiotagging.training.warm_start import starting_point
 
@@ -48,7 +49,7 @@ def train_row(
     Args:
         row: A row of `audiotagging.members.rows`: the fields of a Member and `fold`.
         spectrograms: The folder of shards.
-        selection: The folder of the noisy clips to train on.
+        selection: The folder of the selection: folds and noisy clips.
         out: The folder of the model to make.
         seed: Seed of the run; every member and fold derives its own from it.
         checkpoints: Folder or URI under which an interrupted training is found again; empty for none.
@@ -72,6 +73,7 @@ def train_row(
         seed=seed,
         checkpoints=checkpoints,
         start=start,
+        folds=read_folds(selection),
         noisy_clips=list(read_noisy_clips(selection)["fname"]),
     )
 
@@ -82,10 +84,11 @@ def train(
     fold: int,
     spectrograms: Path,
     out: Path,
-    seed: int = 534,
+    seed: int,
     checkpoints: str = "",
     precision: str = "auto",
     start: Path | None = None,
+    folds: Mapping[str, int] | None = None,
     noisy_clips: Collection[str] | None = None,
 ) -> None:
     """Train a member and write the folder of its model.
@@ -100,6 +103,7 @@ def train(
             checkpoint there every epoch. Empty for none.
         precision: "auto" or "float32", as in `devices.autocast`.
         start: The folder of a model of the same network and classes, whose weights to begin with; None for new ones.
+        folds: The fold of every curated clip; that of the data's own table where not given.
         noisy_clips: Names of the noisy clips to train on; all of them where not given.
 
     Raises:
@@ -113,6 +117,8 @@ def train(
     wanted = clips["part"] == "curated"
     wanted |= (clips["part"] == "noisy") & (noisy_clips is None or clips["clip"].isin(noisy_clips))
     data = read_spectrograms(spectrograms, clips=list(clips["clip"][wanted]))
+    if folds is not None:
+        data = replace(data, clips=with_folds(data.clips, folds))
     fingerprint = read_fingerprint(spectrograms)
     identity = run_identity(
         member,
@@ -121,6 +127,7 @@ def train(
         fingerprint=fingerprint,
         precision=precision,
         start=start,
+        held_out=list(data.clips["clip"][split(data.clips, fold=fold)[1]]),
         noisy_clips=list(data.clips["clip"][data.clips["part"] == "noisy"]),
     )
     torch.manual_seed(run_seed(member, fold=fold, seed=seed))

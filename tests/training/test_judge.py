@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiotagging.artifacts.noisy_clips import read_noisy_clips
+from audiotagging.artifacts.model_folder import read_facts, weights_path
 from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_clips
-from audiotagging.data.clip_lists import read_list
 from audiotagging.members import Member
-from audiotagging.training.noisy_selection import agreeing, margins, select_noisy
+from audiotagging.training.judge import agreeing, judge_noisy_clips, margins
 from audiotagging.training.train import train
 
 CLASSES = ["high", "low", "middle"]
@@ -47,35 +46,31 @@ def write_spectrograms(folder, *, loudness=0):
 
 
 def test_agreement_takes_the_clips_whose_labels_are_right(spectrograms, tmp_path):
-    select_noisy(spectrograms, judge=MEMBER, out=tmp_path / "out", seed=1)
-    chosen = list(read_noisy_clips(tmp_path / "out")["fname"])
-    wrong = {f"noisy{number:02}.wav" for number in range(48) if number % 9 < 3}
-    assert len(chosen) >= 9 and not wrong & set(chosen)
     clips = read_clips(spectrograms).set_index("clip")
-    assert clips.loc[chosen, "labels"].str[0].value_counts().max() <= 4  # a quarter of 16
-    assert read_list(tmp_path / "out" / "noisy.csv", list(clips.index)) == set(chosen)
-    assert (tmp_path / "out" / "judge" / "weights.safetensors").exists()
+    folds = clips["fold"][clips["part"] == "curated"].to_dict()
+    chosen = judge_noisy_clips(spectrograms, member=MEMBER, folds=folds, seed=1, model=tmp_path / "judge")
+    wrong = {f"noisy{number:02}.wav" for number in range(48) if number % 9 < 3}
+    assert len(chosen) >= 9 and not wrong & set(chosen["fname"]) and (chosen["margin"] > 0).all()
+    assert clips.loc[chosen["fname"], "labels"].str[0].value_counts().max() <= 4  # a quarter of 16
+    facts = read_facts(tmp_path / "judge")
+    assert facts.member == replace(MEMBER, id="judge", epochs=3) and (facts.fold, facts.seed) == (0, 1)
 
 
 def test_the_judge_never_saw_the_noisy_clips(tmp_path):
     """What they sound like and how they are labelled changes nothing in its weights."""
-    judge = replace(MEMBER, epochs=2, epoch_size=2)
+    options = {"member": replace(MEMBER, epochs=2, epoch_size=2), "seed": 1}
     for name, loudness in (("one", 0), ("other", 90)):
-        write_spectrograms(tmp_path / name / "spectrograms", loudness=loudness)
-        select_noisy(tmp_path / name / "spectrograms", judge=judge, out=tmp_path / name / "out", seed=1)
-    one, other = ((tmp_path / name / "out" / "judge" / "weights.safetensors").read_bytes() for name in ("one", "other"))
+        clips = read_clips(write_spectrograms(tmp_path / name, loudness=loudness))
+        folds = clips.set_index("clip")["fold"][:60].to_dict()
+        judge_noisy_clips(tmp_path / name, **options, folds=folds, model=tmp_path / f"{name} judge")
+    one, other = (weights_path(tmp_path / f"{name} judge").read_bytes() for name in ("one", "other"))
     assert one == other
-
-
-def test_without_a_judge_all_are_taken(spectrograms, tmp_path):
-    select_noisy(spectrograms, judge=None, out=tmp_path / "out")
-    assert list(read_noisy_clips(tmp_path / "out")["fname"]) == [f"noisy{number:02}.wav" for number in range(48)]
 
 
 def test_training_takes_the_chosen_noisy_clips_only(spectrograms, tmp_path):
     short = replace(MEMBER, epochs=1, epoch_size=2)
     for name, noisy_clips in [("none", []), ("unknown", ["unknown.wav"]), ("all", None)]:
-        train(short, fold=-1, spectrograms=spectrograms, out=tmp_path / name, noisy_clips=noisy_clips)
+        train(short, fold=-1, spectrograms=spectrograms, out=tmp_path / name, seed=1, noisy_clips=noisy_clips)
     none, unknown, every = (
         pd.read_parquet(tmp_path / name / "history.parquet")["loss"] for name in ("none", "unknown", "all")
     )

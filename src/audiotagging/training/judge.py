@@ -1,6 +1,7 @@
-"""The stage that chooses noisy clips: a quick member, trained on curated clips alone, says which labels it believes."""
+"""A judge of noisy labels: a quick member, trained on curated clips alone, says which labels it believes."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +9,8 @@ import numpy as np
 import pandas as pd
 
 from audiotagging.artifacts.model_folder import read_history
-from audiotagging.artifacts.noisy_clips import write_noisy_clips
-from audiotagging.artifacts.spectrogram_shards import read_clips, read_spectrograms
+from audiotagging.artifacts.spectrogram_shards import read_spectrograms
 from audiotagging.errors import UserError
-from audiotagging.files import whole_folder
 from audiotagging.members import Member
 from audiotagging.metrics import label_table
 from audiotagging.training.prediction import load_model, score_clips
@@ -24,45 +23,31 @@ MAX_SHARE = 0.25  # of a class's noisy clips; the published recipe took 17 % of 
 logger = logging.getLogger(__name__)
 
 
-def select_noisy(spectrograms: Path, *, judge: Member | None, out: Path, seed: int = 534) -> None:
-    """Write the folder of a selection: `noisy.csv`, a row a noisy clip to train on, by name in the column `fname`.
-
-    Such a table can be given as the choice of noisy clips to a later run, so that it trains on the same ones.
+def judge_noisy_clips(
+    spectrograms: Path, *, member: Member, folds: Mapping[str, int], seed: int, model: Path
+) -> pd.DataFrame:
+    """Train a judge and return the noisy clips whose labels it agrees with.
 
     Args:
         spectrograms: The folder of shards.
-        judge: The member that judges the clips, after half its epochs in one cycle: the table then has each clip's
-            `margin`, and the folder the judge's model in `judge/`. None chooses all noisy clips that the shards have.
-        out: The folder to make.
+        member: The member that judges the clips, after half its epochs in one cycle.
+        folds: The fold of every curated clip.
         seed: Seed of the judge's training.
+        model: The folder to write the judge's model to.
+
+    Returns:
+        One row per clip, in the order of the noisy table: `fname` and `margin`.
 
     Raises:
         UserError: If the shards are not what they should be, or the judge agrees with no label.
     """
-    with whole_folder(out) as part:
-        if judge:
-            train(
-                replace(judge, id="judge", epochs=max(1, judge.epochs // QUICKER), cycles=1),
-                fold=FOLD,
-                spectrograms=spectrograms,
-                out=part / "judge",
-                seed=seed,
-                noisy_clips=[],
-            )
-            table = _agreeing_clips(spectrograms, part / "judge")
-        else:
-            clips = read_clips(spectrograms)
-            table = pd.DataFrame({"fname": clips["clip"][clips["part"] == "noisy"]})
-        write_noisy_clips(part, table)
-
-
-def _agreeing_clips(spectrograms: Path, judge: Path) -> pd.DataFrame:
-    """Return the noisy clips that a judge agrees with: `fname` and `margin`."""
+    judge = replace(member, id="judge", epochs=max(1, member.epochs // QUICKER), cycles=1)
+    train(judge, fold=FOLD, spectrograms=spectrograms, folds=folds, noisy_clips=[], seed=seed, out=model)
     data = read_spectrograms(spectrograms, parts=["noisy"])
     truth = label_table(data.clips["labels"].tolist(), data.classes)
-    scores = score_clips(load_model(judge), data.frames, data.offsets)
+    scores = score_clips(load_model(model), data.frames, data.offsets)
     chosen = agreeing(truth, scores)
-    lwlrap = read_history(judge)["lwlrap"].iloc[-1]
+    lwlrap = read_history(model)["lwlrap"].iloc[-1]
     logger.info(
         "agreement: %d of %d noisy clips chosen, by a judge with lwlrap %.3f on fold %d",
         *(chosen.sum(), len(chosen), lwlrap, FOLD),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from audiotagging.data.folds import stratify
+from audiotagging.training.folds import stratify
 
 
 def table(seed, clips=200, classes=12):
