@@ -63,7 +63,7 @@ def test_damaged_files_are_named(model):
     with pytest.raises(UserError, match=r"history\.parquet: expected a table, found"):
         read_history(model)
     (model / "member.json").write_text('{"member": {}}')
-    with pytest.raises(UserError, match=r"member\.json: expected member, fold, seed"):
+    with pytest.raises(UserError, match=r"member\.json: expected an object with member, fold, seed"):
         read_facts(model)
     (model / "member.json").unlink()
     with pytest.raises(UserError, match=r"model: expected the folder of a trained model, found no member\.json"):
