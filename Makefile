@@ -1,25 +1,25 @@
 PYTHON ?= python3
 
-# The cluster that `make kind-up` makes: kind, the image of its node, and Kubeflow Pipelines.
+# The versions that `make kind-up` uses: kind, the image of its node, and Kubeflow Pipelines.
 KIND_VERSION ?= 0.32.0
 KIND_NODE_IMAGE ?= kindest/node:v1.36.1
 KFP_VERSION ?= 2.17.0
 
-# What `make run` trains, on what, and where the results go.
+# The data, the members and the folds of `make run`, and the folder of its results.
 DATA ?= data/demo
 MEMBERS ?= demo
 FOLDS ?= -1
 OUT ?= out/$(notdir $(abspath $(subst :,-,$(DATA))))-$(firstword $(MEMBERS))
 ARGS ?=
 
-# The build of torch that the environment gets: empty for the one that pip takes (CUDA on Linux), or cpu.
+# The build of torch in the environment: empty for pip's choice (CUDA on Linux), or cpu.
 TORCH ?=
 PIP_OPTIONS := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu)
 
 ENVIRONMENT := .venv/.complete
 BIN := .venv/bin
 
-# The images: their base, the registry they are pushed to, and OFFLINE=1 where none can be reached (Debian, as root).
+# The images: their base, and the registry to push to. OFFLINE=1 builds them without a registry (on Debian, as root).
 BASE ?= python:3.11-slim-bookworm
 REGISTRY ?=
 OFFLINE ?=
@@ -44,7 +44,7 @@ help: ## Print this help
 
 ##@ Train
 
-run: $(ENVIRONMENT) $(if $(filter data/demo,$(DATA)),data/demo) ## Train, average and score the members; replaces OUT (DATA=DIR MEMBERS=reference FOLDS=0,1 OUT=DIR)
+run: $(ENVIRONMENT) $(if $(filter data/demo,$(DATA)),data/demo) ## Train, average and score the members, and replace OUT (DATA=DIR MEMBERS=reference FOLDS=0,1 OUT=DIR)
 	$(BIN)/python pipeline.py run --data $(DATA) --out $(OUT) --members $(MEMBERS) --folds $(FOLDS) --force $(ARGS)
 
 data/demo: | $(ENVIRONMENT)
@@ -52,7 +52,7 @@ data/demo: | $(ENVIRONMENT)
 
 ##@ Develop
 
-venv: $(ENVIRONMENT) ## Make the environment, .venv, alone (TORCH=cpu for the small build of torch)
+venv: $(ENVIRONMENT) ## Only create the environment, .venv (TORCH=cpu for the small build of torch)
 
 test: lint ## Check style and types, run all tests but those in containers; they must run 95 % of the code
 	mkdir -p build && $(BIN)/coverage erase
@@ -65,20 +65,20 @@ lint: $(ENVIRONMENT) ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit-test: $(ENVIRONMENT) ## Run the unit tests
+unit-test: $(ENVIRONMENT) ## Run the unit tests and the examples in docstrings
 	$(BIN)/pytest
 
-pipeline-test: $(ENVIRONMENT) ## Run the whole pipeline at a small size, and check what it leaves
+pipeline-test: $(ENVIRONMENT) ## Run the whole pipeline on small data, and check its results
 	$(BIN)/pytest -m pipeline
 
 mutants: $(ENVIRONMENT) ## Change the code bit by bit, and print the changes that no test notices (hours; MUTANTS="audiotagging.results.*")
 	nice $(BIN)/mutmut run $(if $(MUTANTS),"$(MUTANTS)")
 	$(BIN)/mutmut results
 
-bench: $(ENVIRONMENT) ## Measure speed: a table of ratios
+bench: $(ENVIRONMENT) ## Compare the speed of our code with alternatives
 	$(BIN)/python -m benchmarks
 
-pictures: $(ENVIRONMENT) ## Draw the pipeline anew for the README; REPORT=OUT/report.html: photograph that too (needs Chromium)
+pictures: $(ENVIRONMENT) ## Draw the pipeline for the README; REPORT=OUT/report.html takes a picture of that report too (needs Chromium)
 	$(BIN)/python -m docs.pictures $(REPORT)
 
 $(ENVIRONMENT): pyproject.toml constraints.txt
@@ -88,7 +88,7 @@ $(ENVIRONMENT): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-lock: ## Write constraints.txt again from the pins of pyproject.toml (on Linux, where torch depends on CUDA's packages)
+lock: ## Write constraints.txt from the versions in pyproject.toml (on Linux, where torch depends on the CUDA packages)
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet '.[dev]'
 	{ head -2 constraints.txt; \
@@ -101,7 +101,7 @@ clean: ## Remove the environment, the demo data and all results
 
 ##@ Containers
 
-images: $(IMAGES:%=image-%) ## Build the stages' images (TORCH=cuda, OFFLINE=1)
+images: $(IMAGES:%=image-%) ## Build the images of the stages (TORCH=cuda, OFFLINE=1)
 
 image-%: $(if $(OFFLINE),base-image)
 	$(PYTHON) components/images.py --context $* | docker build $(BUILD_OPTIONS) --file docker/Dockerfile --target $* \
@@ -115,7 +115,7 @@ push-%: image-%
 base-image: $(ENVIRONMENT)
 	PYTHON=$(BIN)/python docker/base-image.sh $(BASE) $(BUILDER) $(AUDIOTAGGING_TORCH)
 
-test-containers: $(ENVIRONMENT) ## Build the images without a registry and run the pipeline in them (starts Docker as root)
+test-containers: $(ENVIRONMENT) ## Build the images without a registry, and run the pipeline in them (starts Docker as root)
 	docker/engine.sh
 	$(MAKE) images image-client OFFLINE=1
 	$(BIN)/pytest -m containers
@@ -124,7 +124,7 @@ test-containers: $(ENVIRONMENT) ## Build the images without a registry and run t
 
 OVERLAY ?= gpu
 
-manifests: ## Print what a cluster needs, for kubectl apply -f - (OVERLAY=gpu REGISTRY=HOST/PATH)
+manifests: ## Print the manifests for `kubectl apply -f -` (OVERLAY=gpu REGISTRY=HOST/PATH)
 	@kubectl kustomize manifests/overlays/$(OVERLAY) | sed \
 		-e "s|image: audiotagging-client$$|image: $$($(PYTHON) components/images.py client)|" \
 		-e 's|AUDIOTAGGING_REGISTRY: ""|AUDIOTAGGING_REGISTRY: "$(AUDIOTAGGING_REGISTRY)"|'
@@ -133,6 +133,6 @@ kind-up kind-test kind-down: kind-%: $(ENVIRONMENT)
 	KIND_VERSION=$(KIND_VERSION) KIND_NODE_IMAGE=$(KIND_NODE_IMAGE) KFP_VERSION=$(KFP_VERSION) \
 		PYTHON=$(BIN)/python MAKE=$(MAKE) manifests/kind.sh $*
 
-kind-up: ## Make a cluster on this machine with Kubeflow Pipelines (needs docker, kind, kubectl)
-kind-test: ## Run and schedule the pipeline on it, on GPUs that are not there
-kind-down: ## Delete it
+kind-up: ## Create a local cluster with Kubeflow Pipelines (needs docker, kind, kubectl)
+kind-test: ## Run and schedule the pipeline on the local cluster, with simulated GPUs
+kind-down: ## Delete the local cluster

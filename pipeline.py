@@ -109,6 +109,7 @@ def audiotagging(
         selection=selection,
         promotion=promoted.output,
     )
+    evaluated.set_caching_options(False)  # every run has scores and a report of its own
 
     return Outputs(
         spectrograms=spectrograms,

@@ -1,4 +1,4 @@
-"""What the project's fast paths gain: `python -m benchmarks [NAME ...]` prints one table.
+"""Measures the gain of the project's fast code: `python -m benchmarks [NAME ...]` prints one table.
 
-A module holds the rows of one stage, in a table `ROWS` from name to function; `frame.py` has what they share.
+Each module has the rows of one stage, in a dictionary `ROWS` from names to functions. `frame.py` has what they share.
 """

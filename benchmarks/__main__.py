@@ -13,13 +13,17 @@ ROWS = {f"{name}.{row}": run for name, module in MODULES.items() for row, run in
 
 
 def main() -> None:
-    """Run the rows named on the command line, or all."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Time our fast paths against others.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"rows to run, or their beginnings: {', '.join(ROWS)}")
+    """Run the rows named on the command line, or all rows."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Compare the speed of our code with alternatives."
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"rows to run, or prefixes of their names: {', '.join(ROWS)}"
+    )
     names = parser.parse_args().names
     chosen = {name: run for name, run in ROWS.items() if not names or name.startswith(tuple(names))}
     if not chosen:
-        parser.error(f"no row begins with {' or '.join(names)}; there are {', '.join(ROWS)}")
+        parser.error(f"expected names of rows or prefixes of {', '.join(ROWS)}, found {', '.join(names)}")
     print(f"{'row':26}{'ours':>11}{'other':>11}{'ratio':>7}  unit")
     for name, run in chosen.items():
         row = run()

@@ -1,4 +1,4 @@
-"""A row of the table, and how two ways of doing the same thing are timed."""
+"""A row of the table, and the timing of two ways to do the same thing."""
 
 import statistics
 import time
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """A figure of ours beside the figure of another way, both from the same run.
+    """Our figure and that of an alternative, both from the same run.
 
     Attributes:
         ours: Our figure.
-        other: The other's.
-        unit: Of both, such as "clips/s" or "bytes/clip".
-        against: What the other way is.
+        other: The figure of the alternative.
+        unit: Unit of both, such as "clips/s" or "bytes/clip".
+        against: What the alternative is.
     """
 
     ours: float
@@ -24,12 +24,12 @@ class Row:
 
 
 def race(ours: Callable[[], object], other: Callable[[], object], *, rounds: int = 9) -> tuple[float, float]:
-    """Return the median seconds of both, called in turn, so that whatever else the machine does hits both.
+    """Return the median seconds of two calls. They take turns, so that other load on the machine affects both.
 
     Args:
-        ours: What to time.
-        other: What to compare it with.
-        rounds: Times that each is called, after one call of each that does not count.
+        ours: Our call.
+        other: The alternative.
+        rounds: Number of timed calls of each, after one call of each to warm up.
     """
     ours()
     other()

@@ -1,4 +1,4 @@
-"""Spectrograms of 5 s clips: against librosa, one worker, `numpy.load`, memcpy and PNG."""
+"""Spectrograms of clips of 5 s, compared with librosa, one worker, `numpy.load`, memcpy and PNG."""
 
 import io
 import tempfile
@@ -21,7 +21,7 @@ from audiotagging.data.synthetic import CLASSES, clip
 from benchmarks.frame import Row, race
 
 CLIPS = 300
-REPEATS = 10  # of the clips, in the folder that is read: 120 MB
+REPEATS = 10  # of the clips in the folder that is read, which then has 120 MB
 
 
 @cache
@@ -31,7 +31,7 @@ def _temporary() -> tempfile.TemporaryDirectory[str]:
 
 @cache
 def _dataset() -> Dataset:
-    """Return 300 clips of the demo data set's sounds, written once a run."""
+    """Return 300 clips with sounds of the demo data set."""
     folder = Path(_temporary().name)
     rng = np.random.default_rng(2019)
     paths = [folder / f"{number:04d}.wav" for number in range(CLIPS)]
@@ -45,7 +45,7 @@ def _dataset() -> Dataset:
 
 @cache
 def _spectrograms() -> tuple[Path, Spectrograms]:
-    """Return a folder of 3000 spectrograms, and what is in it."""
+    """Return a folder of 3000 spectrograms, and its content."""
     once, often = (Path(_temporary().name) / name for name in ("once", "often"))
     preprocess(_dataset(), once, fingerprint="", max_rejected=0)
     read = read_spectrograms(once)
@@ -67,7 +67,7 @@ def _with_librosa(path: Path) -> np.ndarray:
 
 
 def one_core() -> Row:
-    """Compare clips a second of one core, from file to bytes, with librosa's from file to decibels."""
+    """Compare the clips per second of one core, from file to bytes, with those of librosa, from file to decibels."""
     paths = [Path(path) for path in _dataset().clips["path"][:40]]
     ours, other = race(
         lambda: [clip_spectrogram(decode(path).samples) for path in paths],
@@ -77,7 +77,7 @@ def one_core() -> Row:
 
 
 def two_workers() -> Row:
-    """Compare clips a second of two workers, shards written, with one."""
+    """Compare the clips per second of two workers with those of one worker, with shards written."""
 
     def run(workers: int) -> None:
         with tempfile.TemporaryDirectory(dir=_temporary().name) as folder:
@@ -104,7 +104,7 @@ def read_memcpy() -> Row:
 
 
 def size() -> Row:
-    """Compare the bytes a clip takes in the shards with those of a PNG."""
+    """Compare the bytes per clip in the shards with those of a PNG."""
     folder, read = _spectrograms()
     png = 0
     for start, end in zip(read.offsets[:CLIPS], read.offsets[1 : CLIPS + 1], strict=True):

@@ -1,7 +1,7 @@
-"""Trainings of a demo member that share two cores: as many threads as cores, against more, and against one at a time.
+"""Two trainings of a demo member on two cores, compared with more threads than cores and with one training at a time.
 
-Where there are more threads than cores, those of one training wait for each other without giving the core to the
-other. There are no such rows on a machine with a GPU.
+If there are more threads than cores, the threads of one training wait for each other in a busy loop, which keeps the
+core from the other training. These rows do not exist on a machine with a GPU.
 """
 
 import multiprocessing
@@ -18,7 +18,7 @@ from benchmarks.frame import Row
 from benchmarks.training import GPU, run_of
 
 CORES = sorted(os.sched_getaffinity(0))[:2] if hasattr(os, "sched_getaffinity") else []
-STEPS = 30  # that are timed, after WARM_UP others
+STEPS = 30  # number of timed steps, after WARM_UP steps that are not timed
 WARM_UP = 5
 CONTEXT = multiprocessing.get_context("spawn")
 
@@ -37,8 +37,8 @@ def _train(threads: int, together: Barrier, rates: "multiprocessing.SimpleQueue[
 
 
 @cache
-def _batches_a_second(trainings: int, threads: int) -> float:
-    """Return how many batches a second all trainings together make on two cores, with so many threads each."""
+def _batches_per_second(trainings: int, threads: int) -> float:
+    """Return the total batches per second of several trainings on two cores, with this many threads each."""
     together, rates = CONTEXT.Barrier(trainings), CONTEXT.SimpleQueue()
     processes = [CONTEXT.Process(target=_train, args=(threads, together, rates)) for _ in range(trainings)]
     for process in processes:
@@ -49,13 +49,13 @@ def _batches_a_second(trainings: int, threads: int) -> float:
 
 
 def side_by_side() -> Row:
-    """Compare two trainings with a thread each with one at a time that has two."""
-    return Row(_batches_a_second(2, 1), _batches_a_second(1, 2), "batches/s", "one at a time, two threads")
+    """Compare two trainings with one thread each to one training at a time with two threads."""
+    return Row(_batches_per_second(2, 1), _batches_per_second(1, 2), "batches/s", "one at a time, two threads")
 
 
 def too_many() -> Row:
-    """Compare two trainings with a thread each with two that have two each, twice as many as there are cores."""
-    return Row(_batches_a_second(2, 1), _batches_a_second(2, 2), "batches/s", "two at a time, two threads each")
+    """Compare two trainings with one thread each to two trainings with two threads each."""
+    return Row(_batches_per_second(2, 1), _batches_per_second(2, 2), "batches/s", "two at a time, two threads each")
 
 
 ROWS: dict[str, Callable[[], Row]] = {}

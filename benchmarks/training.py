@@ -1,7 +1,7 @@
-"""Training and prediction: against a plainly written step, against the step they feed, and one clip at a time.
+"""Training and prediction, compared with a plain training step and with prediction of one clip at a time.
 
-Every row runs on the GPU where there is one, at the published size; on a CPU with batches and clips few enough to
-wait for. The rows of all networks and of the whole reference table are there only on a GPU.
+All rows run on the GPU if there is one, with the published sizes. On a CPU, batches and clips are few enough to finish
+soon. The rows of all networks and of the reference table exist only on a GPU.
 """
 
 from collections.abc import Callable
@@ -44,13 +44,13 @@ def _clips() -> Spectrograms:
 
 
 def run_of(member: Member) -> Run:
-    """Return the beginning of a member's training on the clips."""
+    """Return a member's training on the clips, before its first step."""
     torch.manual_seed(1)
     return Run(member, _clips(), fold=-1, device=DEVICE, precision="auto")
 
 
 def _waited(call: Callable[[], object]) -> Callable[[], None]:
-    """Return the call followed by waiting for the device."""
+    """Wrap a call so that it waits until the device has finished."""
 
     def wait() -> None:
         call()
@@ -83,20 +83,20 @@ def _attend_as_written(attention: SimpleSelfAttention, x: Tensor) -> Tensor:
 
 
 def step() -> Row:
-    """Compare crops a second of a training step of xresnet18ssa with those of the plainly written one."""
+    """Compare the crops per second of a training step of xresnet18ssa with those of a plain one."""
     ours, other = race(_waited(run_of(STEP).train_step), _waited(PlainRun(STEP).train_step), rounds=ROUNDS)
     return Row(STEP.batch_size / ours, STEP.batch_size / other, "crops/s", "float32, channels first, plain attention")
 
 
 def batch() -> Row:
-    """Compare the milliseconds of making a batch with those of the whole step: the ratio is the input's share."""
+    """Compare the milliseconds for making a batch with those of a whole training step, of which it is a part."""
     run = run_of(STEP)
     ours, other = race(_waited(run.batch), _waited(run.train_step), rounds=ROUNDS)
     return Row(1000 * ours, 1000 * other, "ms", "the whole training step")
 
 
 def prediction() -> Row:
-    """Compare clips a second of predicting 200 clips with those of one clip at a time, in float32."""
+    """Compare the clips per second of predicting 200 clips at once with one clip at a time in float32."""
     member = STEP if GPU else replace(STEP, size=64)
     torch.manual_seed(1)
     network = move(NETWORKS[member.network](VIEWS * len(CLASSES)), DEVICE).eval()
@@ -112,8 +112,8 @@ def prediction() -> Row:
 
 
 @cache
-def _crops_a_second(network: str, batch_size: int) -> float:
-    """Return how many crops of the published size a network trains on a second."""
+def _crops_per_second(network: str, batch_size: int) -> float:
+    """Return how many crops of the published size a network trains on per second."""
     run = run_of(replace(STEP, network=network, batch_size=batch_size))
     steps = 20
 
@@ -126,14 +126,14 @@ def _crops_a_second(network: str, batch_size: int) -> float:
 
 
 def crops(network: str) -> Row:
-    """Compare the crops a second of batches of 64, as published, with those of 256."""
-    return Row(_crops_a_second(network, 64), _crops_a_second(network, 256), "crops/s", "batches of 256")
+    """Compare the crops per second of batches of 64, as published, with those of batches of 256."""
+    return Row(_crops_per_second(network, 64), _crops_per_second(network, 256), "crops/s", "batches of 256")
 
 
 def reference() -> Row:
-    """Compare the hours that the published members take on six GPUs with those on one."""
+    """Compare the hours that the published members take on six GPUs with those on one GPU."""
     hours = [
-        member.cycles * member.epochs * member.epoch_size * 64 / _crops_a_second(member.network, 64) / 3600
+        member.cycles * member.epochs * member.epoch_size * 64 / _crops_per_second(member.network, 64) / 3600
         for member in REFERENCE
     ]
     return Row(max(hours), sum(hours), "hours", "one GPU instead of six")

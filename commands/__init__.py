@@ -26,6 +26,7 @@ GROUPS = {
         "schedule": "run it again and again",
         "runs": "list the newest runs",
         "follow": "show what happens to a run",
+        "results": "bring the results of a run here",
         "stop": "stop a run",
         "retry": "do again what failed in a run",
         "compile": "write the pipeline as a file that Kubeflow takes",

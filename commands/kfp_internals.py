@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import kfp
 import kfp_server_api
+import urllib3
 from kfp.local import docker_task_handler, logging_utils, task_dispatcher
 from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
 from kfp.local.status import Status
@@ -203,9 +204,12 @@ class Client(kfp.Client):
         """Return nothing of interest: kfp asks five times, with tracebacks, only to guess the user's namespace."""
         return kfp_server_api.V2beta1GetHealthzResponse(multi_user=False)
 
-    def get(self, path: str, **query: str) -> bytes:
-        """Return the answer to a GET request for which kfp has no method."""
-        response = self._healthz_api.api_client.call_api(
+    def open(self, path: str, **query: str) -> urllib3.HTTPResponse:
+        """Return the answer to a GET request for which kfp has no method, to be read and closed.
+
+        Several threads may ask at once.
+        """
+        return self._healthz_api.api_client.call_api(
             path,
             "GET",
             query_params=list(query.items()),
@@ -213,7 +217,10 @@ class Client(kfp.Client):
             _preload_content=False,
             header_params={"Accept": "*/*"},
         )
-        return response.data
+
+    def get(self, path: str, **query: str) -> bytes:
+        """Return the whole answer to such a request."""
+        return self.open(path, **query).data
 
     def get_text(self, path: str, **query: str) -> str:
         """Return the answer to such a request as text."""

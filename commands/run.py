@@ -6,23 +6,20 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kfp import local
 from kfp.local.config import LocalRunnerType
 
-from audiotagging.artifacts.model_folder import model_name
 from audiotagging.data.dataset import read_dataset
 from audiotagging.data.ingest import check_folds
 from audiotagging.data.sources import resolve
 from audiotagging.errors import UserError
-from audiotagging.files import read_json, whole_folder
-from audiotagging.results.labelled_clips import SETS
 from commands.local.containers import docker_runner, memory_size
 from commands.local.runner import StageError, run_pipeline
 from commands.local.slots import divide, usable_gpus
+from commands.outputs import check_out, new_out, places, print_results
 from commands.parameters import add_parameters, parameters
 
 logger = logging.getLogger(__name__)
@@ -59,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     downloads = Path(args.downloads).resolve()
     models = Path(args.models).resolve() if args.models else None
     data = Path(args.data).resolve()
-    places = [data, downloads, args.cache and args.cache.resolve(), models]
-    _check_out(out, force=args.force, data=data, places=[place for place in places if place])
+    in_use = [data, downloads, args.cache and args.cache.resolve(), models]
+    _check_out(out, force=args.force, data=data, in_use=[place for place in in_use if place])
     folder = resolve(args.data, downloads=downloads).resolve()
     dataset = read_dataset(folder, noisy=args.noisy)
     check_folds(dataset, args.folds)
@@ -96,17 +93,14 @@ def run(args: argparse.Namespace) -> int:
         return 2 if error.by_user else 1
     _gather(outputs, out, log=work / "log.txt", cached=args.cache is not None)
     shutil.rmtree(work)
-    _print_results(args.out)
+    print_results(args.out)
     return 0
 
 
-def _check_out(out: Path, *, force: bool, data: Path, places: Iterable[Path]) -> None:
-    """Refuse to replace what is no output of a run, or what lies in the places that the run reads and writes."""
-    if out.exists() and not force:
-        raise UserError(f"{out} exists already; name another --out, or replace it with --force")
-    if out.exists() and not (out / "scores.json").exists():
-        raise UserError(f"{out} is not the output of a run, so --force does not replace it; name another --out")
-    for place in places:
+def _check_out(out: Path, *, force: bool, data: Path, in_use: Iterable[Path]) -> None:
+    """Refuse to replace what is no output of a run, or what the run reads and writes."""
+    check_out(out, force=force)
+    for place in in_use:
         if place.is_relative_to(out):
             raise UserError(f"{place} lies in {out}, which the results replace; name another --out")
     if out.is_relative_to(data):
@@ -119,25 +113,15 @@ def _gather(outputs: dict[str, Any], out: Path, *, log: Path, cached: bool) -> N
     Where they stay in a cache they are copied, so that what somebody changes in `out` does not change the cache; all
     but the spectrograms, which are large and which nobody edits.
     """
-    put = partial(_put, copy=shutil.copy2 if cached else _link)
-    replaced = out.with_name(out.name + ".replaced")
-    shutil.rmtree(replaced, ignore_errors=True)  # of a run that was killed as it was about to remove it
-    with whole_folder(out) as part:
-        _put(Path(outputs["spectrograms"].path), part / "spectrograms", copy=_link)
-        put(Path(outputs["selection"].path), part / "selection")
-        for model in outputs["models"]:
-            put(Path(model.path), part / "models" / model_name(model.metadata["member"], model.metadata["fold"]))
-        for predictions in outputs["predictions"]:
-            name = model_name(predictions.metadata["member"], predictions.metadata["fold"])
-            put(Path(predictions.path), part / "predictions" / f"{name}.parquet")
-        for file in Path(outputs["averaged"].path).iterdir():
-            put(file, part / file.name)
-        put(Path(outputs["scores"].path), part / "scores.json")
-        put(Path(outputs["report"].path), part / "report.html")
+    copy = shutil.copy2 if cached else _link
+    in_loop = {
+        name: [(each.metadata["member"], each.metadata["fold"], each) for each in outputs[name]]
+        for name in ("models", "predictions")
+    }
+    with new_out(out) as part:
+        for place, artifact in places(**(outputs | in_loop)).items():
+            _put(Path(artifact.path), part / place, copy=_link if place == "spectrograms" else copy)
         shutil.copy(log, part / "log.txt")
-        if out.exists():
-            out.rename(replaced)
-    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _put(source: Path, target: Path, *, copy: Callable[[str, str], Any]) -> None:
@@ -155,17 +139,3 @@ def _link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
-
-
-def _print_results(out: Path) -> None:
-    scores = read_json(out / "scores.json")
-    systems = scores["members"] | {"ensemble": scores["ensemble"]}
-    columns = [column for column in SETS if any(column in figures for figures in systems.values())]
-    width = max(map(len, systems))
-    print(f"\nlwlrap{' ' * (width - 6)}" + "".join(f"{column:>13}" for column in columns))
-    for name, figures in systems.items():
-        cells = (f"{figures[column]:>13.4f}" if column in figures else " " * 13 for column in columns)
-        print(f"{name:<{width}}" + "".join(cells))
-    print()
-    for name in ("report.html", "submission.csv", "scores.json", "models", "predictions", "spectrograms"):
-        print(f"{name:<16}{out / name}")

@@ -4,16 +4,15 @@ import argparse
 import re
 from typing import Any
 
-from kfp_server_api import RecurringRunMode, V2beta1RecurringRun
+from kfp_server_api import V2beta1RecurringRun
 
 from audiotagging.errors import UserError
-from commands.cluster.client import Client, add_connection, connection, ensure_version, experiment_id, named
+from commands.cluster import schedules
+from commands.cluster.client import Client, add_connection, connection, ensure_version, experiment_id
 from commands.cluster.settings import add_cluster_options, add_cluster_parameters, cluster_parameters, cluster_settings
 from components.cluster import on_cluster
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-PAGE = 100
-ENABLED = RecurringRunMode.ENABLE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,8 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--every", type=_seconds, metavar="TIME", help="time from one run to the next, as 90m or 7d")
     what.add_argument("--pause", action="store_true", help="start no more runs until --resume")
     what.add_argument("--resume", action="store_true", help="go on after --pause")
-    what.add_argument("--delete", action="store_true", help="remove the schedule; its runs stay")
+    what.add_argument("--delete", action="store_true", help="remove the schedule; only pause it while its run goes on")
     what.add_argument("--list", action="store_true", help="list the schedules")
+    parser.add_argument("--stop", action="store_true", help="with --delete: stop its run in progress before")
     parser.add_argument("--name", default="audiotagging", help="name of the schedule (default: audiotagging)")
     add_cluster_parameters(parser, data_required=False)
     add_cluster_options(parser)
@@ -40,91 +40,64 @@ def run(args: argparse.Namespace) -> int:
     """Make, change or list schedules."""
     if (args.cron or args.every) and not args.data:
         raise UserError("a schedule needs --data: the folder on the audio volume, or where to get the data from")
+    if args.stop and not args.delete:
+        raise UserError("--stop stops the run of a schedule that is deleted; give --delete too, or leave it out")
     values = cluster_parameters(args) if args.data else {}
     with connection(args) as client:
         experiment = experiment_id(client, args.experiment, namespace=args.namespace)
         if args.list:
-            for schedule in _find(client, experiment):
-                print(_describe(schedule))
-        elif args.cron or args.every:
+            _list(client, experiment)
+            return 0
+        if args.cron or args.every:
             _make(client, args, values, experiment)
         else:
             _change(client, args, experiment)
+        for waiting in schedules.delete_replaced(client, experiment):
+            print(f"the schedule before is paused; a later call deletes it, after its run {waiting.run_id} has ended")
     return 0
 
 
-def _make(client: Client, args: argparse.Namespace, values: dict[str, Any], experiment: str) -> None:
-    """Make the schedule as it should be; one that is so already stays, and others of its name go when it is made.
+def _list(client: Client, experiment: str) -> None:
+    found = schedules.find(client, experiment)
+    counting = schedules.newest(found)
+    for schedule in found:
+        replaced = counting[schedule.display_name] is not schedule
+        print(_describe(schedule) + (", replaced: deleted when its run has ended" if replaced else ""))
 
-    What was paused stays paused.
-    """
+
+def _make(client: Client, args: argparse.Namespace, values: dict[str, Any], experiment: str) -> None:
     pipeline = on_cluster(args.pipeline, cluster_settings(args))
     pipeline_id, version_id, version = ensure_version(client, pipeline, namespace=args.namespace)
-    existing = _find(client, experiment, args.name)
-    wanted = {"version": version_id, "parameters": values, "cron": args.cron, "seconds": args.every}
-    kept = next((schedule for schedule in existing if _content(schedule) == wanted), None)
-    made = kept or client.create_recurring_run(
-        experiment,
-        args.name,
-        cron_expression=args.cron,
-        interval_second=args.every,
-        max_concurrency=1,
-        no_catchup=True,
-        params=values,
-        pipeline_id=pipeline_id,
-        version_id=version_id,
-        enabled=not existing or any(schedule.mode == ENABLED for schedule in existing),
-    )
-    for schedule in existing:
-        if schedule is not kept:
-            client.delete_recurring_run(schedule.recurring_run_id)
-    verb = "unchanged" if kept else "changed" if existing else "made"
+    content = {"version": version_id, "parameters": values, "cron": args.cron, "seconds": args.every}
+    made, verb = schedules.make(client, experiment, args.name, pipeline=pipeline_id, content=content)
     print(f"{_describe(made)}, version {version} ({verb}): {client.page('recurringrun', made.recurring_run_id)}")
 
 
 def _change(client: Client, args: argparse.Namespace, experiment: str) -> None:
-    existing = _find(client, experiment, args.name)
-    if not existing:
+    found = schedules.find(client, experiment, args.name)
+    if not found:
         raise UserError(f"no schedule is called {args.name!r}; --list shows those that there are")
-    for schedule in existing:
-        if args.delete:
-            client.delete_recurring_run(schedule.recurring_run_id)
-        elif args.pause:
-            client.disable_recurring_run(schedule.recurring_run_id)
-        else:
-            client.enable_recurring_run(schedule.recurring_run_id)
+    counting = found[-1].recurring_run_id
+    if args.delete:
+        running = schedules.delete(client, found)
+        if running and not args.stop:
+            raise UserError(
+                f"{args.name} is paused and not deleted, for its run {running[0].run_id} is in progress and would be "
+                "lost; delete it when that has ended, or now with --delete --stop"
+            )
+        schedules.stop(client, running)
+        schedules.delete(client, schedules.find(client, experiment, args.name))
+    elif args.pause:
+        client.disable_recurring_run(counting)
+    else:
+        client.enable_recurring_run(counting)
     print(f"{args.name} {'deleted' if args.delete else 'paused' if args.pause else 'resumed'}")
 
 
-def _find(client: Client, experiment: str, name: str | None = None) -> list[V2beta1RecurringRun]:
-    """Return the schedules of an experiment, all or those of a name."""
-    found: list[V2beta1RecurringRun] = []
-    token = ""
-    while True:
-        page = client.list_recurring_runs(
-            page_token=token, page_size=PAGE, experiment_id=experiment, filter=named(name) if name else None
-        )
-        found += page.recurring_runs or []
-        token = page.next_page_token or ""
-        if not token:
-            return found
-
-
-def _content(schedule: V2beta1RecurringRun) -> dict[str, Any]:
-    """Return what makes a schedule what it is."""
-    cron, periodic = schedule.trigger.cron_schedule, schedule.trigger.periodic_schedule
-    return {
-        "version": schedule.pipeline_version_reference.pipeline_version_id,
-        "parameters": schedule.runtime_config.parameters,
-        "cron": cron.cron if cron else None,
-        "seconds": int(periodic.interval_second) if periodic else None,
-    }
-
-
 def _describe(schedule: V2beta1RecurringRun) -> str:
-    content = _content(schedule)
+    content = schedules.content_of(schedule)
     when = content["cron"] or f"every {content['seconds']} s"
-    return f"{schedule.display_name}: {when}, {'on' if schedule.mode == ENABLED else 'paused'}"
+    return f"{schedule.display_name}: {when}, {'on' if schedule.mode == schedules.ENABLED else 'paused'}"
 
 
 def _cron(text: str) -> str:

@@ -1,14 +1,15 @@
 #!/bin/sh
-# Makes the images' base on a host that reaches no registry: Debian's packages instead of python:3.11-slim-bookworm.
+# Builds the base of the images on a host without access to a registry, from Debian packages.
 #
 #   docker/base-image.sh BASE BUILDER TORCH
 #
-# BASE gets Debian, Python 3.11 and the host's CA bundle. BUILDER is BASE with the wheels of every package that an image
-# needs, in the versions of constraints.txt. The host's own pip collects them with its own settings (an index of the
-# site, folders, certificates), so that images are built without a network and hold none of that. TORCH is the build of
-# torch, cpu or cuda; CUDA's packages come along where that build depends on them. An image that exists is kept.
+# BASE contains Debian, Python 3.11 and the CA certificates of the host, and replaces python:3.11-slim-bookworm. BUILDER
+# is BASE with the wheels of all packages of the images, in the versions of constraints.txt. The pip of the host collects
+# them with the settings of the host (such as an index or certificates), so that the images are built without a network
+# and contain none of these settings. TORCH is the build of torch, cpu or cuda; the cuda build includes the CUDA packages.
+# Existing images are kept.
 #
-# Needs root, debootstrap, a Docker engine and Python 3.11. MIRROR is the Debian mirror, by default the host's own.
+# Requires root, debootstrap, a Docker engine and Python 3.11. MIRROR is the Debian mirror, by default that of the host.
 set -eu
 
 base=$1
@@ -30,7 +31,7 @@ fi
 
 if ! docker image inspect "$builder" >/dev/null 2>&1; then
     "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || {
-        echo "$0: the wheels must be collected by Python 3.11, as in the images; $python is another (set PYTHON)" >&2
+        echo "$0: expected Python 3.11, as in the images, to collect the wheels, found $("$python" --version); set PYTHON" >&2
         exit 2
     }
     collect() {
@@ -40,7 +41,7 @@ if ! docker image inspect "$builder" >/dev/null 2>&1; then
     mkdir -p "$work/project/src" "$work/wheels"
     cp "$project/pyproject.toml" "$work/project/"
     touch "$work/project/README.md"
-    # torch first: its index has other packages too, and where it cannot be reached pip takes the build that it finds.
+    # Collect torch first, because its index has other packages too. Without access to that index, pip takes any build.
     case $torch in cpu) collect --no-deps --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu torch ;; esac
     collect "$work/project[data,training,results,pipeline]" setuptools
     rm "$work"/wheels/audiotagging-*.whl

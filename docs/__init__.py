@@ -1,1 +1,1 @@
-"""The pictures of the README, and what makes them."""
+"""The documentation, its pictures, and the module that draws them."""

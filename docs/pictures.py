@@ -1,6 +1,6 @@
-"""The README's pictures: the pipeline as it compiles, and a report as a browser shows it.
+"""Draws the pictures of the README: the compiled pipeline, and a report as a browser shows it.
 
-`make pictures` draws the pipeline, and with REPORT=OUT/report.html takes the picture of that report too.
+`make pictures` draws the pipeline. `make pictures REPORT=OUT/report.html` takes a picture of that report too.
 """
 
 import re
@@ -22,9 +22,9 @@ FOLDER = Path(__file__).parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 REPORT_SIZE = (1280, 920)  # pixels
 
-COLUMN, LANE = 124, 27  # pixels: a stage, a line of what passes between stages
-TOP, MARGIN = 136, 12
-LINE, LETTERS = 13.5, 16  # of a stage's text: pixels between lines, letters a line
+COLUMN, LANE = 124, 27  # pixels: the width of a stage, the height of the line of an output
+TOP, MARGIN = 136, 12  # pixels
+LINE, LETTERS = 13.5, 16  # the text of a stage: pixels between its lines, characters per line
 STYLE = """
   text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; fill: #1b1e22 }
   .name { font-size: 14px; font-weight: 650 } .muted { fill: #5c646e } .small { font-size: 11px }
@@ -44,9 +44,9 @@ class Stage(NamedTuple):
 
     Attributes:
         image: The image it runs in: "data", "training" or "results".
-        outputs: What it hands on or leaves behind.
-        inputs: What it takes from other stages: stage and output.
-        in_loop: Whether there is one task of it for each row of the loop.
+        outputs: Names of its outputs.
+        inputs: The outputs of other stages that it takes, as pairs of stage and output.
+        in_loop: Whether the loop runs it once per member and fold.
     """
 
     image: str
@@ -56,7 +56,7 @@ class Stage(NamedTuple):
 
 
 def stages() -> dict[str, Stage]:
-    """Return the stages of the pipeline, each after those whose outputs it takes."""
+    """Return the stages of the pipeline, in an order in which every stage follows those whose outputs it takes."""
     spec: dict[str, Any] = MessageToDict(pipeline.audiotagging.pipeline_spec)
     loops = [component["dag"]["tasks"] for component in spec["components"].values() if "dag" in component]
     found: dict[str, Stage] = {}
@@ -102,7 +102,7 @@ def _in_order(found: dict[str, Stage]) -> dict[str, Stage]:
 
 
 def draw_pipeline() -> str:
-    """Return the pipeline as SVG: a column a stage, a line from each output to the stages that take it."""
+    """Return the pipeline as SVG, with one column per stage and a line from each output to the stages that take it."""
     columns = stages()
     centres = {name: MARGIN + COLUMN * (number + 0.5) for number, name in enumerate(columns)}
     lanes = [(name, output) for name, stage in columns.items() for output in stage.outputs]
@@ -130,7 +130,7 @@ def draw_pipeline() -> str:
 
 
 def _card(name: str, stage: Stage, x: float) -> str:
-    """Draw a stage: its name and what the docstring of pipeline.py says of it; a pile of cards in the loop."""
+    """Draw a stage with its description in the docstring of pipeline.py. A stage in the loop is a pile of cards."""
     text = re.search(rf"^ +\d\. {name} +(.*)$", pipeline.__doc__ or "", re.MULTILINE)
     assert text, f"pipeline.py does not say what {name} does"
     left, top, width, height = x - COLUMN / 2 + 5, 30, COLUMN - 12, TOP - 44
@@ -163,9 +163,9 @@ def _legend(image: str, x: float, y: float) -> str:
 
 
 def chromium(*options: str) -> str:
-    """Run headless Chromium, let it reach nothing, and return what it prints."""
+    """Run headless Chromium without network services, and return its output."""
     if CHROMIUM is None:
-        sys.exit("expected Chromium or Chrome to take the picture with, found neither; install one")
+        sys.exit("expected Chromium or Chrome to take the picture, found neither; install one of them")
     with tempfile.TemporaryDirectory() as profile:
         settings = [
             "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--disable-sync",
@@ -176,14 +176,14 @@ def chromium(*options: str) -> str:
 
 
 def photograph(page: Path, picture: Path, *, width: int, height: int, dark: bool = False) -> None:
-    """Write what Chromium shows of a page, as a PNG.
+    """Write a screenshot of a page as a PNG.
 
     Args:
         page: The page.
         picture: The file to write.
-        width: Of the window, in pixels.
-        height: Of the window, in pixels.
-        dark: Whether the browser prefers dark pages.
+        width: Width of the window in pixels.
+        height: Height of the window in pixels.
+        dark: Whether the browser prefers dark mode.
     """
     scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
     chromium(f"--window-size={width},{height}", scheme, f"--screenshot={picture}", page.resolve().as_uri())

@@ -172,10 +172,13 @@ test_cluster() {
     run_pipeline submit "${options[@]}" --wait | tee "$work/second.log"
     [ "$(grep --count " train .* unchanged, taken from the cache" "$work/second.log")" -eq 6 ]
 
-    step "6. a run every minute, until one has come"
+    step "6. a run every minute, until one has come; it outlives that the schedule is changed"
     run_pipeline schedule --name kind-test --every 1m "${options[@]}"
     retry 300 scheduled_runs
-    run_pipeline schedule --name kind-test --delete
+    run_pipeline schedule --name kind-test --every 1d "${options[@]}" | tee "$work/changed.log"
+    grep --quiet "the schedule before is paused" "$work/changed.log"
+    scheduled_runs
+    run_pipeline schedule --name kind-test --delete --stop
 
     step "7. the schedule that the cluster makes for itself"
     "${kubectl[@]}" patch job schedule --namespace audiotagging --type merge --patch '{"spec": {"suspend": false}}'

@@ -59,6 +59,7 @@ def s3(s3_server, monkeypatch):
 @pytest.fixture
 def server(monkeypatch, tmp_path):
     monkeypatch.setattr(following, "POLL", 0.01)
+    monkeypatch.setattr(following, "RETRY_AFTER", 0.01)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(kfp_internals.kfp.Client, "_LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
     server = KubeflowServer()

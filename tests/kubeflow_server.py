@@ -186,7 +186,7 @@ class Handler(BaseHTTPRequestHandler):
         (experiment,), (order,), size = query["experiment_id"], query["sort_by"], int(query["page_size"][0])
         assert order == "created_at desc"
         runs = [run for run in self.server.runs.values() if run["experiment_id"] == experiment]
-        runs = sorted(runs, key=lambda run: run["created_at"], reverse=True)
+        runs = sorted(filtered(runs, query), key=lambda run: run["created_at"], reverse=True)
         start = int(query.get("page_token", ["0"])[0])
         more = {"next_page_token": str(start + size)} if start + size < len(runs) else {}
         return {"runs": [self.get_run(query, run["run_id"]) for run in runs[start : start + size]], **more}

@@ -43,18 +43,18 @@ class S3Server:
         """Take nobody in from now on."""
         settings.INITIAL_NO_AUTH_ACTION_COUNT = 0.0
 
-    def put(self, folder, prefix):
+    def put(self, folder, prefix, bucket="bucket"):
         """Put a folder's files below a prefix."""
         for path in folder.rglob("*"):
             if path.is_file():
                 self.client.put_object(
-                    Bucket="bucket", Key=f"{prefix}/{path.relative_to(folder).as_posix()}", Body=path.read_bytes()
+                    Bucket=bucket, Key=f"{prefix}/{path.relative_to(folder).as_posix()}", Body=path.read_bytes()
                 )
 
-    def files(self, prefix=""):
+    def files(self, prefix="", bucket="bucket"):
         """Return the content of the objects below a prefix, by key."""
-        found = self.client.list_objects_v2(Bucket="bucket", Prefix=prefix).get("Contents", [])
-        return {each["Key"]: self.client.get_object(Bucket="bucket", Key=each["Key"])["Body"].read() for each in found}
+        found = self.client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
+        return {each["Key"]: self.client.get_object(Bucket=bucket, Key=each["Key"])["Body"].read() for each in found}
 
     def close(self):
         self._server.shutdown()

@@ -63,7 +63,7 @@ def test_make_run_takes_every_source_of_data(data):
 
 
 def test_the_picture_of_the_pipeline_is_that_of_the_pipeline():
-    assert (ROOT / "docs" / "pipeline.svg").read_text() == draw_pipeline(), "make pictures draws it anew"
+    assert (ROOT / "docs" / "pipeline.svg").read_text() == draw_pipeline(), "run `make pictures` to draw it again"
 
 
 @pytest.mark.parametrize("name", TEXTS)

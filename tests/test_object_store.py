@@ -109,6 +109,7 @@ def test_azure_needs_an_account(monkeypatch):
     [  # what the stores' libraries say, as they said it
         ("AWS Error NO_SUCH_BUCKET during ListObjectsV2 operation: The bucket does not exist", "no bucket 'bucket'"),
         ("Could not create a OAuth2 access token to authenticate the request.", "access is denied"),
+        ("[Errno 2] google::cloud::Status(NOT_FOUND: Received HTTP status code: 404", "there is nothing of this name"),
         ("N5Azure4Core11Credentials23AuthenticationExceptionE: Failed to get token", "access is denied"),
         ("AWS Error SLOW_DOWN: Please reduce your rate (Request ID: ABC)", "Please reduce your rate$"),
     ],

@@ -184,7 +184,12 @@ def _version_id(client: Client, pipeline_id: str, name: str) -> str | None:
 
 def named(name: str) -> str:
     """Return the filter of a list request that finds what has a name."""
-    return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
+    return where("display_name", name)
+
+
+def where(key: str, value: str) -> str:
+    """Return the filter of a list request that finds what has a value."""
+    return json.dumps({"predicates": [{"operation": "EQUALS", "key": key, "stringValue": value}]})
 
 
 def experiment_id(client: Client, name: str, *, namespace: str | None) -> str:

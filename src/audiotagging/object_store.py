@@ -56,6 +56,7 @@ DENIED = re.compile(r"ACCESS_DENIED|ACCESS_KEY_ID|SIGNATURE|credential|authentic
 NO_BUCKET = re.compile(
     r"NO_SUCH_BUCKET|bucket does not exist|Bucket '[^']*' not found|ContainerNotFound", re.IGNORECASE
 )
+NOTHING = re.compile(r"NOT_FOUND|No such file or directory")
 NO_ANSWER = re.compile(r"NETWORK_CONNECTION.*?(?:Details: |operation: )(.*)")
 
 
@@ -165,6 +166,6 @@ def _reason(url: str, text: str) -> str:
         return f"no answer from the store ({match[1]}); is its address right?"
     if DENIED.search(text):
         return f"access is denied; expected credentials for it in {variables} (on a cluster, by --secret)"
-    if "Path does not exist" in text:
-        return "there is no such folder in the bucket"
+    if NOTHING.search(text):
+        return "there is nothing of this name in the store"
     return re.sub(r" ?\(Request ID: .*?\)", "", text)

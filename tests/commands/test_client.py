@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from commands import kfp_internals, schedule
-from commands.cluster import client
+from commands import kfp_internals
+from commands.cluster import client, schedules
 
 
 def test_submit_makes_what_is_missing_and_uses_what_is_there(server, call):
@@ -234,7 +234,7 @@ def test_one_that_was_left_over_is_removed_and_others_are_let_alone(server, call
 
 
 def test_a_schedule_is_paused_resumed_listed_and_deleted(server, call, monkeypatch):
-    monkeypatch.setattr(schedule, "PAGE", 1)
+    monkeypatch.setattr(schedules, "PAGE", 1)
     call("schedule", *CRON, "--data", "demo")
     call("schedule", "--every", "90m", "--data", "demo", "--name", "often")
     assert call("schedule", "--pause")[1] == "audiotagging paused\n"

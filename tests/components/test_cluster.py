@@ -136,9 +136,9 @@ def test_a_run_that_waits_for_ever_is_stopped(compiled):
 
 
 @pytest.mark.parametrize("stage", NEEDS)
-def test_all_but_what_looks_at_the_world_is_cached_inside_and_outside_the_loop(compiled, stage):
+def test_all_but_what_looks_at_the_world_or_reports_is_cached_inside_and_outside_the_loop(compiled, stage):
     cached = compiled().tasks[stage]["cachingOptions"].get("enableCache", False)
-    assert cached == (stage not in ("ingest", "promote"))
+    assert cached == (stage not in ("ingest", "promote", "evaluate"))
 
 
 @pytest.mark.parametrize(("options", "torch"), [((), "cuda"), (("--gpus", "0"), "cpu"), (("--torch", "cpu"), "cpu")])

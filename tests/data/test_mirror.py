@@ -4,9 +4,8 @@ import re
 import pytest
 
 from audiotagging.data import mirror as mirror_module
-from audiotagging.data.mirror import fetch, mirror
+from audiotagging.data.mirror import fetch, list_files, mirror
 from audiotagging.errors import UserError
-from audiotagging.object_store import open_store
 
 URL = "s3://bucket/sounds"
 
@@ -110,11 +109,10 @@ def test_what_arrives_damaged_again_and_again_is_an_error_that_leaves_nothing_of
 
 def test_an_object_that_grows_while_it_is_fetched_is_an_error(s3, target):
     s3.client.put_object(Bucket="bucket", Key="sounds/a", Body=b"sound")
-    store, path = open_store(f"{URL}/a")
-    info = store.get_file_info(path)
+    (file,) = list_files(f"{URL}/a").values()
     s3.client.put_object(Bucket="bucket", Key="sounds/a", Body=b"sounds")
     with pytest.raises(UserError, match=r"expected 5 bytes .* found 6 .*does somebody write it"):
-        fetch(URL, store, info, target / "a")
+        fetch(file, target / "a")
     assert not content(target)
 
 
@@ -167,19 +165,20 @@ def test_a_disk_that_is_too_small(s3, source, target, monkeypatch):
     s3.put(source, "sounds")
     usage = mirror_module.shutil.disk_usage(source)
     monkeypatch.setattr(mirror_module.shutil, "disk_usage", lambda folder: usage._replace(free=1000))
-    with pytest.raises(UserError, match=rf"{target} needs 3,145,733 bytes for {URL}, and has 1,000 left"):
+    with pytest.raises(UserError, match=rf"{target} needs 3,145,733 bytes more, and has 1,000 left"):
         mirror(URL, target)
 
 
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("s3://bucket/none", "there is no such folder in the bucket"),
-        ("s3://bucket", "expected a folder with files in it, found none|no such folder"),
+        ("s3://bucket/file", "expected a folder with files in it, found a file"),
+        ("s3://bucket/none", "there is nothing of this name in the store"),
         ("s3://nobody", "there is no bucket 'nobody' in this store"),
     ],
 )
 def test_a_store_without_the_data(s3, target, url, expected):
+    s3.client.put_object(Bucket="bucket", Key="file", Body=b"")
     with pytest.raises(UserError, match=f"^{re.escape(url)}.*({expected})") as error:
         mirror(url, target)
     assert "\n" not in str(error.value)

@@ -1,0 +1,97 @@
+"""The folder OUT of a run's results: what lies where in it, whether the run was here or on a cluster.
+
+submission.csv, ensemble.json, predictions.parquet   what the stage `ensemble` made
+scores.json, report.html                             what `evaluate` made
+models/MEMBER-foldK/, predictions/MEMBER-foldK.parquet
+spectrograms/, selection/
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from audiotagging.artifacts.model_folder import model_name
+from audiotagging.errors import UserError
+from audiotagging.files import read_json, whole_folder
+from audiotagging.results.labelled_clips import SETS
+
+AVERAGED = "averaged"  # a folder whose files go into OUT itself
+
+Artifact = TypeVar("Artifact")
+
+
+def places(
+    *,
+    spectrograms: Artifact,
+    selection: Artifact,
+    models: Iterable[tuple[str, int, Artifact]],
+    predictions: Iterable[tuple[str, int, Artifact]],
+    averaged: Artifact,
+    scores: Artifact,
+    report: Artifact,
+) -> dict[str, Artifact]:
+    """Return a run's outputs by where they go in OUT, until `complete` is called there.
+
+    Args:
+        spectrograms: A folder.
+        selection: A folder.
+        models: Member, fold and folder of each.
+        predictions: Member, fold and file of each.
+        averaged: A folder.
+        scores: A file.
+        report: A file.
+    """
+    return {
+        "spectrograms": spectrograms,
+        "selection": selection,
+        **{f"models/{model_name(member, fold)}": model for member, fold, model in models},
+        **{f"predictions/{model_name(member, fold)}.parquet": table for member, fold, table in predictions},
+        AVERAGED: averaged,
+        "scores.json": scores,
+        "report.html": report,
+    }
+
+
+def check_out(out: Path, *, force: bool) -> None:
+    """Refuse to replace what is there, or, with `force`, what is no output of a run.
+
+    Raises:
+        UserError: If so.
+    """
+    if out.exists() and not force:
+        raise UserError(f"{out} exists already; name another --out, or replace it with --force")
+    if out.exists() and not (out / "scores.json").exists():
+        raise UserError(f"{out} is not the output of a run, so --force does not replace it; name another --out")
+
+
+@contextmanager
+def new_out(out: Path) -> Iterator[Path]:
+    """Provide an empty folder that becomes OUT, or takes its place, when the block ends without an error."""
+    replaced = out.with_name(out.name + ".replaced")
+    shutil.rmtree(replaced, ignore_errors=True)  # of a run that was killed as it was about to remove it
+    with whole_folder(out) as part:
+        yield part
+        for file in (part / AVERAGED).iterdir():
+            file.rename(part / file.name)
+        (part / AVERAGED).rmdir()
+        if out.exists():
+            out.rename(replaced)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def print_results(out: Path) -> None:
+    """Print the scores of the ensemble and its members, and where things are."""
+    scores = read_json(out / "scores.json")
+    systems = scores["members"] | {"ensemble": scores["ensemble"]}
+    columns = [column for column in SETS if any(column in figures for figures in systems.values())]
+    width = max(map(len, systems))
+    print(f"\nlwlrap{' ' * (width - 6)}" + "".join(f"{column:>13}" for column in columns))
+    for name, figures in systems.items():
+        cells = (f"{figures[column]:>13.4f}" if column in figures else " " * 13 for column in columns)
+        print(f"{name:<{width}}" + "".join(cells))
+    print()
+    for name in ("report.html", "submission.csv", "scores.json", "models", "predictions", "spectrograms"):
+        if (out / name).exists():
+            print(f"{name:<16}{out / name}")
