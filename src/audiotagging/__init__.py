@@ -1,1 +1,1 @@
-"""Trains and uses an ensemble of audio taggers. The library: it never imports kfp."""
+"""The library: trains and uses an ensemble of audio taggers. It never imports kfp."""

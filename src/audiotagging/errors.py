@@ -1,9 +1,9 @@
-"""What the user can fix: one base class, so that everything else is known to be a defect of the program.
+"""The base class of errors that the user can fix. Every other exception is a defect of the program.
 
-The message is one line: what was expected, what was found, where, and what to do. The command line prints it without a
-traceback and ends with exit code 2. Every exception that this library defines derives from `UserError`.
+A message is one line that says where something is wrong, what was expected, what was found, and what to do. The command
+line prints it without a traceback and exits with code 2. All exceptions of this library derive from `UserError`.
 """
 
 
 class UserError(Exception):
-    """Something that the user can fix: an option, a file, a data set, a service that does not answer."""
+    """Raised for what the user can fix, such as an option, a file, a data set or a service that does not answer."""

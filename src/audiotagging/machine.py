@@ -1,7 +1,7 @@
-"""What this process may use of the machine that it runs on: cores and memory.
+"""The cores and the memory that this process may use.
 
-A process may be bound to some of the cores (its affinity), and its cgroup, which is how containers and batch systems
-hold it, may allow it less time and memory than the machine has.
+A process may be restricted to some of the machine's cores (its CPU affinity). Its cgroup, with which containers and
+batch systems limit it, may allow less CPU time and memory than the machine has.
 """
 
 import math
@@ -13,17 +13,17 @@ OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def threads() -> int:
-    """Return how many threads or processes should compute side by side in this process.
+    """Return how many threads or worker processes this process should use.
 
-    That is `OMP_NUM_THREADS` where it is set, as for the stages on a cluster, which may use more cores than they are
-    guaranteed; else all usable cores.
+    This is `OMP_NUM_THREADS` if it is set, and otherwise all usable cores. The variable is set for stages on a cluster,
+    which may use more cores than they are guaranteed.
     """
-    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # further numbers are for nested loops
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # any further numbers are for nested parallelism
     return max(1, int(wanted)) if wanted.isdecimal() else usable_cores()
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may keep busy, at least 1."""
+    """Return how many cores this process may use, at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [tuple(text.split()) for text in _limits("cpu.max")]
     quotas += zip(_limits("cpu.cfs_quota_us"), _limits("cpu.cfs_period_us"), strict=True)
@@ -34,19 +34,19 @@ def usable_cores() -> int:
 
 
 def memory_limit() -> float:
-    """Return how many bytes of memory this process's cgroup may use; infinity where there is no limit."""
+    """Return the memory limit of this process's cgroup in bytes, or infinity if there is none."""
     limits = [*_limits("memory.max"), *_limits("memory.limit_in_bytes")]
     return min((float(limit) for limit in limits if limit != "max"), default=math.inf)
 
 
 def _limits(name: str) -> list[str]:
-    """Return what files of a name say in this process's cgroups and in those around them, of version 1 and 2."""
+    """Return the content of all files of a name in this process's cgroups (version 1 or 2) and their parents."""
     lines = OWN_CGROUPS.read_text().splitlines() if OWN_CGROUPS.exists() else []
     found = []
     for line in lines:
-        _, controllers, path = line.split(":", 2)  # as "4:memory:/pod/container"; version 2 names no controllers
+        _, controllers, path = line.split(":", 2)  # such as "4:memory:/pod/container"; version 2 names no controllers
         top = CGROUPS / controllers
-        folder = top / path.strip("/")
-        around = [place for place in (folder, *folder.parents) if place.is_relative_to(top)]
-        found += [(place / name).read_text().strip() for place in around if (place / name).is_file()]
+        own = top / path.strip("/")
+        around = [folder for folder in (own, *own.parents) if folder.is_relative_to(top)]
+        found += [(folder / name).read_text().strip() for folder in around if (folder / name).is_file()]
     return found

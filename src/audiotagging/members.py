@@ -1,8 +1,8 @@
-"""The members of the ensemble: which network, which loss, how long, at what size.
+"""The members of the ensemble: their networks, losses and training settings.
 
-The one place that defines them. `REFERENCE` is the published recipe (6th place of Freesound Audio Tagging 2019);
-`DEMO` are the same six members at a size that two cores train in minutes. Standard library only: the pipeline reads
-this module on machines that have neither torch nor numpy.
+`REFERENCE` is the published recipe (6th place of Freesound Audio Tagging 2019). `DEMO` has the same six members at a
+size that two cores train in minutes. This module uses only the standard library, because the pipeline imports it on
+machines without torch and numpy.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,25 +18,26 @@ CHOICES = {"network": NETWORKS, "loss": LOSSES}
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One member of the ensemble; every field has the published value as its default.
+    """One member of the ensemble. The defaults of its fields are the published values.
 
-    A member whose fields are out of range cannot be made: that is a UserError.
+    A value that is out of range raises a `UserError`.
 
     Attributes:
         id: Unique name, used in file names.
         network: One of `NETWORKS`.
         loss: One of `LOSSES`.
-        epochs: Epochs of one cycle.
-        cycles: One-cycle schedules in a row, each with the weights and optimiser state that the one before ended with.
-        frames: Spectrogram frames of a training crop and of a prediction window (the original's base_dim).
-        size: Height and width in pixels to which a crop is resized (SZ).
-        batch_size: Crops in a batch (BS); at least 2, for batch norm.
-        epoch_size: Batches in an epoch.
+        epochs: Number of epochs of a cycle.
+        cycles: Number of consecutive one-cycle schedules. Each continues with the weights and optimiser state of the
+            previous one.
+        frames: Number of frames of a training crop and of a prediction window (base_dim in the original).
+        size: Height and width of the resized crops in pixels (SZ in the original).
+        batch_size: Number of crops in a batch (BS in the original). Batch norm needs at least 2.
+        epoch_size: Number of batches in an epoch.
         lr: Peak learning rate of the one-cycle schedule.
-        f2cl: Clips whose F2 score is not below this are left out of the loss.
-        validate_every: Epochs between two validations of a fold; the last epoch is always validated.
-        overlap: Share of a prediction window that the next one covers again, in [0, 1).
-        tail: Whether a last window ends at the clip's end; the original left up to `frames` frames unseen.
+        f2cl: Only crops whose F2 score is below this value count towards the loss.
+        validate_every: Number of epochs between validations. The last epoch is always validated.
+        overlap: Share of a prediction window that the next window covers too, in [0, 1).
+        tail: Whether a last window ends with the clip. The original ignored up to `frames` frames at the end.
     """
 
     id: str
@@ -55,29 +56,30 @@ class Member:
     tail: bool = True
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
+        """Check that all fields are in range."""
         for name, value in asdict(self).items():
             if name in CHOICES:
                 right, expected = value in CHOICES[name], f"one of {', '.join(CHOICES[name])}"
             elif name == "overlap":
-                right, expected = 0 <= value < 1, "a share from 0 to below 1"
+                right, expected = 0 <= value < 1, "a share of at least 0 and below 1"
             elif name == "batch_size":
-                right, expected = value >= 2, "a number from 2 on, for batch norm"
+                right, expected = value >= 2, "at least 2, which batch norm needs"
             elif type(value) in (int, float):
                 right, expected = 0 < value < float("inf"), "a number above 0"
             else:
                 continue
             if not right:
-                raise UserError(f"member {self.id}: {name} expects {expected}, found {value}")
+                raise UserError(f"member {self.id}: expected {name} to be {expected}, found {value}")
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Member":
-        """Build a member from a row of `rows`, whose numbers may have become floats on the way (KFP, JSON).
+        """Create a member from a row of `rows`.
 
-        A field that a row of an earlier version lacks has its default.
+        KFP and JSON may have turned integers into floats; they become integers again. A field that is missing, because
+        an earlier version wrote the row, gets its default.
 
         Raises:
-            UserError: If it is no such row.
+            UserError: If the row has no fields of a member.
         """
         try:
             return cls(**{field.name: field.type(row[field.name]) for field in fields(cls) if field.name in row})  # type: ignore[operator]
@@ -94,7 +96,8 @@ REFERENCE = (
     Member(id="xresnet50-bce", network="xresnet50", loss="bce", epochs=65, cycles=2),
 )
 
-# Two hundred batches of 16: few for the published lr. The networks with the large head train their bodies at a tenth.
+# Two hundred batches of 16 need another learning rate than the published one: a lower one for the "ssa" networks, and a
+# higher one for the networks with a large head, whose bodies train at a tenth of it.
 DEMO = tuple(
     replace(
         member,
@@ -114,42 +117,53 @@ TABLES = {"reference": REFERENCE, "demo": DEMO}
 
 
 def select(names: Sequence[str]) -> list[Member]:
-    """Return the members that the names stand for, each once, in the order given.
+    """Look up members by name. Duplicates are removed, and the order is kept.
 
     Args:
         names: Names of tables ("demo", "reference") or ids of members.
 
     Raises:
-        UserError: If a name is neither.
+        UserError: If a name is neither a table nor a member.
+
+    Examples:
+        >>> len(select(["reference"]))
+        6
+        >>> [member.network for member in select(["xresnet50-bce", "xresnet34-focal"])]
+        ['xresnet50', 'xresnet34']
     """
     by_id = {member.id: member for table in TABLES.values() for member in table}
     chosen: dict[str, Member] = {}
     for name in names:
         if name not in TABLES and name not in by_id:
-            raise UserError(f"no member or table is called {name!r}; there are {', '.join([*TABLES, *by_id])}")
+            raise UserError(f"expected members or tables out of {', '.join([*TABLES, *by_id])}, found {name!r}")
         chosen |= {member.id: member for member in TABLES.get(name) or [by_id[name]]}
     return list(chosen.values())
 
 
 def override(members: Sequence[Member], changes: Mapping[str, str]) -> list[Member]:
-    """Return the members with some fields changed.
+    """Return copies of the members with some fields changed.
 
     Args:
         members: The members to change.
-        changes: New values as text, by field.
+        changes: New values by field, as text.
 
     Raises:
-        UserError: If there is no such field, or the text is no value of it, or one out of range.
+        UserError: If a field does not exist, or if a text is not a valid value for its field.
+
+    Examples:
+        >>> [member] = override(select(["xresnet50-bce"]), {"epochs": "10", "tail": "false"})
+        >>> member.epochs, member.tail
+        (10, False)
     """
     types = {field.name: field.type for field in fields(Member) if field.name in SETTABLE}
     values: dict[str, Any] = {}
     for name, text in changes.items():
         if name not in types:
-            raise UserError(f"a member has no field {name!r} to set; there are {', '.join(types)}")
+            raise UserError(f"expected fields of a member out of {', '.join(types)}, found {name!r}")
         try:
             values[name] = _parse(types[name], text)
         except (ValueError, KeyError):
-            raise UserError(f"{name} expects {types[name].__name__}, found {text!r}") from None  # type: ignore[union-attr]
+            raise UserError(f"expected {name} to be of type {types[name].__name__}, found {text!r}") from None  # type: ignore[union-attr]
     return [replace(member, **values) for member in members]
 
 
@@ -158,10 +172,14 @@ def _parse(kind: Any, text: str) -> Any:
 
 
 def rows(members: Sequence[Member], folds: Sequence[int]) -> list[dict[str, Any]]:
-    """Return the flat rows of the pipeline's parallel loop: every member with every fold.
+    """Return the rows of the pipeline's parallel loop: one flat dictionary per member and fold.
 
     Args:
         members: The members to train.
-        folds: Folds to hold out, one after the other; -1 trains on everything.
+        folds: The folds to hold out. -1 holds out nothing and trains on everything.
+
+    Examples:
+        >>> [(row["id"], row["fold"]) for row in rows(select(["xresnet50-bce"]), [0, 1])]
+        [('xresnet50-bce', 0), ('xresnet50-bce', 1)]
     """
     return [asdict(member) | {"fold": fold} for member in members for fold in folds]

@@ -1,4 +1,4 @@
-"""Processes that this one starts."""
+"""Helpers for child processes."""
 
 import multiprocessing
 import os
@@ -9,12 +9,12 @@ TERMINATED = 128 + signal.SIGTERM  # the exit code after SIGTERM, as a shell rep
 
 
 def end_with_parent() -> None:
-    """Tell this process to stop (SIGTERM) as soon as the one that started it is gone, however that ended.
+    """Send SIGTERM to this process as soon as its parent process ends for any reason.
 
-    Without this, the workers of a killed program would wait for work, or compute for nobody, forever.
+    Otherwise the workers of a killed program would wait for work, or go on computing, forever.
     """
     parent = multiprocessing.parent_process()
-    assert parent is not None, "only a process that multiprocessing started has a parent"
+    assert parent is not None, "only a process started by multiprocessing has a parent"
 
     def wait() -> None:
         parent.join()

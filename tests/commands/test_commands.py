@@ -86,7 +86,7 @@ def test_wrong_data_ends_in_one_line_and_leaves_nothing(capsys, tmp_path, damage
         (["--set", "epoch=3"], "no field 'epoch'"),
         (["--set", "epochs"], "--set takes FIELD=VALUE"),
         (["--folds", "-1,-2"], "folds are numbered -1 to 127"),
-        (["--set", "epochs=0"], "epochs expects a number above 0"),
+        (["--set", "epochs=0"], "expected epochs to be a number above 0"),
         (["--folds", "all"], "expected numbers as in -1,0,1"),
         (["--warm-start"], "say with --models where it is"),
         (["--models", "m", "--warm-start", "2"], "--warm-start expects a share of the epochs between 0 and 1"),

@@ -219,5 +219,5 @@ def test_models_that_are_not_those_that_were_averaged_are_refused(run, predicted
     tables = sorted(predicted.glob("*.parquet"))[:2]  # of the first member alone
     ensemble(tables, spectrograms=predicted / "spectrograms", out=tmp_path / "out", **PLAIN)
     (tmp_path / "out" / "models").symlink_to(run / "models")
-    with pytest.raises(UserError, match=r"expected models of .*, which .*ensemble.json averages, found those of"):
+    with pytest.raises(UserError, match=r"expected models of .*, which .*ensemble.json averages, found models of"):
         Tagger(tmp_path / "out")

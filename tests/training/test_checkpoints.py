@@ -54,7 +54,7 @@ def test_a_damaged_checkpoint_is_left_out(uri, caplog):
     path = f"{checkpoints.folder}/000000002.checkpoint"
     write(checkpoints, path, read(checkpoints, path)[:-100])
     assert checkpoints.latest() == {"step": 1}
-    assert "000000002.checkpoint is damaged" in caplog.text
+    assert "000000002.checkpoint, which is corrupt" in caplog.text
 
 
 def test_a_checkpoint_that_was_not_finished_does_not_count(uri):

@@ -62,7 +62,7 @@ def tries(folder, *endings):
 )
 def test_what_dies_is_started_again(tmp_path, caplog, ending):
     assert tries(tmp_path, ending, ending, None) == (3, None)
-    assert len(caplog.messages) == 2 and all("it starts again in" in message for message in caplog.messages)
+    assert len(caplog.messages) == 2 and all("it will restart in" in message for message in caplog.messages)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_what_would_happen_again_is_not_tried_again(tmp_path, capfd, ending, cod
 @pytest.mark.parametrize(
     ("ending", "kind", "message"),
     [
-        (signal.SIGKILL, MemoryError, "killed by SIGKILL, as happens when memory runs out"),
+        (signal.SIGKILL, MemoryError, "killed by SIGKILL, most likely because memory ran out"),
         (signal.SIGABRT, RuntimeError, "killed by SIGABRT"),
         (RuntimeError("CUDA error: device lost"), RuntimeError, "its GPU failed"),
     ],

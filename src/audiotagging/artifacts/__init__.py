@@ -1,1 +1,1 @@
-"""What passes between stages: each module writes, reads and checks one form of it. Every image holds these."""
+"""What passes between stages. Each module writes, reads and checks one kind of artifact. Every image has them all."""

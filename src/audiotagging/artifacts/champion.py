@@ -1,6 +1,6 @@
-"""The models location: trained ensembles under versions, and which of them is the champion.
+"""The models location: a folder of trained ensembles by version, one of which is the champion.
 
-champion.json                            which version it is, and how it came to be; switched last
+champion.json                            version of the champion, and why it was promoted; replaced last
 versions/VERSION/models/MEMBER-foldK/    weights.safetensors, member.json, history.parquet
 versions/VERSION/                        predictions.parquet, submission.csv, ensemble.json
 """
@@ -16,7 +16,7 @@ VERSIONS = "versions"
 
 
 def read_champion(location: Path) -> dict[str, Any] | None:
-    """Return the content of `champion.json`, with at least `version`; None if nothing has been promoted yet."""
+    """Read `champion.json`, which has at least the key `version`. Return None if nothing has been promoted yet."""
     try:
         return read_json(location / POINTER, "version")
     except FileNotFoundError:
@@ -24,10 +24,10 @@ def read_champion(location: Path) -> dict[str, Any] | None:
 
 
 def champion_folder(location: Path) -> Path | None:
-    """Return the folder of the champion, None if nothing has been promoted yet.
+    """Return the folder of the champion, or None if nothing has been promoted yet.
 
     Raises:
-        UserError: If it is not where `champion.json` says.
+        UserError: If the folder that `champion.json` names does not exist.
     """
     champion = read_champion(location)
     if champion is None:
@@ -35,7 +35,7 @@ def champion_folder(location: Path) -> Path | None:
     folder = location / VERSIONS / champion["version"]
     if not folder.is_dir():
         raise UserError(
-            f"{folder}: expected the champion that {location / POINTER} names, found no such folder; put it back, or "
-            f"delete {POINTER} to begin anew"
+            f"{folder}: expected the champion that {location / POINTER} names, found no such folder; restore it, or "
+            f"delete {POINTER} to start without a champion"
         )
     return folder

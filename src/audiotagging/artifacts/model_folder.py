@@ -1,10 +1,10 @@
 """The folder of a trained model: one member, trained with one fold held out.
 
     weights.safetensors   the network's weights
-    member.json           what was trained, on what, and with what (`ModelFacts`)
+    member.json           the facts about its training (`ModelFacts`)
     history.parquet       one row per epoch
 
-Everything but the weights is read without torch.
+This module reads everything but the weights, and needs no torch.
 """
 
 import json
@@ -26,17 +26,17 @@ HISTORY = "history.parquet"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What was trained, on what, and with what: the content of `member.json`.
+    """The facts about the training of a model: the content of `member.json`.
 
     Attributes:
         member: The member.
-        fold: The fold that was held out, -1: none.
+        fold: The fold that was held out, or -1 for none.
         seed: Seed of the run.
         classes: The classes, in the order of the scores.
         fingerprint: Fingerprint of the data.
-        versions: Versions of Python, of torch and of the code that decides weights, by name.
-        seconds: Seconds spent in training steps.
-        crops_per_second: Crops trained on in a second.
+        versions: Versions of Python, torch and the code that determines the weights, by name.
+        seconds: Seconds spent on training steps.
+        crops_per_second: Crops per second of training.
         device: Name of the device.
     """
 
@@ -52,25 +52,30 @@ class ModelFacts:
 
     @property
     def name(self) -> str:
-        """What the model is called in folders and files."""
+        """Name of the model in folders and files."""
         return model_name(self.member.id, self.fold)
 
 
 def model_name(member_id: str, fold: float) -> str:
-    """Return what a member's model of a fold is called in folders and files, such as `xresnet50-bce-fold-1`."""
+    """Return the name of a model in folders and files.
+
+    Examples:
+        >>> model_name("xresnet50-bce", 0)
+        'xresnet50-bce-fold0'
+    """
     return f"{member_id}-fold{int(fold)}"
 
 
 def write_model(
     folder: Path, *, facts: ModelFacts, history: pd.DataFrame, write_weights: Callable[[Path], None]
 ) -> None:
-    """Write the folder of a model, which appears when it is complete.
+    """Write the folder of a model. It appears only when it is complete.
 
     Args:
-        folder: The folder to make.
-        facts: What was trained.
+        folder: The folder to create.
+        facts: The facts about the training.
         history: One row per epoch: `epoch`, `cycle`, `loss`, `lr`, `lwlrap` and `seconds`.
-        write_weights: Writes the weights to the path that it is given, in the format of safetensors.
+        write_weights: A function that writes the weights to a path in the safetensors format.
     """
     with whole_folder(folder) as part:
         write_weights(part / WEIGHTS)
@@ -79,7 +84,7 @@ def write_model(
 
 
 def model_folders(parent: Path) -> list[Path]:
-    """Return the folders of the models in a folder, in the order of their names."""
+    """Return the folders of all models in a folder, sorted by name."""
     return sorted(path.parent for path in parent.glob(f"*/{FACTS}"))
 
 
@@ -89,14 +94,14 @@ def weights_path(folder: Path) -> Path:
 
 
 def read_facts(folder: Path) -> ModelFacts:
-    """Return what was trained, on what, and with what.
+    """Read the facts about the training of a model.
 
     Raises:
-        UserError: If the folder is not that of a model, or its `member.json` is damaged.
+        UserError: If the folder is not that of a model, or if its `member.json` is corrupt.
     """
     path = folder / FACTS
     if not path.is_file():
-        raise UserError(f"{folder}: expected the folder of a trained model, found no {FACTS} in it")
+        raise UserError(f"{folder}: expected the folder of a trained model, found no {FACTS} in it; name another")
     names = [field.name for field in fields(ModelFacts)]
     content = read_json(path, *names)
     try:
@@ -113,10 +118,14 @@ def read_facts(folder: Path) -> ModelFacts:
 
 
 def read_history(folder: Path) -> pd.DataFrame:
-    """Return one row per epoch: `epoch` and `cycle` from 1, `loss`, `lr`, `lwlrap` (NaN: not validated) and `seconds`.
+    """Read the learning curve of a model.
+
+    Returns:
+        One row per epoch: `epoch` and `cycle` (starting at 1), `loss`, `lr`, `lwlrap` (NaN if the epoch was not
+        validated) and `seconds`.
 
     Raises:
-        UserError: If it is missing or damaged.
+        UserError: If the file is missing or corrupt.
     """
     path = folder / HISTORY
     try:

@@ -1,4 +1,4 @@
-"""Prediction tables: the Parquet file that passes from predict to ensemble and from ensemble to evaluate."""
+"""Prediction tables: Parquet files that pass from predict to ensemble, and from ensemble to evaluate."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,8 @@ class Predictions:
 
     Attributes:
         classes: The classes, in the order of the scores.
-        rows: A row a prediction: `clip`, `part` ("validation" or "test"), `member` (str), `fold` (int, -1: none).
-        scores: The higher, the more likely, float32, shape (rows, classes).
+        rows: One row per prediction: `clip`, `part` ("validation" or "test"), `member`, and `fold` (-1 for none).
+        scores: Scores, higher for likelier classes, float32, shape (rows, classes).
     """
 
     classes: list[str]
@@ -30,7 +30,17 @@ class Predictions:
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write a prediction table beside its place, then rename it into it."""
+    """Write a prediction table atomically.
+
+    Examples:
+        >>> import tempfile
+        >>> rows = pd.DataFrame({"clip": ["1.wav"], "part": ["test"], "member": ["xresnet50-bce"], "fold": [-1]})
+        >>> predictions = Predictions(["Bark", "Meow"], rows, np.array([[0.75, 0.25]], np.float32))
+        >>> path = Path(tempfile.mkdtemp()) / "predictions.parquet"
+        >>> write_predictions(path, predictions)
+        >>> read_predictions(path).scores
+        array([[0.75, 0.25]], dtype=float32)
+    """
     rows, classes = predictions.rows, predictions.classes
     assert predictions.scores.shape == (len(rows), len(classes)) and predictions.scores.dtype == np.float32
     scores = pa.FixedSizeListArray.from_arrays(pa.array(predictions.scores.ravel()), len(classes))
@@ -51,14 +61,14 @@ def read_predictions(path: Path) -> Predictions:
     """Read a prediction table.
 
     Raises:
-        UserError: If the file is of another version than this program reads.
+        UserError: If the file has another schema version than this program.
     """
     table = pq.read_table(path)
     metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     if metadata.get("version") != str(SCHEMA_VERSION):
         raise UserError(
             f"{path}: expected a prediction table of version {SCHEMA_VERSION}, "
-            f"found {metadata.get('version', 'no version')}; predict again with this version"
+            f"found {metadata.get('version', 'no version')}; run the predictions again with this version of the program"
         )
     classes = metadata["classes"].split("\n")
     scores = table["scores"].combine_chunks().flatten().to_numpy().reshape(-1, len(classes))

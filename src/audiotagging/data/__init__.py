@@ -1,1 +1,1 @@
-"""From sources of data to spectrograms: the stages `ingest` and `preprocess`, and the image `data`."""
+"""From sources of data to spectrograms: the code of the stages `ingest` and `preprocess`."""

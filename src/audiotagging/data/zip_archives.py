@@ -1,4 +1,4 @@
-"""Unpacks zip archives that nobody vouches for, split ones too: nothing is written outside the target folder."""
+"""Unpacks untrusted zip archives, including split ones, and never writes outside the target folder."""
 
 import io
 import shutil
@@ -17,17 +17,17 @@ from typing import Any, BinaryIO
 from audiotagging.errors import UserError
 from audiotagging.progress import track
 
-MAX_BYTES = 200 << 30  # of all files together; FSDKaggle2019 has 33 GB
-END_RECORD = b"PK\5\6"  # how the end of central directory record begins
-# The end of central directory record, a file's header in the directory, the extra field with its place in 64 bits, the
-# end record of the 64-bit form, and what says where that is.
+MAX_BYTES = 200 << 30  # total size of the unpacked files; FSDKaggle2019 has 33 GB
+END_RECORD = b"PK\5\6"  # signature of the end of central directory record
+# In this order: the end of central directory record, the header of a file in the central directory, the extra field
+# with the file's 64-bit offset, the zip64 end of central directory record, and the zip64 locator of that record.
 END = struct.Struct("<4s4H2LH")
 ENTRY = struct.Struct("<4s6H3L5H2L")
 OFFSET = struct.Struct("<2HQ")
 END64 = struct.Struct("<4sQ2H2L4Q")
 LOCATOR = struct.Struct("<4sLQL")
-MAC = "__MACOSX/"  # attributes of files, which macOS adds to its archives
-# What `zipfile` raises for broken and encrypted archives, and writing for entries that are file and folder both.
+MAC = "__MACOSX/"  # file attributes that macOS adds to its archives
+# What `zipfile` raises for corrupt and encrypted archives, and what writing raises if an entry is both file and folder.
 BROKEN = (
     *(zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, UnicodeDecodeError, struct.error, zlib.error),
     *(FileExistsError, IsADirectoryError, NotADirectoryError),
@@ -35,21 +35,22 @@ BROKEN = (
 
 
 class ArchiveError(UserError):
-    """An archive that is broken, or that is refused because of what it would write."""
+    """Raised for an archive that is corrupt, or that is refused because of what it would write."""
 
 
 def extract(archive: Path, target: Path, *, max_bytes: int = MAX_BYTES) -> None:
-    """Unpack an archive into a folder. A folder that all its entries lie in is left out.
+    """Unpack an archive into a folder. If all entries share one top folder, that folder is left out.
 
     Args:
-        archive: A zip archive, or the last piece (`.zip`) of a split one whose other pieces (`.z01`, `.z02`, ...) lie
-            beside it.
-        target: The folder, which may exist.
-        max_bytes: What the archive may hold at most, unpacked.
+        archive: A zip archive, or the last piece (`.zip`) of a split archive whose other pieces (`.z01`, `.z02`, ...)
+            are in the same folder.
+        target: The folder to write to. It may exist.
+        max_bytes: Maximum total size of the unpacked files.
 
     Raises:
-        ArchiveError: If the archive is broken or encrypted, is larger than allowed or than the disk, or has an entry
-            that is a link or would lie outside the folder. Nothing is written then, unless it is found broken late.
+        ArchiveError: If the archive is corrupt or encrypted, if it exceeds the allowed size or the free disk space, or
+            if an entry is a link or would be written outside the folder. Nothing is written then, unless a corrupt
+            entry is found only while unpacking.
     """
     try:
         with _opened(archive) as file, zipfile.ZipFile(file) as opened:
@@ -71,30 +72,33 @@ def _check(archive: Path, entries: Sequence[zipfile.ZipInfo], target: Path, max_
     for entry in entries:
         name, kind = entry.filename, stat.S_IFMT(entry.external_attr >> 16)
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name or ":" in name:
-            raise ArchiveError(
-                f"{archive} is refused: the entry {name!r} would leave the folder that it is unpacked to"
-            )
+            raise ArchiveError(f"{archive} is refused: the entry {name!r} would be written outside the target folder")
         if kind not in (0, stat.S_IFREG):
             raise ArchiveError(f"{archive} is refused: the entry {name!r} is a link or another special file")
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ArchiveError(
-                f"{archive} is refused: the entry {name!r} is neither stored nor deflated; unpack it by hand"
+                f"{archive} is refused: the entry {name!r} is compressed by another method than deflate; unpack the "
+                "archive by hand"
             )
     size, free = sum(entry.file_size for entry in entries), shutil.disk_usage(target.parent).free
     if size > max_bytes:
-        raise ArchiveError(f"{archive} is refused: unpacked it has {size:,} bytes, and {max_bytes:,} are allowed")
+        raise ArchiveError(
+            f"{archive} is refused: expected at most {max_bytes:,} unpacked bytes, found {size:,}; unpack it by hand"
+        )
     if size > free:
-        raise ArchiveError(f"{archive} needs {size:,} bytes unpacked, and {target.parent} has {free:,} bytes left")
+        raise ArchiveError(
+            f"{target.parent}: expected {size:,} free bytes to unpack {archive}, found {free:,}; free some space"
+        )
 
 
 def _common_folder(entries: Sequence[zipfile.ZipInfo]) -> str:
-    """Return the one top folder of all entries, or "" if there is none."""
+    """Return the top folder that all entries share, or "" if there is none."""
     tops = {PurePosixPath(entry.filename).parts[:-1][:1] for entry in entries}
     return "".join(tops.pop()) if len(tops) == 1 else ""
 
 
 def _modified(entry: zipfile.ZipInfo) -> float:
-    """Return the time of last change, in seconds: the archive's, so that unpacking again changes nothing."""
+    """Return the modification time in seconds, as the archive states it, so that unpacking again changes nothing."""
     try:
         return datetime(*entry.date_time, tzinfo=UTC).timestamp()
     except ValueError:
@@ -102,7 +106,7 @@ def _modified(entry: zipfile.ZipInfo) -> float:
 
 
 def _opened(archive: Path) -> BinaryIO:
-    """Open an archive, one that is split as one that never was.
+    """Open an archive for reading. The pieces of a split archive are presented as one archive that was never split.
 
     Raises:
         ArchiveError: If a piece is missing.
@@ -111,32 +115,35 @@ def _opened(archive: Path) -> BinaryIO:
         file.seek(max(0, archive.stat().st_size - (1 << 16)))
         tail = file.read()
     at = tail.rfind(END_RECORD)
-    last = int.from_bytes(tail[at + 4 : at + 6], "little") if at >= 0 else 0  # number of the last piece, from 0
+    last = int.from_bytes(tail[at + 4 : at + 6], "little") if at >= 0 else 0  # index of the last piece
     if not last:
         return archive.open("rb")
     pieces = [archive.with_suffix(f".z{number:02}") for number in range(1, last + 1)]
     missing = [piece.name for piece in pieces if not piece.exists()]
     if missing:
-        raise ArchiveError(f"{archive} is split, and {', '.join(missing)} beside it is missing")
+        raise ArchiveError(
+            f"{archive} is split: expected {', '.join(missing)} in the same folder, found nothing of this name; "
+            "download all pieces"
+        )
     joined = _Joined([*pieces, archive])
     _join_directory(joined, END.unpack_from(tail, at))
     return io.BufferedReader(joined)
 
 
 def _join_directory(joined: "_Joined", end: Sequence[int]) -> None:
-    """Write the directory of joined pieces again, with places that count from the start of all.
+    """Rewrite the central directory of joined pieces with offsets from the start of the joined file.
 
-    In a split archive they count from the start of a piece, which `zipfile` does not know. The formats of the records
-    are those of PKWARE's APPNOTE.TXT, 4.3.
+    In a split archive offsets are relative to the start of a piece, which `zipfile` does not support. PKWARE's
+    APPNOTE.TXT, section 4.3, defines the formats of the records.
 
     Args:
-        joined: The pieces.
+        joined: The joined pieces.
         end: The fields of the end of central directory record.
     """
     _, _, piece, _, count, size, offset, _ = end
     start = joined.position_of(piece, offset)
     if size > joined.size - start:
-        raise zipfile.BadZipFile("its directory is longer than the archive")
+        raise zipfile.BadZipFile("its central directory is longer than the archive")
     joined.seek(start)
     reader = io.BufferedReader(joined)
     found = reader.read(size)
@@ -146,9 +153,9 @@ def _join_directory(joined: "_Joined", end: Sequence[int]) -> None:
         fields = list(ENTRY.unpack_from(found, at))
         name, extra, comment, piece, offset = (*fields[10:14], fields[16])
         text = found[at + ENTRY.size :][: name + extra + comment]
-        place = OFFSET.pack(1, 8, joined.position_of(piece, offset))  # in 64 bits, for pieces of gigabytes
-        fields[11], fields[13], fields[16] = extra + len(place), 0, 0xFFFFFFFF
-        written += ENTRY.pack(*fields) + text[:name] + place + text[name:]
+        position = OFFSET.pack(1, 8, joined.position_of(piece, offset))  # 64 bits, because pieces can have gigabytes
+        fields[11], fields[13], fields[16] = extra + len(position), 0, 0xFFFFFFFF
+        written += ENTRY.pack(*fields) + text[:name] + position + text[name:]
         at += ENTRY.size + len(text)
     end64 = END64.pack(b"PK\6\6", END64.size - 12, 45, 45, 0, 0, count, count, len(written), start)
     locator = LOCATOR.pack(b"PK\6\7", 0, start + len(written), 1)
@@ -157,7 +164,7 @@ def _join_directory(joined: "_Joined", end: Sequence[int]) -> None:
 
 
 class _Joined(io.RawIOBase):
-    """Files read as one, one after the other."""
+    """A read-only file that concatenates several files."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.files: list[BinaryIO] = [path.open("rb") for path in paths]
@@ -165,13 +172,13 @@ class _Joined(io.RawIOBase):
         self.position = 0
 
     def position_of(self, number: int, offset: int) -> int:
-        """Return where a place in one of the files lies in all."""
+        """Convert an offset in one of the files to an offset in the joined file."""
         if number >= len(self.starts) or self.starts[number] + offset > self.size:
-            raise zipfile.BadZipFile(f"something lies at byte {offset} of piece {number + 1} of {len(self.starts)}")
+            raise zipfile.BadZipFile(f"an entry points to byte {offset} of piece {number + 1} of {len(self.starts)}")
         return self.starts[number] + offset
 
     def end_with(self, start: int, content: bytes) -> None:
-        """Put other bytes in the place of all from a position on."""
+        """Replace everything from a position on."""
         kept = bisect_left(self.starts, start)
         for file in self.files[kept:]:
             file.close()

@@ -1,1 +1,1 @@
-"""Tags for any sound file by a trained ensemble. Needs all that the stages need; no stage imports it."""
+"""Tags any sound file with a trained ensemble. It needs the packages of all stages, and no stage imports it."""

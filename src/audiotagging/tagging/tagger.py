@@ -1,6 +1,6 @@
-"""Tags of any sound file, by the ensemble of a finished run.
+"""Tags any sound file with the ensemble of a finished run.
 
-The one module that needs both sides: sound files to spectrograms and networks on top. No stage imports it.
+This is the only module that needs both the audio packages and torch. No stage imports it.
 """
 
 from collections import deque
@@ -19,8 +19,8 @@ from audiotagging.files import read_json
 from audiotagging.results.ensembling import average
 from audiotagging.training.prediction import Model, load_model, score_clips
 
-PIECE = 60 * RATE  # samples; a longer file is taken as a row of clips
-BATCH_FRAMES = 16_384  # scored at once: four minutes of sound
+PIECE = 60 * RATE  # samples; longer files are split into pieces of this length
+BATCH_FRAMES = 16_384  # frames scored at once, about four minutes of sound
 
 
 @dataclass
@@ -29,8 +29,8 @@ class Tagged:
 
     Attributes:
         path: The file.
-        scores: The higher, the more likely, float32, shape (classes,); None where the file cannot be read.
-        reason: Why it cannot be read.
+        scores: Scores, higher for likelier classes, float32, shape (classes,). None if the file cannot be read.
+        reason: Why the file cannot be read.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class Tagged:
 
 @dataclass
 class _File:
-    """A file on its way: its pieces that wait to be scored, and the best scores of those that were."""
+    """A file in progress: its pieces that are waiting to be scored, and the best scores of its other pieces."""
 
     path: Path
     pieces: list[np.ndarray] = field(default_factory=list)  # spectrograms, each (frames, 128)
@@ -49,31 +49,32 @@ class _File:
 
 
 class Tagger:
-    """The ensemble of a run.
+    """The ensemble of a run, ready to tag sound files.
 
     Attributes:
         classes: The classes, in the order of the scores.
     """
 
     def __init__(self, run: Path) -> None:
-        """Load the models of a run, and how it averaged them.
+        """Load the models of a run and the settings of its average.
 
         Args:
-            run: The run's output, or the folder `models` in it.
+            run: The output folder of a run, or its folder `models`.
 
         Raises:
-            UserError: If it holds no models, models of different classes, or others than those that were averaged.
+            UserError: If the folder contains no models, if their classes differ, or if `ensemble.json` averages other
+                models.
         """
         folder = run / "models" if (run / "models").is_dir() else run
         models = [load_model(path) for path in model_folders(folder)]
         if not models:
-            raise UserError(f"{folder}: expected the folder `models` of a run, found no model in it")
+            raise UserError(f"{folder}: expected the folder `models` of a run, found no model in it; name another")
         self.classes = models[0].classes
         for model in models:
             if model.classes != self.classes:
                 raise UserError(
-                    f"{folder}: expected models of the same classes, found others in {models[0].member.id} and in "
-                    f"{model.member.id}; keep the models of one run in it"
+                    f"{folder}: expected models with the same classes, found different classes in "
+                    f"{models[0].member.id} and {model.member.id}; keep only the models of one run in this folder"
                 )
         models.sort(key=lambda model: model.member.id)
         self._members = {name: list(folds) for name, folds in groupby(models, key=lambda model: model.member.id)}
@@ -84,7 +85,7 @@ class Tagger:
             if set(values["weights"]) != set(self._members):
                 raise UserError(
                     f"{folder}: expected models of {', '.join(values['weights'])}, which {settings} averages, found "
-                    f"those of {', '.join(self._members)}"
+                    f"models of {', '.join(self._members)}; restore the models of that run"
                 )
             self._mean = values["mean"]
             self._weights = np.array([values["weights"][member] for member in self._members])
@@ -92,9 +93,9 @@ class Tagger:
     def tag(self, paths: Iterable[Path]) -> Iterator[Tagged]:
         """Yield the tags of every file, in order.
 
-        Files of up to a minute get the scores that the pipeline gives to a clip. A longer one is taken as clips of a
-        minute each, and a class scores what it scores in the clip where it scores best, so that memory does not grow
-        with the file.
+        A file of up to a minute gets the same scores as a clip in the pipeline. A longer file is split into pieces of a
+        minute, so that memory use does not grow with its length, and the score of a class is its maximum over the
+        pieces.
         """
         waiting: deque[_File] = deque()
         for path in paths:
@@ -114,7 +115,7 @@ class Tagger:
         yield from map(self._finish, waiting)
 
     def _score(self, files: Iterable[_File]) -> None:
-        """Score the pieces that wait and let go of them."""
+        """Score all waiting pieces, and release their memory."""
         pieces = [(file, piece) for file in files for piece in file.pieces]
         if not pieces:
             return
@@ -142,7 +143,7 @@ def _frames(files: Iterable[_File]) -> int:
 
 
 def _spectrograms(path: Path) -> Iterator[np.ndarray]:
-    """Yield the spectrograms of a file's pieces, each uint8, shape (frames, 128); of silent ones only the first."""
+    """Yield the spectrograms of a file's pieces, each uint8 and of shape (frames, 128). Skip silent later pieces."""
     for number, samples in enumerate(_pieces(path)):
         spectrogram = clip_spectrogram(samples)
         if number == 0 or spectrogram.any():
@@ -150,7 +151,7 @@ def _spectrograms(path: Path) -> Iterator[np.ndarray]:
 
 
 def _pieces(path: Path) -> Iterator[np.ndarray]:
-    """Yield a file's samples a minute at a time; the last piece is up to two seconds longer rather than very short."""
+    """Yield a file's samples in pieces of a minute. The last piece can be two seconds longer, to avoid tiny pieces."""
     waiting = np.empty(0, np.float32)
     for block in decode_blocks(path):
         waiting = np.concatenate([waiting, block])

@@ -1,1 +1,1 @@
-"""From spectrograms to predictions: the stages `select`, `train` and `predict`, and the image `training`."""
+"""From spectrograms to predictions: the code of the stages `select`, `train` and `predict`."""

@@ -1,7 +1,8 @@
-"""Checkpoints of a run, in a folder or an object store.
+"""Checkpoints of a run, in a local folder or an object store.
 
-A checkpoint is one file: the SHA-256 of what follows, then what `torch.save` made of the state. It is written beside
-its place and renamed, and the newest two are kept, so that whatever happens one whole checkpoint is left.
+A checkpoint is one file with the SHA-256 digest of its content, followed by the state as `torch.save` writes it. It is
+written under a temporary name and then renamed. The two newest checkpoints are kept, so that at least one intact
+checkpoint is left whatever happens.
 """
 
 import hashlib
@@ -28,24 +29,24 @@ class Checkpoints:
     """The checkpoints of one run.
 
     Attributes:
-        identity: What makes the run this run and not another; a checkpoint of another one is refused.
+        identity: The settings that identify the run. A checkpoint of another run is refused.
     """
 
     def __init__(self, uri: str, *, identity: dict[str, Any]):
-        """Open the folder of the checkpoints, which need not exist yet.
+        """Open the folder of the checkpoints. It need not exist yet.
 
         Args:
-            uri: A folder, here or in an object store, as s3://bucket/run.
-            identity: Names and plain values: str, int, float, bool or None.
+            uri: A local folder, or a folder in an object store such as s3://bucket/run.
+            identity: The settings that identify the run: names with plain values (str, int, float, bool or None).
         """
         self.identity = identity
         self.files, self.folder = open_store(uri) if "://" in uri else (LocalFileSystem(), uri)
 
     def write(self, step: int, state: dict[str, Any]) -> None:
-        """Write a checkpoint whole or not at all, then remove all but the newest two.
+        """Write a checkpoint atomically, then remove all but the two newest.
 
         Args:
-            step: Steps done; a newer checkpoint has more.
+            step: Number of completed steps. A newer checkpoint has more steps.
             state: Tensors and plain values, nested in dicts and lists.
         """
         buffer = io.BytesIO()
@@ -61,17 +62,17 @@ class Checkpoints:
             self.files.delete_file(old)
 
     def latest(self) -> dict[str, Any] | None:
-        """Return the state of the newest checkpoint that is whole, None if there is none.
+        """Return the state of the newest intact checkpoint, or None if there is none.
 
         Raises:
-            UserError: If it is another run's.
+            UserError: If the checkpoint belongs to another run.
         """
         for path in reversed(self._paths()):
             with self.files.open_input_stream(path) as file:
                 content = file.readall()
             digest, content = content[:DIGEST_BYTES], memoryview(content)[DIGEST_BYTES:]
             if hashlib.sha256(content).digest() != digest:
-                logger.warning("%s is damaged and is left out", path)
+                logger.warning("ignoring %s, which is corrupt", path)
                 continue
             checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             self._check(path, checkpoint["identity"])
@@ -89,24 +90,25 @@ class Checkpoints:
             if found.get(name) != expected:
                 raise UserError(
                     f"{path}: expected a checkpoint with {name} {expected!r}, found {found.get(name)!r}; "
-                    "delete it to begin again, or name another folder for the checkpoints"
+                    "delete it to start over, or name another folder for the checkpoints"
                 )
 
     def _paths(self) -> list[str]:
-        """Return the paths of all checkpoints, the oldest first."""
+        """Return the paths of all checkpoints, oldest first."""
         found = self.files.get_file_info(FileSelector(self.folder, allow_not_found=True))
         return sorted(info.path for info in found if info.path.endswith(SUFFIX))
 
 
 @contextmanager
 def run_checkpoints(root: str, *, identity: dict[str, Any]) -> Iterator[Checkpoints | None]:
-    """Provide the checkpoints of one run and no other, and remove them when the run is done.
+    """Provide the checkpoints of a run, and remove them when the run is complete.
 
-    What fails or is interrupted leaves them, and resumes from them when it is tried again.
+    A run that fails or is interrupted keeps its checkpoints, so that the next attempt resumes from them.
 
     Args:
-        root: A folder or URI, in which the run's folder is named by its identity; empty for no checkpoints.
-        identity: What makes the run this run and not another.
+        root: A folder or URI that contains one folder per run, named by a hash of its identity. An empty string
+            disables checkpoints.
+        identity: The settings that identify the run.
     """
     if not root:
         yield None

@@ -1,6 +1,6 @@
-"""The training loop: what changes during a run is in `Run`, and its state is what a checkpoint holds.
+"""The training loop. `Run` holds everything that changes during training; its state is what a checkpoint saves.
 
-The loop never waits for the device: losses are collected there and looked at now and then.
+The loop rarely waits for the device: losses are collected there and checked only every `CHECK_EVERY` steps.
 """
 
 import logging
@@ -24,30 +24,37 @@ from audiotagging.training.one_cycle import one_cycle
 from audiotagging.training.prediction import score
 from audiotagging.training.spectrogram_store import Store
 
-WEIGHT_DECAY = 0.01  # decoupled from the gradient, on every parameter
+WEIGHT_DECAY = 0.01  # decoupled from the gradient, for all parameters
 SECOND_BETA = 0.99
-CHECK_EVERY = 50  # steps between two looks at the losses
+CHECK_EVERY = 50  # steps between checks of the losses
 
 logger = logging.getLogger(__name__)
 
 
 class Run:
-    """A member's training on a fold, at some step.
+    """The training of a member with one fold held out, at some step.
 
     Attributes:
         network: The network, on the device.
-        step: Steps done.
-        steps: Steps of the whole run.
-        seconds: Seconds spent in training steps so far, validation and checkpoints not counted.
-        history: A row an epoch that is done: epoch, cycle (both from 1), loss, lr (of the last step), lwlrap (NaN
-            where not validated), seconds.
+        step: Number of completed steps.
+        steps: Number of steps of the whole run.
+        seconds: Seconds spent on training steps so far, without validation and checkpoints.
+        history: One row per completed epoch: epoch, cycle (both starting at 1), loss, lr (of the last step), lwlrap
+            (NaN if the epoch was not validated), seconds.
     """
 
     def __init__(self, member: Member, data: Spectrograms, *, fold: int, device: torch.device, precision: str):
-        """Prepare the first step, with weights from the default random generator.
+        """Prepare the first step. The weights come from the default random generator.
+
+        Args:
+            member: The member to train.
+            data: Spectrograms of the curated and the noisy clips.
+            fold: The fold to hold out, or -1 for none.
+            device: The device to train on.
+            precision: "auto" or "float32", as in `devices.autocast`.
 
         Raises:
-            UserError: If there are no clips to train on, or none in the fold to hold out.
+            UserError: If there are no clips to train on, or no clips in the fold to hold out.
         """
         allow_tf32(precision)
         torch.backends.cudnn.benchmark = True
@@ -65,7 +72,7 @@ class Run:
         network = NETWORKS[member.network](VIEWS * self.classes)
         self.network = move(network, device)
         self.optimiser = torch.optim.AdamW(network.parameter_groups(), eps=1e-8, weight_decay=WEIGHT_DECAY, fused=True)
-        self.losses = torch.zeros(member.epoch_size, device=device)  # of this epoch's batches
+        self.losses = torch.zeros(member.epoch_size, device=device)  # one per batch of this epoch
         self.step = 0
         self.steps = member.cycles * member.epochs * member.epoch_size
         self.seconds = 0.0
@@ -73,7 +80,7 @@ class Run:
 
     @property
     def epoch_is_done(self) -> bool:
-        """Whether the last step was the last of an epoch."""
+        """Whether the last step completed an epoch."""
         return self.step % self.member.epoch_size == 0
 
     def train_step(self) -> None:
@@ -102,8 +109,8 @@ class Run:
         """Return a random batch.
 
         Returns:
-            Mixed pictures (batch, 3, size, size); the targets of each crop and of its partner in the mixture, (batch,
-            4 x classes); each crop's own share in its mixture, (batch,).
+            Four tensors: the mixed pictures (batch, 3, size, size); the targets of each crop and those of its partner,
+            both (batch, 4 x classes); and the share of each crop in its own mixture (batch,).
         """
         member = self.member
         crops, clips = self.store.random_crops(self.training, member.batch_size, frames=member.frames)
@@ -113,27 +120,27 @@ class Run:
         return pictures, targets, targets[partners], share
 
     def check(self) -> None:
-        """Look at the losses of this epoch so far and at the weights, which waits for the device.
+        """Check that this epoch's losses and the weights are finite. This waits for the device.
 
         Raises:
-            UserError: If one of them is not finite.
+            UserError: If training diverged.
         """
         epoch, batch = divmod(self.step - 1, self.member.epoch_size)
         losses = self.losses[: batch + 1].cpu()
         if not losses.isfinite().all():
             batch = int((~losses.isfinite()).int().argmax())
-            found = f"loss {losses[batch]:g}"
+            found = f"a loss of {losses[batch]:g}"
         elif not torch.stack([tensor.isfinite().all() for tensor in self.network.state_dict().values()]).all():
-            found = "weights that are not"
+            found = "non-finite weights"
         else:
             return
         raise UserError(
-            f"{self.member.id}: expected a finite loss and weights, found {found} in epoch {epoch + 1}, batch "
-            f"{batch + 1}; the last checkpoint is from before; train with a lower lr than {self.member.lr:g}"
+            f"{self.member.id}: training diverged: {found} in epoch {epoch + 1}, batch {batch + 1}; "
+            f"use a learning rate below {self.member.lr:g}"
         )
 
     def finish_epoch(self) -> None:
-        """Validate if it is due, and add the epoch to the history."""
+        """Add the epoch to the history, after validating it if that is due."""
         member = self.member
         epoch = self.step // member.epoch_size
         row = {
@@ -150,7 +157,7 @@ class Run:
         logger.info("%s: epoch %d, loss %.4f, lwlrap %.4f", member.id, epoch, row["loss"], row["lwlrap"])
 
     def validate(self) -> float:
-        """Return the lwlrap on the curated clips of the fold that is held out."""
+        """Return the lwlrap on the curated clips of the held-out fold."""
         scores = score(
             self.network.eval(),
             self.store,
@@ -164,7 +171,7 @@ class Run:
         return lwlrap(self.truth, scores)
 
     def state(self) -> dict[str, Any]:
-        """Return all that `load_state` needs to go on from here."""
+        """Return everything that `load_state` needs to resume from here."""
         return {
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -177,7 +184,7 @@ class Run:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from the state of another process's run."""
+        """Resume from the state of an earlier run, which may have been in another process."""
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.losses.copy_(state["losses"])
@@ -188,33 +195,48 @@ class Run:
 
 
 def split(clips: pd.DataFrame, *, fold: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of the clips to train on and of those to validate on.
+    """Split clips into those to train on and those to validate on.
 
     Args:
-        clips: Curated and noisy clips: `part` and `fold`.
-        fold: The fold whose curated clips are held out; -1: none.
+        clips: Curated and noisy clips, with the columns `part` and `fold`.
+        fold: The fold whose curated clips are held out, or -1 for none.
+
+    Returns:
+        Indices of the clips to train on, and indices of the clips to validate on.
 
     Raises:
-        UserError: If the fold has no curated clips, or nothing is left to train on.
+        UserError: If the fold has no curated clips, or if no clips are left to train on.
+
+    Examples:
+        >>> clips = pd.DataFrame({"part": ["curated", "curated", "noisy"], "fold": [0, 1, -1]})
+        >>> split(clips, fold=1)
+        (array([0, 2]), array([1]))
     """
     held_out = ((clips["part"] == "curated") & (clips["fold"] == fold) & (fold >= 0)).to_numpy()
     if fold >= 0 and not held_out.any():
         found = sorted(set(clips.loc[clips["part"] == "curated", "fold"]))
-        raise UserError(f"expected curated clips in fold {fold}, found none; the spectrograms have folds {found}")
+        raise UserError(f"expected curated clips in fold {fold}, found none; hold out one of the folds {found}")
     if held_out.all():
-        raise UserError(f"expected clips to train on, found none beside the {len(clips)} of fold {fold}")
+        raise UserError(
+            f"expected clips to train on, found only the {len(clips)} clips of fold {fold}, which is held out; "
+            "use more folds"
+        )
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 def view_targets(labels: Tensor, views: Tensor) -> Tensor:
-    """Return targets in which every view has outputs of its own: view v's class c is output v * classes + c.
+    """Convert labels to targets for the outputs of the views. Class c of view v is output v * classes + c.
 
     Args:
         labels: 0 or 1, float32, shape (batch, classes).
-        views: The view of each crop, shape (batch,).
+        views: View of each crop, shape (batch,).
 
     Returns:
-        Shape (batch, 4 x classes); 0 in the outputs of the other views.
+        Targets, shape (batch, 4 x classes). The targets for the outputs of all other views are 0.
+
+    Examples:
+        >>> view_targets(torch.tensor([[1.0, 0.0]]), torch.tensor([2]))
+        tensor([[0., 0., 0., 0., 1., 0., 0., 0.]])
     """
     targets = labels.new_zeros(len(labels), VIEWS, labels.shape[1])
     targets[torch.arange(len(labels), device=labels.device), views] = labels

@@ -1,10 +1,10 @@
-"""Runs a training in a process of its own, and starts it again when that process dies.
+"""Runs training in a child process, and restarts it if that process dies.
 
-A program that computes for days is killed now and then (SIGKILL where memory is short, SIGSEGV of a driver), or its GPU
-fails under it. Kubeflow, as it is installed, tries only pods again that were deleted or never started. So the stage's
-own process only waits here: it imports no torch, and starts the training again, which resumes from its checkpoint.
-What would happen again (an exception of the program's, a mistake of the user's) ends it, and so does SIGTERM, which is
-passed on.
+A training that takes days may be killed (by SIGKILL if memory is short, by SIGSEGV in a driver), or its GPU may fail.
+By default, Kubeflow retries only pods that were deleted or never started. The process of the stage therefore only
+waits: it does not import torch, and it restarts the training, which resumes from its last checkpoint. Errors that would
+happen again, such as an exception or a mistake of the user, are not retried. SIGTERM is passed on to the child and ends
+both.
 """
 
 import logging
@@ -22,27 +22,27 @@ from typing import Any
 from audiotagging.errors import UserError
 from audiotagging.processes import TERMINATED, end_with_parent
 
-PAUSES = (10, 60, 300)  # seconds before the second, third and fourth try
+PAUSES = (10, 60, 300)  # seconds before the second, third and fourth attempt
 FAILED = 1
 USER_ERROR = 2
-DEVICE_FAILED = 75  # EX_TEMPFAIL of sysexits.h; another process may use the GPU again
-CONTEXT = multiprocessing.get_context("spawn")  # a forked process could not use a GPU that this one has looked at
+DEVICE_FAILED = 75  # EX_TEMPFAIL of sysexits.h: another process may be able to use the GPU
+CONTEXT = multiprocessing.get_context("spawn")  # a forked process cannot use a GPU that its parent has initialised
 
 logger = logging.getLogger(__name__)
 
 
 def supervise(function: str, **arguments: Any) -> None:
-    """Call a function in a process of its own, again and again while that process dies, up to four times.
+    """Call a function in a child process. If that process dies, call it again, up to four times in all.
 
     Args:
-        function: "package.module:name". By name, so that only the new process imports what the module imports.
-        arguments: Its arguments. Called a second time, the function must resume what it began.
+        function: The function as "package.module:name". Only the child process imports the module.
+        arguments: Arguments of the function. If the function is called again, it must resume its earlier work.
 
     Raises:
-        SystemExit: With the exit code of the process if the function raised something, which it has printed: 2 for
-            a user's mistake, else 1. With 143 after SIGTERM.
-        MemoryError: If the process was killed (SIGKILL) in every try, as happens when memory runs out.
-        RuntimeError: If it ended by another signal, or by an error of the GPU, in every try.
+        SystemExit: If the function raised an exception, which the child process has printed. The exit code is 2 for a
+            `UserError` and 1 for any other exception. Also after SIGTERM, with exit code 143.
+        MemoryError: If the last attempt was killed by SIGKILL, most likely because memory ran out.
+        RuntimeError: If the last attempt was ended by another signal or by an error of the GPU.
     """
     with _ended_by_sigterm():
         for pause in (*PAUSES, None):
@@ -53,12 +53,12 @@ def supervise(function: str, **arguments: Any) -> None:
                 raise SystemExit(code)
             what = "its GPU failed" if code > 0 else f"it was killed by {signal.Signals(-code).name}"
             if pause is not None:
-                logger.warning("the training ended because %s; it starts again in %d s", what, pause)
+                logger.warning("the training ended because %s; it will restart in %d s", what, pause)
                 time.sleep(pause)
-    tries = f"the training was tried {len(PAUSES) + 1} times; the last try ended because {what}"
+    attempts = f"the training was started {len(PAUSES) + 1} times; the last attempt ended because {what}"
     if code == -signal.SIGKILL:
-        raise MemoryError(f"{tries}, as happens when memory runs out")
-    raise RuntimeError(tries)
+        raise MemoryError(f"{attempts}, most likely because memory ran out")
+    raise RuntimeError(attempts)
 
 
 @contextmanager
@@ -74,12 +74,13 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 
 def _call(function: str, arguments: dict[str, Any]) -> int:
-    """Call the function in a new process and return its exit code: that of a signal is negative.
+    """Call the function in a new process and return its exit code, which is negative if a signal ended it.
 
-    What ends this process meanwhile (SIGTERM, an interrupt) is passed on as SIGTERM, and waits for a last checkpoint.
+    If this process is ended by SIGTERM or an interrupt, it sends SIGTERM to the new process and waits until that has
+    written a last checkpoint.
     """
     formatters = [handler.formatter for handler in logging.getLogger().handlers]
-    # The stage's own, so that the log looks the same. A derived one might not be sent to another process.
+    # Use the stage's formatter, so that the log looks the same. A subclass might not be picklable.
     formatter = next((each for each in formatters if type(each) is logging.Formatter), None)
     process = CONTEXT.Process(target=_in_child, args=(function, arguments, formatter), daemon=True)
     process.start()
@@ -94,7 +95,9 @@ def _call(function: str, arguments: dict[str, Any]) -> int:
 
 
 def _in_child(function: str, arguments: dict[str, Any], formatter: logging.Formatter | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both; the parent's end is a SIGTERM here
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # a terminal sends it to both processes; the parent passes it on as SIGTERM
     end_with_parent()
     logging.basicConfig(level=logging.INFO, stream=sys.stdout)
     for handler in logging.getLogger().handlers:
@@ -106,11 +109,11 @@ def _in_child(function: str, arguments: dict[str, Any], formatter: logging.Forma
         traceback.print_exc()
         sys.stderr.flush()
         if _is_of_device(error):
-            os._exit(DEVICE_FAILED)  # at once: cleaning up would ask the GPU again
+            os._exit(DEVICE_FAILED)  # exit immediately, because cleaning up would use the GPU again
         sys.exit(USER_ERROR if isinstance(error, UserError) else FAILED)
 
 
 def _is_of_device(error: Exception) -> bool:
-    """Say whether the GPU failed; not so where it is out of memory, which it would be again."""
+    """Return whether the GPU failed. Running out of GPU memory does not count, because it would happen again."""
     texts = ("CUDA error", "cuDNN error", "NCCL error")
     return isinstance(error, RuntimeError) and str(error).startswith(texts)

@@ -1,4 +1,4 @@
-"""A warm start: training begins with the champion's weights and takes a share of the epochs."""
+"""A warm start: training starts with the champion's weights and takes only a share of the epochs."""
 
 import logging
 from dataclasses import replace
@@ -15,35 +15,39 @@ logger = logging.getLogger(__name__)
 def starting_point(
     member: Member, *, fold: int, location: Path, spectrograms: Path, share: float
 ) -> tuple[Member, Path | None]:
-    """Return the member with a shorter schedule, and the champion's model that its training begins with.
+    """Find the champion's model to start from, and shorten the member's schedule.
 
-    The member is returned as it is, and no model, if the champion has none of the same member that was trained on
-    everything, or one of another network or other classes. With a fold held out there is none either: when clips are
-    added the folds are dealt again, and the champion's model of the same fold may have seen what this one holds out.
+    There is no warm start if the champion has no model of this member that was trained on everything, or if that model
+    has another network or other classes. There is none for a held-out fold either: folds change when clips are added,
+    so the champion's model of the same fold may have been trained on clips that are held out now.
 
     Args:
         member: The member to train.
-        fold: The fold to hold out.
+        fold: The fold to hold out, or -1 for none.
         location: The models location.
         spectrograms: The folder of shards to train on.
         share: Share of the member's epochs to train.
 
+    Returns:
+        The member with fewer epochs and the folder of the champion's model; or the unchanged member and None if there
+        is no warm start.
+
     Raises:
-        UserError: If the champion is not where it should be, or damaged.
+        UserError: If the champion is missing or corrupt.
     """
     folder = champion_folder(location)
     if folder is None:
-        logger.info("no champion yet: %s begins with new weights", member.id)
+        logger.info("%s starts with new weights: there is no champion yet", member.id)
         return member, None
     if fold >= 0:
         logger.info(
-            "%s holds out fold %d, which the champion may have seen: it begins with new weights", member.id, fold
+            "%s starts with new weights: the champion may have been trained on clips of fold %d", member.id, fold
         )
         return member, None
     model = folder / "models" / model_name(member.id, fold)
     facts = read_facts(model) if model.exists() else None
     if facts is None or facts.member.network != member.network or facts.classes != read_classes(spectrograms):
-        logger.info("the champion has no model for %s: it begins with new weights", member.id)
+        logger.info("%s starts with new weights: the champion has no matching model", member.id)
         return member, None
-    logger.info("%s begins with the weights of %s", member.id, model)
+    logger.info("%s starts with the weights of %s", member.id, model)
     return replace(member, epochs=max(1, round(share * member.epochs))), model
