@@ -79,11 +79,11 @@ def average(scores: np.ndarray, *, mean: str, weights: np.ndarray | None = None)
 
         >>> import numpy as np
         >>> scores = np.array([[[0.2, 0.8]], [[0.8, 0.8]]])
-        >>> average(scores)
+        >>> average(scores, mean="arithmetic")
         array([[0.5, 0.8]], dtype=float32)
         >>> average(scores, mean="geometric")
         array([[0.4, 0.8]], dtype=float32)
-        >>> average(scores, weights=np.array([0.75, 0.25]))
+        >>> average(scores, mean="arithmetic", weights=np.array([0.75, 0.25]))
         array([[0.35, 0.8 ]], dtype=float32)
     """
     if mean not in MEANS:
