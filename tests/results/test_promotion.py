@@ -15,7 +15,7 @@ from audiotagging.errors import UserError
 from audiotagging.members import REFERENCE
 from audiotagging.metrics import lwlrap
 from audiotagging.results.ensembling import ENSEMBLE, ensemble
-from audiotagging.results.promotion import compare, promote
+from audiotagging.results.promotion import compare_with_champion, promote
 from audiotagging.training.warm_start import starting_point
 from commands import tag
 
@@ -149,7 +149,7 @@ def test_the_comparison_is_that_of_lwlrap_on_the_same_clips(tmp_path, test_label
         chosen = (rows["part"] == part) & (rows["member"] == ENSEMBLE) & rows["clip"].isin(predictions[1].rows["clip"])
         truth = hot(rows.loc[chosen, "clip"], table)(predicted.classes)
         expected.append(lwlrap(truth, predicted.scores[chosen.to_numpy()]))
-    found = compare(*predictions, table)
+    found = compare_with_champion(*predictions, table)
     assert found["set"] == name and 0 < found["clips"] == truth.any(axis=1).sum() < 120
     assert [found["score"], found["champion"]] == pytest.approx(expected)
     assert found["difference"] == pytest.approx(expected[0] - expected[1])

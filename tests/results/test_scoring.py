@@ -12,7 +12,7 @@ from audiotagging.metrics import label_table
 from audiotagging.results.ensembling import gather
 from audiotagging.results.evaluation import evaluate
 from audiotagging.results.labelled_clips import labelled_sets
-from audiotagging.results.scoring import agreement, estimate_classes, estimate_systems, worst_clips
+from audiotagging.results.scoring import estimate_classes, estimate_systems, similarity, worst_clips
 
 RNG = np.random.default_rng(3)
 TRUTH = RNG.random((80, 5)) < 0.3
@@ -43,8 +43,8 @@ def test_class_scores_weighted_by_their_clips_are_lwlrap():
     assert mean == pytest.approx(judge(TRUTH, SYSTEMS[0]))
 
 
-def test_agreement_is_the_share_of_equal_first_classes():
-    shares = agreement(np.stack(SYSTEMS))
+def test_similarity_is_the_share_of_equal_first_classes():
+    shares = similarity(np.stack(SYSTEMS))
     for one, row in enumerate(shares):
         for other, share in enumerate(row):
             equal = [SYSTEMS[one][clip].argmax() == SYSTEMS[other][clip].argmax() for clip in range(80)]

@@ -6,12 +6,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
-
 from audiotagging.artifacts.noisy_choice import NOISY_CHOICES, read_list
 from audiotagging.artifacts.selection import DEALT_FOLDS
-from audiotagging.csv_table import TableError, read_table
 from audiotagging.data.bad_clips import BAD_CLIPS
+from audiotagging.data.folder_tables import Classes, Table, split_labels
 from audiotagging.errors import UserError
 
 FOLDERS = {"curated": "train_curated", "noisy": "train_noisy", "test": "test"}
@@ -31,68 +29,28 @@ class Clip:
     fold: int = -1
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of the folder: the name of its file, and its rows by line."""
-
-    name: str
-    rows: pd.DataFrame
-
-
-class Reader:
-    """Reads one data folder.
+class ClipReader:
+    """Reads the clips of one data folder.
 
     Attributes:
-        classes: The classes, once `find_classes` has run.
-        classes_source: The table that they come from.
-        unreadable: The tables that are there and cannot be read.
-        problems: What is wrong, a line each, with file and line where there is one.
-        notes: What is worth knowing though not wrong.
+        problems: What is wrong, one line each, with file and line where there is one.
+        notes: What is worth knowing though not wrong, one line each.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, classes: Classes, *, problems: list[str]) -> None:
+        """Look which files there are.
+
+        Args:
+            folder: The data folder.
+            classes: Its classes.
+            problems: What is known to be wrong so far; the reader adds to it.
+        """
         self.folder = folder
-        self.classes: list[str] = []
-        self.classes_source = ""
-        self.unreadable: list[str] = []
-        self.problems: list[str] = []
+        self.classes = classes
+        self.problems = problems
         self.notes: list[str] = []
         self._files = {part: _files(folder / name) for part, name in FOLDERS.items()}
         self._part_of: dict[str, str] = {}  # clip: the part that it was found in
-
-    def table(
-        self, *names: str, columns: tuple[str, ...] = ("fname", "labels"), required: bool = False
-    ) -> Table | None:
-        """Read the first table of these names that is there."""
-        name = next((name for name in names if (self.folder / name).exists()), None)
-        if name is None:
-            if required:
-                self.problems.append(f"{names[0]} is missing; expected a table with the columns {', '.join(columns)}")
-            return None
-        try:
-            rows, problems = read_table(self.folder / name, columns)
-        except TableError as error:
-            self.problems += error.problems
-            self.unreadable.append(name)
-            return None
-        self.problems += problems
-        return Table(name, rows)
-
-    def find_classes(self, curated: Table, submission: Table | None) -> None:
-        """Take the classes from the submission's columns or, without one, from the curated labels."""
-        if submission:
-            self.classes_source = submission.name
-            self.classes = [column for column in submission.rows if column != "fname"]
-        else:
-            labels = {label for row in curated.rows["labels"] for label in _split(row)}
-            self.classes_source, self.classes = curated.name, sorted(labels)
-        for name in self.classes:
-            if not name or not name.isprintable() or "," in name:
-                self.problems.append(f"{self.classes_source}: a class cannot be called {name!r}")
-        if len(self.classes) < 2:
-            self.problems.append(
-                f"{self.classes_source}: expected at least 2 classes to tell apart, found {len(self.classes)}"
-            )
 
     def curated(self, table: Table) -> list[Clip]:
         """Return the curated clips that are not known to be bad."""
@@ -196,12 +154,12 @@ class Reader:
 
     def _labels(self, table: Table, line: int) -> list[str]:
         """Return the labels of a row."""
-        labels = _split(table.rows["labels"][line])
+        labels = split_labels(table.rows["labels"][line])
         if not labels:
             self.problems.append(f"{table.name} line {line}: the clip has no labels")
         for label in labels:
-            if label not in self.classes:
-                self.problems.append(f"{table.name} line {line}: {label!r} is not a class of {self.classes_source}")
+            if label not in self.classes.names:
+                self.problems.append(f"{table.name} line {line}: {label!r} is not a class of {self.classes.source}")
         return labels
 
     def _fold(self, table: Table, line: int) -> int:
@@ -224,7 +182,7 @@ class Reader:
         elif len(clips) < folds:
             self.problems.append(f"{table.name}: expected at least a clip for each of {folds} folds, not {len(clips)}")
         clips_of = Counter(label for clip in clips for label in clip.labels)
-        for name in self.classes:
+        for name in self.classes.names:
             if not clips_of[name]:
                 self.problems.append(f"{table.name}: the class {name!r} has no curated clip")
             elif clips_of[name] < folds:
@@ -244,8 +202,3 @@ def _files(folder: Path) -> set[str]:
 
 def _is_file_name(name: str) -> bool:
     return name.isprintable() and "/" not in name and "\\" not in name
-
-
-def _split(labels: str) -> list[str]:
-    """Return the labels of a field, each once."""
-    return list(dict.fromkeys(label.strip() for label in labels.split(",") if label.strip()))

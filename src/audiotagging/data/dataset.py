@@ -13,7 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from audiotagging.artifacts.noisy_choice import NOISY_CHOICES
-from audiotagging.data.data_folder import FOLDERS, Clip, Reader
+from audiotagging.data.data_folder import FOLDERS, Clip, ClipReader
+from audiotagging.data.folder_tables import find_classes, read_tables
 from audiotagging.errors import UserError
 
 PARTS = tuple(FOLDERS)
@@ -64,20 +65,22 @@ def read_dataset(folder: Path, *, noisy: str = "all") -> Dataset:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(folder, ["expected a folder with train_curated.csv in it, found no such folder"])
-    reader = Reader(folder)
-    curated = reader.table("train_curated.csv", "train_curated_post_competition.csv", required=True)
-    noisy_table = reader.table("train_noisy.csv", "train_noisy_post_competition.csv") if noisy != "none" else None
-    submission = reader.table("sample_submission.csv", columns=("fname",))
-    truth = reader.table("test_post_competition.csv")
-    if curated is None or reader.unreadable:  # what else seems to be wrong may only follow from that
-        raise DataError(folder, reader.problems)
+    problems: list[str] = []
+    tables = read_tables(folder, noisy=noisy != "none", problems=problems)
+    if tables is None:
+        raise DataError(folder, problems)
 
-    reader.find_classes(curated, submission)
-    rows = [*reader.curated(curated), *reader.noisy(noisy_table, noisy), *reader.test(submission, truth)]
-    if reader.problems:
-        raise DataError(folder, reader.problems)
+    classes = find_classes(tables, problems=problems)
+    reader = ClipReader(folder, classes, problems=problems)
+    rows = [
+        *reader.curated(tables.curated),
+        *reader.noisy(tables.noisy, noisy),
+        *reader.test(tables.submission, tables.truth),
+    ]
+    if problems:
+        raise DataError(folder, problems)
     clips = pd.DataFrame(rows, columns=[column.name for column in fields(Clip)]).astype({"fold": "int8"})
-    return Dataset(folder, reader.classes, clips, noisy if noisy in NOISY_CHOICES else "list", reader.notes)
+    return Dataset(folder, classes.names, clips, noisy if noisy in NOISY_CHOICES else "list", reader.notes)
 
 
 def fingerprint(dataset: Dataset) -> str:

@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from audiotagging.data.mirror import mirror
@@ -18,7 +18,7 @@ from audiotagging.data.zip_archives import extract
 from audiotagging.errors import UserError
 from audiotagging.files import whole_folder
 
-# Folders of both editions, which are archives too with `.zip` at the end: their place in the data folder.
+# Folders of both editions, which are archives too with `.zip` at the end: where they belong in the data folder.
 PLACES = {
     "train_curated": "train_curated",
     "train_noisy": "train_noisy",
@@ -79,18 +79,33 @@ def _unpacked(archive: Path, downloads: Path) -> Path:
 def _arranged(source: Path, downloads: Path) -> Path:
     """Return a folder in the layout: the source, or one with its archives unpacked and links to all else in it."""
     folders = [path for path in source.iterdir() if path.is_dir() and path.name in PLACES]
-    filled = {PLACES[path.name] for path in folders}
-    archives = [path for path in sorted(source.glob("*.zip")) if path.stem in PLACES]
-    archives = [path for path in archives if PLACES[path.stem] not in filled]
+    archives = _archives_to_unpack(source, filled={PLACES[path.name] for path in folders})
     if not archives and all(path.name == PLACES[path.name] for path in folders):
         return source
+    target = _unpacked_archives(source, archives, downloads)
+    _link_the_rest(source, folders, target)
+    return target
 
+
+def _archives_to_unpack(source: Path, *, filled: set[str]) -> list[Path]:
+    """Return the archives of a source whose folder in the layout is not filled by a folder of the source."""
+    archives = [path for path in sorted(source.glob("*.zip")) if path.stem in PLACES]
+    return [path for path in archives if PLACES[path.stem] not in filled]
+
+
+def _unpacked_archives(source: Path, archives: Sequence[Path], downloads: Path) -> Path:
+    """Return the folder that archives of a source are unpacked to, each where it belongs in the layout."""
     pieces = [path for archive in archives for path in sorted(source.glob(f"{archive.stem}.z*"))]
     target = downloads / f"{source.name}-{_state(source, pieces)}"
     if not target.exists():
         with whole_folder(target) as part:
             for archive in archives:
                 extract(archive, part / PLACES[archive.stem])
+    return target
+
+
+def _link_the_rest(source: Path, folders: Sequence[Path], target: Path) -> None:
+    """Put links to all of a source but its archives into the target, its folders under their names in the layout."""
     for path in source.iterdir():
         if path in folders and PLACES[path.name] == ".":
             _link(path.iterdir(), target)
@@ -98,7 +113,6 @@ def _arranged(source: Path, downloads: Path) -> Path:
             _link([path], target, PLACES[path.name])
         elif not path.suffix.startswith(".z"):
             _link([path], target)
-    return target
 
 
 def _link(paths: Iterable[Path], folder: Path, name: str = "") -> None:

@@ -7,7 +7,7 @@
 * `estimates`: for each set, the same scores with 95 % intervals, their differences from the ensemble, the score of the
   ensemble `without` each member, and the score of a `baseline`.
 * `scored`: the set that `classes` and `worst` describe: all test clips if they have labels, else the out-of-fold clips.
-* `agreement`, `trained`, `data`, `selection`, `run`: facts about the members, their training data and their versions.
+* `similarity`, `trained`, `data`, `selection`, `run`: facts about the members, their training data and their versions.
 * `promotion`: the decision on whether the ensemble becomes the champion, if a models location was given
   (`audiotagging.results.promotion`).
 """
@@ -35,7 +35,7 @@ from audiotagging.results.run_facts import (
     summarise_selection,
     summarise_training,
 )
-from audiotagging.results.scoring import agreement, estimate_classes, estimate_systems, worst_clips
+from audiotagging.results.scoring import estimate_classes, estimate_systems, similarity, worst_clips
 
 BASELINE = "baseline"
 
@@ -94,7 +94,7 @@ def evaluate(
             for member in gathered.members[1:]
         },
         "estimates": estimates,
-        "agreement": {"members": gathered.members[1:], "share": agreement(gathered.scores[1:])},
+        "similarity": {"members": gathered.members[1:], "share": similarity(gathered.scores[1:])},
         "trained": summarise_training(trained),
         "data": summarise_data(clips, predictions.classes, read_rejected(spectrograms), read_notes(spectrograms)),
         "selection": summarise_selection(selection),

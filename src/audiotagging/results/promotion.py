@@ -71,7 +71,7 @@ def _decide(
     if champion is None or folder is None:
         return decision | {"promoted": True, "reason": "Promoted: there was no champion yet."}
     new, old = (read_predictions(path / "predictions.parquet") for path in (ensemble, folder))
-    comparison = None if new.classes != old.classes else compare(new, old, read_clips(spectrograms))
+    comparison = None if new.classes != old.classes else compare_with_champion(new, old, read_clips(spectrograms))
     if comparison is None:
         why = "different classes than" if new.classes != old.classes else "no labelled clips in common with"
         reason = (
@@ -89,7 +89,7 @@ def _decide(
     return decision | {"promoted": promoted, "reason": reason, "comparison": comparison}
 
 
-def compare(new: Predictions, old: Predictions, clips: pd.DataFrame) -> dict[str, Any] | None:
+def compare_with_champion(new: Predictions, old: Predictions, clips: pd.DataFrame) -> dict[str, Any] | None:
     """Compare two ensembles on the labelled clips that both predicted, on test clips if there are any.
 
     Args:

@@ -101,7 +101,7 @@ def compare_classes(truth: np.ndarray, old: np.ndarray, new: np.ndarray, classes
     return sorted(rows, key=lambda row: (-row["difference"], row["label"]))
 
 
-def agreement(scores: np.ndarray) -> list[list[float]]:
+def similarity(scores: np.ndarray) -> list[list[float]]:
     """Return the share of clips to which two members give the same top class.
 
     Args:

@@ -1,0 +1,108 @@
+"""The tables of a data folder, and the classes that they name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from audiotagging.csv_table import TableError, read_table
+
+LABELLED = ("fname", "labels")  # columns
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the folder.
+
+    Attributes:
+        name: Name of its file.
+        rows: Its rows, by line.
+    """
+
+    name: str
+    rows: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a data folder; None where there is no such table."""
+
+    curated: Table
+    noisy: Table | None
+    submission: Table | None
+    truth: Table | None
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes.
+
+    Attributes:
+        names: Their names, in the order of every score table.
+        source: Name of the table that they come from.
+    """
+
+    names: list[str]
+    source: str
+
+
+def read_tables(folder: Path, *, noisy: bool, problems: list[str]) -> Tables | None:
+    """Read the tables of a data folder.
+
+    Args:
+        folder: The data folder.
+        noisy: Whether to read the table of noisy clips.
+        problems: Gets what is wrong, one line each.
+
+    Returns:
+        The tables; None if the curated table is missing or any table cannot be read. What else seems to be wrong may
+        only follow from that.
+    """
+    unreadable = []
+
+    def read(*names: str, columns: tuple[str, ...] = LABELLED) -> Table | None:
+        """Read the first table of these names that is there."""
+        name = next((name for name in names if (folder / name).exists()), None)
+        if name is None:
+            return None
+        try:
+            rows, uneven = read_table(folder / name, columns)
+        except TableError as error:
+            problems.extend(error.problems)
+            unreadable.append(name)
+            return None
+        problems.extend(uneven)
+        return Table(name, rows)
+
+    curated = read("train_curated.csv", "train_curated_post_competition.csv")
+    if curated is None and not unreadable:
+        problems.append(f"train_curated.csv is missing; expected a table with the columns {', '.join(LABELLED)}")
+    noisy_table = read("train_noisy.csv", "train_noisy_post_competition.csv") if noisy else None
+    submission = read("sample_submission.csv", columns=("fname",))
+    truth = read("test_post_competition.csv")
+    return None if curated is None or unreadable else Tables(curated, noisy_table, submission, truth)
+
+
+def find_classes(tables: Tables, *, problems: list[str]) -> Classes:
+    """Take the classes from the submission's columns or, without one, from the curated labels.
+
+    Args:
+        tables: The tables of the data folder.
+        problems: Gets what is wrong with the classes, one line each.
+    """
+    if tables.submission:
+        source = tables.submission.name
+        names = [column for column in tables.submission.rows if column != "fname"]
+    else:
+        source = tables.curated.name
+        names = sorted({label for field in tables.curated.rows["labels"] for label in split_labels(field)})
+    wrong = [name for name in names if not name or not name.isprintable() or "," in name]
+    problems += [f"{source}: a class cannot be called {name!r}" for name in wrong]
+    if len(names) < 2:
+        problems.append(f"{source}: expected at least 2 classes to tell apart, found {len(names)}")
+    return Classes(names, source)
+
+
+def split_labels(field: str) -> list[str]:
+    """Return the labels of a field, each once."""
+    return list(dict.fromkeys(label.strip() for label in field.split(",") if label.strip()))
