@@ -1,16 +1,20 @@
 """`results`: what a run on a cluster made, brought here. The workflows are those of real runs."""
 
+import json
+
 import pytest
 from fabricated import fabricate_run, finish_run
 from page_server import PageServer
 from workflows import changed, copied, recorded
 
 import pipeline
+from audiotagging import object_store
 from audiotagging.members import DEMO
 from commands import kfp_internals, main
 from commands.cluster.workflow import parse_workflow
 
 RUN = "10402d41-98b6-4f62-a7a6-b6a3bd20cdb5"
+LATER, EARLY = "2" + RUN[1:], "3" + RUN[1:]
 MEMBERS = [member for member in DEMO if member.id in ("demo-xresnet18ssa-focal", "demo-xresnet18ssa-bce")]
 
 
@@ -88,6 +92,15 @@ def test_the_results_are_those_of_the_run(results, page, s3, finished, way):
         assert word in out
 
 
+def test_what_is_in_googles_store_comes_from_there(results, page, finished, monkeypatch):
+    page.workflows[RUN] = json.loads(json.dumps(recorded("retried")).replace("minio://", "gs://"))
+    page.is_page = False
+    monkeypatch.setitem(object_store._OPENERS, "gs", object_store._OPENERS["s3"])  # an S3 server stands in for it
+    code, _, error, here = results()
+    assert code == 0, error
+    assert tree(here) == tree(finished)
+
+
 def test_the_spectrograms_can_be_left_out_and_are_missed_by_name(results, finished, capsys):
     code, out, error, here = results("--no-spectrograms")
     assert code == 0, error
@@ -99,13 +112,13 @@ def test_the_spectrograms_can_be_left_out_and_are_missed_by_name(results, finish
 
 
 def test_what_a_run_took_from_the_cache_is_found_at_the_run_that_made_it(results, page, finished):
-    page.workflows["later"] = ensemble_from_the_cache(recorded("retried"))
-    code, _, error, here = results(run_id="later")
+    page.workflows[LATER] = ensemble_from_the_cache(recorded("retried"))
+    code, _, error, here = results(run_id=LATER)
     assert code == 0, error
     assert tree(here) == tree(finished)
 
     del page.workflows[RUN]
-    code, _, error, _ = results("--force", run_id="later")
+    code, _, error, _ = results("--force", run_id=LATER)
     assert code == 2 and f"run {RUN}, which made it, is gone" in error
     assert tree(here) == tree(finished)
 
@@ -140,8 +153,8 @@ def test_the_servers_of_the_api_hand_out_no_artifacts(results, page):
 def test_a_run_that_has_no_results_yet(results, page):
     nodes = recorded("retried")["status"]["nodes"]
     early = {key: node for key, node in nodes.items() if ".evaluate" not in node["name"]}
-    page.workflows["early"] = copied(recorded("retried"), early)
-    code, _, error, here = results(run_id="early")
+    page.workflows[EARLY] = copied(recorded("retried"), early)
+    code, _, error, here = results(run_id=EARLY)
     assert code == 2 and "expected one whose stage evaluate is done, found it not begun" in error and not here.exists()
 
 
