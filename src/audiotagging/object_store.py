@@ -57,7 +57,7 @@ NO_BUCKET = re.compile(
     r"NO_SUCH_BUCKET|bucket does not exist|Bucket '[^']*' not found|ContainerNotFound", re.IGNORECASE
 )
 NOTHING = re.compile(r"NOT_FOUND|No such file or directory")
-NO_ANSWER = re.compile(r"NETWORK_CONNECTION.*?(?:Details: |operation: )(.*)")
+NO_ANSWER = re.compile(r"NETWORK_CONNECTION.*(?:Details: |operation: )(.*)")
 
 
 def check_url(url: str) -> None:
