@@ -84,7 +84,7 @@ def audiotagging(
     selection = select(noisy_choice=ingested.outputs["noisy_choice"], seed=seed, spectrograms=spectrograms).output
 
     with dsl.ParallelFor(rows) as row:
-        model = train(
+        trained = train(
             row=row,
             spectrograms=spectrograms,
             selection=selection,
@@ -92,7 +92,8 @@ def audiotagging(
             checkpoints=checkpoints,
             champions=models,
             warm_start=warm_start,
-        ).output
+        )
+        model = trained.outputs["model"]
         predictions = predict(model=model, spectrograms=spectrograms, selection=selection).output
 
     averaged = ensemble(

@@ -23,7 +23,7 @@ def evaluate(
         spectrograms: What `preprocess` made.
         selection: What `select` made.
         promotion: What `promote` decided.
-        scores: lwlrap of the ensemble as metrics, and of every member in the JSON file.
+        scores: A JSON file; lwlrap of the ensemble and of every member as metrics too.
         report: One self-contained page.
     """
     from pathlib import Path
@@ -41,3 +41,6 @@ def evaluate(
     )
     for subset, lwlrap in figures["ensemble"].items():
         scores.log_metric(f"lwlrap_{subset}", lwlrap)
+    for member, subsets in figures["members"].items():
+        for subset, lwlrap in subsets.items():
+            scores.log_metric(f"lwlrap_{subset}_{member}", lwlrap)

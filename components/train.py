@@ -1,6 +1,6 @@
 """The stage `train`."""
 
-from kfp.dsl import Dataset, Input, Model, Output
+from kfp.dsl import Dataset, Input, Metrics, Model, Output
 
 from components.stage import stage
 
@@ -15,6 +15,7 @@ def train(
     champions: str,
     warm_start: float,
     model: Output[Model],
+    metrics: Output[Metrics],
 ) -> None:
     """Train one member with one fold held out.
 
@@ -27,9 +28,11 @@ def train(
         champions: Folder of the champion, whose weights a warm start begins with.
         warm_start: Share of the epochs to train then; 0 for new weights and all epochs.
         model: The folder of the model (`audiotagging.artifacts.model_folder`).
+        metrics: The loss of the last epoch and, where a fold is held out, its lwlrap.
     """
     from pathlib import Path
 
+    from audiotagging.artifacts.model_folder import final_metrics
     from audiotagging.training.supervisor import supervise
 
     supervise(
@@ -44,3 +47,5 @@ def train(
         warm_start=warm_start,
     )
     model.metadata.update(member=row["id"], fold=int(row["fold"]))
+    for name, value in final_metrics(Path(model.path)).items():
+        metrics.log_metric(name, value)

@@ -64,7 +64,7 @@ def filtered(things, query):
     things = list(things)
     for predicate in json.loads(query.get("filter", ['{"predicates": []}'])[0])["predicates"]:
         assert predicate["operation"] in (1, "EQUALS")
-        things = [each for each in things if each[predicate["key"]] == predicate["stringValue"]]
+        things = [each for each in things if each.get(predicate["key"]) == predicate["stringValue"]]
     return things
 
 

@@ -56,7 +56,7 @@ def row_of(member, fold):
     return {name: float(value) if type(value) is int else value for name, value in row.items()}
 
 
-def call_train(run, out, *, fold=0, **changes):
+def call_train(run, out, *, fold=0, metrics=None, **changes):
     model = artifact(Model, out)
     options = {"seed": 1, "checkpoints": "", "champions": "", "warm_start": 0.0}
     train.python_func(
@@ -64,6 +64,7 @@ def call_train(run, out, *, fold=0, **changes):
         spectrograms=artifact(Dataset, run / "spectrograms"),
         selection=artifact(Dataset, run / "selection"),
         model=model,
+        metrics=metrics or artifact(Metrics, out.with_suffix(".metrics")),
         **options | changes,
     )
     return model
@@ -99,12 +100,15 @@ def test_select(run, tmp_path):
 
 
 def test_train(run, tmp_path):
-    model = call_train(run, tmp_path / "model")
+    metrics = artifact(Metrics, tmp_path / "metrics")
+    model = call_train(run, tmp_path / "model", metrics=metrics)
     assert model.metadata == {"member": SHORT.id, "fold": 0}
     facts = read_facts(tmp_path / "model")
     assert (facts.member, facts.fold, facts.seed) == (SHORT, 0, 1)
     assert facts.classes == read_classes(run / "spectrograms")
-    assert len(read_history(tmp_path / "model")) == 2
+    history = read_history(tmp_path / "model")
+    assert len(history) == 2
+    assert metrics.metadata == {"loss": history["loss"].iloc[-1], "lwlrap": history["lwlrap"].iloc[-1]}
 
 
 def test_train_takes_the_chosen_noisy_clips_and_resumes_only_the_same_run(run, tmp_path, monkeypatch, in_this_process):
@@ -138,7 +142,10 @@ def test_train_begins_with_the_champion(run, tmp_path, monkeypatch, in_this_proc
     call_promote(whole, tmp_path / "champions")
 
     monkeypatch.setattr("audiotagging.training.loop.one_cycle", lambda step, *, steps, lr: (0.0, 0.9))  # learns nothing
-    call_train(whole, tmp_path / "model", fold=-1, champions=str(tmp_path / "champions"), warm_start=0.5)
+    metrics = artifact(Metrics, tmp_path / "metrics")
+    options = {"champions": str(tmp_path / "champions"), "warm_start": 0.5}
+    call_train(whole, tmp_path / "model", fold=-1, metrics=metrics, **options)
+    assert set(metrics.metadata) == {"loss"}  # Kubeflow takes no NaN
     name = "body.0.0.weight"
     assert torch.equal(load_file(weights_path(tmp_path / "model"))[name], champion.state_dict()[name])
     assert read_facts(tmp_path / "model").member == replace(SHORT, epochs=1)
@@ -198,6 +205,9 @@ def test_ensemble_promote_and_evaluate(run, tmp_path):
         report=report,
     )
     written = json.loads(Path(scores.path).read_text())
-    assert scores.metadata == {f"lwlrap_{name}": score for name, score in written["ensemble"].items()}
-    assert set(scores.metadata) == {"lwlrap_all", "lwlrap_public", "lwlrap_private", "lwlrap_out_of_fold"}
+    sets = ("all", "public", "private", "out_of_fold")
+    expected = {f"lwlrap_{name}": written["ensemble"][name] for name in sets}
+    for member in REFERENCE[:2]:
+        expected |= {f"lwlrap_{name}_{member.id}": written["members"][member.id][name] for name in sets}
+    assert scores.metadata == expected
     assert written["promotion"] == decision and "</html>" in Path(report.path).read_text()

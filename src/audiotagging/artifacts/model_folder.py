@@ -8,6 +8,7 @@ This module reads everything but the weights, and needs no torch.
 """
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -132,6 +133,12 @@ def read_history(folder: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     except (ValueError, OSError) as error:
         raise UserError(f"{path}: expected a table, found {str(error).splitlines()[0]}; copy it again") from error
+
+
+def final_metrics(folder: Path) -> dict[str, float]:
+    """Return `loss` and `lwlrap` of the last epoch, those that are finite: a model of all clips has no lwlrap."""
+    last = read_history(folder).iloc[-1]
+    return {name: float(last[name]) for name in ("loss", "lwlrap") if math.isfinite(last[name])}
 
 
 def _shown(value: Any) -> str:
