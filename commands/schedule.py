@@ -68,7 +68,13 @@ def _list(client: Client, experiment: str) -> None:
 def _make(client: Client, args: argparse.Namespace, values: dict[str, Any], experiment: str) -> None:
     pipeline = on_cluster(args.pipeline, cluster_settings(args))
     pipeline_id, version_id, version = ensure_version(client, pipeline, namespace=args.namespace)
-    content = {"version": version_id, "parameters": values, "cron": args.cron, "seconds": args.every}
+    content = {
+        "version": version_id,
+        "parameters": values,
+        "cron": args.cron,
+        "seconds": args.every,
+        "mlflow": args.mlflow_experiment,
+    }
     made, verb = schedules.make(client, experiment, args.name, pipeline=pipeline_id, content=content)
     print(f"{_describe(made)}, version {version} ({verb}): {client.page('recurringrun', made.recurring_run_id)}")
 

@@ -36,6 +36,14 @@ def run(args: argparse.Namespace) -> int:
     with connection(args) as client:
         pipeline_id, version_id, version = ensure_version(client, pipeline, namespace=args.namespace)
         experiment = experiment_id(client, args.experiment, namespace=args.namespace)
-        run_id = create_run(client, name, values, experiment=experiment, pipeline=pipeline_id, version=version_id)
+        run_id = create_run(
+            client,
+            name,
+            values,
+            experiment=experiment,
+            pipeline=pipeline_id,
+            version=version_id,
+            mlflow=args.mlflow_experiment,
+        )
         print(f"run {run_id} of version {version}: {client.page('runs', run_id)}", flush=True)
         return 0 if not args.wait or follow(client, run_id, tries=args.tries) else 1

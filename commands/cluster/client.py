@@ -26,7 +26,10 @@ from audiotagging.errors import UserError
 from commands.kfp_internals import Client
 
 OLDEST = (2, 17)  # the first server that runs the stages as the user that they ask for
+MLFLOW = "mlflow"  # Kubeflow's name of its plugin
 TOKEN_FILE = "/var/run/secrets/kubeflow/pipelines/token"  # where Kubernetes puts a token for the service account
+
+logger = logging.getLogger(__name__)
 
 
 def add_connection(parser: argparse.ArgumentParser) -> None:
@@ -199,9 +202,52 @@ def experiment_id(client: Client, name: str, *, namespace: str | None) -> str:
 
 
 def create_run(
-    client: Client, name: str, parameters: dict[str, Any], *, experiment: str, pipeline: str, version: str
+    client: Client,
+    name: str,
+    parameters: dict[str, Any],
+    *,
+    experiment: str,
+    pipeline: str,
+    version: str,
+    mlflow: str | None = None,
 ) -> str:
-    """Start a run of a pipeline version in an experiment, and return its id."""
-    with _quiet():
-        run = client.run_pipeline(experiment, name, params=parameters, pipeline_id=pipeline, version_id=version)
+    """Start a run of a pipeline version in an experiment, and return its id.
+
+    Args:
+        client: The connection.
+        name: Name of the run.
+        parameters: The pipeline's parameters.
+        experiment: Id of the experiment.
+        pipeline: Id of the pipeline.
+        version: Id of its version.
+        mlflow: Name of the experiment of MLflow that it is sent to; None for nothing of this.
+    """
+    body = kfp_server_api.V2beta1Run(
+        experiment_id=experiment,
+        display_name=name,
+        plugins_input=mlflow_input(mlflow),
+        **what_is_run(parameters, pipeline=pipeline, version=version),
+    )
+    run = kfp_server_api.RunServiceApi(client.pipelines.api_client).run_service_create_run(run=body)
+    if mlflow:
+        sent = (run.plugins_output or {}).get(MLFLOW)
+        if sent is None:
+            logger.warning("this server has no plugin for MLflow, so the run is not sent there")
+        elif sent.state == "PLUGIN_FAILED":
+            logger.warning("the run is not sent to MLflow: %s", sent.state_message)
     return run.run_id
+
+
+def what_is_run(parameters: dict[str, Any], *, pipeline: str, version: str) -> dict[str, Any]:
+    """Return what is run, as runs and recurring runs have it."""
+    return {
+        "pipeline_version_reference": kfp_server_api.V2beta1PipelineVersionReference(
+            pipeline_id=pipeline, pipeline_version_id=version
+        ),
+        "runtime_config": kfp_server_api.V2beta1RuntimeConfig(parameters=parameters),
+    }
+
+
+def mlflow_input(experiment: str | None) -> dict[str, Any] | None:
+    """Return what runs and recurring runs have for Kubeflow's plugin for MLflow, for which kfp has no argument."""
+    return {MLFLOW: {"experiment_name": experiment}} if experiment else None

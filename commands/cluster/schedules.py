@@ -8,10 +8,18 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from kfp_server_api import RecurringRunMode, V2beta1RecurringRun, V2beta1Run
+from kfp_server_api import (
+    RecurringRunMode,
+    RecurringRunServiceApi,
+    V2beta1CronSchedule,
+    V2beta1PeriodicSchedule,
+    V2beta1RecurringRun,
+    V2beta1Run,
+    V2beta1Trigger,
+)
 
 from audiotagging.errors import UserError
-from commands.cluster.client import Client, named, where
+from commands.cluster.client import MLFLOW, Client, mlflow_input, named, what_is_run, where
 from commands.cluster.following import ENDED
 
 PAGE = 100
@@ -60,29 +68,37 @@ def make(
     before = newest(find(client, experiment, name)).get(name)
     if before is not None and content_of(before) == content:
         return before, "unchanged"
-    made = client.create_recurring_run(
-        experiment,
-        name,
-        cron_expression=content["cron"],
-        interval_second=content["seconds"],
+    trigger = V2beta1Trigger(
+        cron_schedule=V2beta1CronSchedule(cron=content["cron"]) if content["cron"] else None,
+        periodic_schedule=V2beta1PeriodicSchedule(interval_second=content["seconds"]) if content["seconds"] else None,
+    )
+    body = V2beta1RecurringRun(
+        experiment_id=experiment,
+        display_name=name,
+        trigger=trigger,
         max_concurrency=1,
         no_catchup=True,
-        params=content["parameters"],
-        pipeline_id=pipeline,
-        version_id=content["version"],
-        enabled=before is None or before.mode == ENABLED,
+        mode=ENABLED if before is None or before.mode == ENABLED else RecurringRunMode.DISABLE,
+        plugins_input=mlflow_input(content["mlflow"]),
+        **what_is_run(content["parameters"], pipeline=pipeline, version=content["version"]),
     )
+    api = RecurringRunServiceApi(client.pipelines.api_client)
+    made = api.recurring_run_service_create_recurring_run(recurring_run=body)
     return made, "made" if before is None else "changed"
 
 
 def content_of(schedule: V2beta1RecurringRun) -> dict[str, Any]:
-    """Return what makes a schedule what it is: version and parameters of the pipeline, and cron or seconds."""
+    """Return what makes a schedule what it is.
+
+    That is version and parameters of the pipeline, cron or seconds, and the experiment of MLflow.
+    """
     cron, periodic = schedule.trigger.cron_schedule, schedule.trigger.periodic_schedule
     return {
         "version": schedule.pipeline_version_reference.pipeline_version_id,
         "parameters": schedule.runtime_config.parameters,
         "cron": cron.cron if cron else None,
         "seconds": int(periodic.interval_second) if periodic else None,
+        "mlflow": (schedule.plugins_input or {}).get(MLFLOW, {}).get("experiment_name"),
     }
 
 

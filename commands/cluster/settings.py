@@ -101,6 +101,11 @@ def add_cluster_parameters(parser: argparse.ArgumentParser, *, data_required: bo
     """Add the options that become the pipeline's parameters, with defaults for a cluster."""
     add_parameters(parser, data_required=data_required)
     parser.set_defaults(models=MODELS, downloads=f"{AUDIO}/downloads")
+    parser.add_argument(
+        "--mlflow-experiment",
+        metavar="NAME",
+        help="send parameters and metrics to this experiment of MLflow, where Kubeflow has its plugin for it",
+    )
 
 
 def cluster_parameters(args: argparse.Namespace) -> dict[str, Any]:

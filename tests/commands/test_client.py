@@ -268,3 +268,32 @@ def test_a_schedule_is_paused_resumed_listed_and_deleted(server, call, monkeypat
 def test_wrong_schedules_say_what_was_expected(server, call, options, message):
     code, _, error = call("schedule", *options)
     assert code == 2 and message in error and not server.requests
+
+
+def test_runs_and_schedules_name_the_experiment_of_mlflow(server, call, caplog):
+    wanted = {"mlflow": {"experiment_name": "tagging"}}
+    assert call("submit", "--data", "demo", "--mlflow-experiment", "tagging")[0] == 0
+    (run,) = server.runs.values()
+    assert run["plugins_input"] == wanted
+    assert caplog.messages == ["this server has no plugin for MLflow, so the run is not sent there"]
+
+    assert call("schedule", *CRON, "--data", "demo")[0] == 0
+    assert "(changed)" in call("schedule", *CRON, "--data", "demo", "--mlflow-experiment", "tagging")[1]
+    assert "(unchanged)" in call("schedule", *CRON, "--data", "demo", "--mlflow-experiment", "tagging")[1]
+    assert [schedule.get("plugins_input") for schedule in server.schedules.values()] == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("output", "messages"),
+    [
+        ({"state": "PLUGIN_SUCCEEDED"}, []),
+        (
+            {"state": "PLUGIN_FAILED", "state_message": "connection refused"},
+            ["the run is not sent to MLflow: connection refused"],
+        ),
+    ],
+)
+def test_it_is_said_when_mlflow_does_not_get_the_run(server, call, caplog, output, messages):
+    server.broken = {r"POST /apis/v2beta1/runs": (200, {"run_id": "run", "plugins_output": {"mlflow": output}})}
+    assert call("submit", "--data", "demo", "--mlflow-experiment", "tagging")[0] == 0
+    assert caplog.messages == messages
