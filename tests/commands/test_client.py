@@ -67,9 +67,9 @@ def test_places_that_the_cluster_does_not_know_are_refused(server, call, options
 
 def test_more_rows_than_argo_can_keep_are_refused_with_the_number(server, call):
     folds = ",".join(map(str, range(14)))
-    assert call("submit", "--data", "demo", "--folds", folds[: folds.index(",13")])[0] == 0  # 78 rows
+    assert call("submit", "--data", "demo", "--folds", folds[: folds.index(",12")])[0] == 0  # 72 rows
     code, _, error = call("submit", "--data", "demo", "--folds", folds)
-    assert code == 2 and "84 rows (members times folds) are more than the 80" in error and len(server.runs) == 1
+    assert code == 2 and "84 rows (members times folds) are more than the 75" in error and len(server.runs) == 1
 
 
 def test_without_volumes_there_are_no_checkpoints_and_no_champion(server, call):
