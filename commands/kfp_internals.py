@@ -192,11 +192,16 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 
 class Client(kfp.Client):
-    """kfp's client, which waits for answers, but not for ever, and asks for what kfp has no method for."""
+    """kfp's client, which waits for answers, but not for ever, and asks for what kfp has no method for.
 
-    def __init__(self, **options: Any) -> None:
+    Attributes:
+        namespace: Whose namespace it asks for, where Kubeflow has users; else None.
+    """
+
+    def __init__(self, *, namespace: str | None = None, **options: Any) -> None:
         check_version()
-        super().__init__(**options)
+        super().__init__(namespace=namespace, **options)
+        self.namespace = namespace
         rest = self._healthz_api.api_client.rest_client
         rest.request = _limited(rest.request)
 

@@ -230,6 +230,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def get_artifact(self, query, scheme, bucket, key):
         self.check_page()
+        if self.server.health["multi_user"] and "namespace" not in query:
+            raise RefusedError(400, "Namespace parameter is required when authentication is enabled")
         uri = f"{scheme}://{bucket}/{unquote(key)}"
         if uri not in self.server.artifacts:
             raise RefusedError(404, f"No objects found at {bucket}/{key}")

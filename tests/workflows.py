@@ -7,6 +7,10 @@ input, and the resources.
     retried  a training was killed, so the run failed; it was retried and succeeded
     waiting  thirty rows, a quota of six GPUs and a node that has two
     refused  `--data` names nothing; refused.log is what the pod of `ingest` left
+    stopped  somebody stopped it
+    killed   six looks at a run of two members, in which the first one's training was killed
+    plain    five looks at such a run where Argo has no `templateDefaults`, so that the training was tried again;
+             killed.log is what the pod of its first try left
 """
 
 import gzip

@@ -32,7 +32,7 @@ def read_artifact(client: Client, uri: str) -> bytes:
     Raises:
         ApiException: If the server has no such object, or is the API's server, which hands out none.
     """
-    return client.get(_address(uri))
+    return client.get(_address(uri), **({"namespace": client.namespace} if client.namespace else {}))
 
 
 def _address(uri: str) -> str:

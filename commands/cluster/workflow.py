@@ -238,16 +238,15 @@ def _pods(nodes: list[_Node], part: str) -> list[_Node]:
 
 def _state(nodes: list[_Node], pods: tuple[Pod, ...]) -> tuple[str, str]:
     """Return the state of a stage and what it waits for."""
-    whole = _outermost(nodes, "stage")
-    if not whole:  # its driver is at work, or has failed, or was not even started
-        phase = _outermost(nodes, "driver")["phase"]
-        return "failed" if phase in BROKEN else "omitted" if phase in OMITTED else "preparing", ""
-    phase = whole["phase"]
+    driver, whole = (_outermost(nodes, part).get("phase", "") for part in ("driver", "stage"))
+    phase = driver if driver in BROKEN else whole  # of a stage whose driver failed Argo says that it was omitted
     if phase == "Succeeded":
         skipped = any(node.part == "executor" and node.raw["phase"] in OMITTED for node in nodes)
         return "cached" if skipped else "done", ""
     if phase in BROKEN | OMITTED:
         return "failed" if phase in BROKEN else "omitted", ""
+    if not whole:
+        return "omitted" if driver in OMITTED else "preparing", ""
     last = pods[-1] if pods else None
     if last and last.phase == "Running":
         return "running", ""

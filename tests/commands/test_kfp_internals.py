@@ -12,10 +12,19 @@ from kfp import dsl, local
 from kfp.client import client as kfp_client
 from kfp.dsl import Dataset, Input, Output
 from kfp.local import docker_task_handler
+from workflows import FOLDER
 
 from audiotagging.errors import UserError
 from commands import kfp_internals
-from commands.kfp_internals import REPLACED, VERSION, check_version, local_runner, logged_message
+from commands.kfp_internals import (
+    REPLACED,
+    VERSION,
+    check_version,
+    launcher_errors,
+    local_runner,
+    logged_message,
+    own_lines,
+)
 from commands.local.console import Console
 from commands.local.containers import run_container
 from commands.local.runner import StageError, run_pipeline
@@ -194,3 +203,15 @@ def test_a_runner_that_fails_is_named_with_its_exception(run, monkeypatch, tmp_p
         run(rows("a", patience=0, others=[]), parallel=1)
     assert not caught.value.by_user
     assert "break_down" in (tmp_path / "log.txt").read_text()
+
+
+def test_a_pods_log_without_what_kfp_and_its_launcher_print_is_what_the_stage_printed():
+    log = (FOLDER / "refused.log").read_text().splitlines()
+    own = list(own_lines([*log[:-7], "[KFP Executor 2026-11-24 10:25:21,137 WARNING]: mine", *log[-7:]]))
+    assert own[0] == "Traceback (most recent call last):" and "mine" in own
+    assert own[-1].startswith("audiotagging.errors.UserError: expected a data folder")
+    assert not any(text in "\n".join(own) for text in ("executor_input", "{", "launcher_v2.go", "KFP Executor"))
+    assert launcher_errors(log) == [
+        "Component failed to execute successfully: exit status 1",
+        "failed to execute component: exit status 1",
+    ]

@@ -109,6 +109,20 @@ def test_a_pod_of_no_stage_that_failed_is_not_forgotten():
 
 
 def test_only_a_run_that_somebody_stopped_is_stopped():
-    workflow = recorded("refused")
-    assert not parse_workflow(workflow).stopped
-    assert parse_workflow(workflow | {"spec": {"activeDeadlineSeconds": 0}}).stopped
+    assert parse_workflow(recorded("stopped")).stopped
+    assert not any(parse_workflow(recorded(name)).stopped for name in ("refused", "retried", "waiting"))
+
+
+def test_a_stage_whose_driver_failed_failed_though_argo_calls_it_omitted():
+    workflow = changed(recorded("refused"), ".preprocess-driver", phase="Failed", type="Retry")
+    states = {stage.name: stage.state for stage in parse_workflow(workflow).stages}
+    assert states["preprocess"] == "failed" and states["select"] == "omitted"
+
+
+def test_the_tries_of_a_program_are_the_pods_of_its_stage_where_argo_has_no_default_retries():
+    *looks, last = recorded("plain")
+    (train,) = [stage for stage in parse_workflow(last).stages if (stage.name, stage.row) == ("train", 1)]
+    assert [(pod.number, pod.retry, pod.phase) for pod in train.pods] == [(0, 0, "Failed"), (1, 1, "Succeeded")]
+    assert train.started == train.pods[0].started and train.finished == train.pods[1].finished
+    assert len(parse_workflow(last).stages) == len(parse_workflow(recorded("retried")).stages)
+    assert not any("(0)." in node["name"] for look in looks for node in look["status"]["nodes"].values())
