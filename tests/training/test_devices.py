@@ -9,7 +9,7 @@ import torch
 
 from audiotagging.artifacts.spectrogram_shards import Spectrograms
 from audiotagging.members import DEMO
-from audiotagging.training import loop
+from audiotagging.training import training_data
 from audiotagging.training.loop import Run
 from audiotagging.training.networks import NETWORKS
 from audiotagging.training.prediction import score
@@ -39,9 +39,9 @@ def run(request, data, monkeypatch):
         run = Run(member, data, fold=0, device=META, precision="auto")
         run.optimiser.step = lambda: None
         if request.param == "in host memory":
-            run.store = Store(data.frames, data.offsets, device=torch.device("cpu"))
-            run.store.device = META
-            run.training = torch.tensor([1, 3])
+            run.data.store = Store(data.frames, data.offsets, device=torch.device("cpu"))
+            run.data.store.device = META
+            run.data.training = torch.tensor([1, 3])
         return run
 
     return prepare
@@ -58,7 +58,7 @@ def test_a_training_step_stays_on_the_device_and_waits_for_nothing(run, network)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_prediction_stays_on_the_device_and_waits_for_nothing(run, network, monkeypatch):
     prepared = run(MEMBERS[network])
-    lengths = prepared.store.lengths
+    lengths = prepared.data.store.lengths
     looks = []
 
     def look(tensor):
@@ -69,7 +69,7 @@ def test_prediction_stays_on_the_device_and_waits_for_nothing(run, network, monk
     monkeypatch.setattr(torch.Tensor, "cpu", look)
     scores = score(
         prepared.network.eval(),
-        prepared.store,
+        prepared.data.store,
         torch.tensor([1, 3]),
         member=prepared.member,
         classes=3,
@@ -82,9 +82,11 @@ def test_prediction_stays_on_the_device_and_waits_for_nothing(run, network, monk
 def test_a_tensor_on_the_cpu_would_be_noticed(run, where, monkeypatch):
     prepared = run(DEMO[0])
     if where == "the views":
-        original = loop.augment
-        monkeypatch.setattr(loop, "augment", lambda crops, views, size: original(crops, torch.zeros(16), size=size))
+        original = training_data.augment
+        monkeypatch.setattr(
+            training_data, "augment", lambda crops, views, size: original(crops, torch.zeros(16), size=size)
+        )
     else:
-        prepared.labels = torch.zeros(2, 3)
+        prepared.data.labels = torch.zeros(2, 3)
     with pytest.raises((RuntimeError, NotImplementedError)):
         prepared.train_step()

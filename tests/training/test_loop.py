@@ -21,14 +21,15 @@ from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_spectrog
 from audiotagging.errors import UserError
 from audiotagging.members import REFERENCE, Member
 from audiotagging.metrics import label_table, lwlrap
-from audiotagging.training import loop
+from audiotagging.training import loop, training_data
 from audiotagging.training.checkpoints import Checkpoints
 from audiotagging.training.identity import run_seed
-from audiotagging.training.loop import Run, split, view_targets
+from audiotagging.training.loop import Run
 from audiotagging.training.networks import NETWORKS
 from audiotagging.training.one_cycle import one_cycle
 from audiotagging.training.prediction import load_model, score_clips
 from audiotagging.training.train import train
+from audiotagging.training.training_data import split, view_targets
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "reference" / "losses.json").read_text())
 CLASSES = ["hum", "whine", "hiss", "rumble"]
@@ -108,7 +109,7 @@ def test_a_batch_holds_clips_of_the_training_set_with_their_labels(data):
     run = start(replace(TINY, batch_size=64), data, fold=1)
     pictures, targets, partners, share = run.batch()
     assert pictures.shape == (64, 3, 32, 32) and share.shape == (64,)
-    rows = {tuple(row) for row in run.labels.int().tolist()}
+    rows = {tuple(row) for row in run.data.labels.int().tolist()}
     for row in torch.cat([targets, partners]).view(-1, 4, len(CLASSES)).int():
         assert sorted(row.any(dim=1).tolist()) == [False, False, False, True]
         assert tuple(row.sum(dim=0).tolist()) in rows
@@ -122,7 +123,9 @@ def test_a_picture_is_the_mixture_that_its_labels_and_share_say(tmp_path, monkey
             spectrogram = np.full((128, 128), 255 * label, np.uint8)
             options = {"part": "curated", "labels": [["black", "white"][label]], "fold": 0, "usage": ""}
             writer.add(clip=f"{number}.wav", spectrogram=spectrogram, **options)
-    monkeypatch.setattr(loop, "augment", lambda crops, views, *, size: crops[:, None, :size, :size].float() / 255)
+    monkeypatch.setattr(
+        training_data, "augment", lambda crops, views, *, size: crops[:, None, :size, :size].float() / 255
+    )
     run = start(replace(TINY, batch_size=64), read_spectrograms(tmp_path / "shards"))
     pictures, targets, partners, share = run.batch()
     white, other_white = (labels.view(64, 4, 2)[..., 1].sum(dim=1) for labels in (targets, partners))
@@ -314,6 +317,7 @@ import sys
 from pathlib import Path
 from audiotagging.members import Member
 from audiotagging.training.train import train
+from audiotagging.training.training_data import split, view_targets
 spectrograms, out, checkpoints = sys.argv[1:]
 member = Member(id="killed", network="xresnet18ssa", loss="bce", epochs=6, size=32, batch_size=4, epoch_size=8)
 train(member, fold=-1, seed=1, spectrograms=Path(spectrograms), out=Path(out), checkpoints=checkpoints)

@@ -12,7 +12,17 @@ from audiotagging.artifacts.model_folder import weights_path
 from audiotagging.members import Member
 
 # The modules that decide weights.
-CODE = ("augmentation", "devices", "loop", "losses", "networks", "one_cycle", "spectrogram_store", "train")
+CODE = (
+    "augmentation",
+    "devices",
+    "loop",
+    "losses",
+    "networks",
+    "one_cycle",
+    "spectrogram_store",
+    "train",
+    "training_data",
+)
 
 
 def run_identity(

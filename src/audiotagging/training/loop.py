@@ -7,22 +7,20 @@ import logging
 import time
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from audiotagging.artifacts.spectrogram_shards import Spectrograms
 from audiotagging.errors import UserError
 from audiotagging.members import Member
-from audiotagging.metrics import label_table, lwlrap
-from audiotagging.training.augmentation import VIEWS, augment, mixup
+from audiotagging.metrics import lwlrap
+from audiotagging.training.augmentation import VIEWS
 from audiotagging.training.devices import allow_tf32, autocast, move
 from audiotagging.training.losses import LOSSES, mixed_loss
 from audiotagging.training.networks import NETWORKS
 from audiotagging.training.one_cycle import one_cycle
 from audiotagging.training.prediction import score
-from audiotagging.training.spectrogram_store import Store
+from audiotagging.training.training_data import TrainingData
 
 WEIGHT_DECAY = 0.01  # decoupled from the gradient, for all parameters
 SECOND_BETA = 0.99
@@ -61,15 +59,8 @@ class Run:
         self.member = member
         self.device = device
         self.precision = precision
-        self.store = Store(data.frames, data.offsets, device=device)
-        training, validation = split(data.clips, fold=fold)
-        self.training = torch.from_numpy(training).to(self.store.lengths.device)
-        self.validation = torch.from_numpy(validation)
-        self.classes = len(data.classes)
-        truth = label_table(data.clips["labels"].tolist(), data.classes)
-        self.truth = truth[validation]
-        self.labels = torch.from_numpy(truth[training]).float().to(device)  # (training clips, classes)
-        network = NETWORKS[member.network](VIEWS * self.classes)
+        self.data = TrainingData(data, fold=fold, device=device)
+        network = NETWORKS[member.network](VIEWS * self.data.classes)
         self.network = move(network, device)
         self.optimiser = torch.optim.AdamW(network.parameter_groups(), eps=1e-8, weight_decay=WEIGHT_DECAY, fused=True)
         self.losses = torch.zeros(member.epoch_size, device=device)  # one per batch of this epoch
@@ -106,18 +97,8 @@ class Run:
         self.seconds += time.monotonic() - started
 
     def batch(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return a random batch.
-
-        Returns:
-            Four tensors: the mixed pictures (batch, 3, size, size); the targets of each crop and those of its partner,
-            both (batch, 4 x classes); and the share of each crop in its own mixture (batch,).
-        """
-        member = self.member
-        crops, clips = self.store.random_crops(self.training, member.batch_size, frames=member.frames)
-        views = torch.randint(VIEWS, (member.batch_size,), device=self.device)
-        targets = view_targets(self.labels[clips], views)
-        pictures, partners, share = mixup(augment(crops, views, size=member.size))
-        return pictures, targets, targets[partners], share
+        """Return a random batch, as `TrainingData.batch` does."""
+        return self.data.batch(self.member)
 
     def check(self) -> None:
         """Check that this epoch's losses and the weights are finite. This waits for the device.
@@ -151,7 +132,7 @@ class Run:
             "lwlrap": float("nan"),
             "seconds": self.seconds - sum(row["seconds"] for row in self.history),
         }
-        if len(self.validation) and (epoch % member.validate_every == 0 or self.step == self.steps):
+        if len(self.data.validation) and (epoch % member.validate_every == 0 or self.step == self.steps):
             row["lwlrap"] = self.validate()
         self.history.append(row)
         logger.info("%s: epoch %d, loss %.4f, lwlrap %.4f", member.id, epoch, row["loss"], row["lwlrap"])
@@ -160,15 +141,15 @@ class Run:
         """Return the lwlrap on the curated clips of the held-out fold."""
         scores = score(
             self.network.eval(),
-            self.store,
-            self.validation,
+            self.data.store,
+            self.data.validation,
             member=self.member,
-            classes=self.classes,
+            classes=self.data.classes,
             precision=self.precision,
             label=f"validate {self.member.id}",
         )
         self.network.train()
-        return lwlrap(self.truth, scores)
+        return lwlrap(self.data.truth, scores)
 
     def state(self) -> dict[str, Any]:
         """Return everything that `load_state` needs to resume from here."""
@@ -192,52 +173,3 @@ class Run:
         torch.set_rng_state(state["random"])
         if self.device.type == "cuda" and state["random on the GPU"] is not None:
             torch.cuda.set_rng_state(state["random on the GPU"], self.device)
-
-
-def split(clips: pd.DataFrame, *, fold: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split clips into those to train on and those to validate on.
-
-    Args:
-        clips: Curated and noisy clips, with the columns `part` and `fold`.
-        fold: The fold whose curated clips are held out, or -1 for none.
-
-    Returns:
-        Indices of the clips to train on, and indices of the clips to validate on.
-
-    Raises:
-        UserError: If the fold has no curated clips, or if no clips are left to train on.
-
-    Examples:
-        >>> clips = pd.DataFrame({"part": ["curated", "curated", "noisy"], "fold": [0, 1, -1]})
-        >>> split(clips, fold=1)
-        (array([0, 2]), array([1]))
-    """
-    held_out = ((clips["part"] == "curated") & (clips["fold"] == fold) & (fold >= 0)).to_numpy()
-    if fold >= 0 and not held_out.any():
-        found = sorted(set(clips.loc[clips["part"] == "curated", "fold"]))
-        raise UserError(f"expected curated clips in fold {fold}, found none; hold out one of the folds {found}")
-    if held_out.all():
-        raise UserError(
-            f"expected clips to train on, found only the {len(clips)} clips of fold {fold}, which is held out; "
-            "use more folds"
-        )
-    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
-
-
-def view_targets(labels: Tensor, views: Tensor) -> Tensor:
-    """Convert labels to targets for the outputs of the views. Class c of view v is output v * classes + c.
-
-    Args:
-        labels: 0 or 1, float32, shape (batch, classes).
-        views: View of each crop, shape (batch,).
-
-    Returns:
-        Targets, shape (batch, 4 x classes). The targets for the outputs of all other views are 0.
-
-    Examples:
-        >>> view_targets(torch.tensor([[1.0, 0.0]]), torch.tensor([2]))
-        tensor([[0., 0., 0., 0., 1., 0., 0., 0.]])
-    """
-    targets = labels.new_zeros(len(labels), VIEWS, labels.shape[1])
-    targets[torch.arange(len(labels), device=labels.device), views] = labels
-    return targets.flatten(1)

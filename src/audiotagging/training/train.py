@@ -28,8 +28,9 @@ from audiotagging.progress import track
 from audiotagging.training.checkpoints import Checkpoints, run_checkpoints
 from audiotagging.training.devices import best_device, device_name
 from audiotagging.training.identity import code_version, run_identity, run_seed
-from audiotagging.training.loop import Run, split
+from audiotagging.training.loop import Run
 from audiotagging.training.prediction import read_weights
+from audiotagging.training.training_data import split
 from audiotagging.training.warm_start import starting_point
 
 

@@ -1,0 +1,111 @@
+"""What one training run learns from and is validated on: which clips, their labels, and random batches of them."""
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from audiotagging.artifacts.spectrogram_shards import Spectrograms
+from audiotagging.errors import UserError
+from audiotagging.members import Member
+from audiotagging.metrics import label_table
+from audiotagging.training.augmentation import VIEWS, augment, mixup
+from audiotagging.training.spectrogram_store import Store
+
+
+class TrainingData:
+    """Spectrograms and labels on the device, split into clips to train on and clips to validate on.
+
+    Attributes:
+        store: The spectrograms of all clips.
+        classes: Number of classes.
+        training: Numbers of the clips to train on, int64, shape (training clips,), where the store has its lengths.
+        labels: Their labels, 0 or 1, float32, shape (training clips, classes), on the device.
+        validation: Numbers of the clips to validate on, int64, shape (validation clips,), on the CPU.
+        truth: Whether these have the label, bool, shape (validation clips, classes).
+    """
+
+    def __init__(self, data: Spectrograms, *, fold: int, device: torch.device) -> None:
+        """Copy the spectrograms to the device.
+
+        Args:
+            data: Spectrograms of the curated and the noisy clips.
+            fold: The fold to hold out, or -1 for none.
+            device: The device to train on.
+
+        Raises:
+            UserError: If there are no clips to train on, or no clips in the fold to hold out.
+        """
+        self.store = Store(data.frames, data.offsets, device=device)
+        self.classes = len(data.classes)
+        training, validation = split(data.clips, fold=fold)
+        truth = label_table(data.clips["labels"].tolist(), data.classes)
+        self.training = torch.from_numpy(training).to(self.store.lengths.device)
+        self.labels = torch.from_numpy(truth[training]).float().to(device)
+        self.validation = torch.from_numpy(validation)
+        self.truth = truth[validation]
+
+    def batch(self, member: Member) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return a random batch.
+
+        Args:
+            member: Gives the size of the batch and of its pictures.
+
+        Returns:
+            Four tensors: the mixed pictures (batch, 3, size, size); the targets of each crop and those of its partner,
+            both (batch, 4 x classes); and the share of each crop in its own mixture (batch,).
+        """
+        crops, clips = self.store.random_crops(self.training, member.batch_size, frames=member.frames)
+        views = torch.randint(VIEWS, (member.batch_size,), device=self.store.device)
+        targets = view_targets(self.labels[clips], views)
+        pictures, partners, share = mixup(augment(crops, views, size=member.size))
+        return pictures, targets, targets[partners], share
+
+
+def split(clips: pd.DataFrame, *, fold: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split clips into those to train on and those to validate on.
+
+    Args:
+        clips: Curated and noisy clips, with the columns `part` and `fold`.
+        fold: The fold whose curated clips are held out, or -1 for none.
+
+    Returns:
+        Indices of the clips to train on, and indices of the clips to validate on.
+
+    Raises:
+        UserError: If the fold has no curated clips, or if no clips are left to train on.
+
+    Examples:
+        >>> clips = pd.DataFrame({"part": ["curated", "curated", "noisy"], "fold": [0, 1, -1]})
+        >>> split(clips, fold=1)
+        (array([0, 2]), array([1]))
+    """
+    held_out = ((clips["part"] == "curated") & (clips["fold"] == fold) & (fold >= 0)).to_numpy()
+    if fold >= 0 and not held_out.any():
+        found = sorted(set(clips.loc[clips["part"] == "curated", "fold"]))
+        raise UserError(f"expected curated clips in fold {fold}, found none; hold out one of the folds {found}")
+    if held_out.all():
+        raise UserError(
+            f"expected clips to train on, found only the {len(clips)} clips of fold {fold}, which is held out; "
+            "use more folds"
+        )
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def view_targets(labels: Tensor, views: Tensor) -> Tensor:
+    """Convert labels to targets for the outputs of the views. Class c of view v is output v * classes + c.
+
+    Args:
+        labels: 0 or 1, float32, shape (batch, classes).
+        views: View of each crop, shape (batch,).
+
+    Returns:
+        Targets, shape (batch, 4 x classes). The targets for the outputs of all other views are 0.
+
+    Examples:
+        >>> view_targets(torch.tensor([[1.0, 0.0]]), torch.tensor([2]))
+        tensor([[0., 0., 0., 0., 1., 0., 0., 0.]])
+    """
+    targets = labels.new_zeros(len(labels), VIEWS, labels.shape[1])
+    targets[torch.arange(len(labels), device=labels.device), views] = labels
+    return targets.flatten(1)
