@@ -22,5 +22,5 @@ def run(args: argparse.Namespace) -> int:
         if found.state not in ENDED or found.state == "SUCCEEDED":
             raise UserError(f"expected a run that failed or was stopped, found {found.display_name} {found.state}")
         client.runs.run_service_retry_run(found.run_id)
-        print(f"{found.display_name} ({found.run_id}) goes on: {client.page('runs', found.run_id)}", flush=True)
+        print(f"{found.display_name} ({found.run_id}) is retried: {client.page('runs', found.run_id)}", flush=True)
         return 0 if not args.wait or follow(client, found.run_id) else 1

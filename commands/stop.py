@@ -1,4 +1,4 @@
-"""Stop a run on a Kubeflow cluster. What is done is kept: `retry` goes on with it."""
+"""Stop a run on a Kubeflow cluster. What is done is kept: `retry` resumes it."""
 
 import argparse
 
