@@ -35,5 +35,5 @@ def test_another_content_of_a_list_is_another_choice(tmp_path):
     assert read_chosen_list(json.loads(json.dumps(choice)), ["a.wav", "b.wav"]) == {"a.wav"}
     path.write_text("b.wav\n")
     assert describe_choice("chosen.txt", folder=tmp_path, judge=REFERENCE[0]) != choice
-    with pytest.raises(UserError, match=r"chosen\.txt has changed since ingest looked at it"):
+    with pytest.raises(UserError, match=r"chosen\.txt has changed since ingest read it"):
         read_chosen_list(choice, ["a.wav", "b.wav"])

@@ -100,7 +100,7 @@ def damage(path):
 def test_damage_is_named(folder):
     path = sorted(folder.glob("*.parquet"))[1]
     damage(path)
-    with pytest.raises(UserError, match=rf"{path.name}: this shard is damaged"):
+    with pytest.raises(UserError, match=rf"{path.name}: this shard is corrupt"):
         read_spectrograms(folder)
 
 
@@ -124,7 +124,7 @@ def test_a_changed_byte_is_noticed_or_changes_no_clip(folder, seed):
 def test_a_cut_shard_is_named(folder):
     path = sorted(folder.glob("*.parquet"))[1]
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match=rf"{path.name}: this shard is damaged"):
+    with pytest.raises(UserError, match=rf"{path.name}: this shard is corrupt"):
         read_clips(folder)
 
 

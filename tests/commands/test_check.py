@@ -105,7 +105,7 @@ def test_a_few_files_that_are_no_audio_are_left_out(data):
 def test_a_run_without_rows_or_with_a_wrong_one_is_refused(data):
     options = {"downloads": data.parent / "downloads", "noisy": "all", "max_rejected": 0.01}
     (row,) = rows(DEMO[:1], [-1])
-    for table, message in (([], "expected at least one row"), ([row, row | {"epochs": 0.0}], "epochs expects")):
+    for table, message in (([], "expected at least one row"), ([row, row | {"epochs": 0.0}], "expected epochs to be")):
         with pytest.raises(UserError, match=message):
             ingest(str(data), rows=table, **options)
 

@@ -79,7 +79,7 @@ def test_ingest_and_preprocess(data, tmp_path):
         assert found.folder == str(data) and found.noisy_choice["noisy"] == noisy
         given = {"folder": found.folder, "noisy_part": found.noisy_part, "max_rejected": 0.0}
         out = artifact(Dataset, tmp_path / noisy)
-        with pytest.raises(UserError, match="has changed since ingest looked at it"):
+        with pytest.raises(UserError, match="has changed since ingest read it"):
             preprocess.python_func(fingerprint="another", spectrograms=out, **given)
         preprocess.python_func(fingerprint=found.fingerprint, spectrograms=out, **given)
         assert read_fingerprint(tmp_path / noisy) == found.fingerprint

@@ -111,7 +111,7 @@ def test_an_object_that_grows_while_it_is_fetched_is_an_error(s3, target):
     s3.client.put_object(Bucket="bucket", Key="sounds/a", Body=b"sound")
     (file,) = list_files(f"{URL}/a").values()
     s3.client.put_object(Bucket="bucket", Key="sounds/a", Body=b"sounds")
-    with pytest.raises(UserError, match=r"expected 5 bytes .* found 6 .*does somebody write it"):
+    with pytest.raises(UserError, match=r"expected 5 bytes .* found 6 .*make sure that nobody writes to it"):
         fetch(file, target / "a")
     assert not content(target)
 
@@ -165,7 +165,7 @@ def test_a_disk_that_is_too_small(s3, source, target, monkeypatch):
     s3.put(source, "sounds")
     usage = mirror_module.shutil.disk_usage(source)
     monkeypatch.setattr(mirror_module.shutil, "disk_usage", lambda folder: usage._replace(free=1000))
-    with pytest.raises(UserError, match=rf"{target} needs 3,145,733 bytes more, and has 1,000 left"):
+    with pytest.raises(UserError, match=rf"{target}: expected 3,145,733 free bytes for the files, found 1,000"):
         mirror(URL, target)
 
 

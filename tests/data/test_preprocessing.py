@@ -124,7 +124,7 @@ def test_the_stage_refuses_data_that_changed_since_ingest(tmp_path):
     found = fingerprint(read_dataset(folder))
     arguments = {"folder": str(folder), "fingerprint": found, "noisy_part": True, "max_rejected": 0.01}
     os.utime(next((folder / "test").iterdir()), (1, 1))
-    with pytest.raises(UserError, match="has changed since ingest looked at it"):
+    with pytest.raises(UserError, match="has changed since ingest read it"):
         stage.preprocess.python_func(**arguments, spectrograms=dsl.Dataset(uri=str(tmp_path / "out")))
 
 

@@ -1,11 +1,11 @@
-"""Which noisy clips to train on: what a user may choose, and a user's own list of them.
+"""The user's choice of noisy clips to train on, which may be a list.
 
-The stage `ingest` sees the user's data and says what was chosen; the stage `select` acts on it. What passes between
-them is a parameter, so that another choice runs `select` again and leaves the spectrograms as they are:
+The stage `ingest` reads the user's data and describes the choice; the stage `select` carries it out. The description
+passes between them as a parameter, so that another choice runs `select` again but does not change the spectrograms:
 
     {"noisy": "all"}, {"noisy": "none"}
     {"noisy": "agreement", "judge": ROW}                      the fields of the member that judges the clips
-    {"noisy": "list", "path": PATH, "sha256": DIGEST}         a list; another content is another parameter
+    {"noisy": "list", "path": PATH, "sha256": DIGEST}         a list, with a digest that changes with its content
 """
 
 import csv
@@ -25,9 +25,9 @@ def read_list(path: Path, noisy_clips: Sequence[str]) -> set[str]:
     """Read a list of noisy clips.
 
     Args:
-        path: A text file with one name per line, or a table whose first column is `fname`; or `idx`, the row of each
-            clip in the noisy table, counted from 0, as in the published recipe's `good_idx.csv`.
-        noisy_clips: The clips that may be chosen, in the order of the noisy table.
+        path: A text file with one name per line, or a table whose first column is `fname` or `idx`. `idx` is the row of
+            the clip in the noisy table, counted from 0, as in `good_idx.csv` of the published recipe.
+        noisy_clips: All noisy clips, in the order of the noisy table.
 
     Raises:
         UserError: If the list cannot be read, names a clip that is not noisy, or is empty.
@@ -37,26 +37,26 @@ def read_list(path: Path, noisy_clips: Sequence[str]) -> set[str]:
             entries = [row[0] for row in csv.reader(lines) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(
-            f"noisy must be one of {', '.join(NOISY_CHOICES)} or a list of clips in the data folder, "
-            f"and {path} cannot be read as one: {error}"
+            f"{path}: expected one of {', '.join(NOISY_CHOICES)} or a list of clips in the data folder as the choice "
+            f"of noisy clips, found no readable list ({error})"
         ) from error
-    head = entries.pop(0) if entries[:1] in (["fname"], ["idx"]) else "fname"
-    clips = {str(row) if head == "idx" else clip: clip for row, clip in enumerate(noisy_clips)}
+    header = entries.pop(0) if entries[:1] in (["fname"], ["idx"]) else "fname"
+    clips = {str(row) if header == "idx" else clip: clip for row, clip in enumerate(noisy_clips)}
     unknown = sorted(set(entries).difference(clips))
     if unknown:
-        what = "the number of a row" if head == "idx" else "a clip"
+        what = "the number of a row" if header == "idx" else "a clip"
         raise UserError(f"{path.name}: {unknown[0]!r} is not {what} of the noisy table ({len(unknown)} such entries)")
     if not entries:
-        raise UserError(f"{path.name}: the list has no clips; choose noisy=none to train without noisy clips")
+        raise UserError(f"{path.name}: the list is empty; choose noisy=none to train without noisy clips")
     return {clips[entry] for entry in entries}
 
 
 def describe_choice(noisy: str, *, folder: Path, judge: Member) -> dict[str, Any]:
-    """Return a choice as it passes from `ingest` to `select` (see this module's head).
+    """Describe a choice, as it passes from `ingest` to `select` (see this module's docstring).
 
     Args:
         noisy: One of `NOISY_CHOICES`, or the path of a list.
-        folder: The data folder, which the path may be relative to.
+        folder: The data folder. The path may be relative to it.
         judge: The member that judges the clips for "agreement".
     """
     if noisy == "agreement":
@@ -68,18 +68,18 @@ def describe_choice(noisy: str, *, folder: Path, judge: Member) -> dict[str, Any
 
 
 def read_chosen_list(choice: Mapping[str, Any], noisy_clips: Sequence[str]) -> set[str]:
-    """Return the clips of the list that was chosen.
+    """Read the list of a choice.
 
     Args:
-        choice: As `describe_choice` returns it for a list.
-        noisy_clips: As `read_list` takes them.
+        choice: A choice that `describe_choice` returned for a list.
+        noisy_clips: All noisy clips, as for `read_list`.
 
     Raises:
-        UserError: If the list has changed since, or as `read_list` raises it.
+        UserError: If the list has changed since then, or if `read_list` cannot read it.
     """
     path = Path(choice["path"])
     if _digest(path) != choice["sha256"]:
-        raise UserError(f"{path} has changed since ingest looked at it; run again")
+        raise UserError(f"{path} has changed since ingest read it; run the pipeline again")
     return read_list(path, noisy_clips)
 
 

@@ -1,24 +1,25 @@
-"""The Parquet contract between stages: a folder of shards, one row per clip, and `rejected.csv` beside them.
+"""Spectrograms in Parquet: a folder of shards with one row per clip, and `rejected.csv`.
 
-A shard has the columns `clip`, `part`, `labels`, `fold` (that of the data's own table, -1: none), `usage`, `frames` and
-`spectrogram`: frames x 128 bytes, time-major, so that a crop is one contiguous piece and a part's rows together are one
-tensor. The schema's metadata hold the version, the classes in order and what the writer adds, such as the mel settings.
-Shards are called `00000-of-00012.parquet`, so that a missing one is noticed; pages have checksums, so that a damaged
-one is. A row group never holds clips of two parts.
+A shard has the columns `clip`, `part`, `labels`, `fold` (from the data's own table, -1 for none), `usage`, `frames` and
+`spectrogram`. A spectrogram has frames x 128 bytes and is time-major, so that a crop is contiguous and all rows of a
+part together form one tensor. The metadata of the schema contain the version, the classes in order, and what the writer
+adds, such as the mel settings. Shards have names such as `00000-of-00012.parquet`, which reveal a missing shard, and
+their pages have checksums, which reveal a corrupt one. The clips of a row group all belong to the same part.
 
-Compression and row groups, measured on 570 clips of 1 to 5 s (ESC-10, 33 kB of spectrogram each), on one core:
+Compression, measured on 570 clips of 1 to 5 s (ESC-10, 33 kB of spectrogram each) on one core:
 
     codec       size   compress  decompress   read, with checksums
     none        1.00                          2.0 GB/s
     lz4          .87   1.1 GB/s  5.2 GB/s     1.5 GB/s
     zstd 1       .79    .4 GB/s  1.2 GB/s      .75 GB/s
     zstd 19      .74   7 MB/s     .7 GB/s
-    PNG          .57                          (a PNG a clip)
+    PNG          .57                          (one PNG per clip)
 
-LZ4 is read on two cores at .4 of the speed of copying as many bytes (`make bench`); zstd would save 9 % of the size at
-half of LZ4's speed. PNG is smaller because it codes differences between neighbours: differences of frames under zstd 1
-take .61, but then the column is no longer the spectrogram. Row groups of 1 to 4 MB are read alike, those of 0.5 or 8 MB
-take a third more time; a single clip costs the reading of its row group.
+On two cores, reading LZ4 takes 2.5 times as long as copying the same number of bytes (`make bench`). zstd would save
+9 % of the size at half the speed of LZ4. PNG is smaller because it encodes differences between neighbouring pixels;
+with differences between frames, zstd 1 reaches .61, but then the column would not contain the spectrogram itself. Row
+groups of 1 to 4 MB are equally fast; those of 0.5 or 8 MB take a third longer. Reading one clip means reading its row
+group.
 """
 
 import json
@@ -59,10 +60,10 @@ CLIP_COLUMNS = [name for name in SCHEMA.names if name != "spectrogram"]
 
 
 class ShardWriter:
-    """Writes a folder of shards, beside its place until it is whole.
+    """Writes a folder of shards atomically.
 
-    Use it as a context manager. The clips go to a folder called `NAME.part`, which takes its name when the block ends
-    without an error; what an earlier, killed run left there is removed first.
+    Use it as a context manager. The clips are written to a folder called `NAME.part`, which is renamed when the block
+    ends without an error. What a killed process left under that name is removed first.
     """
 
     def __init__(
@@ -76,10 +77,10 @@ class ShardWriter:
         """Prepare to write.
 
         Args:
-            folder: The folder to make.
+            folder: The folder to create.
             classes: All classes, in the order of the scores.
-            metadata: What else to note in every shard.
-            shard_bytes: Spectrogram bytes after which a new shard starts.
+            metadata: Further metadata to store in every shard.
+            shard_bytes: Number of spectrogram bytes after which a new shard starts.
         """
         self.folder = folder
         self.working = folder.with_name(folder.name + ".part")
@@ -87,22 +88,22 @@ class ShardWriter:
         self.schema = SCHEMA.with_metadata(
             {**(metadata or {}), "version": str(SCHEMA_VERSION), "classes": json.dumps(list(classes))}
         )
-        self.rows: list[dict[str, Any]] = []  # of the row group to come
+        self.rows: list[dict[str, Any]] = []  # of the next row group
         self.rejected: list[dict[str, Any]] = []
-        self.places: Counter[str] = Counter()  # clips of each part so far, rejected ones too
+        self.places: Counter[str] = Counter()  # number of clips of each part so far, including rejected ones
         self.shards: list[Path] = []
         self.shard: pq.ParquetWriter | None = None
         self.row_group_bytes = self.written_bytes = 0
 
     def __enter__(self) -> "ShardWriter":
-        """Make the working folder.
+        """Create the working folder.
 
         Raises:
-            UserError: If the folder to make is there already and not empty.
+            UserError: If the folder to create exists and is not empty.
         """
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise UserError(
-                f"{self.folder}: expected a folder that does not exist yet or is empty; delete it or name another"
+                f"{self.folder}: expected a folder that does not exist yet or is empty; delete it, or name another"
             )
         shutil.rmtree(self.working, ignore_errors=True)
         self.working.mkdir(parents=True)
@@ -111,12 +112,12 @@ class ShardWriter:
     def add(
         self, *, clip: str, part: str, labels: Sequence[str], fold: int, usage: str, spectrogram: np.ndarray
     ) -> None:
-        """Append a clip; clips of one part come one after the other.
+        """Append a clip. All clips of a part must follow each other.
 
         Args:
             clip: Name of the clip.
-            part: The part it belongs to: "curated", "noisy" or "test".
-            labels: Its labels; none where they are not known.
+            part: The part that it belongs to: "curated", "noisy" or "test".
+            labels: Its labels. Empty if they are unknown.
             fold: Its fold in the data's own table, or -1.
             usage: "Public", "Private" or "".
             spectrogram: uint8, shape (frames, 128).
@@ -131,14 +132,14 @@ class ShardWriter:
         self.row_group_bytes += len(data)
 
     def reject(self, *, clip: str, part: str, reason: str) -> None:
-        """Note a clip that cannot be used, for `rejected.csv`."""
+        """Record a clip that cannot be used in `rejected.csv`."""
         self.rejected.append({"clip": clip, "part": part, "place": self.places[part], "reason": reason})
         self.places[part] += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Finish the shards and give the folder its name; after an error, remove what was written."""
+        """Finish the shards and rename the folder, or remove it after an error."""
         if kind is None:
             self._write_row_group()
         self._close_shard()
@@ -162,7 +163,7 @@ class ShardWriter:
                 write_statistics=False,
                 write_page_checksum=True,
             )
-        # One row group, also an empty one: a folder without a clip still has a shard that holds the classes.
+        # Write an empty row group too: a folder without clips still needs a shard for the classes.
         self.shard.write_table(pa.Table.from_pylist(self.rows, self.schema), row_group_size=max(1, len(self.rows)))
         self.written_bytes += self.row_group_bytes
         self.rows, self.row_group_bytes = [], 0
@@ -177,12 +178,12 @@ class ShardWriter:
 
 @dataclass(frozen=True)
 class Spectrograms:
-    """Spectrograms of many clips, one after the other.
+    """The concatenated spectrograms of many clips.
 
     Attributes:
-        clips: A row a clip: `clip`, `part`, `labels`, `fold`, `usage`, `frames`.
-        frames: All frames, uint8, shape (total frames, 128).
-        offsets: Clip i is `frames[offsets[i]:offsets[i + 1]]`; int64, shape (clips + 1,).
+        clips: One row per clip: `clip`, `part`, `labels`, `fold`, `usage`, `frames`.
+        frames: The frames of all clips, uint8, shape (total frames, 128).
+        offsets: Clip i is `frames[offsets[i]:offsets[i + 1]]`, int64, shape (clips + 1,).
         classes: All classes, in the order of the scores.
     """
 
@@ -193,56 +194,56 @@ class Spectrograms:
 
 
 def read_classes(folder: Path) -> list[str]:
-    """Return the classes, in the order of the scores.
+    """Read the classes, in the order of the scores.
 
     Raises:
-        UserError: If the folder is not a whole folder of shards of this version.
+        UserError: If the folder is not a complete folder of shards of this version.
     """
     return _classes(_shard_metadata(folder))
 
 
 def read_clips(folder: Path) -> pd.DataFrame:
-    """Return everything but the spectrograms, a row a clip, in the order of the data set's tables.
+    """Read everything but the spectrograms: one row per clip, in the order of the data set's tables.
 
     Raises:
-        UserError: If the folder is not a whole folder of shards of this version.
+        UserError: If the folder is not a complete folder of shards of this version.
     """
     return _clips(_shard_metadata(folder))
 
 
 def read_fingerprint(folder: Path) -> str:
-    """Return the fingerprint of the data that the spectrograms were made from.
+    """Read the fingerprint of the data that the spectrograms were computed from.
 
     Raises:
-        UserError: If the folder is not a whole folder of shards of this version.
+        UserError: If the folder is not a complete folder of shards of this version.
     """
     return next(iter(_shard_metadata(folder).values())).metadata.get(b"fingerprint", b"").decode()
 
 
 def read_notes(folder: Path) -> list[str]:
-    """Return what was noted about the data set when it was checked, such as the clips left out, a line each.
+    """Read the notes from checking the data set, such as which clips were left out.
 
     Raises:
-        UserError: If the folder is not a whole folder of shards of this version.
+        UserError: If the folder is not a complete folder of shards of this version.
     """
     return json.loads(next(iter(_shard_metadata(folder).values())).metadata.get(b"notes", b"[]"))
 
 
 def read_rejected(folder: Path) -> pd.DataFrame:
-    """Return the clips that could not be used, a row a clip: `clip`, `part`, `place` in it from 0, `reason`."""
+    """Read the rejected clips: one row per clip with `clip`, `part`, `place` (its index in the part) and `reason`."""
     types = {"clip": str, "part": str, "place": int, "reason": str}
     return pd.read_csv(folder / "rejected.csv", dtype=types, keep_default_na=False)  # a clip may be called "NA"
 
 
 def read_listing(folder: Path, *, part: str) -> list[str]:
-    """Return the names of all clips of a part in the order of its table, those that could not be used too.
+    """Return the names of all clips of a part, including rejected ones, in the order of its table.
 
     Raises:
-        UserError: If the folder is not a whole folder of shards of this version.
+        UserError: If the folder is not a complete folder of shards of this version.
     """
     clips, rejected = read_clips(folder), read_rejected(folder)
     names = list(clips["clip"][clips["part"] == part])
-    for row in rejected[rejected["part"] == part].itertuples():  # in the order of their places
+    for row in rejected[rejected["part"] == part].itertuples():  # sorted by their place
         names.insert(row.place, row.clip)
     return names
 
@@ -250,17 +251,17 @@ def read_listing(folder: Path, *, part: str) -> list[str]:
 def read_spectrograms(
     folder: Path, *, parts: Sequence[str] | None = None, clips: Sequence[str] | None = None
 ) -> Spectrograms:
-    """Return the spectrograms of some clips, in the order of the data set's tables.
+    """Read the spectrograms of some clips, in the order of the data set's tables.
 
-    Only row groups that hold a chosen clip are read.
+    Only row groups that contain one of these clips are read.
 
     Args:
         folder: A folder of shards.
-        parts: Parts to read; all where not given.
-        clips: Names of the clips to read; all where not given.
+        parts: Parts to read. The default is all parts.
+        clips: Names of the clips to read. The default is all clips.
 
     Raises:
-        UserError: If the folder is not a whole folder of shards of this version.
+        UserError: If the folder is not a complete folder of shards of this version.
     """
     shards = _shard_metadata(folder)
     table = _clips(shards)
@@ -269,17 +270,17 @@ def read_spectrograms(
         chosen &= table["part"].isin(parts).to_numpy()
     if clips is not None:
         chosen &= table["clip"].isin(clips).to_numpy()
-    # Where a row's frames start among the chosen ones, for every row of the folder.
+    # For every row of the folder, where its frames start among the chosen frames.
     starts = _running_sum(np.where(chosen, table["frames"], 0))
     frames = np.empty((starts[-1], MELS), np.uint8)
 
     def fill(path: Path, group: int, rows: slice) -> None:
-        """Copy the chosen rows of a row group to their place in `frames`."""
+        """Copy the chosen rows of a row group to `frames`."""
         column = _read(path, shards[path], ["spectrogram"], row_groups=[group])["spectrogram"]
         if not chosen[rows].all():
             column = column.filter(pa.array(chosen[rows]))
         start = starts[rows.start]
-        for chunk in column.chunks:  # one, or few
+        for chunk in column.chunks:  # usually only one
             ends = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset :][: len(chunk) + 1]
             data = np.frombuffer(chunk.buffers()[2], np.uint8)[ends[0] : ends[-1]].reshape(-1, MELS)
             frames[start : start + len(data)] = data
@@ -305,7 +306,7 @@ def _running_sum(lengths: np.ndarray) -> np.ndarray:
 
 
 def _shard_metadata(folder: Path) -> dict[Path, pq.FileMetaData]:
-    """Return the metadata of every shard, having checked that all are there and of this version."""
+    """Read the metadata of all shards, and check that no shard is missing and that all have this version."""
     paths = sorted(folder.glob("*-of-*.parquet"))
     if not paths:
         raise UserError(f"{folder}: expected a folder of spectrograms, found no shards in it; run preprocess first")
@@ -322,18 +323,18 @@ def _shard_metadata(folder: Path) -> dict[Path, pq.FileMetaData]:
             schema = shards[path].schema.to_arrow_schema()
             version = (schema.metadata or {}).get(b"version", b"no version").decode()
         except (ValueError, OSError) as error:
-            raise _damaged(path, error) from error
+            raise _corrupt(path, error) from error
         if version != str(SCHEMA_VERSION):
             raise UserError(
                 f"{path}: expected spectrograms of version {SCHEMA_VERSION}, found {version}; run preprocess again"
             )
         if schema != SCHEMA:
-            raise _damaged(path, f"its columns are {', '.join(schema.names)}")
+            raise _corrupt(path, f"its columns are {', '.join(schema.names)}")
     return shards
 
 
-def _damaged(path: Path, reason: object) -> UserError:
-    return UserError(f"{path}: this shard is damaged ({str(reason).splitlines()[0]}); run preprocess again")
+def _corrupt(path: Path, reason: object) -> UserError:
+    return UserError(f"{path}: this shard is corrupt ({str(reason).splitlines()[0]}); run preprocess again")
 
 
 def _read(path: Path, metadata: pq.FileMetaData, columns: list[str], *, row_groups: Sequence[int]) -> pa.Table:
@@ -341,7 +342,7 @@ def _read(path: Path, metadata: pq.FileMetaData, columns: list[str], *, row_grou
         with pq.ParquetFile(path, metadata=metadata, page_checksum_verification=True, pre_buffer=False) as shard:
             return shard.read_row_groups(row_groups, columns, use_threads=False)
     except (ValueError, OSError) as error:
-        raise _damaged(path, error) from error
+        raise _corrupt(path, error) from error
 
 
 def _classes(shards: Mapping[Path, pq.FileMetaData]) -> list[str]:
@@ -349,7 +350,7 @@ def _classes(shards: Mapping[Path, pq.FileMetaData]) -> list[str]:
     try:
         return json.loads(metadata.metadata[b"classes"])
     except ValueError as error:
-        raise _damaged(path, error) from error
+        raise _corrupt(path, error) from error
 
 
 def _clips(shards: Mapping[Path, pq.FileMetaData]) -> pd.DataFrame:

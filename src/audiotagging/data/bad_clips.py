@@ -1,4 +1,4 @@
-"""Curated clips of FSDKaggle2019 that are known to be bad. Other data sets do not have clips of these names."""
+"""Curated clips of FSDKaggle2019 that are known to be bad. Other data sets have no clips with these names."""
 
 BAD_CLIPS = {
     "f76181c4.wav": "wrong labels",

@@ -1,4 +1,4 @@
-"""The first stage: brings the data where the next stage can read it, and checks it before anything long starts."""
+"""The first stage: gets the data, and checks them before any long computation starts."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -19,12 +19,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Ingested:
-    """Data that were brought and checked.
+    """Data that are present and checked.
 
     Attributes:
-        folder: Where they lie, for `read_dataset`.
-        fingerprint: What the spectrograms depend on (`audiotagging.data.dataset.fingerprint`).
-        noisy_choice: Which noisy clips to train on (`audiotagging.artifacts.noisy_choice`).
+        folder: The data folder.
+        fingerprint: Fingerprint of what the spectrograms depend on (`audiotagging.data.dataset.fingerprint`).
+        noisy_choice: The choice of noisy clips to train on (`audiotagging.artifacts.noisy_choice`).
     """
 
     folder: Path
@@ -35,22 +35,22 @@ class Ingested:
 def ingest(
     data: str, *, rows: Sequence[Mapping[str, Any]], downloads: Path, noisy: str, max_rejected: float
 ) -> Ingested:
-    """Bring and check the data.
+    """Get and check the data.
 
     Args:
-        data: Where they come from, as `audiotagging.data.sources.resolve` takes it.
-        rows: Members and folds to train, as `audiotagging.members.rows` makes them. A fold to hold out must have
+        data: Source of the data, as `audiotagging.data.sources.resolve` takes it.
+        rows: Members and folds to train, as `audiotagging.members.rows` returns them. A fold to hold out must contain
             clips. The first member judges noisy clips.
-        downloads: Where downloads and unpacked archives are kept, on a volume that the next stage can read too.
-        noisy: Which noisy clips to train on: "none", "all", "agreement" or the path of a list.
+        downloads: The folder for downloads and unpacked archives. The next stage must be able to read it too.
+        noisy: The noisy clips to train on: "none", "all", "agreement" or the path of a list.
         max_rejected: Share of a part's clips that may be unreadable.
 
     Raises:
-        UserError: If the data cannot be had or cannot be used, or there is no row or a wrong one.
+        UserError: If the data are not available or cannot be used, or if there are no rows or invalid ones.
     """
     members = [Member.from_row(row) for row in rows]
     if not members:
-        raise UserError("expected at least one row, of a member and a fold to train, found none")
+        raise UserError("expected at least one row with a member and a fold to train, found none")
     folder = resolve(data, downloads=downloads)
     dataset = read_dataset(folder, noisy=noisy)
     check_folds(dataset, [int(row["fold"]) for row in rows])
@@ -60,14 +60,14 @@ def ingest(
 
 
 def check_folds(dataset: Dataset, held_out: Collection[int]) -> None:
-    """Make sure that there is something to predict.
+    """Check that there are clips to predict.
 
     Args:
-        dataset: The data.
-        held_out: The folds that training will hold out; negative ones are none.
+        dataset: The data set.
+        held_out: The folds that training will hold out. Negative numbers hold out nothing.
 
     Raises:
-        DataError: If a fold has no clips, or there are neither test clips nor a fold.
+        DataError: If a fold has no clips, or if there are neither test clips nor folds to hold out.
     """
     own = set(dataset.clips["fold"][dataset.clips["part"] == "curated"])
     folds = own if min(own) >= 0 else set(range(DEALT_FOLDS))

@@ -1,4 +1,4 @@
-"""A folder or file of an object store on this machine: fetched once, checked, and kept as it is there."""
+"""Mirrors folders and files of an object store on this machine: fetches only what changed, and checks all of it."""
 
 import base64
 import hashlib
@@ -16,9 +16,9 @@ from audiotagging.files import whole_file
 from audiotagging.object_store import open_store, store_errors
 from audiotagging.progress import track
 
-THREADS = 24  # files at once; pyarrow has 25 connections to a store
-CHUNK = 8 << 20  # bytes of one request
-TRIES = 3  # of a file whose content does not have its checksum
+THREADS = 24  # files to fetch at once; pyarrow opens up to 25 connections to a store
+CHUNK = 8 << 20  # bytes per request
+TRIES = 3  # attempts to fetch a file whose content does not match its checksum
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class StoredFile:
     """A file in an object store.
 
     Attributes:
-        url: What was listed when it was found, for messages.
+        url: The URL that was listed, for messages.
         store: The store.
-        info: What the store says of it: path, size, time.
+        info: Path, size and modification time of the file in the store.
     """
 
     url: str
@@ -37,21 +37,21 @@ class StoredFile:
 
 
 def mirror(url: str, folder: Path) -> None:
-    """Make a folder hold what lies below a URL.
+    """Make a local folder equal to a folder in an object store.
 
-    What is there already, with the size and the time of the object, is not fetched again, and what the store no longer
-    has is removed. A file has its name only when it is complete.
+    Files with the same size and modification time as in the store are not fetched again, and files that the store no
+    longer has are removed. A file gets its name only when it is complete.
 
     Args:
-        url: A folder as `audiotagging.object_store.open_store` takes it.
-        folder: Where the files go; nothing else may lie there.
+        url: A folder, as `audiotagging.object_store.open_store` takes it.
+        folder: The local folder. It must contain nothing else.
 
     Raises:
-        UserError: If the store cannot be read, there is no such folder in it, or the disk is too small.
+        UserError: If the store cannot be read, if it has no such folder, or if the disk is full.
     """
     files = list_files(url)
     if not files or "" in files:
-        raise UserError(f"{url}: expected a folder with files in it, found {'a file' if files else 'none'}")
+        raise UserError(f"{url}: expected a folder with files in it, found {'a file' if files else 'no files'}")
     folder.mkdir(parents=True, exist_ok=True)
     fetch_all({folder / name: file for name, file in files.items() if not _arrived(file.info, folder / name)}, folder)
     for path in folder.rglob("*"):
@@ -60,14 +60,17 @@ def mirror(url: str, folder: Path) -> None:
 
 
 def list_files(url: str, *, endpoint: str = "") -> dict[str, StoredFile]:
-    """Return the files below a URL by their names there; with the name "" if it is the URL of a file.
+    """List the files below a URL.
 
     Args:
         url: A folder or a file.
-        endpoint: Where an S3 store is; see `audiotagging.object_store.open_store`.
+        endpoint: URL of an S3 store, as for `audiotagging.object_store.open_store`.
+
+    Returns:
+        The files by their paths below the URL. If the URL is that of a file, its path is "".
 
     Raises:
-        UserError: If the store cannot be read, or there is nothing of this name in it.
+        UserError: If the store cannot be read, or if it has nothing of this name.
     """
     store, root = open_store(url, endpoint=endpoint)
     with store_errors(url):
@@ -77,23 +80,23 @@ def list_files(url: str, *, endpoint: str = "") -> dict[str, StoredFile]:
     infos = {info.path.removeprefix(root).lstrip("/"): info for info in found if info.type == FileType.File}
     outside = [name for name in infos if ".." in PurePosixPath(name).parts]
     if outside:
-        raise UserError(f"{url}: the name {outside[0]!r} points outside the folder")
+        raise UserError(f"{url}: expected names within this folder, found {outside[0]!r}; rename that file")
     return {name: StoredFile(url, store, info) for name, info in infos.items()}
 
 
 def fetch_all(files: Mapping[Path, StoredFile], folder: Path) -> None:
-    """Fetch files by many threads, showing how many have come.
+    """Fetch files with several threads, and show the progress.
 
     Args:
-        files: The files by where they go.
-        folder: The folder that all of that lies in.
+        files: The files by their local paths.
+        folder: The local folder that contains all of these paths.
 
     Raises:
-        UserError: If one cannot be read, or the disk is too small.
+        UserError: If a file cannot be read, or if the disk is full.
     """
     size, free = sum(file.info.size for file in files.values()), shutil.disk_usage(folder).free
     if size > free:
-        raise UserError(f"{folder} needs {size:,} bytes more, and has {free:,} left")
+        raise UserError(f"{folder}: expected {size:,} free bytes for the files, found {free:,}; free some space")
     pool = ThreadPoolExecutor(THREADS)
     try:
         fetched = [pool.submit(fetch, file, path) for path, file in files.items()]
@@ -104,33 +107,33 @@ def fetch_all(files: Mapping[Path, StoredFile], folder: Path) -> None:
 
 
 def fetch(file: StoredFile, path: Path) -> None:
-    """Fetch one file, with the time that it has in the store, and check it by its size and its MD5 sum if it has one.
+    """Fetch one file with its modification time, and check its size and, if the store has one, its MD5 sum.
 
     Args:
         file: The file.
-        path: Where it goes; its folder is made if need be.
+        path: The local path. Its folder is created if needed.
 
     Raises:
-        UserError: If it cannot be read, or is not what the store says after a few tries.
+        UserError: If the file cannot be read, or if its content differs from the store's description in every attempt.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     info, previous = file.info, ""
     with whole_file(path) as part:
         for _ in range(TRIES):
             expected, size, found = _copy(file, part)
-            # What comes twice the same is what is there: stores that encrypt have ETags that are no MD5 sums.
+            # The same content twice is correct even if the ETag differs: encrypted objects have ETags of another kind.
             if size == info.size and (found == previous or found == (expected or found)):
                 os.utime(part, ns=(info.mtime_ns, info.mtime_ns))
                 return
             previous = found
         raise UserError(
-            f"{file.url}: expected {info.size:,} bytes with the MD5 sum {expected or 'of any kind'} in {info.path}, "
-            f"found {size:,} with {found}; does somebody write it? Try again"
+            f"{file.url}: expected {info.size:,} bytes with {f'the MD5 sum {expected}' if expected else 'any MD5 sum'} "
+            f"in {info.path}, found {size:,} with {found}; make sure that nobody writes to it, and try again"
         )
 
 
 def _copy(file: StoredFile, target: Path) -> tuple[str, int, str]:
-    """Copy a file, and return the MD5 sum that the store says, its size, and the MD5 sum that it has."""
+    """Copy a file, and return the MD5 sum that the store states, the size, and the MD5 sum of the content."""
     digest, size = hashlib.md5(usedforsecurity=False), 0
     with target.open("wb") as copy:
         with store_errors(file.url):
@@ -146,9 +149,9 @@ def _copy(file: StoredFile, target: Path) -> tuple[str, int, str]:
 
 
 def _md5(metadata: Mapping[str, bytes]) -> str:
-    """Return an object's MD5 sum in hexadecimal digits; empty if its store does not say it.
+    """Return the MD5 sum of an object in hexadecimal digits, or "" if the store does not state it.
 
-    S3 has it as the ETag, unless the object was uploaded in several parts, whose ETag is `DIGITS-NUMBER`.
+    In S3 it is the ETag, unless the object was uploaded in several parts; then the ETag is `DIGITS-NUMBER`.
     """
     if google := metadata.get("md5Hash"):
         return base64.b64decode(google).hex()
@@ -157,7 +160,7 @@ def _md5(metadata: Mapping[str, bytes]) -> str:
 
 
 def _arrived(info: FileInfo, path: Path) -> bool:
-    """Say whether a file is here as it is in the store, whose times have whole seconds."""
+    """Return whether a local file has the size and time of the stored file. Stores have times in whole seconds."""
     if not path.is_file():
         return False
     state = path.stat()

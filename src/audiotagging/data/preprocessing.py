@@ -54,7 +54,7 @@ class Processed:
 
 
 def preprocess_folder(folder: Path, *, fingerprint: str, noisy_part: bool, max_rejected: float, out: Path) -> None:
-    """Write the spectrograms of a data folder, unless it has changed since `ingest` looked at it.
+    """Write the spectrograms of a data folder, unless it has changed since `ingest` read it.
 
     Args:
         folder: The data folder.
@@ -68,7 +68,7 @@ def preprocess_folder(folder: Path, *, fingerprint: str, noisy_part: bool, max_r
     """
     dataset = read_dataset(folder, noisy="all" if noisy_part else "none")
     if take_fingerprint(dataset) != fingerprint:  # else what is cached under it would be of other data
-        raise UserError(f"{folder} has changed since ingest looked at it; run again")
+        raise UserError(f"{folder} has changed since ingest read it; run the pipeline again")
     preprocess(dataset, out, fingerprint=fingerprint, max_rejected=max_rejected)
 
 

@@ -1,4 +1,4 @@
-"""A judge of noisy labels: a quick member, trained on curated clips alone, says which labels it believes."""
+"""A judge of noisy labels: a member that is trained briefly on curated clips, and selects the labels it agrees with."""
 
 import logging
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from audiotagging.metrics import label_table
 from audiotagging.training.prediction import load_model, score_clips
 from audiotagging.training.train import train
 
-FOLD = 0  # held out, so that the judge's own lwlrap is known
-QUICKER = 2  # times fewer epochs than the member it is made from
-MAX_SHARE = 0.25  # of a class's noisy clips; the published recipe took 17 % of all
+FOLD = 0  # held out to measure the lwlrap of the judge
+QUICKER = 2  # the judge trains for this many times fewer epochs than its member
+MAX_SHARE = 0.25  # largest share of a class's noisy clips; the published recipe used 17 % of all noisy clips
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def judge_noisy_clips(
 
     Args:
         spectrograms: The folder of shards.
-        member: The member that judges the clips, after half its epochs in one cycle.
+        member: The member that judges the clips. It trains for half of its epochs, in one cycle.
         folds: The fold of every curated clip.
         seed: Seed of the judge's training.
         model: The folder to write the judge's model to.
@@ -39,7 +39,7 @@ def judge_noisy_clips(
         One row per clip, in the order of the noisy table: `fname` and `margin`.
 
     Raises:
-        UserError: If the shards are not what they should be, or the judge agrees with no label.
+        UserError: If the shards cannot be used, or if the judge agrees with no label.
     """
     judge = replace(member, id="judge", epochs=max(1, member.epochs // QUICKER), cycles=1)
     train(judge, fold=FOLD, spectrograms=spectrograms, folds=folds, noisy_clips=[], seed=seed, out=model)
@@ -49,26 +49,33 @@ def judge_noisy_clips(
     chosen = agreeing(truth, scores)
     lwlrap = read_history(model)["lwlrap"].iloc[-1]
     logger.info(
-        "agreement: %d of %d noisy clips chosen, by a judge with lwlrap %.3f on fold %d",
-        *(chosen.sum(), len(chosen), lwlrap, FOLD),
+        "agreement: the judge, whose lwlrap is %.3f on fold %d, chose %d of %d noisy clips",
+        *(lwlrap, FOLD, chosen.sum(), len(chosen)),
     )
     if not chosen.any():
         raise UserError(
-            f"the judge of noisy=agreement (lwlrap {lwlrap:.3f}) agrees with the labels of none of {len(chosen)} noisy "
-            "clips; train it longer, by more epochs of the first member, or choose noisy=none or a list"
+            f"noisy=agreement: the judge (lwlrap {lwlrap:.3f}) agrees with the labels of none of the {len(chosen)} "
+            "noisy clips; give the first member more epochs, or choose noisy=none or a list"
         )
     return pd.DataFrame({"fname": data.clips["clip"], "margin": margins(truth, scores)})[chosen]
 
 
 def margins(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Return by how much each clip's lowest label outscores its highest other class.
+    """Return by how much the lowest score of each clip's labels exceeds the highest score of its other classes.
 
     Args:
-        truth: Whether the clip has the label, bool, shape (clips, classes), at least one label a clip.
-        scores: The higher, the more likely, shape (clips, classes).
+        truth: True where the clip has the label, bool, shape (clips, classes). Every clip has at least one label.
+        scores: Scores, higher for likelier classes, shape (clips, classes).
 
     Returns:
-        Shape (clips,): above 0 where all labels rank on top, infinite for a clip that has every label.
+        Shape (clips,). A margin is positive if all labels rank above all other classes, and infinite if the clip has
+        every label.
+
+    Examples:
+        >>> truth = np.array([[True, False, False], [False, True, False]])
+        >>> scores = np.array([[0.75, 0.5, 0.0], [0.75, 0.5, 0.0]])
+        >>> margins(truth, scores)
+        array([ 0.25, -0.25])
     """
     labels = np.where(truth, scores, np.inf).min(axis=1)
     others = np.where(truth, -np.inf, scores).max(axis=1)
@@ -76,18 +83,18 @@ def margins(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def agreeing(truth: np.ndarray, scores: np.ndarray, *, max_share: float = MAX_SHARE) -> np.ndarray:
-    """Choose the noisy clips whose labels a network that never saw them ranks on top.
+    """Choose the noisy clips whose labels are ranked on top by a network that was not trained on them.
 
-    Clips are taken in the order of their margin, until one of their classes has its share.
+    Clips are chosen in descending order of their margin, as long as none of their classes has reached its share.
 
     Args:
-        truth: Whether the clip has the label, bool, shape (clips, classes), at least one label a clip.
-        scores: The network's scores, shape (clips, classes).
-        max_share: Share of a class's clips that may be taken, rounded up: classes that are easily told apart would
-            outweigh the others.
+        truth: True where the clip has the label, bool, shape (clips, classes). Every clip has at least one label.
+        scores: Scores of the network, shape (clips, classes).
+        max_share: Largest share of a class's clips, rounded up to a whole clip. Without this limit, classes that are
+            easy to recognise would outweigh the others.
 
     Returns:
-        Whether a clip is chosen, bool, shape (clips,).
+        True for chosen clips, bool, shape (clips,).
     """
     margin = margins(truth, scores)
     left = np.ceil(max_share * truth.sum(axis=0))

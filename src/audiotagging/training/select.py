@@ -1,4 +1,4 @@
-"""The stage that selects: deals the curated clips into folds, and chooses the noisy clips to train on."""
+"""The stage that selects: assigns the curated clips to folds, and chooses the noisy clips to train on."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,16 +16,16 @@ from audiotagging.training.judge import judge_noisy_clips
 
 
 def select(spectrograms: Path, *, noisy_choice: Mapping[str, Any], seed: int, out: Path) -> None:
-    """Write the folder of a selection (`audiotagging.artifacts.selection`); that of the judge's model is `judge` in it.
+    """Write the folder of a selection (`audiotagging.artifacts.selection`), with the model of the judge as `judge`.
 
     Args:
         spectrograms: The folder of shards.
-        noisy_choice: Which noisy clips to train on (`audiotagging.artifacts.noisy_choice`).
+        noisy_choice: The choice of noisy clips to train on (`audiotagging.artifacts.noisy_choice`).
         seed: Seed of the folds and of the judge's training.
-        out: The folder to make.
+        out: The folder to create.
 
     Raises:
-        UserError: If the shards or the list are not what they should be, or the judge agrees with no label.
+        UserError: If the shards or the list cannot be used, or if the judge agrees with no label.
     """
     clips = read_clips(spectrograms)
     folds = deal_folds(clips[clips["part"] == "curated"], seed=seed)
@@ -43,7 +43,7 @@ def select(spectrograms: Path, *, noisy_choice: Mapping[str, Any], seed: int, ou
 
 
 def deal_folds(curated: pd.DataFrame, *, seed: int) -> dict[str, int]:
-    """Return the fold of every curated clip: that of the data's own table or, without one, by stratification.
+    """Return the fold of every curated clip: the one in the data's own table or, if there is none, a stratified one.
 
     Args:
         curated: The curated clips of the shards: `clip`, `labels` and `fold`.
