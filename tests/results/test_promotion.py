@@ -3,6 +3,7 @@ import json
 import multiprocessing
 import os
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -83,6 +84,22 @@ def test_an_equal_one_takes_the_champions_place(tmp_path, runs):
     assert decision["promoted"] and "not worse than" in decision["reason"]
     assert decision["comparison"]["difference"] == 0
     assert read_champion(tmp_path)["version"] == decision["version"] != decision["champion"]
+
+
+def test_the_pointer_says_what_was_decided_and_since_when(tmp_path, runs):
+    promote_run(runs["bad"], tmp_path)
+    started = datetime.now(UTC)
+    decision = promote_run(runs["good"], tmp_path)
+    pointer = json.loads((tmp_path / "champion.json").read_text())
+    since = datetime.fromisoformat(pointer.pop("since"))
+    assert timedelta(seconds=-1) < since - started < timedelta(seconds=60) and since.microsecond == 0
+    assert pointer == decision
+    compared = decision["comparison"]
+    assert decision["reason"] == (
+        f"Promoted: better than the champion, with an lwlrap of {compared['score']:.4f} against "
+        f"{compared['champion']:.4f} on {compared['clips']} clips (difference {compared['difference']:+.4f}, "
+        f"95 % interval {compared['low']:+.4f} to {compared['high']:+.4f})."
+    )
 
 
 @pytest.mark.parametrize(("champion", "challenger", "sign"), [(0.0, 0.6, -1), (0.6, 0.0, 1)])

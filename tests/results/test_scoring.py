@@ -8,11 +8,11 @@ from sklearn.metrics import label_ranking_average_precision_score
 from audiotagging.artifacts.prediction_table import read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.errors import UserError
-from audiotagging.metrics import label_table
+from audiotagging.metrics import label_precisions, label_table
 from audiotagging.results.ensembling import gather
 from audiotagging.results.evaluation import evaluate
 from audiotagging.results.labelled_clips import labelled_sets
-from audiotagging.results.scoring import estimate_classes, estimate_systems, similarity, worst_clips
+from audiotagging.results.scoring import compare_classes, estimate_classes, estimate_systems, similarity, worst_clips
 
 RNG = np.random.default_rng(3)
 TRUTH = RNG.random((80, 5)) < 0.3
@@ -41,6 +41,36 @@ def test_class_scores_weighted_by_their_clips_are_lwlrap():
     assert {row["label"]: row["clips"] for row in rows} == dict(zip("abcd", TRUTH.sum(axis=0), strict=False))
     mean = sum(row["score"] * row["clips"] for row in rows) / TRUTH.sum()
     assert mean == pytest.approx(judge(TRUTH, SYSTEMS[0]))
+
+
+def draws_of(numerators, denominators):
+    """Return the ratios of sums over clips that are drawn with replacement, and the middle 95 % of them."""
+    picks = np.random.default_rng(8).integers(len(numerators), size=(4000, len(numerators)))
+    ratios = numerators[picks].sum(axis=1) / denominators[picks].sum(axis=1)
+    return np.percentile(ratios, [2.5, 97.5])
+
+
+def test_intervals_of_classes_are_those_of_drawn_clips():
+    precisions = [label_precisions(TRUTH, system) for system in SYSTEMS[:2]]
+    for row in estimate_classes(TRUTH, SYSTEMS[0], list("abcde")):
+        column = "abcde".index(row["label"])
+        expected = draws_of(precisions[0][:, column], TRUTH[:, column].astype(float))
+        assert [row["low"], row["high"]] == pytest.approx(expected, abs=0.03)
+    rows = compare_classes(TRUTH, *SYSTEMS[:2], list("abcde"))
+    for row in rows:
+        column = "abcde".index(row["label"])
+        old, new = (precision[:, column].sum() / TRUTH[:, column].sum() for precision in precisions)
+        assert [row["clips"], row["old"], row["new"]] == pytest.approx([TRUTH[:, column].sum(), old, new])
+        assert row["difference"] == pytest.approx(new - old)
+        expected = draws_of((precisions[1] - precisions[0])[:, column], TRUTH[:, column].astype(float))
+        assert [row["low"], row["high"]] == pytest.approx(expected, abs=0.03)
+    assert [row["difference"] for row in rows] == sorted((row["difference"] for row in rows), reverse=True)
+
+
+def test_equal_classes_come_in_the_order_of_their_names():
+    truth, scores = np.eye(3, dtype=bool), np.eye(3)
+    rows = estimate_classes(truth, scores, ["c", "a", "b"]), compare_classes(truth, scores, scores, ["c", "a", "b"])
+    assert [[row["label"] for row in each] for each in rows] == [["a", "b", "c"]] * 2
 
 
 def test_similarity_is_the_share_of_equal_first_classes():

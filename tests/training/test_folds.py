@@ -49,3 +49,17 @@ def test_folds_do_not_depend_on_the_order_of_rows_or_labels():
     again = stratify(moved, [labels[i][::-1] for i in order], folds=5, seed=1)
     assert dict(zip(moved, again, strict=True)) == fold
     assert any(stratify(clips, labels, folds=5, seed=2) != stratify(clips, labels, folds=5, seed=1))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_clips_that_share_no_label_are_dealt_out_evenly(seed):
+    fold = stratify([f"{i}.wav" for i in range(23)], [[f"class{i}"] for i in range(23)], folds=5, seed=seed)
+    assert fold.dtype == np.int8 and sorted(np.bincount(fold, minlength=5)) == [4, 4, 5, 5, 5]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_rarest_label_is_dealt_out_first(seed):
+    """Else its two clips could be in one fold, each there for its other label."""
+    labels = [["rare", "frequent"]] * 2 + [["frequent"]] * 18
+    fold = stratify([f"{i:02}.wav" for i in range(20)], labels, folds=2, seed=seed)
+    assert fold[0] != fold[1] and list(np.bincount(fold)) == [10, 10]
