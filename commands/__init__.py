@@ -1,4 +1,4 @@
-"""The command line of pipeline.py: one short file a command, with `add_arguments(parser)` and `run(args)`."""
+"""The command line of pipeline.py: one short file per command, with `add_arguments(parser)` and `run(args)`."""
 
 import argparse
 import logging
@@ -13,27 +13,27 @@ from audiotagging.errors import UserError
 GROUPS = {
     "on this machine": {
         "run": "train, average and score an ensemble",
-        "check": "say what is wrong with a data folder, and what it holds",
-        "preprocess": "make the spectrograms alone",
+        "check": "check a data folder, and summarise it",
+        "preprocess": "only compute the spectrograms",
     },
     "with a trained ensemble": {
-        "tag": "tag sound files with it",
-        "evaluate": "score a run again and renew its report",
-        "compare": "say whether one run is better than another",
+        "tag": "tag sound files",
+        "evaluate": "score a run again, and write its report again",
+        "compare": "compare two runs",
     },
     "on a Kubeflow cluster": {
         "submit": "run the pipeline",
-        "schedule": "run it again and again",
+        "schedule": "run the pipeline on a schedule",
         "runs": "list the newest runs",
-        "follow": "show what happens to a run",
-        "results": "bring the results of a run here",
+        "follow": "show the progress of a run",
+        "results": "download the results of a run",
         "stop": "stop a run",
-        "retry": "do again what failed in a run",
-        "compile": "write the pipeline as a file that Kubeflow takes",
+        "retry": "run the failed stages of a run again",
+        "compile": "compile the pipeline to a file for Kubeflow",
     },
 }
 COMMANDS = {name: help for group in GROUPS.values() for name, help in group.items()}
-LIST_OPTIONS = ("--folds",)  # their values may begin with a minus sign
+LIST_OPTIONS = ("--folds",)  # their values may start with a minus sign
 PIPE_CLOSED = 141  # 128 + SIGPIPE, as a shell reports it
 
 
@@ -42,10 +42,11 @@ def main(pipeline: Any, arguments: list[str] | None = None) -> int:
 
     Args:
         pipeline: The pipeline, for the commands that run or submit it.
-        arguments: What was typed after the program's name; taken from the command line if left out.
+        arguments: The arguments after the program's name. The default is those of the command line.
 
     Returns:
-        The exit code: 0 done, 1 failed, 2 the user can fix it, 130 interrupted, 141 nobody reads the output any more.
+        The exit code: 0 for success, 1 for a failure, 2 for an error that the user can fix, 130 if the command was
+        interrupted, 141 if its output was a pipe that has been closed.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     listing = "\n\n".join(
@@ -55,7 +56,7 @@ def main(pipeline: Any, arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="pipeline.py",
         description="Train an ensemble of audio taggers from a folder of labelled sounds.",
-        epilog=f"{listing}\n\n`pipeline.py COMMAND --help` tells what a command takes.",
+        epilog=f"{listing}\n\n`pipeline.py COMMAND --help` lists the options of a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
@@ -70,9 +71,9 @@ def main(pipeline: Any, arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes in the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # because Python flushes stdout again at exit
         return PIPE_CLOSED
-    except (UserError, OSError) as error:  # of the system: no permission, a full disk, a file where a folder should be
+    except (UserError, OSError) as error:  # an OSError is, for example, a missing permission or a full disk
         print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -87,7 +88,7 @@ def main(pipeline: Any, arguments: list[str] | None = None) -> int:
 
 
 def _join_lists(arguments: list[str]) -> list[str]:
-    """Write `--folds -1,0` as `--folds=-1,0`, which argparse does not take for an option."""
+    """Rewrite `--folds -1,0` as `--folds=-1,0`, because argparse would take `-1,0` for an option."""
     joined: list[str] = []
     for argument in arguments:
         if joined and joined[-1] in LIST_OPTIONS:

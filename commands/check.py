@@ -1,4 +1,4 @@
-"""Say what is wrong with a data folder, and what it holds."""
+"""Check a data folder: print everything that is wrong with it, or a summary of its content."""
 
 import argparse
 from pathlib import Path
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print everything that is wrong, or else the notes and the summary.
+    """Print all problems or, if there are none, the summary and the notes.
 
     Returns:
         The exit code: 0 if the data can be used, 2 if not.

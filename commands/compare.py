@@ -1,4 +1,4 @@
-"""Compare two runs on the same clips: the difference with its interval, and which classes gained or lost."""
+"""Compare two runs on the same clips: print the difference with its interval, and the classes that gained or lost."""
 
 import argparse
 from pathlib import Path
@@ -10,17 +10,21 @@ from audiotagging.results.comparison import compare
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("old", type=Path, metavar="OUT_A", help="output of a run")
-    parser.add_argument("new", type=Path, metavar="OUT_B", help="output of another run")
+    parser.add_argument("old", type=Path, metavar="OUT_A", help="output of one run")
+    parser.add_argument("new", type=Path, metavar="OUT_B", help="output of the other run")
     parser.add_argument(
-        "--classes", type=int, default=10, metavar="N", help="gains and losses to list (default: %(default)s each)"
+        "--classes",
+        type=int,
+        default=10,
+        metavar="N",
+        help="number of gains and of losses to list (default: %(default)s)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print how the data differ, the scores, and the classes that gained and lost most."""
+    """Print how the data differ, the scores, and the classes that gained and lost the most."""
     if args.classes < 0:
-        raise UserError(f"--classes expects a number from 0 on, found {args.classes}")
+        raise UserError(f"--classes: expected a number of at least 0, found {args.classes}")
     comparison = compare(args.old, args.new)
     for note in comparison["notes"]:
         print(note)

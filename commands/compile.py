@@ -1,4 +1,4 @@
-"""Write the pipeline as a file that a Kubeflow cluster takes."""
+"""Compile the pipeline to a file for a Kubeflow cluster."""
 
 import argparse
 from pathlib import Path
@@ -12,16 +12,16 @@ from components.cluster import on_cluster
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="a .yaml file to write")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .yaml file to write")
     add_cluster_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Compile the pipeline."""
     if args.output.suffix not in (".yaml", ".yml"):
-        raise UserError(f"{args.output}: expected a name that ends in .yaml")
+        raise UserError(f"{args.output}: expected a file name that ends with .yaml; name another")
     if not args.output.parent.is_dir():
-        raise UserError(f"{args.output.parent} is not a folder; make it first")
+        raise UserError(f"{args.output.parent}: expected a folder, found none; create it first")
     compiler.Compiler().compile(on_cluster(args.pipeline, cluster_settings(args)), str(args.output))
     print(args.output)
     return 0

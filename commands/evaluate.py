@@ -1,4 +1,4 @@
-"""Score a finished run again and renew its report, also against an earlier submission."""
+"""Score a finished run again and write its report again, optionally with an earlier submission for comparison."""
 
 import argparse
 from pathlib import Path
@@ -12,17 +12,17 @@ from audiotagging.results.evaluation import evaluate
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("out", type=Path, metavar="OUT", help="output of a run; its scores and report are replaced")
-    parser.add_argument("--baseline", type=Path, metavar="CSV", help="a submission of the same clips to compare with")
+    parser.add_argument("--baseline", type=Path, metavar="CSV", help="a submission for the same clips to compare with")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write `scores.json` and `report.html`, and print where the report is."""
+    """Write `scores.json` and `report.html`, and print the path of the report."""
     report, scores = args.out / "report.html", args.out / "scores.json"
     needed = ("scores.json", "predictions.parquet", "ensemble.json", "spectrograms", "selection", "models")
     require(args.out, *needed, what="the output of a run")
     models = model_folders(args.out / "models")
     if not models:
-        raise UserError(f"{args.out / 'models'}: expected a folder of every trained model, found none")
+        raise UserError(f"{args.out / 'models'}: expected one folder per trained model, found none; name another run")
     evaluate(
         args.out,
         models=models,

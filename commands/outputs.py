@@ -1,7 +1,7 @@
-"""The folder OUT of a run's results: what lies where in it, whether the run was here or on a cluster.
+"""The layout of OUT, the folder with the results of a run on this machine or on a cluster.
 
-submission.csv, ensemble.json, predictions.parquet   what the stage `ensemble` made
-scores.json, report.html                             what `evaluate` made
+submission.csv, ensemble.json, predictions.parquet   from the stage `ensemble`
+scores.json, report.html                             from the stage `evaluate`
 models/MEMBER-foldK/, predictions/MEMBER-foldK.parquet
 spectrograms/, selection/
 """
@@ -17,7 +17,7 @@ from audiotagging.errors import UserError
 from audiotagging.files import read_json, whole_folder
 from audiotagging.results.labelled_clips import SETS
 
-AVERAGED = "averaged"  # a folder whose files go into OUT itself
+AVERAGED = "averaged"  # a folder whose files are moved to OUT itself
 
 Artifact = TypeVar("Artifact")
 
@@ -32,13 +32,13 @@ def places(
     scores: Artifact,
     report: Artifact,
 ) -> dict[str, Artifact]:
-    """Return a run's outputs by where they go in OUT, until `complete` is called there.
+    """Return the outputs of a run by their paths in OUT.
 
     Args:
         spectrograms: A folder.
         selection: A folder.
-        models: Member, fold and folder of each.
-        predictions: Member, fold and file of each.
+        models: Member, fold and folder of each model.
+        predictions: Member, fold and file of each prediction table.
         averaged: A folder.
         scores: A file.
         report: A file.
@@ -55,22 +55,22 @@ def places(
 
 
 def check_out(out: Path, *, force: bool) -> None:
-    """Refuse to replace what is there, or, with `force`, what is no output of a run.
+    """Check that OUT may be written.
 
     Raises:
-        UserError: If so.
+        UserError: If OUT exists and `force` is false, or if OUT is not the output of a run.
     """
     if out.exists() and not force:
-        raise UserError(f"{out} exists already; name another --out, or replace it with --force")
+        raise UserError(f"{out} exists already; name another --out, or replace this one with --force")
     if out.exists() and not (out / "scores.json").exists():
-        raise UserError(f"{out} is not the output of a run, so --force does not replace it; name another --out")
+        raise UserError(f"{out}: --force replaces only the output of a run, found something else; name another --out")
 
 
 @contextmanager
 def new_out(out: Path) -> Iterator[Path]:
-    """Provide an empty folder that becomes OUT, or takes its place, when the block ends without an error."""
+    """Provide an empty folder that becomes OUT, or replaces it, when the block ends without an error."""
     replaced = out.with_name(out.name + ".replaced")
-    shutil.rmtree(replaced, ignore_errors=True)  # of a run that was killed as it was about to remove it
+    shutil.rmtree(replaced, ignore_errors=True)  # may be left over from a run that was killed
     with whole_folder(out) as part:
         yield part
         for file in (part / AVERAGED).iterdir():
@@ -82,7 +82,7 @@ def new_out(out: Path) -> Iterator[Path]:
 
 
 def print_results(out: Path) -> None:
-    """Print the scores of the ensemble and its members, and where things are."""
+    """Print the scores of the ensemble and its members, and the paths of the results."""
     scores = read_json(out / "scores.json")
     systems = scores["members"] | {"ensemble": scores["ensemble"]}
     columns = [column for column in SETS if any(column in figures for figures in systems.values())]

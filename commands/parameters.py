@@ -1,4 +1,4 @@
-"""What the pipeline is run with: the options that `run`, `submit`, `schedule` and, for the data, `check` share."""
+"""The pipeline's parameters as options, which `run`, `submit` and `schedule` share. `check` takes those of the data."""
 
 import argparse
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from audiotagging.errors import UserError
 from audiotagging.members import SETTABLE, override, rows, select
 
-# Defaults of the pipeline's parameters and of the options that stand for them.
+# Defaults of the pipeline's parameters and of the options that set them.
 DOWNLOADS = "data"
 SEED = 534
 NOISY = "all"
@@ -14,16 +14,16 @@ MAX_REJECTED = 0.01
 MEAN = "arithmetic"
 WEIGHTS = "equal"
 
-FOLDS = range(-1, 128)  # as many as the column `fold` of a table may have
-WARM_START = 0.25  # of the epochs
+FOLDS = range(-1, 128)  # the values that the column `fold` of a table can have
+WARM_START = 0.25  # share of the epochs
 
 
 def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = True) -> None:
     """Add the options that become the pipeline's parameters.
 
     Args:
-        parser: Where to add them.
-        data_required: Whether --data has to be given.
+        parser: The parser to add them to.
+        data_required: Whether --data is required.
     """
     add_data_options(parser, required=data_required)
     parser.add_argument(
@@ -31,21 +31,21 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         nargs="+",
         default=["demo"],
         metavar="NAME",
-        help='"demo" or "reference" for a whole table, or names of single members (default: demo)',
+        help='"demo" or "reference" for all members of a table, or ids of single members (default: demo)',
     )
     parser.add_argument(
         "--folds",
         type=_folds,
         default=[-1],
         metavar="K,...",
-        help="folds to hold out one after the other, 0 to 4 or as in the table; -1 trains on everything (default: -1)",
+        help="folds to hold out in turn: 0 to 4, or those of the table; -1 trains on everything (default: -1)",
     )
     parser.add_argument(
         "--set",
         nargs="+",
         default=[],
         metavar="FIELD=VALUE",
-        help="change a field of all members, as epochs=10 (fields: " + ", ".join(SETTABLE) + ")",
+        help="change fields of all members, such as epochs=10 (fields: " + ", ".join(SETTABLE) + ")",
     )
     parser.add_argument("--seed", type=int, default=SEED, help="seed of every random choice (default: %(default)s)")
     parser.add_argument(
@@ -58,7 +58,7 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         "--weights",
         choices=["equal", "fitted"],
         default=WEIGHTS,
-        help="of the members; fitted: to the out-of-fold predictions, which takes --folds (default: %(default)s)",
+        help="weights of the members: equal, or fitted to the out-of-fold predictions (default: %(default)s)",
     )
     parser.add_argument(
         "--models",
@@ -73,27 +73,28 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         const=WARM_START,
         default=0.0,
         metavar="SHARE",
-        help=f"begin with the champion's weights and train this share of the epochs (if given alone: {WARM_START})",
+        help=f"start with the champion's weights and train this share of the epochs (without a number: {WARM_START})",
     )
 
 
 def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Add the options that say which data to use and how good it must be, which `check` takes too.
+    """Add the options for the data, which `check` takes too.
 
     Args:
-        parser: Where to add them.
-        required: Whether --data has to be given.
+        parser: The parser to add them to.
+        required: Whether --data is required.
     """
     parser.add_argument(
         "--data",
         required=required,
-        help="folder with the tables and the sounds, zenodo:3612637, kaggle:freesound-audio-tagging-2019, or a URL",
+        help="folder or archive with the tables and sounds, zenodo:3612637, kaggle:freesound-audio-tagging-2019, or "
+        "the URL of a folder in an object store",
     )
     parser.add_argument(
         "--downloads",
         default=DOWNLOADS,
         metavar="DIR",
-        help="where downloads and unpacked archives go (default: %(default)s)",
+        help="folder for downloads and unpacked archives (default: %(default)s)",
     )
     parser.add_argument(
         "--noisy",
@@ -111,17 +112,19 @@ def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) 
 
 
 def parameters(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the pipeline's parameters for parsed options.
+    """Convert parsed options to the pipeline's parameters.
 
     Raises:
-        UserError: If a member or a field does not exist, or a warm start has nothing to begin with.
+        UserError: If a member or a field does not exist, or if options contradict each other.
     """
     if not 0 <= args.warm_start <= 1:
-        raise UserError(f"--warm-start expects a share of the epochs between 0 and 1, found {args.warm_start}")
+        raise UserError(f"--warm-start: expected a share of the epochs between 0 and 1, found {args.warm_start}")
     if args.warm_start and not args.models:
-        raise UserError("--warm-start begins with the champion's weights; say with --models where it is")
+        raise UserError(
+            "--warm-start starts with the champion's weights: name the folder of the champion with --models"
+        )
     if args.weights == "fitted" and max(args.folds) < 0:
-        raise UserError("--weights fitted needs out-of-fold predictions to fit to; hold folds out: --folds 0,1,2,3,4")
+        raise UserError("--weights fitted needs out-of-fold predictions: hold out folds with --folds 0,1,2,3,4")
     members = override(select(args.members), dict(_assignment(text) for text in args.set))
     return {
         "data": args.data,
@@ -138,13 +141,13 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def share(text: str) -> float:
-    """Return a share for argparse."""
+    """Parse a share between 0 and 1, for argparse."""
     try:
         number = float(text)
     except ValueError:
         number = -1.0
     if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"expected a share from 0 to 1, as 0.05, and found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a share between 0 and 1, such as 0.05, found {text!r}")
     return number
 
 
@@ -152,14 +155,14 @@ def _folds(text: str) -> list[int]:
     try:
         folds = [int(number) for number in text.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected numbers as in -1,0,1 and found {text!r}") from None
+        raise argparse.ArgumentTypeError(f"expected numbers such as -1,0,1, found {text!r}") from None
     if not set(folds) <= set(FOLDS):
-        raise argparse.ArgumentTypeError(f"folds are numbered {FOLDS[0]} to {FOLDS[-1]}, found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected folds between {FOLDS[0]} and {FOLDS[-1]}, found {text!r}")
     return list(dict.fromkeys(folds))
 
 
 def _assignment(text: str) -> tuple[str, str]:
     field, equals, value = text.partition("=")
     if not equals:
-        raise UserError(f"--set takes FIELD=VALUE, as epochs=10, and found {text!r}")
+        raise UserError(f"--set: expected FIELD=VALUE, such as epochs=10, found {text!r}")
     return field, value

@@ -1,4 +1,4 @@
-"""Turn the clips of a data folder into log-mel spectrograms: the stage `preprocess` alone."""
+"""Compute the log-mel spectrograms of a data folder: only the stage `preprocess`."""
 
 import argparse
 from pathlib import Path
@@ -12,22 +12,27 @@ from commands.parameters import MAX_REJECTED, NOISY, share
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data folder")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of shards to make")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of shards to create")
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="processes to use; default: OMP_NUM_THREADS, or all usable cores"
+        "--workers",
+        type=int,
+        metavar="N",
+        help="number of worker processes (default: OMP_NUM_THREADS, or all usable cores)",
     )
-    parser.add_argument("--noisy", choices=["all", "none"], default=NOISY, help="noisy clips; default: %(default)s")
+    parser.add_argument(
+        "--noisy", choices=["all", "none"], default=NOISY, help="the noisy clips to include (default: %(default)s)"
+    )
     parser.add_argument(
         "--max-rejected",
         type=share,
         default=MAX_REJECTED,
         metavar="SHARE",
-        help="share of a part's clips that may be unusable; default: %(default)s",
+        help="share of a part's clips that may be unusable (default: %(default)s)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read the data folder, write the shards."""
+    """Read the data folder, and write the shards."""
     if args.workers is not None and args.workers < 1:
         raise UserError(f"--workers: expected at least 1, found {args.workers}")
     dataset = read_dataset(args.data, noisy=args.noisy)

@@ -1,4 +1,4 @@
-"""Bring the results of a run on a Kubeflow cluster here, as `run` leaves them: for tag, compare and evaluate."""
+"""Download the results of a run on a Kubeflow cluster, in the layout of `run`, for tag, compare and evaluate."""
 
 import argparse
 from pathlib import Path
@@ -14,25 +14,28 @@ from commands.outputs import check_out, new_out, print_results
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add_run(parser)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the results; made when all is there")
-    parser.add_argument("--force", action="store_true", help="replace the results that OUT holds already")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the results; it appears when it is complete"
+    )
+    parser.add_argument("--force", action="store_true", help="replace existing results in OUT")
     parser.add_argument(
         "--no-spectrograms",
         action="store_true",
-        help="leave the spectrograms out, which are large (3 GB for FSDKaggle2019); compare and evaluate need them",
+        help="omit the spectrograms, which are large (3 GB for FSDKaggle2019) and needed by compare and evaluate",
     )
     parser.add_argument(
         "--s3-endpoint",
         default="",
         metavar="URL",
-        help="fetch from the store itself, as http://localhost:9000, with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-        "and not through Kubeflow's page; gs:// is always fetched so",
+        help="download directly from the object store at this URL, such as http://localhost:9000, with "
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, instead of through Kubeflow's web page; gs:// is always "
+        "downloaded directly",
     )
     add_connection(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fetch the run's outputs; print a table of scores and where things are."""
+    """Download the outputs of a run, and print a table of scores and the paths of the results."""
     out: Path = args.out.resolve()
     check_out(out, force=args.force)
     with connection(args) as client:
@@ -41,11 +44,11 @@ def run(args: argparse.Namespace) -> int:
         if args.no_spectrograms:
             del uris["spectrograms"]
         with new_out(out) as part:
-            if args.s3_endpoint or uris["report.html"].startswith("gs://"):  # of which the page has no folders
+            if args.s3_endpoint or uris["report.html"].startswith("gs://"):  # the page cannot list its folders
                 fetch_from_store(uris, part, endpoint=args.s3_endpoint)
             else:
                 fetch_from_page(client, uris, part, namespace=args.namespace)
-            for table in (part / "predictions").iterdir():  # of which it shows whether they are whole
+            for table in (part / "predictions").iterdir():  # to check that the tables are complete
                 read_predictions(table)
     print_results(args.out)
     return 0

@@ -1,4 +1,4 @@
-"""Train, average and score an ensemble on this machine, by the same pipeline that runs on a cluster."""
+"""Train, average and score an ensemble on this machine, with the same pipeline that runs on a cluster."""
 
 import argparse
 import logging
@@ -28,30 +28,32 @@ logger = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add_parameters(parser)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the results; made when all is done")
-    parser.add_argument("--force", action="store_true", help="replace the results that OUT holds already")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the results; it appears when the run is done"
+    )
+    parser.add_argument("--force", action="store_true", help="replace existing results in OUT")
     parser.add_argument(
         "--parallel",
         type=int,
         metavar="N",
-        help="members that train at once (default: one per GPU, else as many as cores and memory allow)",
+        help="number of members to train at once (default: one per GPU, or as many as cores and memory allow)",
     )
     parser.add_argument(
-        "--cache", type=Path, metavar="DIR", help="keep every stage's output here, and do not run it again unchanged"
+        "--cache", type=Path, metavar="DIR", help="keep the output of every stage here, and reuse it in later runs"
     )
     parser.add_argument("--docker", action="store_true", help="run every stage in its image (built by make images)")
     parser.add_argument(
-        "--memory", type=memory_size, metavar="SIZE", help="most memory for a stage with --docker, as 8g (default: all)"
+        "--memory", type=memory_size, metavar="SIZE", help="memory limit of a stage with --docker, such as 8g"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the pipeline; print a table of scores and the paths of the results."""
+    """Run the pipeline, and print a table of scores and the paths of the results."""
     out: Path = args.out.resolve()
     if args.memory and not args.docker:
-        raise UserError("--memory limits containers; give --docker too, or leave it out")
+        raise UserError("--memory limits containers: add --docker, or omit --memory")
     if args.parallel is not None and args.parallel < 1:
-        raise UserError(f"--parallel expects a number from 1 on, found {args.parallel}")
+        raise UserError(f"--parallel: expected a number of at least 1, found {args.parallel}")
     values = parameters(args)
     downloads = Path(args.downloads).resolve()
     models = Path(args.models).resolve() if args.models else None
@@ -88,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
             slots=slots,
         )
     except StageError as error:
-        advice = "mend that; what is done is kept" if error.by_user else "the same command goes on from here"
+        advice = "fix this, and run the same command to resume" if error.by_user else "the same command resumes the run"
         print(f"error: {error}\n{advice}", file=sys.stderr)
         return 2 if error.by_user else 1
     _gather(outputs, out, log=work / "log.txt", cached=args.cache is not None)
@@ -98,20 +100,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_out(out: Path, *, force: bool, data: Path, in_use: Iterable[Path]) -> None:
-    """Refuse to replace what is no output of a run, or what the run reads and writes."""
+    """Check that OUT may be replaced: it must be the output of a run, and contain nothing that this run uses."""
     check_out(out, force=force)
     for place in in_use:
         if place.is_relative_to(out):
-            raise UserError(f"{place} lies in {out}, which the results replace; name another --out")
+            raise UserError(f"{place} is inside {out}, which the results replace; name another --out")
     if out.is_relative_to(data):
-        raise UserError(f"{out} lies in the data folder {data}; name another --out")
+        raise UserError(f"{out} is inside the data folder {data}; name another --out")
 
 
 def _gather(outputs: dict[str, Any], out: Path, *, log: Path, cached: bool) -> None:
-    """Put a run's outputs together in the folder `out`, which appears when it is whole.
+    """Collect the outputs of a run in the folder `out`, which appears when it is complete.
 
-    Where they stay in a cache they are copied, so that what somebody changes in `out` does not change the cache; all
-    but the spectrograms, which are large and which nobody edits.
+    If there is a cache, the outputs are copied, so that changes in `out` do not affect the cache. The spectrograms are
+    always linked, because they are large and nobody edits them.
     """
     copy = shutil.copy2 if cached else _link
     in_loop = {
@@ -125,7 +127,7 @@ def _gather(outputs: dict[str, Any], out: Path, *, log: Path, cached: bool) -> N
 
 
 def _put(source: Path, target: Path, *, copy: Callable[[str, str], Any]) -> None:
-    """Give a file, or a folder's files, a second place."""
+    """Copy a file or a folder, with the given function for each file."""
     if source.is_dir():
         shutil.copytree(source, target, copy_function=copy)
         return
@@ -134,7 +136,7 @@ def _put(source: Path, target: Path, *, copy: Callable[[str, str], Any]) -> None
 
 
 def _link(source: str, target: str) -> None:
-    """Link a file; copy it where that is another file system."""
+    """Link a file, or copy it if the target is on another file system."""
     try:
         os.link(source, target)
     except OSError:

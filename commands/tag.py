@@ -22,16 +22,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE_OR_DIR", help="sound files, or folders of them")
     parser.add_argument(
-        "--models", required=True, type=Path, metavar="DIR", help="output of a run, models/ in it, or a models location"
+        "--models",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="output of a run, its folder models, or a models location",
     )
-    parser.add_argument("--top", type=int, default=5, metavar="N", help="tags a file (default: 5)")
-    parser.add_argument("--format", choices=FORMATS, default="table", help="of what is printed (default: table)")
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="number of tags per file (default: 5)")
+    parser.add_argument("--format", choices=FORMATS, default="table", help="output format (default: table)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print every file's tags; those that cannot be read go to the error output, a line each."""
+    """Print the tags of every file. For a file that cannot be read, print one line to the error output."""
     if args.top < 1:
-        raise UserError(f"--top expects a number from 1 on, found {args.top}")
+        raise UserError(f"--top: expected a number of at least 1, found {args.top}")
     torch.set_num_threads(threads())
     tagger = Tagger(champion_folder(args.models) or args.models)
     paths = [path for given in args.files for path in _expand(given)]
@@ -48,14 +52,14 @@ def run(args: argparse.Namespace) -> int:
                 best = np.argsort(-file.scores, kind="stable")[: args.top]
                 yield file.path, [(tagger.classes[number], float(file.scores[number])) for number in best]
 
-    # On a terminal the results themselves show how far it is.
+    # On a terminal the results themselves show the progress.
     steps = paths if sys.stdout.isatty() else track(paths, label="tag", total=len(paths))
     FORMATS[args.format](readable(tagger.tag(steps)))
     return 1 if unread else 0
 
 
 def _expand(path: Path) -> list[Path]:
-    """Return a file as it is, and a folder as the sound files in it and in its folders."""
+    """Return the path of a file, or the paths of all sound files in a folder and its subfolders."""
     if not path.is_dir():
         return [path]
     return sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file())

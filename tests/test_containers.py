@@ -196,7 +196,7 @@ def test_a_missing_image_is_named_before_anything_starts(tmp_path, dataset, monk
     monkeypatch.setenv("AUDIOTAGGING_TORCH", "other")
     done = run("--data", dataset, "--out", tmp_path / "out", "--docker")
     assert done.returncode == 2
-    assert f"{image('training')} is not here" in done.stderr
+    assert f"{image('training')} is not on this machine" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -151,7 +151,7 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(tmp_path):
         time.sleep(0.1)
     first.send_signal(signal.SIGTERM)
     output = first.communicate()[0]
-    assert first.returncode == 143 and "the same command goes on from here" in output
+    assert first.returncode == 143 and "the same command resumes the run" in output
     assert not (tmp_path / "out").exists()
 
     code, output = run(*options)

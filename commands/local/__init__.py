@@ -1,1 +1,1 @@
-"""What runs the pipeline on this machine, and what a person sees of it."""
+"""Runs the pipeline on this machine, and shows its progress."""

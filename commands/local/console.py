@@ -1,6 +1,6 @@
-"""What a person sees while the pipeline runs here: a line when a stage starts or ends, and the stages' own messages.
+"""Shows the progress of a local run: one line when a stage starts or ends, and the messages of the stages.
 
-All the rest goes to a log file, and these too.
+These lines and all other output also go to a log file.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ TRACEBACK = "Traceback (most recent call last):"
 
 
 class _Thread(threading.local):
-    """What is known in one thread.
+    """The state of one thread.
 
     Attributes:
-        rest: The beginning of a line that has not been printed to its end.
+        rest: The beginning of an incomplete line.
         start: When its stage started, in seconds.
-        in_traceback: Whether the last lines were the beginning of a traceback.
+        in_traceback: Whether the last lines belong to a traceback that has not ended.
         exception: Type and message of the exception in the stage's last traceback.
     """
 
@@ -34,10 +34,10 @@ class _Thread(threading.local):
 
 
 class Console:
-    """Stands in for `sys.stdout` while a pipeline runs; tells parallel stages apart by the thread that prints.
+    """Replaces `sys.stdout` while a pipeline runs. It tells parallel stages apart by the thread that prints.
 
     Attributes:
-        failure: The stage that failed first, the exception's type and its message, once one has.
+        failure: The first stage that failed, with the type and the message of the exception. None if no stage failed.
     """
 
     def __init__(self, terminal: TextIO, log: Path) -> None:
@@ -47,7 +47,7 @@ class Console:
         self._thread = _Thread()
 
     def write(self, text: str) -> int:
-        """Take a piece of output; act on every whole line."""
+        """Take a piece of output, and handle every complete line."""
         *lines, rest = (self._thread.rest + text).split("\n")
         self._thread.rest = rest
         for line in lines:
@@ -55,24 +55,25 @@ class Console:
         return len(text)
 
     def flush(self) -> None:
-        """Do what a file does; every line is already out."""
+        """Do nothing, because every line is flushed when it is written."""
 
     def isatty(self) -> bool:
-        """Return False: no bars, no colours."""
+        """Return False, to avoid progress bars and colours."""
         return False
 
     def started(self, stage: str) -> None:
-        """Say that a stage starts."""
+        """Show that a stage starts."""
         self._thread.start, self._thread.in_traceback, self._thread.exception = time.monotonic(), False, ("", "")
         self._say(f"{stage} ...")
 
     def ended(self, stage: str, *, succeeded: bool, error: Exception | None = None) -> None:
-        """Say how a stage has ended.
+        """Show how a stage ended.
 
         Args:
             stage: The stage.
-            succeeded: Whether it did its work.
-            error: What kept the runner from running it. Without one, the stage's last traceback says what went wrong.
+            succeeded: Whether it succeeded.
+            error: The exception that prevented the runner from running it. If there is none, the last traceback of the
+                stage says what went wrong.
         """
         if error:
             self.write("".join(traceback.format_exception(error)))
@@ -81,7 +82,7 @@ class Console:
         self._say(f"{stage} {'done' if succeeded else 'failed'} after {time.monotonic() - self._thread.start:.0f} s")
 
     def cached(self, stage: str) -> None:
-        """Say that a stage need not run."""
+        """Show that the output of a stage was taken from the cache."""
         self._say(f"{stage} unchanged, taken from the cache")
 
     def _line(self, line: str) -> None:
@@ -99,6 +100,6 @@ class Console:
         self._show(line)
 
     def _show(self, line: str) -> None:
-        with contextlib.suppress(BrokenPipeError):  # nobody reads it any more; the log still has it
+        with contextlib.suppress(BrokenPipeError):  # nobody reads the output any more, but the log still gets it
             self.terminal.write(line + "\n")
             self.terminal.flush()

@@ -1,4 +1,4 @@
-"""`run --docker`: the stages in their images, by KFP's DockerRunner, each shut in with its data and its outputs."""
+"""`run --docker`: runs the stages in their images with KFP's DockerRunner, isolated with their data and outputs."""
 
 import argparse
 import contextlib
@@ -18,36 +18,36 @@ from kfp import local
 from audiotagging.errors import UserError
 from components.images import TARGETS, image
 
-KILLED = 137  # exit code of a process that got SIGKILL: 128 + 9
-LEAST_MEMORY = 6 * 2**20  # bytes that Docker gives a container at least
-SHARED_MEMORY = "1g"  # worker processes pass arrays through /dev/shm, of which a container has 64 MiB by itself
+KILLED = 137  # exit code of a process killed by SIGKILL: 128 + 9
+LEAST_MEMORY = 6 * 2**20  # bytes, the smallest memory limit that Docker accepts
+SHARED_MEMORY = "1g"  # worker processes pass arrays through /dev/shm, which has only 64 MiB by default
 
 running: set[Container] = set()
 
 
 def docker_runner(*, data: Path, models: Path | None = None, memory: str | None = None) -> local.DockerRunner:
-    """Return KFP's Docker runner for containers that see nothing but what they need.
+    """Return KFP's Docker runner, configured so that containers have access only to what they need.
 
-    They run as the caller, who so owns what they write, without a network, with the data and everything else
-    read-only except /tmp and, mounted by KFP, the outputs. They get the GPUs if the engine can pass them on.
+    Containers run as the caller, who therefore owns what they write, and without a network. Everything is read-only
+    except /tmp and the outputs, which KFP mounts. Containers get the GPUs if the engine supports that.
 
     Args:
-        data: The data folder, which has the same path inside; what links in it point to is there too.
-        models: The models location, which has too and may be written to.
-        memory: Most memory that a stage may use, as "8g"; None for no limit.
+        data: The data folder. It is mounted under the same path, and so are the targets of links in it.
+        models: The models location. It is mounted under the same path, and is writable.
+        memory: Memory limit of a stage, such as "8g". None for no limit.
 
     Raises:
-        UserError: If no engine answers or an image is missing.
+        UserError: If no Docker engine is running, or if an image is missing.
     """
     try:
         client = DockerClient.from_env()
         info = client.info()
     except DockerException as error:
-        raise UserError(f"no Docker engine answers: start one, or run without --docker ({error})") from None
+        raise UserError(f"no Docker engine is running ({error}); start one, or run without --docker") from None
     with contextlib.closing(client):
         for target in TARGETS:
             _find(client, image(target))
-    logging.disable(logging.INFO)  # kfp tells how it would install packages
+    logging.disable(logging.INFO)  # kfp logs how it would install packages
     runner = local.DockerRunner(
         user=f"{os.getuid()}:{os.getgid()}",
         mounts=[
@@ -69,48 +69,49 @@ def docker_runner(*, data: Path, models: Path | None = None, memory: str | None 
 
 
 def with_linked(folder: Path) -> list[Path]:
-    """Return a folder, and what the links in it point to: so data in Zenodo's layout are brought into this one."""
+    """Return a folder and the targets of the links in it, which connect data in Zenodo's layout to ours."""
     return [folder, *sorted({path.resolve() for path in folder.iterdir() if path.is_symlink() and path.exists()})]
 
 
 def memory_size(text: str) -> str:
-    """Check a size as the command line takes it, "8g" or "512m".
+    """Check a size on the command line, such as "8g" or "512m".
 
     Raises:
-        argparse.ArgumentTypeError: If it is none.
+        argparse.ArgumentTypeError: If it is not a valid size, or too small.
     """
     try:
         enough = parse_bytes(text) >= LEAST_MEMORY
     except DockerException:
         enough = False
     if not enough:
-        raise argparse.ArgumentTypeError(f"expected a size of at least 6m, as 8g, found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a size of at least 6m, such as 8g, found {text!r}")
     return text
 
 
 def _find(client: DockerClient, reference: str) -> None:
-    """Pull an image that is not on this machine, if it has a registry."""
+    """Make sure that an image is on this machine. Pull it if it has a registry."""
     try:
         client.images.get(reference)
     except ImageNotFound:
         try:
             if "/" not in reference:
-                raise UserError(f"image {reference} is not here: build the images of this code, make images") from None
+                raise UserError(f"image {reference} is not on this machine; build it with `make images`") from None
             client.images.pull(reference)
         except DockerException as error:
-            raise UserError(f"image {reference} is neither here nor can it be pulled ({error})") from None
+            raise UserError(f"image {reference} is not on this machine and cannot be pulled ({error})") from None
 
 
 def run_container(
     client: DockerClient, image: str, command: list[str], volumes: dict[str, Any], **arguments: Any
 ) -> int:
-    """Run a stage's container, print what it prints, remove it and return its exit code.
+    """Run the container of a stage, print its output, remove it, and return its exit code.
 
-    Stands in for kfp's function of the same arguments, which takes a container that is gone before it could ask for
-    the exit code for a success, does not tell one that was killed for memory, and leaves it running when interrupted.
+    This replaces kfp's function with the same arguments. That one takes a container for successful if it disappears
+    before its exit code is read, does not detect that memory ran out, and leaves the container running after an
+    interrupt.
 
     Raises:
-        MemoryError: If it was killed, as happens for want of memory.
+        MemoryError: If the container was killed, most likely because memory ran out.
     """
     container = client.containers.run(image, command, volumes=volumes, detach=True, **arguments)
     running.add(container)
@@ -123,7 +124,7 @@ def run_container(
             limit = f"the {arguments['mem_limit']} of --memory" if arguments.get("mem_limit") else "there is"
             raise MemoryError(f"killed, because it needed more memory than {limit}")
         if code == KILLED:
-            raise MemoryError("killed from outside, as happens when a machine runs out of memory")
+            raise MemoryError("killed from outside, most likely because the machine ran out of memory")
         return code
     finally:
         running.discard(container)
@@ -131,13 +132,13 @@ def run_container(
 
 
 def stop_containers(seconds: float) -> None:
-    """Tell the stages in all running containers to stop, wait for them, but not longer, and remove the containers."""
+    """Tell the stages in all running containers to stop, wait at most this long, and remove the containers."""
 
     def stop(container: Container) -> None:
         with contextlib.suppress(DockerException, OSError):
-            container.exec_run(["sh", "-c", "kill -TERM -1"])  # a shell is process 1, and passes no signal on
+            container.exec_run(["sh", "-c", "kill -TERM -1"])  # process 1 is a shell, which does not pass on signals
             container.wait(timeout=seconds)
-        with contextlib.suppress(DockerException):  # that who started it has already removed it
+        with contextlib.suppress(DockerException):  # if the thread that started it has removed it already
             container.remove(force=True)
 
     threads = [threading.Thread(target=stop, args=[container], daemon=True) for container in list(running)]

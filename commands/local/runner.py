@@ -1,4 +1,4 @@
-"""Runs the pipeline on this machine by KFP's own local runner."""
+"""Runs the pipeline on this machine with KFP's local runner."""
 
 import builtins
 import contextlib
@@ -23,20 +23,20 @@ from commands.local.console import Console
 from commands.local.containers import run_container, stop_containers
 from commands.local.slots import Slots
 
-CHECKPOINT_SECONDS = 60  # that an interrupted stage may take to write its checkpoint
+CHECKPOINT_SECONDS = 60  # how long an interrupted stage may take to write its checkpoint
 
 
 class StageError(Exception):
-    """A stage failed.
+    """Raised when a stage fails.
 
     Attributes:
-        by_user: Whether it is something that the user can fix.
+        by_user: Whether the user can fix the error.
     """
 
     def __init__(self, stage: str, kind: str, message: str, log: Path) -> None:
-        reason = message or kind or "it ended without a message, as one that is killed when memory runs out"
-        super().__init__(f"{stage}: {reason} (all of its output: {log})")
-        # The library defines no other exceptions than user errors; those of the system have names of Python's own.
+        reason = message or kind or "it ended without a message, most likely because memory ran out"
+        super().__init__(f"{stage}: {reason} (full output: {log})")
+        # All exceptions of the library are user errors; those of the system are subclasses of Python's OSError.
         of_system = isinstance(error := getattr(builtins, kind, None), type) and issubclass(error, OSError)
         self.by_user = kind.startswith("audiotagging.") or of_system
 
@@ -44,16 +44,16 @@ class StageError(Exception):
 def run_pipeline(
     pipeline: Any, parameters: dict[str, Any], *, runner: LocalRunnerType, root: Path, log: Path, slots: Slots
 ) -> dict[str, Any]:
-    """Run the pipeline to its end.
+    """Run the pipeline until it ends.
 
     Args:
         pipeline: The pipeline.
         parameters: Its parameters.
         runner: KFP's subprocess or Docker runner.
-        root: Where the stages' outputs go. Stages whose outputs are there already, made with the same image and
-            arguments, are not run again.
-        log: File that gets all output, appended.
-        slots: How many rows of the loop run at once, and the environment of each.
+        root: The folder for the outputs of the stages. If it contains the outputs of a stage with the same image and
+            arguments, that stage does not run again.
+        log: The file that all output is appended to.
+        slots: The number of rows of the loop to run at once, and their environment variables.
 
     Returns:
         The pipeline's outputs: artifacts and lists of artifacts.
@@ -78,20 +78,20 @@ def run_pipeline(
 
 @contextlib.contextmanager
 def _printing_to(console: Console) -> Iterator[None]:
-    """Send all that is printed and logged in this process to the console."""
+    """Redirect everything that this process prints and logs to the console."""
     handlers = [logging.StreamHandler(console)]  # type: ignore[type-var]
     with (
         replaced(logging.getLogger(), "handlers", handlers),
         contextlib.redirect_stdout(console),  # type: ignore[type-var]
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter("ignore", RuntimeWarning)  # that an image of ours may not hold Python
+        warnings.simplefilter("ignore", RuntimeWarning)  # kfp warns that our images might have no Python
         yield
 
 
 @contextlib.contextmanager
 def _children_stopped_on_signals(interrupted: threading.Event) -> Iterator[None]:
-    """End the stages' processes and containers, and wait for their checkpoints, when this one is told to stop."""
+    """When this process is told to stop, end all stages, and wait until they have written their checkpoints."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
         interrupted.set()
@@ -100,11 +100,11 @@ def _children_stopped_on_signals(interrupted: threading.Event) -> Iterator[None]
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.terminate()
         stop_containers(CHECKPOINT_SECONDS)
-        # Looked at, not waited for: KFP's threads take a process whose exit code is gone for one that did its work.
+        # Poll instead of waiting: if we collected an exit code, KFP's threads would take that process for successful.
         deadline = time.monotonic() + CHECKPOINT_SECONDS
         while any(map(_works, children)) and time.monotonic() < deadline:
             time.sleep(0.1)
-        sys.__stderr__.write("\ninterrupted; the same command goes on from here\n")  # type: ignore[union-attr]
+        sys.__stderr__.write("\ninterrupted; the same command resumes the run\n")  # type: ignore[union-attr]
         os._exit(128 + signum)
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

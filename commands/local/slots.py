@@ -1,8 +1,8 @@
-"""How many members train side by side on this machine, and the threads and the GPU that each gets.
+"""Decides how many members train at once on this machine, and assigns threads and GPUs to them.
 
-Where there are GPUs, one member trains on each. On a CPU many members with few threads each train faster than one
-after the other with all threads, as long as there are not more threads than cores: their threads would wait for each
-other (see the rows of `threads` in `make bench`).
+If there are GPUs, one member trains on each. On a CPU, many members with few threads each are faster than one member at
+a time with all threads, as long as there are no more threads than cores. Otherwise the threads wait for each other (see
+the rows of `threads` in `make bench`).
 """
 
 import contextlib
@@ -19,41 +19,41 @@ import psutil
 from audiotagging.machine import memory_limit, threads
 from components.images import image
 
-# Memory of a training on a CPU, in bytes, as measured with the largest network, xresnet50.
-PROCESS = 1.6 * 2**30  # Python, torch, weights and their moments
-PIXEL = 2000  # activations, for each pixel of a batch
-SPECTROGRAM = 0.1  # of the bytes of the sounds, as 16-bit samples
+# Memory that training on a CPU needs, in bytes, measured with the largest network, xresnet50.
+PROCESS = 1.6 * 2**30  # Python, torch, the weights and their moments
+PIXEL = 2000  # activations per pixel of a batch
+SPECTROGRAM = 0.1  # spectrograms per byte of sound with 16-bit samples
 
 
 @dataclass(frozen=True)
 class Slots:
-    """The environment variables of what runs at once.
+    """The environment variables for stages that run at the same time.
 
     Attributes:
-        alone: Of a stage that runs alone.
-        rows: Of each row of the loop that runs beside the others.
+        alone: Variables of a stage that runs alone.
+        rows: Variables of each row of the loop that runs at the same time.
     """
 
     alone: Mapping[str, str]
     rows: Sequence[Mapping[str, str]]
 
     def __str__(self) -> str:
-        """Return how it is divided, for the reader."""
+        """Return a readable summary."""
         first = self.rows[0]
         where = "on GPUs" if "CUDA_VISIBLE_DEVICES" in first else "on the CPU"
-        return f"members that train at once: {len(self.rows)} {where}; threads of each: {first['OMP_NUM_THREADS']}"
+        return f"training {len(self.rows)} members at once {where}, threads per member: {first['OMP_NUM_THREADS']}"
 
 
 def divide(
     rows: Sequence[Mapping[str, Any]], sounds: Iterable[Path], *, parallel: int | None, gpus: Sequence[str]
 ) -> Slots:
-    """Divide this machine among the members that train at once.
+    """Divide this machine among the members that train at the same time.
 
     Args:
         rows: The rows to train.
-        sounds: The files whose spectrograms every member holds in memory.
-        parallel: How many rows to train at once; as many as fit where None.
-        gpus: The GPUs that may be used.
+        sounds: The files whose spectrograms every member keeps in memory.
+        parallel: Number of rows to train at the same time. None for as many as fit.
+        gpus: The GPUs to use.
     """
     cores = threads()
     if parallel is None:
@@ -66,7 +66,7 @@ def divide(
 
 
 def _needed(rows: Sequence[Mapping[str, Any]], sounds: Iterable[Path]) -> float:
-    """Return about how many bytes of memory the training of the largest row takes on a CPU."""
+    """Estimate how many bytes of memory the training of the largest row needs on a CPU."""
     stored = SPECTROGRAM * sum(path.stat().st_size for path in sounds)
     return PROCESS + stored + PIXEL * max(row["batch_size"] * row["size"] ** 2 for row in rows)
 
@@ -79,14 +79,14 @@ def usable_gpus(*, docker: bool) -> list[str]:
     """Return the GPUs that the stages can use, as `CUDA_VISIBLE_DEVICES` names them.
 
     Args:
-        docker: Whether the stages run in their images, and not with the torch of this environment.
+        docker: Whether the stages run in their images, and not in this environment.
     """
     if image("training").endswith("-cpu") if docker else version("torch").endswith("+cpu"):
         return []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         visible = ""
-        with contextlib.suppress(OSError, subprocess.CalledProcessError):  # no driver, no GPU
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):  # without a driver there is no GPU
             command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
             visible = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return [name for name in visible.replace(",", " ").split() if name != "-1"]

@@ -82,19 +82,19 @@ def test_wrong_data_ends_in_one_line_and_leaves_nothing(capsys, tmp_path, damage
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--members", "resnet"], "no member or table is called 'resnet'"),
-        (["--set", "epoch=3"], "no field 'epoch'"),
-        (["--set", "epochs"], "--set takes FIELD=VALUE"),
-        (["--folds", "-1,-2"], "folds are numbered -1 to 127"),
+        (["--members", "resnet"], "expected members or tables out of reference, demo"),
+        (["--set", "epoch=3"], "found 'epoch'"),
+        (["--set", "epochs"], "--set: expected FIELD=VALUE"),
+        (["--folds", "-1,-2"], "expected folds between -1 and 127"),
         (["--set", "epochs=0"], "expected epochs to be a number above 0"),
-        (["--folds", "all"], "expected numbers as in -1,0,1"),
-        (["--warm-start"], "say with --models where it is"),
-        (["--models", "m", "--warm-start", "2"], "--warm-start expects a share of the epochs between 0 and 1"),
-        (["--parallel", "0"], "--parallel expects a number from 1 on"),
-        (["--weights", "fitted"], "hold folds out: --folds 0,1,2,3,4"),
-        (["--max-rejected", "5"], "expected a share from 0 to 1, as 0.05, and found '5'"),
-        (["--memory", "8g"], "--memory limits containers; give --docker too"),
-        (["--docker", "--memory", "8"], "expected a size of at least 6m, as 8g"),
+        (["--folds", "all"], "expected numbers such as -1,0,1"),
+        (["--warm-start"], "name the folder of the champion with --models"),
+        (["--models", "m", "--warm-start", "2"], "--warm-start: expected a share of the epochs between 0 and 1"),
+        (["--parallel", "0"], "--parallel: expected a number of at least 1"),
+        (["--weights", "fitted"], "hold out folds with --folds 0,1,2,3,4"),
+        (["--max-rejected", "5"], "expected a share between 0 and 1, such as 0.05, found '5'"),
+        (["--memory", "8g"], "--memory limits containers: add --docker"),
+        (["--docker", "--memory", "8"], "expected a size of at least 6m, such as 8g"),
     ],
 )
 def test_wrong_options_say_what_was_expected(capsys, tmp_path, data, options, message):
@@ -110,7 +110,7 @@ def test_results_are_not_replaced_unasked(capsys, tmp_path, data):
 
 def test_nothing_but_results_is_ever_replaced(capsys, tmp_path, data):
     code, _, error = call(capsys, "run", "--data", data, "--out", data, "--force")
-    assert code == 2 and "is not the output of a run" in error
+    assert code == 2 and "replaces only the output of a run" in error
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "scores.json").write_text("{}")
     command = ["run", "--data", data, "--out", tmp_path / "out", "--force"]
@@ -122,7 +122,7 @@ def test_nothing_but_results_is_ever_replaced(capsys, tmp_path, data):
 
 def test_the_data_folder_is_no_place_for_results(capsys, data):
     code, _, error = call(capsys, "run", "--data", data, "--out", data / "test" / "out")
-    assert code == 2 and "lies in the data folder" in error
+    assert code == 2 and "is inside the data folder" in error
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_compile_writes_the_pipeline(capsys, tmp_path):
     code, output, _ = call(capsys, "compile", "-o", tmp_path / "p.yaml")
     assert code == 0 and output.strip() == str(tmp_path / "p.yaml")
     assert next(yaml.safe_load_all((tmp_path / "p.yaml").read_text()))["pipelineInfo"]["name"] == "audiotagging"
-    for path, message in [(tmp_path / "p.txt", "ends in .yaml"), (tmp_path / "no" / "p.yaml", "not a folder")]:
+    for path, message in [(tmp_path / "p.txt", "ends with .yaml"), (tmp_path / "no" / "p.yaml", "expected a folder, found none")]:
         code, _, error = call(capsys, "compile", "-o", path)
         assert code == 2 and message in error
 
