@@ -177,7 +177,10 @@ def test_compile_writes_the_pipeline(capsys, tmp_path):
     code, output, _ = call(capsys, "compile", "-o", tmp_path / "p.yaml")
     assert code == 0 and output.strip() == str(tmp_path / "p.yaml")
     assert next(yaml.safe_load_all((tmp_path / "p.yaml").read_text()))["pipelineInfo"]["name"] == "audiotagging"
-    for path, message in [(tmp_path / "p.txt", "ends with .yaml"), (tmp_path / "no" / "p.yaml", "expected a folder, found none")]:
+    for path, message in [
+        (tmp_path / "p.txt", "ends with .yaml"),
+        (tmp_path / "no" / "p.yaml", "expected a folder"),
+    ]:
         code, _, error = call(capsys, "compile", "-o", path)
         assert code == 2 and message in error
 
