@@ -1,1 +1,1 @@
-"""The stages of the pipeline, one short file each, and what they need of images and clusters."""
+"""The stages of the pipeline, one short file per stage, with their images and their needs on a cluster."""

@@ -1,4 +1,4 @@
-"""What the stages ask of a cluster. One function, `configure`, says it of a task after the pipeline has been wired."""
+"""What the stages need on a cluster. The function `configure` adds it to a task after the pipeline has been wired."""
 
 import functools
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from kfp.dsl.pipeline_context import Pipeline
 from audiotagging.object_store import SECRET
 from components.images import relocate
 
-USER = 1000  # the images' user and group
+USER = 1000  # user and group of the images
 HOUR = 3600  # seconds
-BACKOFF = 60  # seconds before the first retry; twice as many before each further one
+BACKOFF = 60  # seconds before the first retry, doubled before each further one
 
-# Where the volumes are mounted.
+# The folders that the volumes are mounted on.
 AUDIO = "/audio"
 CHECKPOINTS = "/checkpoints"
 MODELS = "/models"
@@ -26,19 +26,19 @@ CLAIMS = {AUDIO: "audiotagging-audio", CHECKPOINTS: "audiotagging-checkpoints", 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a stage asks of a node.
+    """What a stage needs of a node.
 
     Attributes:
-        cpu: CPU cores asked for, and its threads; it may use twice as many where they are free.
-        memory: Memory asked for and allowed, in GiB.
-        hours: How long one try may take.
+        cpu: Number of requested CPU cores and of threads. The limit is twice as many cores.
+        memory: Requested memory and memory limit, in GiB.
+        hours: Maximum hours of one attempt.
         retries: How often it is tried again. On Kubeflow's defaults that covers a pod that is deleted or never starts,
             not a program that fails or is killed, whatever a pipeline asks for; manifests/retries changes that. `train`
             does not depend on it: it starts a training that dies again by itself (`audiotagging.training.supervisor`).
-        volumes: Where it needs a volume mounted.
-        gpu: Whether it uses a GPU if it gets one.
-        stores: Whether it reads or writes in object stores, for which it gets the credentials.
-        shared_memory: Size of /dev/shm in MiB, for worker processes; 0 leaves it at the 64 that a pod has.
+        volumes: The folders of the volumes that it needs.
+        gpu: Whether it can use a GPU.
+        stores: Whether it reads from or writes to object stores, and therefore needs their credentials.
+        shared_memory: Size of /dev/shm in MiB, for worker processes. 0 keeps the default of 64 MiB.
     """
 
     cpu: int
@@ -52,11 +52,11 @@ class Needs:
 
     @property
     def resources(self) -> tuple[str, str, str, str]:
-        """CPU asked for and allowed, memory asked for and allowed, as Kubernetes writes them."""
+        """CPU request, CPU limit, memory request and memory limit, as Kubernetes writes them."""
         return str(self.cpu), str(2 * self.cpu), f"{self.memory}Gi", f"{self.memory}Gi"
 
 
-# For the whole of FSDKaggle2019: 33 GB of sound, 3 GB of spectrograms, 130 minutes a member on one good GPU.
+# For all of FSDKaggle2019: 33 GB of sound, 3 GB of spectrograms, 130 minutes per member on one good GPU.
 NEEDS = {
     "ingest": Needs(cpu=1, memory=4, hours=12, volumes=(AUDIO,), stores=True),
     "preprocess": Needs(cpu=8, memory=16, hours=6, volumes=(AUDIO,), shared_memory=1024),
@@ -77,15 +77,15 @@ class Cluster:
     """Settings of a cluster.
 
     Attributes:
-        gpus: GPUs of each training and prediction; 0 runs everything on CPUs.
-        gpu_label: Key and value of the label that nodes with GPUs have.
+        gpus: Number of GPUs for each training and prediction. 0 runs everything on CPUs.
+        gpu_label: Key and value of the label of nodes with GPUs.
         torch: The build of torch, "cpu" or "cuda".
-        registry: Where the images are pulled from.
-        claims: Names of volume claims by the folder that they are mounted on; one without a name is not mounted.
-        small: Whether to ask for little, for the demo data on a small cluster.
-        deadline: Hours after which a run is stopped. A stage that no node has room for waits until then.
-        queue: The Kueue queue that tasks wait in, none if empty.
-        secret: The Kubernetes secret with the credentials of object stores, none if empty.
+        registry: The registry of the images.
+        claims: Names of the volume claims by the folder that they are mounted on. An empty name mounts nothing.
+        small: Whether to request few resources, for the demo data on a small cluster.
+        deadline: Hours after which a run is stopped. A stage that does not fit any node waits until then.
+        queue: The Kueue queue of the tasks. An empty string means none.
+        secret: The Kubernetes secret with the credentials for object stores. An empty string means none.
     """
 
     gpus: int = 1
@@ -100,7 +100,7 @@ class Cluster:
 
 
 def on_cluster(pipeline: GraphComponent, cluster: Cluster) -> GraphComponent:
-    """Return the pipeline, wired as it is, with what its tasks ask of a cluster."""
+    """Return the same pipeline with what its tasks need on a cluster."""
 
     @functools.wraps(pipeline.pipeline_func)
     def configured(*args: Any, **kwargs: Any) -> Any:
@@ -117,14 +117,14 @@ def on_cluster(pipeline: GraphComponent, cluster: Cluster) -> GraphComponent:
 
 
 def configure(task: PipelineTask, cluster: Cluster) -> None:
-    """Say of a task what it asks of the cluster: resources, node, volumes, user, deadline, retries."""
+    """Add to a task what it needs on the cluster: resources, node, volumes, user, deadline and retries."""
     needs = NEEDS[task.name]
     task.set_container_image(relocate(task.container_spec.image, registry=cluster.registry, torch=cluster.torch))
 
     cpu, cpu_limit, memory, memory_limit = SMALL if cluster.small else needs.resources
     task.set_cpu_request(cpu).set_cpu_limit(cpu_limit).set_memory_request(memory).set_memory_limit(memory_limit)
-    # As many as the cores that it is guaranteed. With more, or with the one per core of the node that libraries take by
-    # themselves, threads wait for each other as soon as another stage uses the cores: 5 times slower and worse.
+    # One thread per guaranteed core. With more threads (libraries start one per core of the node by default), they wait
+    # for each other as soon as another stage uses the cores, which was seen to be five times slower.
     task.set_env_variable("OMP_NUM_THREADS", "1" if cluster.small else str(needs.cpu))
     if needs.shared_memory:
         kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=f"{needs.shared_memory}Mi")
@@ -144,8 +144,8 @@ def configure(task: PipelineTask, cluster: Cluster) -> None:
         kubernetes.add_pod_label(task, "kueue.x-k8s.io/queue-name", cluster.queue)
 
     kubernetes.set_timeout(task, needs.hours * HOUR)
-    # Argo counts the longest duration from the start of the first try, and KFP's default of an hour would retry
-    # nothing that fails later.
+    # Argo counts the maximum duration from the start of the first attempt. With KFP's default of one hour, a stage that
+    # fails later would not be retried.
     task.set_retry(
         needs.retries,
         backoff_duration=f"{BACKOFF}s",

@@ -12,10 +12,10 @@ def ensemble(
     """Average the members' predictions.
 
     Args:
-        predictions: What every `predict` made.
-        spectrograms: What `preprocess` made.
+        predictions: The outputs of all `predict` tasks.
+        spectrograms: The output of `preprocess`.
         mean: "arithmetic", "geometric" or "rank".
-        weights: Of the members: "equal", or "fitted" to the out-of-fold predictions.
+        weights: Weights of the members: "equal", or "fitted" to the out-of-fold predictions.
         averaged: A folder with submission.csv, predictions.parquet and ensemble.json.
     """
     from pathlib import Path

@@ -18,13 +18,13 @@ def evaluate(
     """Score the ensemble and its members, and write the report.
 
     Args:
-        averaged: What `ensemble` made.
-        models: What every `train` made.
-        spectrograms: What `preprocess` made.
-        selection: What `select` made.
-        promotion: What `promote` decided.
-        scores: A JSON file; lwlrap of the ensemble and of every member as metrics too.
-        report: One self-contained page.
+        averaged: The output of `ensemble`.
+        models: The outputs of all `train` tasks.
+        spectrograms: The output of `preprocess`.
+        selection: The output of `select`.
+        promotion: The decision of `promote`.
+        scores: A JSON file. The lwlrap of the ensemble and of every member are metrics too.
+        report: One self-contained HTML page.
     """
     from pathlib import Path
 

@@ -1,15 +1,15 @@
-"""What goes into the stages' images, and their names, which tell it.
+"""The content of the stages' images, and their names, which depend on it.
 
-    python components/images.py TARGET                print the image's full reference
-    python components/images.py --context TARGET      write what it is built from to standard output, as a tar archive
+    python components/images.py TARGET                print the full reference of the image
+    python components/images.py --context TARGET      write the build context to standard output, as a tar archive
 
-An image holds the folder of the library that has its name, and what all stages share: the modules beside the folders
-and what passes between stages, in `artifacts`. Its tag is a hash of these, the lock and the Dockerfile. So a stage
-whose code did not change keeps its tag, and with it what Kubeflow has cached of its results, and changed code never
-meets a stale cache. `tests/test_layers.py` holds the imports to this.
+An image contains the library folder of the same name and what all stages share: the modules outside the folders, and
+`artifacts`. Its tag is a hash of these files, the locked versions and the Dockerfile. If the code of a stage does not
+change, its tag stays the same and Kubeflow can use its cached results; if the code changes, stale results are never
+used. `tests/test_layers.py` checks that the imports agree with this.
 
-`AUDIOTAGGING_REGISTRY` is where the images are pushed to and pulled from (empty: they stay on this machine).
-`AUDIOTAGGING_TORCH` is the build of torch in the image `training`: "cpu" (the default) or "cuda".
+`AUDIOTAGGING_REGISTRY` is the registry of the images. If it is empty, they stay on this machine. `AUDIOTAGGING_TORCH`
+is the build of torch in the image `training`: "cpu" (the default) or "cuda".
 """
 
 import argparse
@@ -23,17 +23,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = ("data", "training", "results")
-SHARED = "artifacts"  # the folder of the library that every image holds
-CLIENT = "client"  # the whole project, which submits from inside a cluster
+SHARED = "artifacts"  # the library folder that every image contains
+CLIENT = "client"  # the image with the whole project, which submits runs from inside a cluster
 
 
 def image(target: str, *, registry: str | None = None, torch: str | None = None) -> str:
-    """Full reference of a target's image, `[REGISTRY/]audiotagging-TARGET:HASH`.
+    """Return the full reference of a target's image, `[REGISTRY/]audiotagging-TARGET:HASH`.
 
     Args:
         target: A target of the Dockerfile.
-        registry: Where it is pulled from; `AUDIOTAGGING_REGISTRY` if not given.
-        torch: The build of torch; `AUDIOTAGGING_TORCH` if not given.
+        registry: The registry of the image. The default is `AUDIOTAGGING_REGISTRY`.
+        torch: The build of torch. The default is `AUDIOTAGGING_TORCH`.
     """
     registry = os.environ.get("AUDIOTAGGING_REGISTRY", "") if registry is None else registry
     torch = torch or os.environ.get("AUDIOTAGGING_TORCH", "cpu")
@@ -48,13 +48,13 @@ def image(target: str, *, registry: str | None = None, torch: str | None = None)
 
 
 def relocate(reference: str, *, registry: str, torch: str) -> str:
-    """Return the reference of an image that `image` named, in another registry and with another build of torch."""
+    """Change the registry and the build of torch in a reference that `image` returned."""
     name = re.sub("-(cpu|cuda)$", f"-{torch}", reference.rpartition("/")[2])
     return f"{registry.rstrip('/')}/{name}".lstrip("/")
 
 
 def context(target: str) -> bytes:
-    """Return a tar archive of what a target is built from, readable by every user, whatever the files' modes here."""
+    """Return the build context of a target as a tar archive, in which all files are readable by every user."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for file in files(target):
@@ -66,7 +66,7 @@ def context(target: str) -> bytes:
 
 
 def files(target: str) -> list[str]:
-    """Paths of what a target is built from, in the project: the Dockerfile, the packages' names and versions, code.
+    """Return the paths of all files in the project that a target is built from.
 
     Raises:
         ValueError: If there is no such target.
@@ -91,14 +91,14 @@ def files(target: str) -> list[str]:
 
 
 def _within(folder: Path) -> list[Path]:
-    """All files in a folder and in its folders, but for what Python compiled."""
+    """Return all files in a folder and its subfolders, except compiled Python files."""
     return [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Print what an image is called, or write what it is built from.")
+    parser = argparse.ArgumentParser(description="Print the reference of an image, or write its build context.")
     parser.add_argument("target", choices=[*TARGETS, CLIENT])
-    parser.add_argument("--context", action="store_true", help="write the build context, a tar archive")
+    parser.add_argument("--context", action="store_true", help="write the build context as a tar archive")
     args = parser.parse_args()
     if args.context:
         sys.stdout.buffer.write(context(args.target))

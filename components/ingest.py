@@ -15,18 +15,18 @@ def ingest(
 ) -> NamedTuple(  # type: ignore[valid-type]
     "Ingested", [("folder", str), ("fingerprint", str), ("noisy_part", bool), ("noisy_choice", dict)]
 ):
-    """Bring the data, and check it before an hour is spent on it.
+    """Get the data, and check them before any long computation starts.
 
     Args:
-        data: The data folder, or where to get it from.
-        rows: Members and folds to train; a fold to hold out must have clips. The first member judges noisy clips.
-        downloads: Folder for what is downloaded and unpacked, which `preprocess` must see too.
-        noisy: Which noisy clips to train on.
+        data: The data folder, or the source of the data.
+        rows: Members and folds to train. A fold to hold out must have clips. The first member judges noisy clips.
+        downloads: Folder for downloads and unpacked archives. The stage `preprocess` must be able to read it too.
+        noisy: The noisy clips to train on.
         max_rejected: Share of a part's clips that may be unreadable.
 
     Returns:
-        The folder that holds the data, a fingerprint of everything in it that the spectrograms depend on, whether the
-        noisy part is needed, and which of its clips to train on, for `select`.
+        The data folder, a fingerprint of what the spectrograms depend on, whether the noisy part is needed, and the
+        choice of noisy clips for `select`.
     """
     from collections import namedtuple
     from pathlib import Path

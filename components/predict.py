@@ -9,12 +9,12 @@ from components.stage import stage
 def predict(
     model: Input[Model], spectrograms: Input[Dataset], selection: Input[Dataset], predictions: Output[Dataset]
 ) -> None:
-    """Score the test clips, and the clips of the fold that the model has not seen.
+    """Score the test clips, and the clips of the fold that was held out.
 
     Args:
-        model: What `train` made.
-        spectrograms: What `preprocess` made.
-        selection: What `select` made.
+        model: The output of `train`.
+        spectrograms: The output of `preprocess`.
+        selection: The output of `select`.
         predictions: A Parquet file, one row per clip.
     """
     from pathlib import Path

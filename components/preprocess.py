@@ -9,11 +9,11 @@ from components.stage import stage
 def preprocess(
     folder: str, fingerprint: str, noisy_part: bool, max_rejected: float, spectrograms: Output[Dataset]
 ) -> None:
-    """Turn every sound file into a log-mel spectrogram, stored in Parquet shards.
+    """Compute the log-mel spectrogram of every sound file, and write them to Parquet shards.
 
     Args:
         folder: The data folder.
-        fingerprint: What `ingest` found in it; another one makes this stage run again.
+        fingerprint: The fingerprint from `ingest`. If it changes, this stage runs again.
         noisy_part: Whether noisy clips are needed.
         max_rejected: Share of a part's clips that may be unreadable.
         spectrograms: A folder of shards.

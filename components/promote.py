@@ -7,16 +7,16 @@ from components.stage import stage
 
 @stage(image="results")
 def promote(averaged: Input[Dataset], models: Input[list[Model]], spectrograms: Input[Dataset], location: str) -> dict:
-    """Make the ensemble the champion unless it is worse than the one there is.
+    """Make the ensemble the champion, unless it is worse than the current champion.
 
     Args:
-        averaged: What `ensemble` made.
-        models: What every `train` made.
-        spectrograms: What `preprocess` made.
-        location: Folder of the champion and earlier versions; empty to leave all as it is.
+        averaged: The output of `ensemble`.
+        models: The outputs of all `train` tasks.
+        spectrograms: The output of `preprocess`.
+        location: Folder of the champion and earlier versions. An empty string disables this stage.
 
     Returns:
-        What was decided and why, for the report; empty if nothing was.
+        The decision and its reason, for the report. Empty if this stage is disabled.
     """
     if not location:
         return {}

@@ -7,12 +7,12 @@ from components.stage import stage
 
 @stage(image="training")
 def select(noisy_choice: dict, seed: int, spectrograms: Input[Dataset], selection: Output[Dataset]) -> None:
-    """Deal the curated clips into folds, and choose the noisy clips to train on.
+    """Assign the curated clips to folds, and choose the noisy clips to train on.
 
     Args:
-        noisy_choice: Which noisy clips to train on, from `ingest`.
-        seed: Seed of the folds, and of the training of the member that judges noisy clips.
-        spectrograms: What `preprocess` made.
+        noisy_choice: The choice of noisy clips, from `ingest`.
+        seed: Seed of the folds and of the training of the judge of noisy clips.
+        spectrograms: The output of `preprocess`.
         selection: A folder with folds.csv and noisy.csv.
     """
     from pathlib import Path

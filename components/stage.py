@@ -1,4 +1,4 @@
-"""`@stage(image=...)`: one definition of a stage for a subprocess, a container and a cluster."""
+"""`@stage(image=...)`: defines a stage that runs in a subprocess, in a container and on a cluster."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +9,9 @@ from components.images import image as image_reference
 
 
 def stage(*, image: str) -> Callable[..., Any]:
-    """Return a decorator that makes a KFP component of a function whose body is an import and a call.
+    """Return a decorator that turns a function, whose body is an import and a call, into a KFP component.
 
-    Nothing is installed when it starts: the image holds Python, kfp and the library.
+    Nothing is installed when the component starts: the image contains Python, kfp and the library.
 
     Args:
         image: A target of docker/Dockerfile: "data", "training" or "results".

@@ -21,14 +21,14 @@ def train(
 
     Args:
         row: A row of `audiotagging.members.rows`: the fields of a Member and `fold`.
-        spectrograms: What `preprocess` made.
-        selection: What `select` made.
-        seed: Seed of the run; every member and fold derives its own from it.
-        checkpoints: Folder or URI under which an interrupted training is found again; empty for none.
-        champions: Folder of the champion, whose weights a warm start begins with.
-        warm_start: Share of the epochs to train then; 0 for new weights and all epochs.
+        spectrograms: The output of `preprocess`.
+        selection: The output of `select`.
+        seed: Seed of the run. The seed of each member and fold is derived from it.
+        checkpoints: Folder or URI for the checkpoints of interrupted trainings. An empty string disables them.
+        champions: The models location with the champion, for a warm start. An empty string disables it.
+        warm_start: Share of the epochs to train in a warm start. 0 means new weights and all epochs.
         model: The folder of the model (`audiotagging.artifacts.model_folder`).
-        metrics: The loss of the last epoch and, where a fold is held out, its lwlrap.
+        metrics: The loss of the last epoch and, if a fold is held out, its lwlrap.
     """
     from pathlib import Path
 

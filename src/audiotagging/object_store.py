@@ -1,7 +1,7 @@
-"""Object stores by their URLs: S3 and what speaks its protocol, Google Cloud Storage, Azure Blob Storage.
+"""Opens object stores by URL: S3 and compatible stores, Google Cloud Storage, and Azure Blob Storage.
 
-They are reached through pyarrow, which every image holds. Credentials are found where the stores' own tools look for
-them: in the variables below, in the files that these tools write, or from the cloud that the program runs in.
+It uses pyarrow, which is in every image. Credentials come from where the tools of these stores look for them: from the
+environment variables below, from the files that these tools write, or from the cloud in which the program runs.
 """
 
 import itertools
@@ -25,14 +25,14 @@ from pyarrow.fs import (
 
 from audiotagging.errors import UserError
 
-ATTEMPTS = 4  # of a request, with pauses that grow
+ATTEMPTS = 4  # per request, with growing pauses
 CONNECT_SECONDS = 10.0
-SILENT_SECONDS = 20.0  # without a byte
+SILENT_SECONDS = 20.0  # without data, after which a request fails
 
-SECRET = Path("/secrets")  # where a stage finds what `--secret` names
-KEY_FILE = "GOOGLE_APPLICATION_CREDENTIALS"  # the variable that names a file
+SECRET = Path("/secrets")  # where a stage finds the secret that `--secret` names
+KEY_FILE = "GOOGLE_APPLICATION_CREDENTIALS"  # this variable names a file
 
-# Environment variables that say what the credentials are and where a store is, by the URL's scheme.
+# Environment variables for the credentials and the address of a store, by URL scheme.
 VARIABLES = {
     "s3": (
         "AWS_ACCESS_KEY_ID",
@@ -51,7 +51,7 @@ VARIABLES = {
         "AZURE_TENANT_ID",
     ),
 }
-# What the stores' libraries say.
+# Messages of the stores' libraries.
 DENIED = re.compile(r"ACCESS_DENIED|ACCESS_KEY_ID|SIGNATURE|credential|authenticat|PERMISSION_DENIED", re.IGNORECASE)
 NO_BUCKET = re.compile(
     r"NO_SUCH_BUCKET|bucket does not exist|Bucket '[^']*' not found|ContainerNotFound", re.IGNORECASE
@@ -61,10 +61,10 @@ NO_ANSWER = re.compile(r"NETWORK_CONNECTION.*(?:Details: |operation: )(.*)")
 
 
 def check_url(url: str) -> None:
-    """Make sure that a URL is one of an object store that can be read.
+    """Check that a URL is that of a supported object store.
 
     Raises:
-        UserError: If its scheme is another, or it names no bucket.
+        UserError: If its scheme is not supported, or if it names no bucket.
     """
     parts = urlsplit(url)
     if parts.scheme not in VARIABLES or not parts.netloc:
@@ -73,15 +73,16 @@ def check_url(url: str) -> None:
 
 
 def open_store(url: str, *, endpoint: str = "") -> tuple[FileSystem, str]:
-    """Return the store of a URL, and the path in it: the bucket, and what follows it.
+    """Open the store of a URL, and return it with the path in it, which starts with the bucket.
 
     Args:
         url: `s3://BUCKET/FOLDER`, `gs://BUCKET/FOLDER`, `abfs://CONTAINER/FOLDER` or
             `abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/FOLDER`.
-        endpoint: Where an S3 store is, as `http://localhost:9000`; AWS_ENDPOINT_URL, or else Amazon's, if empty.
+        endpoint: URL of an S3 store, such as `http://localhost:9000`. The default is `AWS_ENDPOINT_URL` if that is set,
+            and otherwise Amazon's store.
 
     Raises:
-        UserError: If the URL is none of these, or the store cannot be reached.
+        UserError: If the URL has another form, or if the store cannot be reached.
     """
     check_url(url)
     _read_secret()
@@ -93,9 +94,9 @@ def open_store(url: str, *, endpoint: str = "") -> tuple[FileSystem, str]:
 
 
 def _read_secret() -> None:
-    """Set the variables to what a secret says, whose keys are files with their names.
+    """Set the environment variables from a mounted secret, which has one file per variable.
 
-    They are set here and not for the whole pod, whose other programs may reach another store with other credentials.
+    They are set only in this process, because other programs of the pod may use another store and other credentials.
     """
     for name in itertools.chain(*VARIABLES.values()):
         file = SECRET / name
@@ -129,8 +130,8 @@ def _open_azure(parts: SplitResult, bucket: str, endpoint: str) -> FileSystem:
     account = parts.netloc.partition("@")[2].partition(".")[0] or os.environ.get("AZURE_STORAGE_ACCOUNT")
     if not account:
         raise UserError(
-            f"{parts.geturl()}: expected the storage account, as abfs://{bucket}@ACCOUNT.dfs.core.windows.net or in "
-            "AZURE_STORAGE_ACCOUNT, found none"
+            f"{parts.geturl()}: expected a storage account in the URL (abfs://{bucket}@ACCOUNT.dfs.core.windows.net) "
+            "or in AZURE_STORAGE_ACCOUNT, found none"
         )
     return AzureFileSystem(
         account,
@@ -144,10 +145,10 @@ _OPENERS = {"s3": _open_s3, "gs": _open_google, "abfs": _open_azure}
 
 @contextmanager
 def store_errors(url: str) -> Iterator[None]:
-    """Say in one line what went wrong with a store in this block, and what to do.
+    """Replace the exceptions of pyarrow in this block by one line that says what went wrong and what to do.
 
     Raises:
-        UserError: Instead of what pyarrow raises.
+        UserError: In place of the exceptions of pyarrow.
     """
     try:
         yield

@@ -170,7 +170,7 @@ def test_truth_and_submission_need_not_be_about_the_same_clips(data):
     assert [len(labels) for labels in dataset.clips["labels"][-3:]] == [1, 0, 1]
     assert dataset.notes[-2:] == [
         "test_post_competition.csv: test clips that it does not list are not scored: 't1.wav'",
-        "test_post_competition.csv: rows of other than test clips are left out: 't9.wav'",
+        "test_post_competition.csv: rows that are not of test clips are left out: 't9.wav'",
     ]
 
 
@@ -203,7 +203,7 @@ def test_a_fold_column_wins(data, folds):
 @pytest.mark.parametrize(
     ("folds", "expected"),
     [
-        ([0, 1, -1] * 4, "line 4: fold must be a number from 0 to 127, not '-1'"),
+        ([0, 1, -1] * 4, "line 4: fold must be a number from 0 to 127, found '-1'"),
         (["1.0", 0, 1] * 4, "line 2: fold must be"),
         ([0, 128, 1] * 4, "line 3: fold must be"),
         ([3] * 12, "expected at least 2 folds in the column fold, found 1"),
@@ -218,7 +218,7 @@ def test_a_wrong_fold_column(data, folds, expected):
 def test_more_folds_than_clips(data):
     rows = [(f"c{number:02}.wav", CLASSES[number % 3]) for number in range(4)]
     write_table(data / "train_curated.csv", ("fname", "labels"), *rows)
-    with pytest.raises(DataError, match="expected at least a clip for each of 5 folds, not 4"):
+    with pytest.raises(DataError, match="expected at least one clip for each of 5 folds, found 4"):
         read_dataset(data)
 
 
@@ -245,11 +245,11 @@ def test_every_choice_but_none_reads_all_noisy_clips(data):
 @pytest.mark.parametrize(
     ("choice", "content", "expected"),
     [
-        ("some", None, "cannot be read"),
+        ("some", None, "found no readable list"),
         ("list", "n9.wav", "'n9.wav' is not a clip of the noisy table"),
         ("list", "idx\n3\n4\n", "'4' is not the number of a row of the noisy table"),
-        ("list", "idx\n", "no clips"),
-        ("list", "", "no clips"),
+        ("list", "idx\n", "the list is empty"),
+        ("list", "", "the list is empty"),
     ],
 )
 def test_a_wrong_choice_of_noisy_clips(data, choice, content, expected):

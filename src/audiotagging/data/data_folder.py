@@ -1,4 +1,4 @@
-"""The layout of a data folder: turns its tables and files into clips, and gathers all that is wrong on the way."""
+"""The layout of a data folder: turns its tables and files into clips, and collects all problems."""
 
 import os
 from collections import Counter
@@ -13,7 +13,7 @@ from audiotagging.data.folder_tables import Classes, Table, split_labels
 from audiotagging.errors import UserError
 
 FOLDERS = {"curated": "train_curated", "noisy": "train_noisy", "test": "test"}
-FOLDS = [str(fold) for fold in range(128)]  # that fit the shards' int8
+FOLDS = [str(fold) for fold in range(128)]  # the values that fit the int8 column of the shards
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
 
 
@@ -33,17 +33,17 @@ class ClipReader:
     """Reads the clips of one data folder.
 
     Attributes:
-        problems: What is wrong, one line each, with file and line where there is one.
-        notes: What is worth knowing though not wrong, one line each.
+        problems: The problems, one string each, with file and line if they have one.
+        notes: Facts that are worth knowing but are not problems, one string each.
     """
 
     def __init__(self, folder: Path, classes: Classes, *, problems: list[str]) -> None:
-        """Look which files there are.
+        """List the files of the folder.
 
         Args:
             folder: The data folder.
             classes: Its classes.
-            problems: What is known to be wrong so far; the reader adds to it.
+            problems: The problems found so far. The reader adds to them.
         """
         self.folder = folder
         self.classes = classes
@@ -70,10 +70,10 @@ class ClipReader:
         return clips
 
     def noisy(self, table: Table | None, choice: str) -> list[Clip]:
-        """Return all noisy clips, having checked the choice among them."""
+        """Return all noisy clips, and check the choice among them."""
         if table is None:
             if choice not in ("none", "all"):
-                self.problems.append(f"train_noisy.csv is missing, and noisy={choice} chooses among its clips")
+                self.problems.append(f"train_noisy.csv is missing, but noisy={choice} chooses among its clips")
             return []
         names = self._names(table)
         if choice not in NOISY_CHOICES:
@@ -101,19 +101,19 @@ class ClipReader:
             self.problems += [f"test/: a clip cannot be called {name!r}" for name in others if not _is_file_name(name)]
             clips += [clip for _, clip in self._clips("test", "test/", dict.fromkeys(others, 0))]
             if not clips and (self.folder / "test").is_dir():
-                self.problems.append("test/ has no audio file; put the test clips there, or remove it to do without")
+                self.problems.append("test/ has no audio file; put the test clips there, or remove the folder")
         names = {clip.clip for clip in clips}
         self._note("test/: files that are not listed are left out", self._files["test"] - names)
         if truth:
             self._add_truth(clips, truth, true)
             self._note(f"{truth.name}: test clips that it does not list are not scored", names - true.keys())
-            self._note(f"{truth.name}: rows of other than test clips are left out", true.keys() - names)
+            self._note(f"{truth.name}: rows that are not of test clips are left out", true.keys() - names)
             if "usage" not in truth.rows:
-                self.notes.append(f"{truth.name}: without a column usage there are no public and private scores")
+                self.notes.append(f"{truth.name}: there are no public and private scores without a column usage")
         return clips
 
     def _add_truth(self, clips: list[Clip], truth: Table, lines: dict[str, int]) -> None:
-        """Give the test clips that the truth knows their labels and usage."""
+        """Add labels and usage to the test clips that are in the table of true labels."""
         for clip in clips:
             line = lines.get(clip.clip)
             if line is None:
@@ -121,17 +121,17 @@ class ClipReader:
             clip.labels = self._labels(truth, line)
             clip.usage = truth.rows["usage"][line] if "usage" in truth.rows else ""
             if clip.usage not in ("", "Public", "Private"):
-                self.problems.append(f"{truth.name} line {line}: usage must be Public or Private, not {clip.usage!r}")
+                self.problems.append(f"{truth.name} line {line}: usage must be Public or Private, found {clip.usage!r}")
 
     def _names(self, table: Table) -> dict[str, int]:
-        """Return the line of every clip of a table whose name is right."""
+        """Return the line of every clip in a table whose name is valid."""
         lines: dict[str, int] = {}
         for line, name in table.rows["fname"].items():
             where = f"{table.name} line {line}"
             if not name:
                 self.problems.append(f"{where}: fname is empty")
             elif not _is_file_name(name):
-                self.problems.append(f"{where}: fname must be the name of a file without a folder, not {name!r}")
+                self.problems.append(f"{where}: fname must be the name of a file without a folder, found {name!r}")
             elif name in lines:
                 self.problems.append(f"{where}: {name} is listed already in line {lines[name]}")
             else:
@@ -139,10 +139,10 @@ class ClipReader:
         return lines
 
     def _clips(self, part: str, source: str, lines: dict[str, int]) -> Iterator[tuple[int, Clip]]:
-        """Yield line (0: none) and clip of every name, having checked that it has a file and is in no other part."""
+        """Yield the line (0 for none) and the clip of every name, and check its file and that no other part has it."""
         folder, files = FOLDERS[part], self._files[part]
         if lines and not files:
-            self.problems.append(f"{folder}/ is missing or empty; the {len(lines)} clips of {source} must lie there")
+            self.problems.append(f"{folder}/ is missing or empty; the {len(lines)} clips of {source} must be there")
         for name, line in lines.items():
             where = f"{source} line {line}" if line else source
             if files and name not in files:
@@ -163,24 +163,26 @@ class ClipReader:
         return labels
 
     def _fold(self, table: Table, line: int) -> int:
-        """Return the fold that the table gives to a clip, or -1."""
+        """Return the fold of a clip in the table, or -1 if the table has no folds."""
         if "fold" not in table.rows:
             return -1
         fold = table.rows["fold"][line]
         if fold in FOLDS:
             return int(fold)
-        self.problems.append(f"{table.name} line {line}: fold must be a number from 0 to 127, not {fold!r}")
+        self.problems.append(f"{table.name} line {line}: fold must be a number from 0 to 127, found {fold!r}")
         return -1
 
     def _check_counts(self, table: Table, clips: list[Clip]) -> None:
-        """Check that there are enough clips: of every class, and for the folds."""
+        """Check that there are enough clips for the folds, and of every class."""
         folds = DEALT_FOLDS
         if "fold" in table.rows:
             folds = len({clip.fold for clip in clips})
             if folds < 2:
                 self.problems.append(f"{table.name}: expected at least 2 folds in the column fold, found {folds}")
         elif len(clips) < folds:
-            self.problems.append(f"{table.name}: expected at least a clip for each of {folds} folds, not {len(clips)}")
+            self.problems.append(
+                f"{table.name}: expected at least one clip for each of {folds} folds, found {len(clips)}"
+            )
         clips_of = Counter(label for clip in clips for label in clip.labels)
         for name in self.classes.names:
             if not clips_of[name]:
@@ -189,7 +191,7 @@ class ClipReader:
                 self.notes.append(f"{table.name}: the class {name!r} has {clips_of[name]} clips for {folds} folds")
 
     def _note(self, what: str, names: Collection[str]) -> None:
-        """Note something about files, if there are any but hidden ones."""
+        """Add a note about files, unless all of them are hidden."""
         shown = sorted(name for name in names if not name.startswith("."))
         if shown:
             more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""

@@ -1,8 +1,8 @@
-"""The data folder: reads its tables, checks everything before anything long starts, and knows when it has changed.
+"""Reads a data folder, checks it before any long computation starts, and detects when it changes.
 
-The layout is FSDKaggle2019's: `train_curated.csv`, `train_noisy.csv`, `sample_submission.csv` and
-`test_post_competition.csv` beside the folders `train_curated/`, `train_noisy/` and `test/` with the audio. All but the
-curated part is optional. Everything that is wrong is gathered first and reported in one `DataError`.
+The layout is that of FSDKaggle2019: the tables `train_curated.csv`, `train_noisy.csv`, `sample_submission.csv` and
+`test_post_competition.csv`, and the folders `train_curated/`, `train_noisy/` and `test/` with the audio files. All but
+the curated part is optional. One `DataError` reports all problems together.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ PARTS = tuple(FOLDERS)
 
 
 class DataError(UserError):
-    """A data folder that cannot be used. Its text is one line; `problems` has everything that is wrong."""
+    """Raised for a data folder that cannot be used. The message is one line; `problems` lists all problems."""
 
     def __init__(self, folder: Path, problems: list[str]) -> None:
         more = f" (and {len(problems) - 1} more problems; `check` lists them all)" if len(problems) > 1 else ""
@@ -31,16 +31,16 @@ class DataError(UserError):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data folder that was read and checked.
+    """A data folder that has been read and checked.
 
     Attributes:
-        folder: Where it lies.
+        folder: Path of the folder.
         classes: The classes, in the order of every score table.
         clips: One row per clip, the parts in the order of `PARTS`, each in the order of its table: `clip` (its file
             name, unique), `part`, `path` (of the audio file), `labels` (list of str; empty for test clips without
             truth), `usage` ("", "Public" or "Private") and `fold` (int8; that of the curated table, else -1).
-        noisy: How noisy clips are to be chosen: "none", "all", "agreement" or "list".
-        notes: What is worth knowing though not wrong, one line each.
+        noisy: How to choose the noisy clips: "none", "all", "agreement" or "list".
+        notes: Facts that are worth knowing but are not problems, one string per fact.
     """
 
     folder: Path
@@ -51,13 +51,13 @@ class Dataset:
 
 
 def read_dataset(folder: Path, *, noisy: str = "all") -> Dataset:
-    """Read a data folder and check all of it but the audio's content.
+    """Read a data folder, and check everything but the content of the audio files.
 
     Args:
-        folder: A folder in the layout that this module's head describes.
-        noisy: Noisy clips to train on: "none" (then that part is not read and need not be there), "all", "agreement",
-            or the path of a list of clips, relative to the data folder. A list is checked here; all are read, and the
-            stage `select` chooses among them.
+        folder: A folder in the layout that this module's docstring describes.
+        noisy: The noisy clips to train on: "none", "all", "agreement", or the path of a list of clips relative to the
+            data folder. With "none" the noisy part is not read and may be missing. Otherwise all noisy clips are read,
+            a list is only checked, and the stage `select` chooses among the clips.
 
     Raises:
         DataError: If anything is wrong with the folder.
@@ -84,14 +84,14 @@ def read_dataset(folder: Path, *, noisy: str = "all") -> Dataset:
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """Return a hash that changes when the clips, their labels or audio files change, wherever the folder lies.
+    """Return a hash that changes when the clips, their labels or their audio files change.
 
-    It does not change with the choice of noisy clips, but for "none", with which that part is not read. Audio files
-    count by name, size and time of last change, tables by what is used of them: reading 33 GB to find that nothing
-    changed would take longer than it saves.
+    It does not depend on the location of the folder, nor on the choice of noisy clips, except for "none", with which
+    the noisy part is not read. Audio files count by name, size and modification time, because reading 33 GB to find
+    that nothing has changed would take longer than it saves.
 
     Returns:
-        The sha256 in hexadecimal digits.
+        The SHA-256 digest in hexadecimal digits.
     """
     digest = hashlib.sha256(json.dumps(dataset.classes).encode())
     for clip in dataset.clips.itertuples():

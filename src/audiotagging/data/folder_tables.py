@@ -52,16 +52,16 @@ def read_tables(folder: Path, *, noisy: bool, problems: list[str]) -> Tables | N
     Args:
         folder: The data folder.
         noisy: Whether to read the table of noisy clips.
-        problems: Gets what is wrong, one line each.
+        problems: The list to which problems are added, one string each.
 
     Returns:
-        The tables; None if the curated table is missing or any table cannot be read. What else seems to be wrong may
-        only follow from that.
+        The tables, or None if the curated table is missing or if a table cannot be read. Further problems may only be
+        consequences of that.
     """
     unreadable = []
 
     def read(*names: str, columns: tuple[str, ...] = LABELLED) -> Table | None:
-        """Read the first table of these names that is there."""
+        """Read the first table of these names that exists."""
         name = next((name for name in names if (folder / name).exists()), None)
         if name is None:
             return None
@@ -84,11 +84,11 @@ def read_tables(folder: Path, *, noisy: bool, problems: list[str]) -> Tables | N
 
 
 def find_classes(tables: Tables, *, problems: list[str]) -> Classes:
-    """Take the classes from the submission's columns or, without one, from the curated labels.
+    """Take the classes from the columns of the submission or, if there is none, from the curated labels.
 
     Args:
         tables: The tables of the data folder.
-        problems: Gets what is wrong with the classes, one line each.
+        problems: The list to which problems are added, one string each.
     """
     if tables.submission:
         source = tables.submission.name
@@ -104,5 +104,10 @@ def find_classes(tables: Tables, *, problems: list[str]) -> Classes:
 
 
 def split_labels(field: str) -> list[str]:
-    """Return the labels of a field, each once."""
+    """Return the labels of a field without duplicates.
+
+    Examples:
+        >>> split_labels("Bark, Meow,Bark")
+        ['Bark', 'Meow']
+    """
     return list(dict.fromkeys(label.strip() for label in field.split(",") if label.strip()))

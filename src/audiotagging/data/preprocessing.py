@@ -58,16 +58,16 @@ def preprocess_folder(folder: Path, *, fingerprint: str, noisy_part: bool, max_r
 
     Args:
         folder: The data folder.
-        fingerprint: The fingerprint that it had then.
+        fingerprint: The fingerprint that the folder had then.
         noisy_part: Whether to read the noisy part.
         max_rejected: Share of a part's clips that may be unusable.
-        out: The folder of shards to make.
+        out: The folder of shards to create.
 
     Raises:
-        UserError: If it has changed, or as `preprocess` raises it.
+        UserError: If the folder has changed, or if `preprocess` raises it.
     """
     dataset = read_dataset(folder, noisy="all" if noisy_part else "none")
-    if take_fingerprint(dataset) != fingerprint:  # else what is cached under it would be of other data
+    if take_fingerprint(dataset) != fingerprint:  # otherwise the cache would have other data under this fingerprint
         raise UserError(f"{folder} has changed since ingest read it; run the pipeline again")
     preprocess(dataset, out, fingerprint=fingerprint, max_rejected=max_rejected)
 

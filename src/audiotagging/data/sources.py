@@ -1,7 +1,7 @@
-"""Where data comes from: a folder, archives, a Zenodo record, a Kaggle competition, or an object store.
+"""The sources of data: a folder, archives, a Zenodo record, a Kaggle competition, or an object store.
 
-Whatever it is, `resolve` returns a folder in the one layout that `audiotagging.data.dataset` reads. What is
-downloaded and unpacked gets its name only when it is complete, and is not downloaded or unpacked again.
+For every source, `resolve` returns a folder in the layout that `audiotagging.data.dataset` reads. Downloads and
+unpacked archives get their names only when they are complete, and are reused afterwards.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from audiotagging.data.zip_archives import extract
 from audiotagging.errors import UserError
 from audiotagging.files import whole_folder
 
-# Folders of both editions, which are archives too with `.zip` at the end: where they belong in the data folder.
+# For each folder of Kaggle's and Zenodo's editions (or archive of this name with `.zip`), its place in the data folder.
 PLACES = {
     "train_curated": "train_curated",
     "train_noisy": "train_noisy",
@@ -31,20 +31,20 @@ PLACES = {
 
 
 def resolve(data: str, *, downloads: Path, zenodo: str = ZENODO) -> Path:
-    """Return the folder of the data, after downloading and unpacking what is not there yet.
+    """Return the folder of the data, after downloading and unpacking what is missing.
 
     Args:
         data: One of
-            a folder in the layout, its audio in folders or in archives, named as Kaggle or as Zenodo names them;
+            a folder in the layout, with its audio in folders or archives that have Kaggle's or Zenodo's names;
             a zip archive of such a folder;
-            "zenodo:3612637", a record of Zenodo with such archives;
-            "kaggle:freesound-audio-tagging-2019", a competition of Kaggle, through its own command line;
-            "s3://bucket/data", or "gs://" or "abfs://", such a folder in an object store.
-        downloads: Folder for what is downloaded and unpacked.
-        zenodo: Address of Zenodo.
+            "zenodo:3612637", a Zenodo record with such archives;
+            "kaggle:freesound-audio-tagging-2019", a Kaggle competition, through Kaggle's command line;
+            "s3://bucket/data", "gs://..." or "abfs://...", such a folder in an object store.
+        downloads: Folder for downloads and unpacked archives.
+        zenodo: URL of Zenodo.
 
     Raises:
-        UserError: If there is no such data, or it cannot be had; the message says what to do by hand.
+        UserError: If the data do not exist or cannot be downloaded. The message says what to do by hand.
     """
     if match := re.fullmatch(r"zenodo:(\d+)", data):
         folder = downloads / f"zenodo-{match[1]}"
@@ -59,7 +59,7 @@ def resolve(data: str, *, downloads: Path, zenodo: str = ZENODO) -> Path:
     else:
         folder = Path(data)
         if not data or not folder.is_dir():
-            what = "something else" if data and folder.exists() else "not there"
+            what = "something else" if data and folder.exists() else "missing"
             raise UserError(
                 "expected a data folder, a zip archive of one, zenodo:NUMBER, kaggle:NAME or a URL, "
                 f"found {data!r}, which is {what}"
@@ -68,7 +68,7 @@ def resolve(data: str, *, downloads: Path, zenodo: str = ZENODO) -> Path:
 
 
 def _unpacked(archive: Path, downloads: Path) -> Path:
-    """Return the folder that an archive is unpacked to."""
+    """Unpack an archive unless that has been done before, and return the folder."""
     folder = downloads / f"{archive.stem}-{_state(archive, [archive])}"
     if not folder.exists():
         with whole_folder(folder) as part:
@@ -77,7 +77,7 @@ def _unpacked(archive: Path, downloads: Path) -> Path:
 
 
 def _arranged(source: Path, downloads: Path) -> Path:
-    """Return a folder in the layout: the source, or one with its archives unpacked and links to all else in it."""
+    """Return a folder in the layout: the source, or a folder with its unpacked archives and links to all else."""
     folders = [path for path in source.iterdir() if path.is_dir() and path.name in PLACES]
     archives = _archives_to_unpack(source, filled={PLACES[path.name] for path in folders})
     if not archives and all(path.name == PLACES[path.name] for path in folders):
@@ -88,13 +88,13 @@ def _arranged(source: Path, downloads: Path) -> Path:
 
 
 def _archives_to_unpack(source: Path, *, filled: set[str]) -> list[Path]:
-    """Return the archives of a source whose folder in the layout is not filled by a folder of the source."""
+    """Return the archives of a source for which the source has no folder with the content."""
     archives = [path for path in sorted(source.glob("*.zip")) if path.stem in PLACES]
     return [path for path in archives if PLACES[path.stem] not in filled]
 
 
 def _unpacked_archives(source: Path, archives: Sequence[Path], downloads: Path) -> Path:
-    """Return the folder that archives of a source are unpacked to, each where it belongs in the layout."""
+    """Unpack the archives of a source to their places in the layout, unless that has been done before."""
     pieces = [path for archive in archives for path in sorted(source.glob(f"{archive.stem}.z*"))]
     target = downloads / f"{source.name}-{_state(source, pieces)}"
     if not target.exists():
@@ -105,7 +105,7 @@ def _unpacked_archives(source: Path, archives: Sequence[Path], downloads: Path) 
 
 
 def _link_the_rest(source: Path, folders: Sequence[Path], target: Path) -> None:
-    """Put links to all of a source but its archives into the target, its folders under their names in the layout."""
+    """Link everything but the archives of a source into the target. Folders get their names in the layout."""
     for path in source.iterdir():
         if path in folders and PLACES[path.name] == ".":
             _link(path.iterdir(), target)
@@ -116,32 +116,32 @@ def _link_the_rest(source: Path, folders: Sequence[Path], target: Path) -> None:
 
 
 def _link(paths: Iterable[Path], folder: Path, name: str = "") -> None:
-    """Put links to the paths into a folder, where there is nothing of the name yet."""
+    """Link the paths into a folder, unless it has something of that name."""
     for path in paths:
         link = folder / (name or path.name)
         if not link.exists():
-            link.unlink(missing_ok=True)  # it may point to what is gone
+            link.unlink(missing_ok=True)  # it may be a broken link
             link.symlink_to(path.resolve())
 
 
 def _state(source: Path, paths: Iterable[Path]) -> str:
-    """Return a short hash of where the source lies and of the files' paths, sizes and times of last change."""
+    """Return a short hash of the path of the source and of the files' paths, sizes and modification times."""
     states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return hashlib.sha256(json.dumps([str(source.resolve()), states]).encode()).hexdigest()[:12]
 
 
 def _download_from_kaggle(competition: str, downloads: Path) -> Path:
-    """Return the archive that holds a competition's files, after `kaggle` has downloaded it."""
+    """Download the archive of a competition with Kaggle's command line, and return its path."""
     folder = downloads / f"kaggle-{competition}"
-    by_hand = f"download {competition}.zip from https://www.kaggle.com/c/{competition}/data and give it as the data"
+    by_hand = f"download {competition}.zip from https://www.kaggle.com/c/{competition}/data and pass it as the data"
     if not folder.exists():
         if shutil.which("kaggle") is None:
             raise UserError(
                 f"kaggle:{competition} needs the program kaggle: pip install kaggle and set it up, or {by_hand}"
             )
-        part = folder.with_name(folder.name + ".part")  # kept when broken off: the program goes on with it
+        part = folder.with_name(folder.name + ".part")  # kept after an interruption, so that the program can resume
         command = ["kaggle", "competitions", "download", competition, "--path", str(part)]
         if code := subprocess.run(command).returncode:
-            raise UserError(f"`{' '.join(command)}` failed with code {code}; mend what it says above, or {by_hand}")
+            raise UserError(f"`{' '.join(command)}` failed with code {code}; fix what it reports above, or {by_hand}")
         part.replace(folder)
     return folder / f"{competition}.zip"

@@ -1,4 +1,4 @@
-"""What makes one training run that run and no other: everything that decides the weights that it ends with."""
+"""The identity of a training run: everything that determines its final weights."""
 
 import hashlib
 from collections.abc import Collection
@@ -11,7 +11,7 @@ import torch
 from audiotagging.artifacts.model_folder import weights_path
 from audiotagging.members import Member
 
-# The modules that decide weights.
+# The modules that determine the weights.
 CODE = (
     "augmentation",
     "devices",
@@ -36,17 +36,17 @@ def run_identity(
     held_out: Collection[str],
     noisy_clips: Collection[str],
 ) -> dict[str, Any]:
-    """Return what decides the weights that a run ends with, by name.
+    """Return everything that determines the final weights of a run, by name.
 
     Args:
         member: The member.
-        fold: The fold that is held out, -1: none.
+        fold: The fold that is held out, or -1 for none.
         seed: Seed of the run.
         fingerprint: Fingerprint of the data.
         precision: "auto" or "float32", as in `devices.autocast`.
-        start: The folder of the model whose weights the run begins with; None for new weights.
+        start: The folder of the model whose weights the run starts with, or None for new weights.
         held_out: Names of the curated clips of the fold, in any order.
-        noisy_clips: Names of the noisy clips that are trained on, in any order.
+        noisy_clips: Names of the noisy clips to train on, in any order.
 
     Returns:
         Plain values: str, int, float, bool or None.
@@ -66,12 +66,12 @@ def run_identity(
 
 
 def run_seed(member: Member, *, fold: int, seed: int) -> int:
-    """Return a run's own seed; members and folds have different ones."""
+    """Derive the seed of a run, which differs between members and folds."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{member.id}/{fold}".encode()).digest()[:8], "big")
 
 
 def code_version() -> str:
-    """Return a hash of the modules that decide weights."""
+    """Return a hash of the modules that determine the weights."""
     folder = Path(__file__).parent
     return _hash(b"".join((folder / f"{name}.py").read_bytes() for name in CODE))[:12]
 

@@ -1,7 +1,7 @@
-"""The stage that trains: one member with one fold held out, from spectrograms to the folder of a model.
+"""The stage that trains one member with one fold held out, and writes the folder of its model.
 
-A run that was killed resumes where it was and, on a CPU, ends with the same weights, bit for bit, as one that never
-was.
+A killed run resumes from its last checkpoint. On a CPU it ends with the same weights, bit for bit, as a run that was
+never killed.
 """
 
 import platform
@@ -45,21 +45,21 @@ def train_row(
     champions: str,
     warm_start: float,
 ) -> None:
-    """Train what a row of the pipeline's loop says.
+    """Train the member of a row of the pipeline's loop.
 
     Args:
         row: A row of `audiotagging.members.rows`: the fields of a Member and `fold`.
         spectrograms: The folder of shards.
         selection: The folder of the selection: folds and noisy clips.
-        out: The folder of the model to make.
-        seed: Seed of the run; every member and fold derives its own from it.
-        checkpoints: Folder or URI under which an interrupted training is found again; empty for none.
-        champions: Folder of the champion, whose weights a warm start begins with; empty for none.
-        warm_start: Share of the epochs to train then; 0 for new weights and all epochs.
+        out: The folder of the model to create.
+        seed: Seed of the run. The seed of each member and fold is derived from it.
+        checkpoints: Folder or URI for the checkpoints of interrupted trainings. An empty string disables them.
+        champions: The models location with the champion, for a warm start. An empty string disables it.
+        warm_start: Share of the epochs to train in a warm start. 0 means new weights and all epochs.
 
     Raises:
-        UserError: As `train` raises it, and where the champion is damaged.
-        SystemExit: With code 143 on SIGTERM, after writing a checkpoint.
+        UserError: If `train` raises it, or if the champion is corrupt.
+        SystemExit: On SIGTERM, with code 143, after writing a checkpoint.
     """
     member, fold, start = Member.from_row(row), int(row["fold"]), None
     if champions and warm_start:
@@ -95,25 +95,26 @@ def train(
     """Train a member and write the folder of its model.
 
     Args:
-        member: What to train.
-        fold: The fold whose curated clips are held out and validated on; -1 trains on everything.
+        member: The member to train.
+        fold: The fold whose curated clips are held out for validation, or -1 to train on everything.
         spectrograms: The folder of shards. Its test clips are not read.
-        out: The folder of the model to make.
-        seed: With the member and the fold it decides every random number of the run.
-        checkpoints: A folder or URI under which the run has a folder of its own until it is done; it writes a
-            checkpoint there every epoch. Empty for none.
+        out: The folder of the model to create.
+        seed: Seed of the run. All random numbers depend on it, on the member and on the fold.
+        checkpoints: A folder or URI. The run keeps its checkpoints, one per epoch, in a folder of its own there until
+            it is complete. An empty string disables checkpoints.
         precision: "auto" or "float32", as in `devices.autocast`.
-        start: The folder of a model of the same network and classes, whose weights to begin with; None for new ones.
-        folds: The fold of every curated clip; that of the data's own table where not given.
-        noisy_clips: Names of the noisy clips to train on; all of them where not given.
+        start: The folder of a model with the same network and classes, whose weights to start with. None for new
+            weights.
+        folds: The fold of every curated clip. The default is the folds in the data's own table.
+        noisy_clips: Names of the noisy clips to train on. The default is all of them.
 
     Raises:
-        UserError: If the fold is empty, the loss does not stay finite, or the folder to make, the shards or the weights
-            to begin with are not what they should be.
-        SystemExit: With code 143 on SIGTERM, after writing a checkpoint.
+        UserError: If the fold is empty, if training diverges, or if the folder to create, the shards or the weights to
+            start with cannot be used.
+        SystemExit: On SIGTERM, with code 143, after writing a checkpoint.
     """
     if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out}: expected a folder that does not exist yet or is empty; delete it or name another")
+        raise UserError(f"{out}: expected a folder that does not exist yet or is empty; delete it, or name another")
     clips = read_clips(spectrograms)
     wanted = clips["part"] == "curated"
     wanted |= (clips["part"] == "noisy") & (noisy_clips is None or clips["clip"].isin(noisy_clips))
@@ -153,7 +154,7 @@ def train(
 
 
 def _train_to_the_end(run: Run, kept: Checkpoints | None) -> None:
-    """Do all steps that are left since the newest checkpoint; write one after every epoch, and on SIGTERM."""
+    """Do all steps that remain since the newest checkpoint. Write a checkpoint after every epoch and on SIGTERM."""
     state = kept.latest() if kept else None
     if state is not None:
         run.load_state(state)

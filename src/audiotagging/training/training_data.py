@@ -1,4 +1,4 @@
-"""What one training run learns from and is validated on: which clips, their labels, and random batches of them."""
+"""The data of a training run: the clips to train and to validate on, their labels, and random batches."""
 
 import numpy as np
 import pandas as pd
@@ -19,10 +19,10 @@ class TrainingData:
     Attributes:
         store: The spectrograms of all clips.
         classes: Number of classes.
-        training: Numbers of the clips to train on, int64, shape (training clips,), where the store has its lengths.
+        training: Indices of the clips to train on, int64, shape (training clips,), on the device of `store.lengths`.
         labels: Their labels, 0 or 1, float32, shape (training clips, classes), on the device.
-        validation: Numbers of the clips to validate on, int64, shape (validation clips,), on the CPU.
-        truth: Whether these have the label, bool, shape (validation clips, classes).
+        validation: Indices of the clips to validate on, int64, shape (validation clips,), on the CPU.
+        truth: True where these have the label, bool, shape (validation clips, classes).
     """
 
     def __init__(self, data: Spectrograms, *, fold: int, device: torch.device) -> None:
@@ -49,7 +49,7 @@ class TrainingData:
         """Return a random batch.
 
         Args:
-            member: Gives the size of the batch and of its pictures.
+            member: The member whose settings determine the size of the batch and of its pictures.
 
         Returns:
             Four tensors: the mixed pictures (batch, 3, size, size); the targets of each crop and those of its partner,
