@@ -1,4 +1,4 @@
-"""Follow a run on a Kubeflow cluster to its end."""
+"""Follow a run on a Kubeflow cluster until it ends."""
 
 import argparse
 
@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what has happened and happens to the run; the exit code is 1 if it fails."""
+    """Print the past and future progress of the run. The exit code is 1 if it fails."""
     with connection(args) as client:
         found = find_run(client, args.run, args.experiment, namespace=args.namespace)
         return 0 if follow(client, found.run_id) else 1

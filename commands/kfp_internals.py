@@ -1,7 +1,7 @@
-"""All that this project uses of kfp beyond its interface: what it replaces, what it reads, and why.
+"""Everything that this project uses of kfp beyond its public interface: what it replaces, what it reads, and why.
 
-It is written for the version of kfp that is named here, and `check_version` refuses every other. To raise the version,
-read again what `REPLACED` names and what the two patterns read, and run `test_kfp_internals.py`.
+This module is written for one version of kfp, and `check_version` refuses all others. To raise the version, review what
+`REPLACED` names and what the patterns match, and run `test_kfp_internals.py`.
 """
 
 import contextlib
@@ -25,20 +25,20 @@ from audiotagging.errors import UserError
 from commands.local.slots import Slots
 
 VERSION = "2.17"
-TIMEOUT = 60  # seconds to wait for a server's answer
+TIMEOUT = 60  # seconds to wait for the answer of a server
 
-# What is replaced while a pipeline runs on this machine, and what it does that is not wanted.
+# What is replaced while a pipeline runs on this machine, and the behaviour that is to be avoided.
 REPLACED: tuple[tuple[Any, str, str], ...] = (
-    (enhanced_dag_orchestrator, "ParallelExecutor", "has at most two rows of a loop at once, whatever it is asked for"),
-    (task_executor, "execute_single_task", "says only in its log that a stage's outputs come from the cache"),
-    (task_dispatcher, "run_single_task_implementation", "says only in its log that a stage starts, ends or fails"),
-    (docker_task_handler, "run_docker_container", "takes a container for a success when it is gone too early"),
-    (logging_utils, "local_logger_context", "exchanges the root logger's handlers, in several threads at once"),
-    (logging_utils, "indented_print", "exchanges Python's `print`, in several threads at once"),
+    (enhanced_dag_orchestrator, "ParallelExecutor", "runs at most two rows of a loop at once, whatever the limit is"),
+    (task_executor, "execute_single_task", "reports only in its log that the outputs of a stage come from the cache"),
+    (task_dispatcher, "run_single_task_implementation", "reports only in its log that a stage starts, ends or fails"),
+    (docker_task_handler, "run_docker_container", "takes a container that disappears early for successful"),
+    (logging_utils, "local_logger_context", "replaces the handlers of the root logger in several threads at once"),
+    (logging_utils, "indented_print", "replaces Python's `print` in several threads at once"),
 )
 
-# How kfp prints in a stage's process what is logged there, and how the messages of its own begin; and what its launcher
-# and Argo print around that on a cluster.
+# How kfp prints log messages in the process of a stage, how its own messages start, and what its launcher and Argo
+# print before and after that on a cluster.
 LOGGED = re.compile(r"\[KFP Executor (\S+ \S+) (?:INFO|WARNING|ERROR)\]: (.*)")
 TIME = "%Y-%m-%d %H:%M:%S,%f"
 KFP_MESSAGE = re.compile(
@@ -48,47 +48,47 @@ LAUNCHER = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+:\d+\] (.*)|ti
 
 
 class Watcher(Protocol):
-    """Learns what becomes of the stages; each call comes from the thread in which the stage runs."""
+    """Is notified of the progress of the stages. Each call comes from the thread in which the stage runs."""
 
     def started(self, stage: str) -> None:
-        """Learn that a stage starts."""
+        """Handle the start of a stage."""
 
     def ended(self, stage: str, *, succeeded: bool, error: Exception | None = None) -> None:
-        """Learn that a stage has ended; `error` is what kept the runner from running it."""
+        """Handle the end of a stage. `error` is the exception that prevented the runner from running it."""
 
     def cached(self, stage: str) -> None:
-        """Learn that the outputs of a stage come from the cache."""
+        """Handle a stage whose outputs come from the cache."""
 
 
 def check_version() -> None:
-    """Refuse a kfp of which it is not known what it does inside.
+    """Check that the installed kfp is the version that this module is written for.
 
     Raises:
         UserError: If another version is installed.
     """
     if not kfp.__version__.startswith(f"{VERSION}."):
         raise UserError(
-            f"expected kfp {VERSION}, found {kfp.__version__}; install what constraints.txt says: make venv"
+            f"expected kfp {VERSION}, found {kfp.__version__}; install the version in constraints.txt with `make venv`"
         )
 
 
 def logged(line: str) -> tuple[datetime, str] | None:
-    """Return when a stage's own code logged this line of its output, by its clock, and the message.
+    """Return the time and the message, if the code of a stage logged this line of its output.
 
-    None if kfp did, or if it is no message.
+    Return None if kfp logged the line, or if it is not a log message.
     """
     found = LOGGED.search(line)
     return (datetime.strptime(found[1], TIME), found[2]) if found and not KFP_MESSAGE.match(found[2]) else None
 
 
 def logged_message(line: str) -> str | None:
-    """Return such a message alone."""
+    """Return only the message of `logged`."""
     found = logged(line)
     return found[1] if found else None
 
 
 def own_lines(log: Iterable[str]) -> Iterator[str]:
-    """Yield what a stage's program printed itself, of a pod's log: without the lines of kfp, its launcher and Argo."""
+    """Yield the lines of a pod's log that the program of the stage printed, without those of kfp and Argo."""
     in_json = False
     for line in log:
         if in_json:
@@ -102,7 +102,7 @@ def own_lines(log: Iterable[str]) -> Iterator[str]:
 
 
 def launcher_errors(log: Iterable[str]) -> list[str]:
-    """Return what kfp's launcher or driver says in a pod's log that went wrong."""
+    """Return the errors of kfp's launcher or driver in the log of a pod."""
     found = [match for line in log if (match := LAUNCHER.match(line))]
     return [match[2] for match in found if match[1] in {"E", "F"}]
 
@@ -111,13 +111,13 @@ def launcher_errors(log: Iterable[str]) -> list[str]:
 def local_runner(
     watcher: Watcher, *, slots: Slots, run_container: Callable[..., int], interrupted: threading.Event
 ) -> Iterator[None]:
-    """Let kfp's local runner run as many rows of a loop at once as asked for, and tell what becomes of the stages.
+    """Make kfp's local runner run as many rows of a loop at once as wanted, and report the progress of the stages.
 
     Args:
-        watcher: What is told.
+        watcher: The object to notify.
         slots: The environments of the rows that run at once, and of a stage that runs alone.
-        run_container: Runs a stage's container; takes what kfp's `run_docker_container` takes.
-        interrupted: When it is set no stage starts any more.
+        run_container: A function that runs the container of a stage, with the arguments of `run_docker_container`.
+        interrupted: An event. Once it is set, no more stages start.
 
     Raises:
         UserError: If another version of kfp is installed.
@@ -143,7 +143,7 @@ def local_runner(
 
     def run_single_task_implementation(*, executor_spec: Any, **arguments: Any) -> tuple[dict[str, Any], Status]:
         if interrupted.is_set():
-            threading.Event().wait()  # for the end of the process
+            threading.Event().wait()  # wait until the process ends
         current.ran = True
         watcher.started(current.stage)
         slot = None if threading.current_thread() is alone else free.get()
@@ -173,7 +173,7 @@ def local_runner(
 
 
 def _with_environment(executor: Any, environment: Mapping[str, str]) -> Any:
-    """Return a copy of what kfp knows of a stage's container, with further environment variables."""
+    """Return a copy of kfp's description of a container, with additional environment variables."""
     executor = copy.deepcopy(executor)  # the rows of a loop share it
     for name, value in environment.items():
         executor.container.env.add(name=name, value=value)
@@ -182,7 +182,7 @@ def _with_environment(executor: Any, environment: Mapping[str, str]) -> Any:
 
 @contextlib.contextmanager
 def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Give an object's attribute another value for a while."""
+    """Replace an attribute of an object until the block ends."""
     original = getattr(owner, name)
     setattr(owner, name, value)
     try:
@@ -192,10 +192,10 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 
 class Client(kfp.Client):
-    """kfp's client, which waits for answers, but not for ever, and asks for what kfp has no method for.
+    """kfp's client with a timeout, and with requests for which kfp has no method.
 
     Attributes:
-        namespace: Whose namespace it asks for, where Kubeflow has users; else None.
+        namespace: The user's namespace, or None if Kubeflow has no users.
     """
 
     def __init__(self, *, namespace: str | None = None, **options: Any) -> None:
@@ -206,13 +206,13 @@ class Client(kfp.Client):
         rest.request = _limited(rest.request)
 
     def get_kfp_healthz(self, sleep_duration: int = 0) -> kfp_server_api.V2beta1GetHealthzResponse:
-        """Return nothing of interest: kfp asks five times, with tracebacks, only to guess the user's namespace."""
+        """Return a constant, because kfp would ask five times, with tracebacks, only to guess the user's namespace."""
         return kfp_server_api.V2beta1GetHealthzResponse(multi_user=False)
 
     def open(self, path: str, **query: str) -> urllib3.HTTPResponse:
-        """Return the answer to a GET request for which kfp has no method, to be read and closed.
+        """Send a GET request for which kfp has no method. The caller must read and close the answer.
 
-        Several threads may ask at once.
+        This method may be called from several threads.
         """
         return self._healthz_api.api_client.call_api(
             path,
@@ -224,7 +224,7 @@ class Client(kfp.Client):
         )
 
     def get(self, path: str, **query: str) -> bytes:
-        """Return the whole answer to such a request."""
+        """Return the complete answer to such a request."""
         return self.open(path, **query).data
 
     def get_text(self, path: str, **query: str) -> str:
@@ -232,11 +232,11 @@ class Client(kfp.Client):
         return self.get(path, **query).decode(errors="replace")
 
     def page(self, kind: str, identity: str) -> str:
-        """Return where a browser shows something, or where on Kubeflow's page it is if this address is not that.
+        """Return the URL of an object on Kubeflow's page, or only its path if the URL of that page is not known.
 
         Args:
             kind: "runs" or "recurringrun".
-            identity: Its id.
+            identity: Id of the object.
         """
         place = f"#/{kind}/details/{identity}"
         host = self._get_url_prefix().rstrip("/")
@@ -250,7 +250,7 @@ class Client(kfp.Client):
 
 
 def _inside(host: str) -> bool:
-    """Say whether an address is known inside a cluster alone, so that no browser gets there."""
+    """Return whether an address works only inside a cluster, and therefore not in a browser."""
     name = urlsplit(host).hostname
     return name is None or name.endswith((".svc", ".svc.cluster.local")) or not re.search(r"[.:]|^localhost$", name)
 

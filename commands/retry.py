@@ -1,4 +1,4 @@
-"""Retry a run on a Kubeflow cluster that failed or was stopped: what succeeded is kept, a training resumes."""
+"""Retry a run on a Kubeflow cluster that failed or was stopped. Completed stages are kept, and trainings resume."""
 
 import argparse
 
@@ -11,16 +11,16 @@ from commands.cluster.runs import ENDED, add_run, find_run
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add_run(parser)
-    parser.add_argument("--wait", action="store_true", help="follow the run to its end; exit code 1 if it fails")
+    parser.add_argument("--wait", action="store_true", help="follow the run until it ends (exit code 1 if it fails)")
     add_connection(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do again what failed, and follow it if that is wanted."""
+    """Run the failed stages again, and follow the run with --wait."""
     with connection(args) as client:
         found = find_run(client, args.run, args.experiment, namespace=args.namespace)
         if found.state not in ENDED or found.state == "SUCCEEDED":
             raise UserError(f"expected a run that failed or was stopped, found {found.display_name} {found.state}")
         client.runs.run_service_retry_run(found.run_id)
-        print(f"{found.display_name} ({found.run_id}) is retried: {client.page('runs', found.run_id)}", flush=True)
+        print(f"{found.display_name} ({found.run_id}) is retrying: {client.page('runs', found.run_id)}", flush=True)
         return 0 if not args.wait or follow(client, found.run_id) else 1

@@ -15,12 +15,12 @@ HEADER = ("name", "id", "state", "started", "duration", "lwlrap")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("--limit", type=int, default=10, metavar="N", help="how many (default: 10)")
+    parser.add_argument("--limit", type=int, default=10, metavar="N", help="number of runs to list (default: 10)")
     add_connection(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one line per run, the newest first."""
+    """Print one line per run, newest first."""
     with connection(args) as client:
         runs = list_runs(client, args.experiment, namespace=args.namespace)
         rows = [HEADER, *(_row(client, each) for each in islice(runs, args.limit))]

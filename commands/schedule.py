@@ -1,4 +1,4 @@
-"""Run the pipeline again and again on a Kubeflow cluster, or list, pause, resume or delete such a schedule."""
+"""Run the pipeline on a schedule on a Kubeflow cluster, or list, pause, resume or delete schedules."""
 
 import argparse
 import re
@@ -22,14 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cron",
         type=_cron,
         metavar="FIELDS",
-        help='six fields, seconds first: "0 0 3 * * 0" is Sundays at three (the cluster\'s time, UTC by default)',
+        help='six fields, starting with seconds: "0 0 3 * * 0" is Sundays at 3:00 (cluster time, UTC by default)',
     )
-    what.add_argument("--every", type=_seconds, metavar="TIME", help="time from one run to the next, as 90m or 7d")
+    what.add_argument("--every", type=_seconds, metavar="TIME", help="interval between runs, such as 90m or 7d")
     what.add_argument("--pause", action="store_true", help="start no more runs until --resume")
-    what.add_argument("--resume", action="store_true", help="go on after --pause")
-    what.add_argument("--delete", action="store_true", help="remove the schedule; only pause it while its run goes on")
+    what.add_argument("--resume", action="store_true", help="resume after --pause")
+    what.add_argument(
+        "--delete", action="store_true", help="delete the schedule, or pause it if its run is in progress"
+    )
     what.add_argument("--list", action="store_true", help="list the schedules")
-    parser.add_argument("--stop", action="store_true", help="with --delete: stop its run in progress before")
+    parser.add_argument("--stop", action="store_true", help="with --delete: stop its run in progress first")
     parser.add_argument("--name", default="audiotagging", help="name of the schedule (default: audiotagging)")
     add_cluster_parameters(parser, data_required=False)
     add_cluster_options(parser)
@@ -37,11 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make, change or list schedules."""
+    """Create, change or list schedules."""
     if (args.cron or args.every) and not args.data:
-        raise UserError("a schedule needs --data: the folder on the audio volume, or where to get the data from")
+        raise UserError("a schedule needs --data: a folder on the audio volume, or another source of the data")
     if args.stop and not args.delete:
-        raise UserError("--stop stops the run of a schedule that is deleted; give --delete too, or leave it out")
+        raise UserError("--stop stops the run of a deleted schedule: add --delete, or omit --stop")
     values = cluster_parameters(args) if args.data else {}
     with connection(args) as client:
         experiment = experiment_id(client, args.experiment, namespace=args.namespace)
@@ -53,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             _change(client, args, experiment)
         for waiting in schedules.delete_replaced(client, experiment):
-            print(f"the schedule before is paused; a later call deletes it, after its run {waiting.run_id} has ended")
+            print(f"the previous schedule is paused; a later call deletes it after its run {waiting.run_id} has ended")
     return 0
 
 
@@ -82,14 +84,14 @@ def _make(client: Client, args: argparse.Namespace, values: dict[str, Any], expe
 def _change(client: Client, args: argparse.Namespace, experiment: str) -> None:
     found = schedules.find(client, experiment, args.name)
     if not found:
-        raise UserError(f"no schedule is called {args.name!r}; --list shows those that there are")
+        raise UserError(f"no schedule is called {args.name!r}; --list shows all schedules")
     counting = found[-1].recurring_run_id
     if args.delete:
         running = schedules.delete(client, found)
         if running and not args.stop:
             raise UserError(
-                f"{args.name} is paused and not deleted, for its run {running[0].run_id} is in progress and would be "
-                "lost; delete it when that has ended, or now with --delete --stop"
+                f"{args.name} is paused, not deleted, because its run {running[0].run_id} is in progress and would be "
+                "lost; delete it after the run has ended, or now with --delete --stop"
             )
         schedules.stop(client, running)
         schedules.delete(client, schedules.find(client, experiment, args.name))
@@ -112,13 +114,13 @@ def _cron(text: str) -> str:
         return text
     hint = f'; with seconds first, yours is "0 {text}"' if len(fields) == 5 else ""
     raise argparse.ArgumentTypeError(
-        "expected six fields, second minute hour day-of-month month day-of-week, as in "
-        f'"0 0 3 * * 0" for Sundays at three, and found {len(fields)} in {text!r}{hint}'
+        "expected six fields, second minute hour day-of-month month day-of-week, such as "
+        f'"0 0 3 * * 0" for Sundays at 3:00, found {len(fields)} in {text!r}{hint}'
     )
 
 
 def _seconds(text: str) -> int:
     match = re.fullmatch(r"([1-9]\d*)([smhdw])", text)
     if not match:
-        raise argparse.ArgumentTypeError(f"expected a time as 30m, 12h or 7d and found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected an interval such as 30m, 12h or 7d, found {text!r}")
     return int(match[1]) * SECONDS[match[2]]

@@ -1,4 +1,4 @@
-"""Stop a run on a Kubeflow cluster. What is done is kept: `retry` resumes it."""
+"""Stop a run on a Kubeflow cluster. Completed work is kept, and `retry` resumes the run."""
 
 import argparse
 

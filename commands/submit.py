@@ -13,13 +13,13 @@ from components.cluster import on_cluster
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add_cluster_parameters(parser)
-    parser.add_argument("--wait", action="store_true", help="follow the run to its end; exit code 1 if it fails")
+    parser.add_argument("--wait", action="store_true", help="follow the run until it ends (exit code 1 if it fails)")
     parser.add_argument(
         "--tries",
         type=int,
         default=1,
         metavar="N",
-        help="with --wait: retry by itself what fails for a reason that you cannot fix, N tries in all (default: 1)",
+        help="with --wait: retry failures that you cannot fix, up to N attempts in all (default: 1)",
     )
     parser.add_argument("--name", help="name of the run (default: audiotagging and the time)")
     add_cluster_options(parser)
@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Upload the pipeline if need be, start a run, print its address, and follow it if that is wanted."""
+    """Upload the pipeline if needed, start a run, print its URL, and follow it with --wait."""
     if args.tries < 1 or (args.tries > 1 and not args.wait):
-        raise UserError(f"--tries expects a number from 1 on, together with --wait, found {args.tries}")
+        raise UserError(f"--tries: expected a number of at least 1, and --wait if it is above 1, found {args.tries}")
     values = cluster_parameters(args)
     pipeline = on_cluster(args.pipeline, cluster_settings(args))
     name = args.name or f"audiotagging {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"

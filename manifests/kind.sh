@@ -176,7 +176,7 @@ test_cluster() {
     run_pipeline schedule --name kind-test --every 1m "${options[@]}"
     retry 300 scheduled_runs
     run_pipeline schedule --name kind-test --every 1d "${options[@]}" | tee "$work/changed.log"
-    grep --quiet "the schedule before is paused" "$work/changed.log"
+    grep --quiet "the previous schedule is paused" "$work/changed.log"
     scheduled_runs
     run_pipeline schedule --name kind-test --delete --stop
 

@@ -1,1 +1,1 @@
-"""What talks to a Kubeflow cluster: the connection, its settings, runs and schedules there."""
+"""Works with a Kubeflow cluster: the connection, the settings, runs and schedules."""

@@ -1,6 +1,6 @@
-"""Artifacts of a run by their URIs: from the server of Kubeflow's page, or from the object store that they are in.
+"""Downloads artifacts of a run by URI, from the server of Kubeflow's page or directly from the object store.
 
-The page's server reads the store with its own credentials; the API's server hands out no artifacts.
+The server of the page reads the store with its own credentials. The server of the API does not provide artifacts.
 """
 
 import tarfile
@@ -19,10 +19,10 @@ from audiotagging.files import whole_file, whole_folder
 from audiotagging.progress import track
 from commands.cluster.client import Client
 
-THREADS = 6  # artifacts at once; kfp's client has 10 connections
+THREADS = 6  # artifacts to download at once; kfp's client has 10 connections
 CHUNK = 1 << 20
-TRIES = 3  # of an artifact whose connection breaks
-SOURCES = {"minio": "minio", "s3": "s3", "gs": "gcs"}  # what the page's server calls the stores, by the URI's scheme
+TRIES = 3  # attempts to download an artifact if the connection breaks
+SOURCES = {"minio": "minio", "s3": "s3", "gs": "gcs"}  # the page's names of the stores, by URI scheme
 BROKEN_OFF = (urllib3.exceptions.HTTPError, tarfile.ReadError, EOFError, zlib.error)
 
 
@@ -30,7 +30,7 @@ def read_artifact(client: Client, uri: str) -> bytes:
     """Return the content of an artifact that is one object.
 
     Raises:
-        ApiException: If the server has no such object, or is the API's server, which hands out none.
+        ApiException: If the server has no such object, or if it is the server of the API.
     """
     return client.get(_address(uri), **({"namespace": client.namespace} if client.namespace else {}))
 
@@ -41,16 +41,17 @@ def _address(uri: str) -> str:
 
 
 def fetch_from_page(client: Client, uris: Mapping[str, str], folder: Path, *, namespace: str | None) -> None:
-    """Fetch artifacts through the server of Kubeflow's page.
+    """Download artifacts through the server of Kubeflow's page.
 
     Args:
-        client: The connection to it.
-        uris: The artifacts by their places in the folder.
-        folder: Where they go.
-        namespace: The user's, where Kubeflow has users.
+        client: The connection.
+        uris: The artifacts by their paths in the folder.
+        folder: The folder to write to.
+        namespace: The namespace of the user, or None if Kubeflow has no users.
 
     Raises:
-        UserError: If one is gone, or breaks off again and again, or this is not the page's server.
+        UserError: If an artifact does not exist, if its download is interrupted several times, or if this is not the
+            server of the page.
     """
     pool = ThreadPoolExecutor(THREADS)
     try:
@@ -69,7 +70,9 @@ def _fetch(client: Client, uri: str, path: Path, namespace: str | None) -> None:
             break
         except BROKEN_OFF as error:
             if attempt == TRIES:
-                raise UserError(f"{uri} broke off {TRIES} times ({error}); try again, or give --s3-endpoint") from error
+                raise UserError(
+                    f"the download of {uri} was interrupted {TRIES} times ({error}); try again, or use --s3-endpoint"
+                ) from error
 
 
 def _open(client: Client, uri: str, namespace: str | None) -> urllib3.HTTPResponse:
@@ -81,13 +84,13 @@ def _open(client: Client, uri: str, namespace: str | None) -> urllib3.HTTPRespon
         if "No objects found" in str(error.body):
             raise UserError(f"{uri} is gone from the store") from error
         raise UserError(
-            "this server does not hand out artifacts; give --host the address of Kubeflow's page (the service "
+            "this server does not provide artifacts; use --host with the address of Kubeflow's page (the service "
             "ml-pipeline-ui), or --s3-endpoint"
         ) from error
 
 
 def _save(answer: urllib3.HTTPResponse, path: Path) -> None:
-    """Write an artifact: what comes as an attachment is a folder, as a tar archive, all else a file."""
+    """Write an artifact. An attachment is a tar archive of a folder; everything else is a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if "attachment" in answer.headers.get("Content-Disposition", ""):
         with whole_folder(path) as part, tarfile.open(fileobj=answer, mode="r|gz") as archive:
@@ -99,15 +102,15 @@ def _save(answer: urllib3.HTTPResponse, path: Path) -> None:
 
 
 def fetch_from_store(uris: Mapping[str, str], folder: Path, *, endpoint: str) -> None:
-    """Fetch artifacts from their store itself, with the environment's credentials.
+    """Download artifacts directly from their store, with credentials from the environment.
 
     Args:
-        uris: The artifacts by their places in the folder.
-        folder: Where they go.
-        endpoint: Where the store is, as `http://localhost:9000`; empty for Google's or Amazon's.
+        uris: The artifacts by their paths in the folder.
+        folder: The folder to write to.
+        endpoint: URL of the store, such as `http://localhost:9000`. An empty string means Google's or Amazon's store.
 
     Raises:
-        UserError: If the store cannot be read, or one is gone.
+        UserError: If the store cannot be read, or if an artifact does not exist.
     """
     files = {
         folder / place / name if name else folder / place: file

@@ -1,4 +1,4 @@
-"""Kubeflow Pipelines over its API: the connection, pipeline versions named by their content, and runs."""
+"""The API of Kubeflow Pipelines: the connection, pipeline versions that are named by their content, and runs."""
 
 import argparse
 import contextlib
@@ -25,37 +25,37 @@ from kfp_server_api import ApiException
 from audiotagging.errors import UserError
 from commands.kfp_internals import Client
 
-OLDEST = (2, 17)  # the first server that runs the stages as the user that they ask for
-MLFLOW = "mlflow"  # Kubeflow's name of its plugin
-TOKEN_FILE = "/var/run/secrets/kubeflow/pipelines/token"  # where Kubernetes puts a token for the service account
+OLDEST = (2, 17)  # the first version that respects the user of a stage
+MLFLOW = "mlflow"  # Kubeflow's name for its plugin
+TOKEN_FILE = "/var/run/secrets/kubeflow/pipelines/token"  # the token of the service account, from Kubernetes
 
 logger = logging.getLogger(__name__)
 
 
 def add_connection(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say where the cluster is and who asks."""
+    """Add the options for the address of the cluster and for authentication."""
     group = parser.add_argument_group("Kubeflow Pipelines")
     group.add_argument(
         "--host",
         default=os.environ.get(KF_PIPELINES_ENDPOINT_ENV),
         metavar="URL",
-        help=f"of its page, as http://localhost:8080 (default: {KF_PIPELINES_ENDPOINT_ENV}, or the cluster's own)",
+        help=f"URL of its page, such as http://localhost:8080 (default: {KF_PIPELINES_ENDPOINT_ENV}, or this cluster)",
     )
-    group.add_argument("--namespace", metavar="NAME", help="yours, where Kubeflow has users; else leave it out")
+    group.add_argument("--namespace", metavar="NAME", help="your namespace, if Kubeflow has users")
     group.add_argument("--token-file", type=Path, metavar="FILE", help="file with a bearer token")
     group.add_argument("--cookies", metavar="TEXT", help="cookies of a browser that is logged in")
-    group.add_argument("--experiment", default="audiotagging", help="where its runs are listed (default: audiotagging)")
+    group.add_argument("--experiment", default="audiotagging", help="experiment of the runs (default: audiotagging)")
 
 
 @contextlib.contextmanager
 def connection(args: argparse.Namespace) -> Iterator[Client]:
-    """Provide a client for parsed options, and say in one line what goes wrong with it.
+    """Provide a client for parsed options, and turn its exceptions into messages of one line.
 
     Raises:
-        UserError: If the server does not answer, is too old, or refuses something; or the namespace does not fit it.
+        UserError: If the server does not answer, is too old or refuses a request, or if the namespace is wrong.
     """
-    host = args.host or "Kubeflow Pipelines inside this cluster (from outside, give --host, as http://localhost:8080)"
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells of every new attempt
+    host = args.host or "Kubeflow Pipelines inside this cluster (elsewhere, use --host, such as http://localhost:8080)"
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it logs every new attempt
     with _one_line_errors(host), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         in_cluster = Path(TOKEN_FILE).is_file() and not (args.token_file or args.cookies)
@@ -80,10 +80,10 @@ def _check(client: Client, host: str, *, namespace: str | None) -> None:
         raise UserError(f"{host}: expected Kubeflow Pipelines 2.17 or newer, found a server without its API") from None
     except json.JSONDecodeError:
         raise UserError(
-            f"{host}: expected Kubeflow Pipelines, found something else, perhaps a page to log in at; "
-            "give --token-file or --cookies, or the address of the service ml-pipeline-ui"
+            f"{host}: expected Kubeflow Pipelines, found something else, perhaps a login page; "
+            "use --token-file or --cookies, or the address of the service ml-pipeline-ui"
         ) from None
-    tag = health.get("tag_name") or health.get("apiServerTagName") or ""  # of the API's server, of the page's
+    tag = health.get("tag_name") or health.get("apiServerTagName") or ""  # from the server of the API or of the page
     version = re.match(r"(\d+)\.(\d+)", tag)
     if version and (int(version[1]), int(version[2])) < OLDEST:
         expected = ".".join(map(str, OLDEST))
@@ -91,7 +91,7 @@ def _check(client: Client, host: str, *, namespace: str | None) -> None:
     if health.get("multi_user") and not namespace:
         raise UserError(f"{host}: this Kubeflow has users; name your namespace with --namespace")
     if namespace and not health.get("multi_user"):
-        raise UserError(f"{host}: this Kubeflow has no users, so no namespace {namespace!r}; leave --namespace out")
+        raise UserError(f"{host}: this Kubeflow has no users, and so no namespace {namespace!r}; omit --namespace")
 
 
 @contextlib.contextmanager
@@ -103,17 +103,17 @@ def _one_line_errors(host: str) -> Iterator[None]:
     except urllib3.exceptions.HTTPError as error:
         reason = re.sub(r".*?>: |.*?object at 0x\w+>,? ?", "", str(getattr(error, "reason", error)))
         raise UserError(
-            f"{host}: no answer from Kubeflow Pipelines ({reason.strip('() ')}); is the address right, and if it is "
-            "on this machine, is `kubectl port-forward` running?"
+            f"{host}: no answer from Kubeflow Pipelines ({reason.strip('() ')}); check the address and, if it is on "
+            "this machine, that `kubectl port-forward` is running"
         ) from None
-    except BrokenPipeError:  # nobody reads our output any more
+    except BrokenPipeError:  # raised if nobody reads our output any more
         raise
     except OSError as error:
         raise UserError(f"{host}: {error}") from None
 
 
 def _said(error: ApiException) -> str:
-    """Return what the server said in one line, and what to do about it."""
+    """Return the message of the server in one line, and what to do about it."""
     try:
         body = json.loads(error.body)
         text = body.get("error_message") or body.get("message") or body.get("error") or str(body)
@@ -122,19 +122,19 @@ def _said(error: ApiException) -> str:
     text = " ".join(text.split())
     text = text if len(text) <= 300 else text[:300] + " ..."
     if error.status in (401, 403):
-        text += "; give --token-file or --cookies, and the namespace that is yours"
+        text += "; use --token-file or --cookies, and your own --namespace"
     return f"{error.status} {error.reason}: {text}"
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back the addresses that kfp prints of everything it makes."""
+    """Suppress the URLs that kfp prints for everything it creates."""
     with contextlib.redirect_stdout(StringIO()):
         yield
 
 
 def ensure_version(client: Client, pipeline: GraphComponent, *, namespace: str | None) -> tuple[str, str, str]:
-    """Upload the pipeline unless the server has it already, under a version named by its content.
+    """Upload the pipeline under a version that is named by its content, unless the server has that version already.
 
     Returns:
         The ids of the pipeline and of its version, and the version's name.
@@ -164,7 +164,7 @@ def ensure_version(client: Client, pipeline: GraphComponent, *, namespace: str |
 
 
 def _found_or_made(find: Callable[[], str | None], make: Callable[[], str]) -> str:
-    """Return the id of something; another client may make it at the same time."""
+    """Return the id of an object, and create it if needed. Another client may create it at the same time."""
     if found := find():
         return found
     try:
@@ -186,17 +186,17 @@ def _version_id(client: Client, pipeline_id: str, name: str) -> str | None:
 
 
 def named(name: str) -> str:
-    """Return the filter of a list request that finds what has a name."""
+    """Return the filter of a list request for objects with a name."""
     return where("display_name", name)
 
 
 def where(key: str, value: str) -> str:
-    """Return the filter of a list request that finds what has a value."""
+    """Return the filter of a list request for objects with a value."""
     return json.dumps({"predicates": [{"operation": "EQUALS", "key": key, "stringValue": value}]})
 
 
 def experiment_id(client: Client, name: str, *, namespace: str | None) -> str:
-    """Return the id of an experiment, which is made if there is none of this name."""
+    """Return the id of an experiment, and create the experiment if needed."""
     with _quiet():
         return client.create_experiment(name, namespace=namespace).experiment_id
 
@@ -220,7 +220,7 @@ def create_run(
         experiment: Id of the experiment.
         pipeline: Id of the pipeline.
         version: Id of its version.
-        mlflow: Name of the experiment of MLflow that it is sent to; None for nothing of this.
+        mlflow: Name of the MLflow experiment that the run is sent to, or None.
     """
     body = kfp_server_api.V2beta1Run(
         experiment_id=experiment,
@@ -232,14 +232,14 @@ def create_run(
     if mlflow:
         sent = (run.plugins_output or {}).get(MLFLOW)
         if sent is None:
-            logger.warning("this server has no plugin for MLflow, so the run is not sent there")
+            logger.warning("this server has no MLflow plugin, so the run is not sent to MLflow")
         elif sent.state == "PLUGIN_FAILED":
             logger.warning("the run is not sent to MLflow: %s", sent.state_message)
     return run.run_id
 
 
 def what_is_run(parameters: dict[str, Any], *, pipeline: str, version: str) -> dict[str, Any]:
-    """Return what is run, as runs and recurring runs have it."""
+    """Return the pipeline version and the parameters, as fields of a run or a recurring run."""
     return {
         "pipeline_version_reference": kfp_server_api.V2beta1PipelineVersionReference(
             pipeline_id=pipeline, pipeline_version_id=version
@@ -249,5 +249,5 @@ def what_is_run(parameters: dict[str, Any], *, pipeline: str, version: str) -> d
 
 
 def mlflow_input(experiment: str | None) -> dict[str, Any] | None:
-    """Return what runs and recurring runs have for Kubeflow's plugin for MLflow, for which kfp has no argument."""
+    """Return the input of Kubeflow's MLflow plugin for a run or a recurring run. kfp has no argument for it."""
     return {MLFLOW: {"experiment_name": experiment}} if experiment else None

@@ -1,4 +1,4 @@
-"""Why stages failed: one line for the reason, and whether to try again could help."""
+"""Finds out why stages failed, and whether a retry can help."""
 
 import re
 import signal
@@ -11,24 +11,24 @@ from commands.cluster.workflow import Pod, Stage, Workflow
 from commands.kfp_internals import launcher_errors, own_lines
 from components.cluster import NEEDS
 
-LIBRARY = "audiotagging."  # every exception that the library defines is something that the user can fix
+LIBRARY = "audiotagging."  # all exceptions that the library defines are user errors
 TRACEBACK = "Traceback (most recent call last):"
 EXIT_CODE = re.compile(r"\(exit code (\d+)\)")
-STATUS = re.compile(r"exit status (\d+)$")  # of the shell that the launcher starts the program in
-SHELL = 128  # what a shell adds to the number of the signal that ended its program
+STATUS = re.compile(r"exit status (\d+)$")  # of the shell in which the launcher starts the program
+SHELL = 128  # a shell adds this to the number of the signal that ended its program
 DEADLINE = re.compile(r"longer than the specified deadline|exceeded its deadline")
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A stage that failed for good.
+    """A stage that has failed after all its retries.
 
     Attributes:
         stage: The stage.
-        pod: The last pod of it that failed; None if it had none.
-        reason: Why, in one line.
-        users: Whether it is something that the user can fix, so that the next try fails as well.
-        log: What the program printed.
+        pod: Its last pod that failed. None if it had no pod.
+        reason: Why it failed, in one line.
+        users: Whether it is a user error, for which a retry would fail too.
+        log: The output of the program.
     """
 
     stage: Stage
@@ -39,7 +39,7 @@ class Failure:
 
 
 def find_failures(client: Client, run_id: str, workflow: Workflow) -> list[Failure]:
-    """Return the stages of a run that failed, in the order in which they began."""
+    """Return the failed stages of a run, in the order in which they started."""
     return [_explain(client, run_id, workflow, stage) for stage in workflow.stages if stage.state == "failed"]
 
 
@@ -52,7 +52,7 @@ def _explain(client: Client, run_id: str, workflow: Workflow, stage: Stage) -> F
     own = list(own_lines(lines))
     exception = _exception(own)
     users = bool(exception and exception[0].startswith(LIBRARY))
-    if users:  # where in the code it was found helps nobody
+    if users:  # the traceback does not help the user
         own = own[: own.index(TRACEBACK)]
     return Failure(
         stage,
@@ -64,20 +64,20 @@ def _explain(client: Client, run_id: str, workflow: Workflow, stage: Stage) -> F
 
 
 def _by_kubernetes(stage: Stage, pod: Pod) -> str:
-    """Return what Kubernetes says; empty where that is only that the program failed."""
+    """Return the reason that Kubernetes gives, or "" if it only says that the program failed."""
     if "OOMKilled" in pod.message:
         return f"out of memory: the stage may use {stage.memory}" if stage.memory else "out of memory"
     if DEADLINE.search(pod.message):
-        return f"took longer than it may: {NEEDS[stage.name].hours} hours for the stage, or the whole run's --deadline"
+        return f"exceeded {NEEDS[stage.name].hours} hours, the limit of this stage, or the --deadline of the run"
     if "deleted" in pod.message:
         return "its pod was deleted, or its node was lost"
-    if pod.message and not EXIT_CODE.search(pod.message):  # as of a pod that is evicted
+    if pod.message and not EXIT_CODE.search(pod.message):  # such as that of an evicted pod
         return pod.message
     return ""
 
 
 def _by_program(exception: tuple[str, str] | None, log: list[str]) -> str:
-    """Return what the program said before it ended, or what ended it."""
+    """Return the exception of the program, or the signal that ended it."""
     if exception:
         kind, message = exception
         return f"{kind.rpartition('.')[2]}: {message}" if message else kind
@@ -85,7 +85,7 @@ def _by_program(exception: tuple[str, str] | None, log: list[str]) -> str:
     ended = STATUS.search(errors[-1] if errors else "")
     number = int(ended[1]) - SHELL if ended else 0
     if number == signal.SIGKILL:
-        return "killed, perhaps because memory ran out"
+        return "killed, most likely because memory ran out"
     return f"ended by {signal.Signals(number).name}" if number > 0 else ""
 
 

@@ -1,4 +1,4 @@
-"""Follows a run on a cluster to its end: a line a change, and in the end its scores, or why it failed."""
+"""Follows a run on a cluster until it ends: prints every change, and finally its scores or why it failed."""
 
 import time
 from collections import Counter, defaultdict
@@ -17,35 +17,35 @@ from commands.cluster.waiting import waits_for
 from commands.cluster.workflow import Stage, Workflow, read_workflow
 
 T = TypeVar("T")
-POLL = 5.0  # seconds between two looks
-PATIENCE = 300.0  # seconds without an answer
-RETRY_AFTER = 60.0  # seconds, for what made a run fail to pass
+POLL = 5.0  # seconds between two requests
+PATIENCE = 300.0  # seconds without an answer after which following fails
+RETRY_AFTER = 60.0  # seconds before a retry
 LOG_LINES = 30
 
 
 class Progress:
-    """What has been said of a run's stages so far.
+    """The progress of the stages of a run that has been printed so far.
 
     Attributes:
-        rows: The rows of its loop.
+        rows: The rows of the loop.
     """
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         self.rows = rows
         self._said: dict[str, str] = {}
-        self._idle: dict[str, datetime] = {}  # when a pod was last seen not to run yet
-        self._waiting: Counter[str] = Counter()  # how many were said to wait for something
+        self._idle: dict[str, datetime] = {}  # when a pod was last seen before it ran
+        self._waiting: Counter[str] = Counter()  # how many stages were printed to wait for something
         self._last = datetime.min.replace(tzinfo=UTC)
 
     def label(self, stage: Stage) -> str:
-        """Return a stage's name for people: within the loop, with the member and the fold of its row."""
+        """Return the readable name of a stage. In the loop it includes the member and the fold."""
         if stage.row is None or stage.row >= len(self.rows):
             return stage.name
         row = self.rows[stage.row]
         return f"{stage.name} {row['id']}, fold {row['fold']:g}"
 
     def changes(self, stages: Iterable[Stage], now: datetime) -> list[str]:
-        """Return a line with the time for every stage that is not as it was, and for what more stages wait for."""
+        """Return a line with the time for every stage that changed, and for everything that more stages wait for."""
         stages = list(stages)
         last = [stage.pods[-1] for stage in stages if stage.pods]
         self._idle |= {pod.name: now for pod in last if pod.phase == "Pending"}
@@ -59,12 +59,12 @@ class Progress:
         return [self.line(when, text) for when, text in sorted(events, key=lambda event: event[0])]
 
     def line(self, when: datetime, text: str) -> str:
-        """Return a line with its time, but never one before the last line's: Argo hears of some things late."""
+        """Return a line with its time, but never earlier than the previous line: Argo notices some changes late."""
         self._last = max(self._last, when)
         return f"{self._last.astimezone():%H:%M:%S} {text}"
 
     def _describe(self, stage: Stage) -> tuple[datetime | None, str]:
-        """Return since when a stage is as it is, and how that is; no text where that is of no interest."""
+        """Return the time and the description of a stage's state. The description is empty if it is not of interest."""
         if stage.state == "cached":
             return stage.finished, "unchanged, taken from the cache"
         if stage.state == "failed" and not stage.pods:
@@ -80,7 +80,7 @@ class Progress:
         return pod.finished, stage.state
 
     def _queues(self, stages: list[Stage]) -> Iterator[str]:
-        """Yield a line for everything that more stages wait for than were said to."""
+        """Yield a line for everything that more stages wait for than has been printed."""
         queues = defaultdict(list)
         for stage in stages:
             if stage.state == "waiting":
@@ -97,15 +97,15 @@ class Progress:
 
 
 def follow(client: Client, run_id: str, *, tries: int = 1) -> bool:
-    """Print what happens to a run until it ends, and in the end its scores, or what failed and its log.
+    """Print the progress of a run until it ends, and then its scores, or what failed with its log.
 
     Args:
         client: The connection.
-        run_id: The run.
-        tries: How often it may fail, and is retried, for another reason than something that the user can fix.
+        run_id: Id of the run.
+        tries: Number of attempts. A failed run is retried unless the user has to fix something.
 
     Returns:
-        Whether it succeeded.
+        Whether the run succeeded.
     """
     run = _patiently(lambda: client.get_run(run_id))
     progress = Progress(run.runtime_config.parameters.get("rows", []))
@@ -128,7 +128,7 @@ def follow(client: Client, run_id: str, *, tries: int = 1) -> bool:
 
 
 def _watch(client: Client, run_id: str, progress: Progress) -> tuple[V2beta1Run, Workflow]:
-    """Print what happens to a run until it ends."""
+    """Print the progress of a run until it ends."""
     trainings = Trainings(client, run_id)
     while True:
         run, workflow = _patiently(lambda: (client.get_run(run_id), read_workflow(client, run_id)))
@@ -143,7 +143,7 @@ def _watch(client: Client, run_id: str, progress: Progress) -> tuple[V2beta1Run,
 
 
 def _patiently(ask: Callable[[], T]) -> T:
-    """Return an answer of the server, which may be gone for a while."""
+    """Return an answer of the server, which may be unavailable for a while."""
     last = time.monotonic() + PATIENCE
     while True:
         try:
@@ -158,18 +158,18 @@ def _scores(client: Client, run_id: str, workflow: Workflow) -> str:
     if scores := read_scores(client, run_id, workflow):
         return "lwlrap of the ensemble: " + ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
     if any(stage.name == "evaluate" and stage.state == "cached" for stage in workflow.stages):
-        return "the scores are those of an earlier run: nothing had changed"
-    return f"this address gives no scores; see {client.page('runs', run_id)}"
+        return "the scores are those of an earlier run, because nothing has changed"
+    return f"this address provides no scores; see {client.page('runs', run_id)}"
 
 
 def _report(run: V2beta1Run, workflow: Workflow, failures: list[Failure], progress: Progress) -> None:
-    """Print why a run failed, stage by stage: the reason in a line, then the end of the log."""
+    """Print why a run failed: for every failed stage one line with the reason, and the end of its log."""
     for line in (*([run.error.message] if run.error else []), *workflow.messages):
         print(line)
     for failure in failures:
         pod = failure.pod
         print(f"\n{progress.label(failure.stage)}: {failure.reason}")
         if pod and not failure.users and not failure.log:
-            print(f"  no server has its log; while the pod is there: kubectl -n {workflow.namespace} logs {pod.name}")
+            print(f"  no server has its log; while the pod exists: kubectl -n {workflow.namespace} logs {pod.name}")
         for line in failure.log[-LOG_LINES:]:
             print(f"  {line}")

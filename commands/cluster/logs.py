@@ -1,4 +1,4 @@
-"""What the stages of a run printed: from their pods while these are there, else from what was archived."""
+"""Reads the logs of the stages of a run, from their pods while these exist, and otherwise from the archive."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,11 +11,11 @@ from commands.cluster.workflow import Pod, Stage, Workflow
 
 
 def read_log(client: Client, run_id: str, workflow: Workflow, stage: Stage, pod: Pod) -> list[str]:
-    """Return the lines of a pod's log; none if no server has them.
+    """Return the lines of a pod's log. There are none if no server has them.
 
-    The API's server finds neither pods nor archived logs of many runs: it asks in the namespace that its database has
-    of the run, which is empty for one made over the API, and it does not unpack nodes that are compressed. The page's
-    server has the pods of its namespace, and every archived log whose URI is known.
+    The server of the API does not find the pods and archived logs of many runs: it searches the namespace that its
+    database has for the run, which is empty for runs created through the API, and it does not decompress Argo's nodes.
+    The server of the page has the pods in its namespace, and every archived log whose URI is known.
     """
     for ask in _places(client, run_id, workflow, stage, pod):
         try:
@@ -28,7 +28,7 @@ def read_log(client: Client, run_id: str, workflow: Workflow, stage: Stage, pod:
 
 
 def _places(client: Client, run_id: str, workflow: Workflow, stage: Stage, pod: Pod) -> list[Callable[[], bytes]]:
-    """Return what may have the log, the likeliest first."""
+    """Return the requests that may return the log, most likely first."""
     archived = [pod.log] if pod.log else []
     of_the_program = [f"{uri}-{pod.retry}" for uri in stage.outputs.get("executor-logs", []) if not pod.driver]
     return [

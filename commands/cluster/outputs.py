@@ -1,4 +1,4 @@
-"""Where the outputs of a run on a cluster are: their URIs stand in what Kubeflow's drivers gave to the stages."""
+"""Finds the outputs of a run on a cluster: their URIs are in the inputs that Kubeflow's drivers gave to the stages."""
 
 from typing import Any
 
@@ -9,26 +9,26 @@ from commands.outputs import places
 
 
 def find_outputs(client: Client, run_id: str) -> dict[str, str]:
-    """Return the URIs of a run's outputs by where they go in OUT.
+    """Return the URIs of the outputs of a run by their paths in OUT.
 
-    `evaluate` runs in every run and was given all but the predictions, with the member and fold of every model.
-    `ensemble` was given these, in this run or in the earlier one whose average this run took from the cache.
+    The stage `evaluate`, which is never cached, got all outputs but the predictions, with the member and fold of every
+    model. The stage `ensemble` got the predictions, in this run or in the earlier run whose average was in the cache.
 
     Raises:
-        UserError: If the run has not come so far, or the earlier run is gone.
+        UserError: If the run is not complete, or if the earlier run does not exist any more.
     """
     stages = {stage.name: stage for stage in read_workflow(client, run_id).stages if stage.row is None}
     evaluate = stages.get("evaluate")
     if not evaluate or evaluate.state != "done":
-        state = evaluate.state if evaluate else "not begun"
-        raise UserError(f"run {run_id}: expected one whose stage evaluate is done, found it {state}")
+        state = evaluate.state if evaluate else "not started"
+        raise UserError(f"run {run_id}: expected the stage evaluate to be done, found it {state}; wait for it")
     (averaged,) = _given(evaluate, "averaged")
     ensemble = stages["ensemble"]
     if ensemble.state == "cached":
         origin = averaged["uri"].split("/")[-4]  # ROOT/PIPELINE/RUN/STAGE/EXECUTION/NAME
         earlier = {stage.name: stage for stage in read_workflow(client, origin).stages}
         if "ensemble" not in earlier:
-            raise UserError(f"run {run_id} took its average from the cache; run {origin}, which made it, is gone")
+            raise UserError(f"run {run_id} took its average from the cache, and run {origin}, which made it, is gone")
         ensemble = earlier["ensemble"]
     (spectrograms,), (selection,) = _given(evaluate, "spectrograms"), _given(evaluate, "selection")
     return places(
@@ -43,7 +43,7 @@ def find_outputs(client: Client, run_id: str) -> dict[str, str]:
 
 
 def _given(stage: Stage, name: str) -> list[dict[str, Any]]:
-    """Return the artifacts that a stage was given under a name, each with its `uri` and `metadata`."""
+    """Return the input artifacts of a stage under a name, each with its `uri` and `metadata`."""
     return stage.executor_input["inputs"]["artifacts"][name]["artifacts"]
 
 

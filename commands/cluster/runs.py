@@ -1,4 +1,4 @@
-"""The runs of a cluster: found by what people call them, and what there is to say of one in a line."""
+"""The runs of a cluster: finds runs by name or id, and describes their state and scores."""
 
 import argparse
 import json
@@ -18,16 +18,16 @@ PAGE = 50
 IDENTITY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SCORES = re.compile(r"lwlrap of the ensemble: (.*)")
 ENDED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
-STATES = {"CANCELING": "stopping", "CANCELED": "stopped"}  # where people say it otherwise than Kubeflow
+STATES = {"CANCELING": "stopping", "CANCELED": "stopped"}  # more familiar words than Kubeflow's
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    """Add the argument that says which run is meant."""
-    parser.add_argument("run", metavar="RUN", help='its id or the beginning of it, its name, or "latest"')
+    """Add the argument that names a run."""
+    parser.add_argument("run", metavar="RUN", help='id of the run or its beginning, name of the run, or "latest"')
 
 
 def list_runs(client: Client, experiment: str, *, namespace: str | None) -> Iterator[V2beta1Run]:
-    """Yield the runs of an experiment, the newest first."""
+    """Yield the runs of an experiment, newest first."""
     found = client.list_experiments(filter=named(experiment), namespace=namespace).experiments
     token = "" if found else None
     while token is not None:
@@ -39,16 +39,16 @@ def list_runs(client: Client, experiment: str, *, namespace: str | None) -> Iter
 
 
 def find_run(client: Client, wanted: str, experiment: str, *, namespace: str | None) -> V2beta1Run:
-    """Return a run.
+    """Find a run.
 
     Args:
         client: The connection.
-        wanted: Its id or the beginning of it, its name, or "latest".
-        experiment: Name of the experiment that it is in; an id is found in any.
+        wanted: Id of the run or its beginning, name of the run, or "latest".
+        experiment: Name of the experiment of the run. A complete id is found in every experiment.
         namespace: The namespace of the experiment.
 
     Raises:
-        UserError: If there is none, or more than one.
+        UserError: If there is no such run, or more than one.
     """
     if IDENTITY.fullmatch(wanted):
         return client.get_run(wanted)
@@ -64,21 +64,21 @@ def find_run(client: Client, wanted: str, experiment: str, *, namespace: str | N
         )
     if len(found) > 1:
         identities = ", ".join(run.run_id for run in found[:3])
-        raise UserError(f"{len(found)} runs are called {wanted!r} or begin so; give one's id: {identities}")
+        raise UserError(f"{len(found)} runs have a name or id that matches {wanted!r}; use an id: {identities}")
     return found[0]
 
 
 def state(run: V2beta1Run, workflow: Workflow) -> str:
-    """Return the state of a run in a word. Kubeflow itself calls one that was stopped failed."""
+    """Return the state of a run in one word. Kubeflow itself calls a stopped run failed."""
     if run.state in ENDED and run.state != "SUCCEEDED" and workflow.stopped:
         return "stopped"
     return STATES.get(run.state, run.state.lower())
 
 
 def read_scores(client: Client, run_id: str, workflow: Workflow) -> dict[str, float]:
-    """Return the ensemble's lwlrap by subset of clips; nothing if they are not to be had.
+    """Return the lwlrap of the ensemble by set of clips, or an empty dictionary if it is not available.
 
-    They stand in an artifact of the stage `evaluate`, and in its log.
+    The scores are in an artifact of the stage `evaluate` and in its log.
     """
     for stage in (stage for stage in workflow.stages if stage.name == "evaluate" and stage.pods):
         for uri in stage.outputs.get("scores", []):
@@ -93,7 +93,7 @@ def read_scores(client: Client, run_id: str, workflow: Workflow) -> dict[str, fl
 
 
 def duration(time: timedelta) -> str:
-    """Return a time as people write it: "43 s", "12 min", "1 h 20 min"."""
+    """Format a duration, such as "43 s", "12 min" or "1 h 20 min"."""
     seconds = round(time.total_seconds())
     if seconds < 60:
         return f"{seconds} s"

@@ -1,7 +1,7 @@
-"""Schedules: Kubeflow's recurring runs. Of several with one name the newest counts, and the others are about to go.
+"""Schedules: Kubeflow's recurring runs. If several have the same name, the newest one has replaced the others.
 
-Kubernetes removes the runs of a recurring run with it, also one in progress, which Kubeflow then shows as running
-forever. So one that was replaced while its run is in progress is paused, and deleted by a later call.
+When a recurring run is deleted, Kubernetes deletes its runs too, and Kubeflow shows one that was in progress as running
+forever. A schedule that is replaced while its run is in progress is therefore paused, and a later call deletes it.
 """
 
 import time
@@ -23,13 +23,13 @@ from commands.cluster.client import MLFLOW, Client, mlflow_input, named, what_is
 from commands.cluster.following import ENDED
 
 PAGE = 100
-POLL = 5  # seconds between two looks
-STOP_SECONDS = 600  # until a run that was told to stop has ended
+POLL = 5  # seconds between two requests
+STOP_SECONDS = 600  # how long a run may take to stop
 ENABLED = RecurringRunMode.ENABLE
 
 
 def find(client: Client, experiment: str, name: str | None = None) -> list[V2beta1RecurringRun]:
-    """Return the schedules of an experiment, all or those of a name, the oldest first."""
+    """Return the schedules of an experiment, or those of one name, oldest first."""
     found: list[V2beta1RecurringRun] = []
     token: str | None = ""
     while token is not None:
@@ -46,24 +46,24 @@ def find(client: Client, experiment: str, name: str | None = None) -> list[V2bet
 
 
 def newest(schedules: Iterable[V2beta1RecurringRun]) -> dict[str, V2beta1RecurringRun]:
-    """Return the schedule that counts by name."""
+    """Return the valid schedule of each name. The schedules must be sorted, oldest first."""
     return {schedule.display_name: schedule for schedule in schedules}
 
 
 def make(
     client: Client, experiment: str, name: str, *, pipeline: str, content: dict[str, Any]
 ) -> tuple[V2beta1RecurringRun, str]:
-    """Make a schedule as it should be. One that is so already stays; what was paused stays paused.
+    """Create a schedule, or replace it if its content differs. A paused schedule stays paused.
 
     Args:
         client: The connection.
         experiment: Id of the experiment.
         name: Name of the schedule.
         pipeline: Id of the pipeline.
-        content: As `content_of` returns it.
+        content: The content of the schedule, as `content_of` returns it.
 
     Returns:
-        The schedule, and what became of it: "made", "changed" or "unchanged".
+        The schedule, and what happened: "made", "changed" or "unchanged".
     """
     before = newest(find(client, experiment, name)).get(name)
     if before is not None and content_of(before) == content:
@@ -88,9 +88,9 @@ def make(
 
 
 def content_of(schedule: V2beta1RecurringRun) -> dict[str, Any]:
-    """Return what makes a schedule what it is.
+    """Return the content of a schedule.
 
-    That is version and parameters of the pipeline, cron or seconds, and the experiment of MLflow.
+    It consists of the version and parameters of the pipeline, cron or seconds, and the MLflow experiment.
     """
     cron, periodic = schedule.trigger.cron_schedule, schedule.trigger.periodic_schedule
     return {
@@ -103,17 +103,17 @@ def content_of(schedule: V2beta1RecurringRun) -> dict[str, Any]:
 
 
 def delete_replaced(client: Client, experiment: str) -> list[V2beta1Run]:
-    """Delete the schedules of all names that newer ones have replaced; return the runs for which some must wait."""
+    """Delete all schedules that newer ones have replaced, and return the runs that some of them must wait for."""
     found = find(client, experiment)
     kept = {schedule.recurring_run_id for schedule in newest(found).values()}
     return delete(client, [schedule for schedule in found if schedule.recurring_run_id not in kept])
 
 
 def delete(client: Client, schedules: Iterable[V2beta1RecurringRun]) -> list[V2beta1Run]:
-    """Delete those schedules that have no run in progress, pause the others, and return these runs."""
+    """Delete the schedules that have no run in progress, pause the others, and return their runs."""
     running: list[V2beta1Run] = []
     for schedule in schedules:
-        client.disable_recurring_run(schedule.recurring_run_id)  # first, so that no run starts meanwhile
+        client.disable_recurring_run(schedule.recurring_run_id)  # do this first, so that no run starts in between
         runs = runs_in_progress(client, schedule)
         if not runs:
             client.delete_recurring_run(schedule.recurring_run_id)
@@ -136,12 +136,12 @@ def stop(client: Client, runs: Iterable[V2beta1Run]) -> None:
     """Stop runs and wait until they have ended.
 
     Raises:
-        UserError: If one does not end.
+        UserError: If a run does not end.
     """
     end = time.monotonic() + STOP_SECONDS
     for run in runs:
         client.terminate_run(run.run_id)
         while client.get_run(run.run_id).state not in ENDED:
             if time.monotonic() > end:
-                raise UserError(f"run {run.run_id} does not end; look at its page, then give the same command again")
+                raise UserError(f"run {run.run_id} does not end; check its page, then run the same command again")
             time.sleep(POLL)

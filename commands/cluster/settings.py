@@ -1,4 +1,4 @@
-"""The options that `compile`, `submit` and `schedule` share: what the cluster is like, and what to run on it."""
+"""The options that `compile`, `submit` and `schedule` share: the settings of the cluster and of the pipeline on it."""
 
 import argparse
 import os
@@ -10,8 +10,8 @@ from audiotagging.object_store import VARIABLES, check_url
 from commands.parameters import add_parameters, parameters
 from components.cluster import AUDIO, CHECKPOINTS, CLAIMS, MODELS, Cluster
 
-# Argo refuses a run whose state takes more than 1 MiB, compressed. On Kubeflow's defaults a run takes about 190 KB and
-# 11 KB for each row; one of 30 rows was seen to take 519 KB.
+# Argo refuses a run whose compressed state exceeds 1 MiB. With Kubeflow's defaults, a run takes about 190 KB plus 11 KB
+# per row; a run of 30 rows was seen to take 519 KB.
 MOST_ROWS = 75
 
 
@@ -24,21 +24,23 @@ def add_cluster_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=default.gpus,
         metavar="N",
-        help="GPUs of each training and prediction; a member uses one, 0 runs all on CPUs (default: 1)",
+        help="GPUs for each training and prediction; a member uses one, and 0 runs everything on CPUs (default: 1)",
     )
     group.add_argument(
         "--gpu-label",
         type=_label,
         default=default.gpu_label,
         metavar="KEY=VALUE",
-        help="label of the nodes with GPUs (default: " + "=".join(default.gpu_label) + ")",
+        help="label of nodes with GPUs (default: " + "=".join(default.gpu_label) + ")",
     )
-    group.add_argument("--torch", choices=["cpu", "cuda"], help="build of torch (default: cuda with GPUs, else cpu)")
+    group.add_argument(
+        "--torch", choices=["cpu", "cuda"], help="build of torch (default: cuda with GPUs, otherwise cpu)"
+    )
     group.add_argument(
         "--registry",
         default=os.environ.get("AUDIOTAGGING_REGISTRY", ""),
         metavar="HOST/PATH",
-        help="where the images were pushed to (default: AUDIOTAGGING_REGISTRY, or images that the nodes hold)",
+        help="registry of the images (default: AUDIOTAGGING_REGISTRY, or images that are on the nodes already)",
     )
     for option, folder, content in (
         ("--pvc", AUDIO, "the data"),
@@ -51,39 +53,39 @@ def add_cluster_options(parser: argparse.ArgumentParser) -> None:
             metavar="NAME",
             help=f'volume claim of {content}, mounted on {folder}; "" for none (default: {CLAIMS[folder]})',
         )
-    group.add_argument("--small", action="store_true", help="ask for little, for the demo data on a small cluster")
+    group.add_argument(
+        "--small", action="store_true", help="request few resources, for the demo data on a small cluster"
+    )
     group.add_argument(
         "--deadline",
         type=int,
         default=default.deadline,
         metavar="HOURS",
-        help=f"stop a run after so long, also one that waits for a free GPU (default: {default.deadline})",
+        help=f"stop a run after this time, even if it is waiting for a GPU (default: {default.deadline})",
     )
-    group.add_argument(
-        "--queue", default="", metavar="NAME", help="Kueue queue that the stages wait in (default: none)"
-    )
+    group.add_argument("--queue", default="", metavar="NAME", help="Kueue queue for the stages (default: none)")
     group.add_argument(
         "--secret",
         default="",
         metavar="NAME",
-        help="Kubernetes secret with the credentials for --data s3://, gs:// or abfs://; its keys are named as the "
-        "variables " + ", ".join(name for names in VARIABLES.values() for name in names) + ", those that are needed "
+        help="Kubernetes secret with the credentials for --data s3://, gs:// or abfs://; its keys are those of the "
+        "variables " + ", ".join(name for names in VARIABLES.values() for name in names) + " that the store needs "
         "(default: none)",
     )
 
 
 def cluster_settings(args: argparse.Namespace) -> Cluster:
-    """Return the settings for parsed options.
+    """Convert parsed options to the settings of a cluster.
 
     Raises:
         UserError: If a number is out of range.
     """
     if args.gpus < 0:
-        raise UserError(f"--gpus expects a number from 0 on, found {args.gpus}")
+        raise UserError(f"--gpus: expected a number of at least 0, found {args.gpus}")
     if args.deadline < 1:
-        raise UserError(f"--deadline expects a number of hours from 1 on, found {args.deadline}")
+        raise UserError(f"--deadline: expected at least 1 hour, found {args.deadline}")
     if "://" in args.registry or re.search(r"\s", args.registry):
-        raise UserError(f"--registry expects HOST/PATH, as ghcr.io/team, found {args.registry!r}")
+        raise UserError(f"--registry: expected HOST/PATH, such as ghcr.io/team, found {args.registry!r}")
     return Cluster(
         gpus=args.gpus,
         gpu_label=args.gpu_label,
@@ -104,32 +106,32 @@ def add_cluster_parameters(parser: argparse.ArgumentParser, *, data_required: bo
     parser.add_argument(
         "--mlflow-experiment",
         metavar="NAME",
-        help="send parameters and metrics to this experiment of MLflow, where Kubeflow has its plugin for it",
+        help="send parameters and metrics to this experiment of MLflow, if Kubeflow's plugin for it is installed",
     )
 
 
 def cluster_parameters(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the pipeline's parameters for parsed options, with paths as the stages see them.
+    """Convert parsed options to the pipeline's parameters, with paths as the stages see them.
 
     Raises:
-        UserError: If an option does not fit.
+        UserError: If an option cannot be used on a cluster.
     """
     if not args.models_pvc and args.models == MODELS:
         args.models = ""
     for option, folder in (("--models", args.models), ("--downloads", args.downloads)):
         if folder and not folder.startswith("/"):
-            raise UserError(f"{option} is a place on a volume of the cluster, as {MODELS}/NAME, not {folder}")
+            raise UserError(f"{option}: expected a folder on a volume of the cluster, such as {MODELS}, found {folder}")
     if "://" in args.data:
         check_url(args.data)
     if args.data.startswith("kaggle:"):
         raise UserError(
-            f"--data {args.data}: no image has the program kaggle; copy the data to the volume, or to a store"
+            f"--data {args.data}: the images do not have Kaggle's program; copy the data to the volume or to a store"
         )
     values = parameters(args)
     if len(values["rows"]) > MOST_ROWS:
         raise UserError(
-            f"{len(values['rows'])} rows (members times folds) are more than the {MOST_ROWS} that a run on a cluster "
-            "can have, for Argo keeps all it knows of a run in 1 MiB; submit fewer --members or --folds at a time"
+            f"expected at most {MOST_ROWS} rows (members times folds) in a run on a cluster, because Argo stores the "
+            f"state of a run in 1 MiB, found {len(values['rows'])}; submit fewer --members or --folds at a time"
         )
     if not re.match(r"/|\w+:", args.data):  # neither a path nor a URL
         values["data"] = f"{AUDIO}/{args.data}"
@@ -139,5 +141,5 @@ def cluster_parameters(args: argparse.Namespace) -> dict[str, Any]:
 def _label(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not (key and equals):
-        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, as gpu=yes, and found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, such as gpu=yes, found {text!r}")
     return key, value

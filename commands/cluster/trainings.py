@@ -1,4 +1,4 @@
-"""How far the trainings of a run are, from what they print."""
+"""Reports the progress of the trainings of a run, from their logs."""
 
 import re
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from commands.cluster.runs import duration
 from commands.cluster.workflow import Stage, Workflow
 from commands.kfp_internals import logged
 
-EVERY = timedelta(minutes=2)  # between two looks at the logs
+EVERY = timedelta(minutes=2)  # between two reads of the logs
 EPOCH = re.compile(r"epoch (\d+), (.*)")
 
 
 class Trainings:
-    """What has been said of a run's trainings so far."""
+    """The progress of the trainings of a run that has been reported so far."""
 
     def __init__(self, client: Client, run_id: str) -> None:
         self.client = client
@@ -24,7 +24,7 @@ class Trainings:
         self._said: dict[str, str] = {}
 
     def changes(self, workflow: Workflow, now: datetime) -> Iterator[tuple[Stage, str]]:
-        """Yield the trainings that are further than before, now and then: the epoch, the figures and the time left."""
+        """Yield the trainings that have progressed, at most every two minutes, with epoch, loss and remaining time."""
         if self._next and now < self._next:
             return
         for stage in workflow.stages:
@@ -43,11 +43,11 @@ def _epochs(stage: Stage) -> int:
 
 
 def progress(log: list[str], *, epochs: int) -> str:
-    """Return how far a training is; empty before its first epoch has ended.
+    """Return the progress of a training, or "" before its first epoch has ended.
 
     Args:
         log: Lines of its log.
-        epochs: How many epochs it has in all.
+        epochs: Total number of epochs.
     """
     ends = []
     for line in log:

@@ -1,4 +1,4 @@
-"""What a stage waits for, from what Kubernetes and Argo say of its pod."""
+"""Finds out what a stage waits for, from the messages of Kubernetes and Argo."""
 
 import re
 
@@ -9,10 +9,10 @@ SENTENCE_END = re.compile(r"\.(?:\s|$)")
 
 
 def waits_for(reason: str) -> tuple[str, str]:
-    """Return what a stage waits for, and how much of it there is where that is said.
+    """Return what a stage waits for and, if it is known, how much of it is in use.
 
     Args:
-        reason: As Kubernetes' scheduler, its quotas, its nodes or Argo say it.
+        reason: The message of the scheduler, a quota or a node of Kubernetes, or of Argo.
     """
     if found := QUOTA.search(reason):
         name, resource, used, limit = found.groups()
@@ -20,6 +20,6 @@ def waits_for(reason: str) -> tuple[str, str]:
         return what, f"{used} of {limit} in use"
     if short := SHORT.findall(reason):
         return " and ".join(dict.fromkeys("a GPU" if name == GPU else f"enough {name}" for name in short)), ""
-    if reason.startswith("Backoff for "):  # Argo waits also where it will find that there are no more tries
+    if reason.startswith("Backoff for "):  # Argo also waits if there will be no further attempt
         return "another try, if there is one", ""
     return SENTENCE_END.split(reason)[0].removeprefix("Unschedulable: "), ""

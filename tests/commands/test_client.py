@@ -53,11 +53,11 @@ def test_parameters_are_those_of_the_command_line_with_paths_as_the_stages_see_t
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--models", "out/champions"], "--models is a place on a volume of the cluster"),
-        (["--downloads", "data"], "--downloads is a place on a volume of the cluster"),
-        (["--registry", "https://ghcr.io/team"], "--registry expects HOST/PATH"),
+        (["--models", "out/champions"], "--models: expected a folder on a volume of the cluster"),
+        (["--downloads", "data"], "--downloads: expected a folder on a volume of the cluster"),
+        (["--registry", "https://ghcr.io/team"], "--registry: expected HOST/PATH"),
         (["--data", "hf://datasets/sounds"], "found 'hf://datasets/sounds'"),
-        (["--data", "kaggle:freesound-audio-tagging-2019"], "no image has the program kaggle"),
+        (["--data", "kaggle:freesound-audio-tagging-2019"], "the images do not have Kaggle's program"),
     ],
 )
 def test_places_that_the_cluster_does_not_know_are_refused(server, call, options, message):
@@ -69,7 +69,7 @@ def test_more_rows_than_argo_can_keep_are_refused_with_the_number(server, call):
     folds = ",".join(map(str, range(14)))
     assert call("submit", "--data", "demo", "--folds", folds[: folds.index(",12")])[0] == 0  # 72 rows
     code, _, error = call("submit", "--data", "demo", "--folds", folds)
-    assert code == 2 and "84 rows (members times folds) are more than the 75" in error and len(server.runs) == 1
+    assert code == 2 and "expected at most 75 rows (members times folds)" in error and len(server.runs) == 1
 
 
 def test_without_volumes_there_are_no_checkpoints_and_no_champion(server, call):
@@ -153,14 +153,14 @@ def test_servers_that_fit_are_used(server, call, tag):
     ("broken", "message"),
     [
         ({r"GET /apis/v2beta1/healthz": (404, "404 page not found")}, "found a server without its API"),
-        ({r"GET /apis/v2beta1/healthz": (200, "<html>Log in</html>")}, "perhaps a page to log in at"),
+        ({r"GET /apis/v2beta1/healthz": (200, "<html>Log in</html>")}, "perhaps a login page"),
         (
             {r"GET /apis/v2beta1/healthz": (401, "Jwt is missing")},
-            "401 Unauthorized: Jwt is missing; give --token-file",
+            "401 Unauthorized: Jwt is missing; use --token-file",
         ),
         (
             {r"GET /apis/v2beta1/pipelines": (403, {"code": 7, "message": "User 'x' is not\n authorized"})},
-            "User 'x' is not authorized; give --token-file or --cookies",
+            "User 'x' is not authorized; use --token-file or --cookies",
         ),
         ({r"POST /apis/v2beta1/runs": (500, {"error": "Internal", "message": "x" * 1000})}, "500 Internal"),
     ],
@@ -258,8 +258,8 @@ def test_a_schedule_is_paused_resumed_listed_and_deleted(server, call, monkeypat
     [
         (["--cron", "0 3 * * 0"], '"0 0 3 * * 0"'),
         (["--cron", "* * * *"], "expected six fields, second minute hour"),
-        (["--every", "weekly"], "expected a time as 30m"),
-        (["--every", "0d"], "expected a time as 30m"),
+        (["--every", "weekly"], "expected an interval such as 30m"),
+        (["--every", "0d"], "expected an interval such as 30m"),
         (CRON[:2], "a schedule needs --data"),
         ([*CRON, "--pause"], "not allowed with"),
         ([], "one of the arguments --cron --every --pause --resume --delete --list is required"),
@@ -275,7 +275,7 @@ def test_runs_and_schedules_name_the_experiment_of_mlflow(server, call, caplog):
     assert call("submit", "--data", "demo", "--mlflow-experiment", "tagging")[0] == 0
     (run,) = server.runs.values()
     assert run["plugins_input"] == wanted
-    assert caplog.messages == ["this server has no plugin for MLflow, so the run is not sent there"]
+    assert caplog.messages == ["this server has no MLflow plugin, so the run is not sent to MLflow"]
 
     assert call("schedule", *CRON, "--data", "demo")[0] == 0
     assert "(changed)" in call("schedule", *CRON, "--data", "demo", "--mlflow-experiment", "tagging")[1]

@@ -169,11 +169,11 @@ def broken(message, *, phase="Failed"):
         ("main: OOMKilled (exit code 137)", "", "out of memory: the stage may use 3Gi"),
         ("pod deleted", "", "its pod was deleted, or its node was lost"),
         ("main: Error (exit code 1)", CUDA, "RuntimeError: CUDA error: an illegal memory access"),
-        ("main: Error (exit code 1)", KILLED, "killed, perhaps because memory ran out"),
+        ("main: Error (exit code 1)", KILLED, "killed, most likely because memory ran out"),
         ("main: Error (exit code 1)", KILLED.replace("status 137", "status 139"), "ended by SIGSEGV"),
         ("main: Error (exit code 1)", KILLED.replace("status 137", "status 1"), "main: Error (exit code 1)"),
         ("main: Error (exit code 1)", "", "main: Error (exit code 1)"),
-        ("Pod was active on the node longer than the specified deadline", "", "took longer than it may: 48 hours"),
+        ("Pod was active on the node longer than the specified deadline", "", "exceeded 48 hours"),
         ("The node was low on resource: ephemeral-storage.", "", "The node was low on resource: ephemeral-storage."),
         ("", "", "failed without a message"),
     ],
@@ -252,7 +252,7 @@ def test_while_it_trains_the_epoch_the_figures_and_the_time_left_are_told(server
 def test_a_run_is_followed_to_its_end_where_the_api_has_no_workflow(server, call):
     server.broken = {r"GET /apis/v1beta1/.*": (404, "Not Found")}
     code, output, _ = call("submit", "--data", "demo", "--wait")
-    assert code == 0 and "run succeeded" in output and "this address gives no scores" in output
+    assert code == 0 and "run succeeded" in output and "this address provides no scores" in output
 
 
 def test_a_server_that_stumbles_while_a_run_is_followed_is_asked_again(server, call):

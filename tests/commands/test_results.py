@@ -119,7 +119,7 @@ def test_what_a_run_took_from_the_cache_is_found_at_the_run_that_made_it(results
 
     del page.workflows[RUN]
     code, _, error, _ = results("--force", run_id=LATER)
-    assert code == 2 and f"run {RUN}, which made it, is gone" in error
+    assert code == 2 and f"and run {RUN}, which made it, is gone" in error
     assert tree(here) == tree(finished)
 
 
@@ -133,7 +133,7 @@ def test_an_artifact_that_breaks_off_is_fetched_again(results, page, finished):
 def test_nothing_is_left_of_what_breaks_off_again_and_again(results, page, tmp_path):
     page.cuts = 1000
     code, _, error, here = results()
-    assert code == 2 and "broke off 3 times" in error and error.count("\n") == 1
+    assert code == 2 and "was interrupted 3 times" in error and error.count("\n") == 1
     assert not here.exists() and not here.with_name("here.part").exists()
 
 
@@ -147,7 +147,7 @@ def test_an_artifact_that_is_gone(results, s3):
 def test_the_servers_of_the_api_hand_out_no_artifacts(results, page):
     page.is_page = False
     code, _, error, _ = results()
-    assert code == 2 and "give --host the address of Kubeflow's page" in error
+    assert code == 2 and "use --host with the address of Kubeflow's page" in error
 
 
 def test_a_run_that_has_no_results_yet(results, page):
@@ -155,7 +155,7 @@ def test_a_run_that_has_no_results_yet(results, page):
     early = {key: node for key, node in nodes.items() if ".evaluate" not in node["name"]}
     page.workflows[EARLY] = copied(recorded("retried"), early)
     code, _, error, here = results(run_id=EARLY)
-    assert code == 2 and "expected one whose stage evaluate is done, found it not begun" in error and not here.exists()
+    assert code == 2 and "expected the stage evaluate to be done, found it not started" in error and not here.exists()
 
 
 def test_results_are_replaced_only_when_that_is_wanted(results, finished):

@@ -36,7 +36,7 @@ def test_runs_are_found_also_beyond_a_page(server, call, names, monkeypatch):
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ("twice", "2 runs are called 'twice' or begin so; give one's id: 20402d41"),
+        ("twice", "2 runs have a name or id that matches 'twice'; use an id: 20402d41"),
         ("none", "expected the id or the name of a run in experiment 'audiotagging', found 'none'"),
         ("90402d41-98b6-4f62-a7a6-b6a3bd20cdb5", "Run 90402d41-98b6-4f62-a7a6-b6a3bd20cdb5 not found"),
     ],

@@ -100,4 +100,4 @@ def test_a_run_that_does_not_end_is_named(server, call, busy, monkeypatch):
 
 def test_stop_goes_with_delete(server, call):
     code, _, error = call("schedule", "--pause", "--stop")
-    assert code == 2 and "give --delete too" in error and not server.requests
+    assert code == 2 and "add --delete" in error and not server.requests

@@ -196,9 +196,9 @@ def test_the_same_settings_make_the_same_file(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--gpus", "-1"], "--gpus expects a number from 0 on"),
-        (["--deadline", "0"], "--deadline expects a number of hours"),
-        (["--gpu-label", "gpu"], "expected KEY=VALUE, as gpu=yes"),
+        (["--gpus", "-1"], "--gpus: expected a number of at least 0"),
+        (["--deadline", "0"], "--deadline: expected at least 1 hour"),
+        (["--gpu-label", "gpu"], "expected KEY=VALUE, such as gpu=yes"),
     ],
 )
 def test_wrong_settings_say_what_was_expected(capsys, tmp_path, options, message):
