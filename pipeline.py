@@ -1,15 +1,15 @@
 """The pipeline: trains an ensemble of audio taggers from a folder of labelled sounds.
 
-    1. ingest      check the data, take its fingerprint
-    2. preprocess  WAV files to log-mel spectrograms in Parquet
-    3. select      deal folds, choose the noisy clips to train on
-    4. train       one task a member and fold, in parallel, on GPUs where there are any
-    5. predict     windows and views of every test clip and held-out clip
+    1. ingest      get and check the data, compute its fingerprint
+    2. preprocess  compute log-mel spectrograms, write them to Parquet
+    3. select      assign folds, choose the noisy clips to train on
+    4. train       train one model per member and fold, on GPUs if available
+    5. predict     score windows and views of test clips and held-out clips
     6. ensemble    average the members, write the submission
     7. promote     make the ensemble the champion unless it is worse
-    8. evaluate    score, report
+    8. evaluate    compute the scores, write the report
 
-`python pipeline.py --help` lists what can be done with it.
+`python pipeline.py --help` lists the commands.
 """
 
 import sys
@@ -30,7 +30,7 @@ from components.train import train
 
 
 class Outputs(NamedTuple):
-    """What a run leaves behind."""
+    """The outputs of a run."""
 
     spectrograms: Dataset
     selection: Dataset
@@ -58,21 +58,21 @@ def audiotagging(
     """Train, average and score the members.
 
     Args:
-        data: The data folder, or where to get it from.
+        data: The data folder, or the source of the data.
         rows: Members and folds to train, from `audiotagging.members.rows`.
-        downloads: Folder for what is downloaded and unpacked.
+        downloads: Folder for downloads and unpacked archives.
         seed: Seed of every random choice.
-        noisy: Which noisy clips to train on: "all", "none", "agreement" (with a judge made of the first row), or the
-            path of a list in the data folder.
+        noisy: The noisy clips to train on: "all", "none", "agreement" (the member of the first row is the judge), or
+            the path of a list in the data folder.
         max_rejected: Share of a part's clips that may be unreadable.
         mean: How the members are averaged: "arithmetic", "geometric" or "rank".
-        weights: Of the members: "equal", or "fitted" to the out-of-fold predictions.
-        checkpoints: Folder or URI under which an interrupted training is found again; empty for none.
-        models: Folder of the champion and earlier versions, which the ensemble is promoted to; empty for none.
-        warm_start: Share of the epochs to train, beginning with the champion's weights; 0 for new weights.
+        weights: Weights of the members: "equal", or "fitted" to the out-of-fold predictions.
+        checkpoints: Folder or URI for the checkpoints of interrupted trainings. An empty string disables them.
+        models: Folder of the champion and earlier versions. An empty string disables promotion.
+        warm_start: Share of the epochs to train when starting with the champion's weights. 0 means new weights.
     """
     ingested = ingest(data=data, rows=rows, downloads=downloads, noisy=noisy, max_rejected=max_rejected)
-    ingested.set_caching_options(False)  # it looks at the data every time
+    ingested.set_caching_options(False)  # it must check the data in every run
 
     spectrograms = preprocess(
         folder=ingested.outputs["folder"],
@@ -101,7 +101,7 @@ def audiotagging(
     ).output
 
     promoted = promote(averaged=averaged, models=Collected(model), spectrograms=spectrograms, location=models)
-    promoted.set_caching_options(False)  # likewise: at the champion
+    promoted.set_caching_options(False)  # it must check the champion in every run
 
     evaluated = evaluate(
         averaged=averaged,
@@ -110,7 +110,7 @@ def audiotagging(
         selection=selection,
         promotion=promoted.output,
     )
-    evaluated.set_caching_options(False)  # every run has scores and a report of its own
+    evaluated.set_caching_options(False)  # every run has its own scores and report
 
     return Outputs(
         spectrograms=spectrograms,

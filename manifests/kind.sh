@@ -76,7 +76,7 @@ up() {
     need kubectl "https://kubernetes.io/docs/tasks/tools"
     docker info >/dev/null
     kind version | grep --quiet --fixed-strings "v$KIND_VERSION" ||
-        echo "expected kind v$KIND_VERSION, found $(kind version); going on with it"
+        echo "expected kind v$KIND_VERSION, found $(kind version); using it anyway"
 
     step "2. cluster $CLUSTER ($KIND_NODE_IMAGE)"
     if ! kind get clusters 2>/dev/null | grep --quiet --line-regexp "$CLUSTER"; then
