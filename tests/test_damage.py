@@ -106,7 +106,7 @@ def work(tmp_path_factory):
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(DAMAGES, min_size=1, max_size=3), st.sampled_from(["all", "none", "chosen.txt"]))
-def test_a_damaged_folder_is_refused_in_one_line_or_can_be_used(data, work, damages, noisy):
+def test_a_corrupt_folder_is_refused_in_one_line_or_can_be_used(data, work, damages, noisy):
     folder = work / "damaged"
     for path in work.iterdir():
         remove(path)

@@ -42,7 +42,7 @@ def test_a_file_replaces_another_when_it_is_whole(tmp_path):
         (b'{"a": 1}', "an object with a, b"),
     ],
 )
-def test_a_file_that_does_not_hold_what_it_should_is_named(tmp_path, content, expected):
+def test_a_file_with_other_content_is_named(tmp_path, content, expected):
     (tmp_path / "scores.json").write_bytes(content)
     with pytest.raises(UserError, match=rf"scores\.json: expected {expected}"):
         read_json(tmp_path / "scores.json", "a", "b")

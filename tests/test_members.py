@@ -69,7 +69,7 @@ def test_a_row_out_of_range_is_refused(change, message):
         Member.from_row(row | change)
 
 
-def test_what_is_no_row_is_refused():
+def test_invalid_rows_are_refused():
     for row in ({"epochs": 3}, 7):
         with pytest.raises(UserError, match="expected the fields of a member"):
             Member.from_row(row)

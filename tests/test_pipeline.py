@@ -142,7 +142,7 @@ def test_a_small_run_leaves_everything_that_the_readme_promises(tmp_path):
 
 
 @pytest.mark.pipeline
-def test_an_interrupted_run_goes_on_from_its_checkpoint(tmp_path):
+def test_an_interrupted_run_resumes_from_its_checkpoint(tmp_path):
     write_dataset(tmp_path / "data", curated=39, noisy=13, test=13)
     sizes = ["--set", "epochs=30", "epoch_size=2", "batch_size=4", "size=32"]
     options = ["--data", tmp_path / "data", "--out", tmp_path / "out", "--members", DEMO[0].id, *sizes]

@@ -1,14 +1,15 @@
-"""Reads the Argo workflow of a run: which stages there are, in which state, in which pods, with which outputs.
+"""Reads the Argo workflow of a run: its stages with their states, pods, inputs and outputs.
 
-This is the one place that knows Argo's nodes and version 1 of Kubeflow's API, the only one that has them: their paths,
-why a pod waits, and what a stage was given. A node is named by its path. With Kubeflow's defaults every part of it is
-tried again after an error, and each try has its number:
+Only this module knows Argo's nodes, and version 1 of Kubeflow's API, which is the only version that returns them. The
+name of a node is its path. With Kubeflow's defaults, every part of the path is retried after an error, and each attempt
+has a number:
 
     audiotagging-x7k2p(0).root(0).for-loop-1(0).iteration-iterations(2:2)(0).iteration-item(0).train(0).executor(1)
 
-is the second pod of the stage `train` for the loop's third row. Where an administrator took these defaults away, the
-same pod is `audiotagging-x7k2p.root.for-loop-1.iteration-iterations(2:2).iteration-item.train.executor(1)`, for only
-the program is tried again. After an error in the outermost part a second tree stands below `audiotagging-x7k2p(1)`.
+is the second pod of the stage `train` for the third row of the loop. If an administrator has removed these defaults,
+only the program is retried, and the same pod is
+`audiotagging-x7k2p.root.for-loop-1.iteration-iterations(2:2).iteration-item.train.executor(1)`. After an error in the
+outermost part there is a second tree below `audiotagging-x7k2p(1)`.
 """
 
 import base64
@@ -27,25 +28,25 @@ from components.cluster import NEEDS
 
 TRY = re.compile(r"\((\d+)\)(?=\.|$)")
 ROW = re.compile(r"-iterations\((\d+):\d+\)")
-BROKEN = {"Failed", "Error"}  # phases of a node that failed
-OMITTED = {"Skipped", "Omitted"}  # phases of a node that nothing was done for
-STARTING = {"", "PodInitializing", "ContainerCreating"}  # reasons to wait that pass by themselves
+BROKEN = {"Failed", "Error"}  # phases of a failed node
+OMITTED = {"Skipped", "Omitted"}  # phases of a node that did not run
+STARTING = {"", "PodInitializing", "ContainerCreating"}  # reasons for waiting that are part of every start
 
 
 @dataclass(frozen=True)
 class Pod:
-    """One try of a stage's program, or of the driver that prepares it.
+    """One attempt of the program of a stage, or of the driver that prepares it.
 
     Attributes:
         name: Its name in Kubernetes.
         driver: Whether it is a driver.
-        number: Which try of its stage it is, from 0; with several trees counted through them.
-        retry: Argo's number of the try, which Kubeflow appends to the place of its log.
+        number: Index of the attempt of its stage, counted across all trees.
+        retry: Argo's number of the attempt, which Kubeflow appends to the URI of its log.
         phase: "Pending", "Running", "Succeeded", "Failed" or "Error".
-        message: Why it waits or failed; empty if Argo says nothing.
-        started: When it was made.
-        finished: When it ended; None before.
-        log: URI of the log that Argo archived; None if it did not.
+        message: Why it waits or failed. Empty if Argo gives no reason.
+        started: When it was created.
+        finished: When it ended. None if it has not ended.
+        log: URI of the log that Argo archived. None if there is none.
     """
 
     name: str
@@ -60,27 +61,27 @@ class Pod:
 
     @property
     def broken(self) -> bool:
-        """Whether it failed."""
+        """Whether the attempt failed."""
         return self.phase in BROKEN
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of the pipeline; within the loop, for one of its rows.
+    """A stage of the pipeline. In the loop, there is one for each row.
 
     Attributes:
-        name: The stage, a key of `components.cluster.NEEDS`.
-        row: Number of the loop's row from 0; None outside the loop.
+        name: Name of the stage, a key of `components.cluster.NEEDS`.
+        row: Index of the row of the loop. None outside the loop.
         state: "preparing" (its driver is at work), "waiting" (see `reason`), "starting", "running", "done", "cached"
             (its outputs are those of an earlier run), "failed", or "omitted" (something before it failed).
-        reason: What it waits for, as Kubernetes says it; else empty.
-        started: When its first pod was made, its driver's where it is cached; None before.
-        finished: When it ended; None before.
-        pods: Its tries, oldest first.
+        reason: What it waits for, in the words of Kubernetes. Empty if it does not wait.
+        started: When its first pod was created, or its driver if it is cached. None if it has not started.
+        finished: When it ended. None if it has not ended.
+        pods: Its attempts, oldest first.
         drivers: The pods that prepared it, oldest first.
-        memory: How much memory its program may use, as "16Gi"; empty if unknown.
-        executor_input: What the driver gave to the program: `{"inputs": ..., "outputs": ...}` as in Kubeflow's
-            ExecutorInput. Empty before, and if it is cached.
+        memory: Memory limit of its program, such as "16Gi". Empty if unknown.
+        executor_input: The input that the driver gave to the program: `{"inputs": ..., "outputs": ...}` as in
+            Kubeflow's ExecutorInput. Empty if it has not started, or if it is cached.
     """
 
     name: str
@@ -96,14 +97,14 @@ class Stage:
 
     @cached_property
     def inputs(self) -> dict[str, list[str]]:
-        """URIs of its input artifacts by name."""
+        """URIs of the input artifacts by name."""
         return self._uris("inputs")
 
     @cached_property
     def outputs(self) -> dict[str, list[str]]:
-        """URIs of its output artifacts by name.
+        """URIs of the output artifacts by name.
 
-        `executor-logs` is what the program printed; the launcher appends "-" and the pod's `retry` to its URI.
+        `executor-logs` is the output of the program. The launcher appends "-" and the pod's `retry` to its URI.
         """
         return self._uris("outputs")
 
@@ -114,13 +115,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class Workflow:
-    """What Argo knows of a run.
+    """The state of a run according to Argo.
 
     Attributes:
-        namespace: Where its pods are.
-        stages: The stages that have begun, in the order in which they did.
-        stopped: Whether somebody stopped it.
-        messages: Why it failed as a whole, or a pod of no stage did, as the one that prepares the loop.
+        namespace: The namespace of its pods.
+        stages: The stages that have started, in the order in which they did.
+        stopped: Whether somebody stopped the run.
+        messages: Why the run failed as a whole, or why pods failed that belong to no stage, such as the one that
+            prepares the loop.
     """
 
     namespace: str = ""
@@ -130,9 +132,9 @@ class Workflow:
 
 
 def read_workflow(client: Client, run_id: str) -> Workflow:
-    """Return what Argo knows of a run.
+    """Return the state of a run according to Argo.
 
-    Nothing before the workflow has started, or from a server whose API has no version 1 any more.
+    The result is empty if the workflow has not started, or if the API of the server has no version 1 any more.
     """
     try:
         run = json.loads(client.get_text(f"/apis/v1beta1/runs/{run_id}"))
@@ -145,10 +147,10 @@ def read_workflow(client: Client, run_id: str) -> Workflow:
 
 
 def parse_workflow(workflow: dict[str, Any]) -> Workflow:
-    """Return what a workflow says, which is an object of Argo's API."""
+    """Parse a workflow, which is an object of Argo's API."""
     name, spec, status = workflow["metadata"]["name"], workflow.get("spec", {}), workflow.get("status", {})
     raw = status.get("nodes") or {}
-    if packed := status.get("compressedNodes"):  # of more than a megabyte
+    if packed := status.get("compressedNodes"):  # if the nodes take more than a megabyte
         raw = json.loads(gzip.decompress(base64.b64decode(packed)))
     repository = status.get("artifactRepositoryRef", {}).get("artifactRepository", {}).get("s3", {})
     nodes = [_Node(each, name, bucket=repository.get("bucket", "")) for each in raw.values()]
@@ -252,20 +254,20 @@ def _state(nodes: list[_Node], pods: tuple[Pod, ...]) -> tuple[str, str]:
         return "running", ""
     if last and last.phase == "Pending" and last.message not in STARTING:
         return "waiting", last.message
-    if last and last.broken:  # until the next try
+    if last and last.broken:  # until the next attempt
         return "waiting", _outermost(nodes, "executor").get("message", "")
     return "starting", ""
 
 
 def _outermost(nodes: list[_Node], part: str) -> dict[str, Any]:
-    """Return the node that stands for all tries of a part, in the last tree that has it; empty if there is none."""
+    """Return the node that represents all attempts of a part, in the last tree that has it, or {} if there is none."""
     found = [node for node in nodes if node.part == part]
     last = found[-1].tries if found else ()
     return next((node.raw for node in found if last[: len(node.tries)] == node.tries), {})
 
 
 def _container(drivers: list[_Node]) -> dict[str, Any]:
-    """Return the container that the last driver made up for the program."""
+    """Return the container that the last driver defined for the program."""
     for driver in reversed(drivers):
         parameters = driver.raw.get("outputs", {}).get("parameters", [])
         patch = next((each.get("value") for each in parameters if each["name"] == "pod-spec-patch"), "")

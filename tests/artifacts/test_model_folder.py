@@ -58,7 +58,7 @@ def test_facts_of_another_type_are_refused(model, name, value):
         read_facts(model)
 
 
-def test_damaged_files_are_named(model):
+def test_corrupt_files_are_named(model):
     (model / "history.parquet").write_bytes(b"half a table")
     with pytest.raises(UserError, match=r"history\.parquet: expected a table, found"):
         read_history(model)

@@ -88,7 +88,7 @@ def test_another_version_of_kfp_is_refused(monkeypatch, version):
         ("epoch 1 of 2", None),
     ],
 )
-def test_messages_of_the_stages_are_told_from_those_of_kfp(line, message):
+def test_messages_of_the_stages_are_distinguished_from_those_of_kfp(line, message):
     assert logged_message(line) == message
 
 

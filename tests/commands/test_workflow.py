@@ -48,7 +48,7 @@ def test_a_stage_knows_its_pod_its_log_and_where_its_outputs_are(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_came_from_the_cache_is_told_from_what_was_done(form):
+def test_cached_stages_are_distinguished_from_completed_ones(form):
     stages = parse_workflow(FORMS[form](recorded("cached"))).stages
     assert {stage.name for stage in stages if stage.state == "done"} == {"ingest", "promote"}
     cached = [stage for stage in stages if stage.state == "cached"]

@@ -60,7 +60,7 @@ def test_clips_come_in_the_order_of_their_tables(data):
         (lambda d: damage(d / "sample_submission.csv", "Meow", "Meow,"), "line 2: expected 5 fields, found 4"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(data, break_it, expected):
+def test_a_problem_is_reported_in_one_line(data, break_it, expected):
     break_it(data)
     with pytest.raises(DataError) as error:
         read_dataset(data)
@@ -78,7 +78,7 @@ def test_an_empty_test_folder_is_wrong_and_a_missing_one_is_not(data):
         read_dataset(data)
 
 
-def test_all_problems_are_told_at_once(data):
+def test_all_problems_are_reported_at_once(data):
     damage(data / "train_curated.csv", "c01.wav,Meow", "c01.wav,Miaow")
     (data / "train_noisy" / "n3.wav").unlink()
     (data / "test" / "t2.wav").unlink()
@@ -87,7 +87,7 @@ def test_all_problems_are_told_at_once(data):
     assert len(error.value.problems) == 3
 
 
-def test_a_missing_folder_is_one_problem_beside_the_others(data):
+def test_a_missing_folder_is_one_problem_among_others(data):
     shutil.rmtree(data / "train_curated")
     damage(data / "train_curated.csv", "c01.wav,Meow", "c01.wav,Miaow")
     with pytest.raises(DataError) as error:
@@ -98,7 +98,7 @@ def test_a_missing_folder_is_one_problem_beside_the_others(data):
     ]
 
 
-def test_rows_of_another_length_are_told_with_all_else(data):
+def test_uneven_rows_are_reported_with_all_other_problems(data):
     damage(data / "train_curated.csv", '"Bark,Meow"', "Bark,Meow")
     (data / "train_noisy" / "n3.wav").unlink()
     with pytest.raises(DataError) as error:

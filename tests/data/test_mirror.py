@@ -85,7 +85,7 @@ def test_a_mirror_made_again_has_the_times_of_the_store(s3, source, target):
     assert first.stat().st_mtime_ns == second.stat().st_mtime_ns
 
 
-def test_what_arrives_damaged_is_fetched_again(s3, source, target):
+def test_a_corrupt_download_is_fetched_again(s3, source, target):
     s3.put(source, "sounds")
     damages = [b"sOund"]
     s3.tampered["/bucket/sounds/deep/a+b c%d ü.wav"] = lambda body: damages.pop() if damages else body
@@ -93,7 +93,7 @@ def test_what_arrives_damaged_is_fetched_again(s3, source, target):
     assert content(target) == content(source) and not damages
 
 
-def test_what_arrives_damaged_again_and_again_is_an_error_that_leaves_nothing_of_it(s3, source, target):
+def test_repeated_corrupt_downloads_are_an_error_and_leave_nothing(s3, source, target):
     s3.put(source, "sounds")
     damages = [b"sound"[:4] + bytes([number]) for number in range(9)]
     s3.tampered["/bucket/sounds/deep/a+b c%d ü.wav"] = lambda body: damages.pop()
@@ -137,7 +137,7 @@ def test_an_object_that_was_uploaded_in_parts_comes_too(s3, source, target):
     assert content(target) == {"parts": b"".join(pieces)}
 
 
-def test_an_interrupted_mirror_goes_on(s3, source, target, monkeypatch):
+def test_an_interrupted_mirror_resumes(s3, source, target, monkeypatch):
     s3.put(source, "sounds")
     monkeypatch.setattr(mirror_module, "THREADS", 1)
 

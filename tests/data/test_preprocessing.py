@@ -75,7 +75,7 @@ def test_the_number_of_workers_changes_no_byte(tmp_path, dataset):
     assert files(tmp_path / "out1") == files(tmp_path / "out2") == files(tmp_path / "out3")
 
 
-def test_bad_clips_are_listed_and_the_run_goes_on(tmp_path, dataset):
+def test_bad_clips_are_listed_and_the_run_continues(tmp_path, dataset):
     Path(dataset.clips["path"][3]).write_bytes(b"RIFF, or something like it")
     Path(dataset.clips["path"][45]).unlink()
     preprocess(dataset, tmp_path / "out", fingerprint="abc", max_rejected=0.05, workers=2)
@@ -110,7 +110,7 @@ def test_too_many_bad_clips_of_a_part_are_an_error(tmp_path, dataset):
     assert not (tmp_path / "out").exists() and not (tmp_path / "out.part").exists()
 
 
-def test_a_worker_that_is_killed_is_told(tmp_path, dataset, monkeypatch):
+def test_a_killed_worker_is_reported(tmp_path, dataset, monkeypatch):
     monkeypatch.setattr(preprocessing, "CONTEXT", multiprocessing.get_context("fork"))
     monkeypatch.setattr(preprocessing, "decode", lambda path: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(UserError, match="one of 2 worker processes was killed, most likely because memory ran out"):

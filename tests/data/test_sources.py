@@ -120,7 +120,7 @@ def interrupt(*_):
 
 
 @pytest.mark.parametrize("data", ["nowhere", "zenodo:abc", "kaggle:../x", "nowhere.zip", "", __file__])
-def test_what_is_no_data(data, downloads):
+def test_invalid_sources_of_data(data, downloads):
     with pytest.raises(UserError, match=re.escape(repr(data))):
         resolve(data, downloads=downloads)
 
@@ -196,7 +196,7 @@ def test_a_record_is_downloaded_once(data, downloads, zenodo):
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_broken_download_goes_on(data, downloads, zenodo, ranges):
+def test_an_interrupted_download_resumes(data, downloads, zenodo, ranges):
     zenodo.cut, zenodo.ranges = 3, ranges
     folder = resolve("zenodo:42", downloads=downloads, zenodo=zenodo.url)
     assert len(content(folder)) == 19
@@ -204,7 +204,7 @@ def test_a_broken_download_goes_on(data, downloads, zenodo, ranges):
     assert len(starts) == 7 and sum(start > 0 for start in starts) == 3
 
 
-def test_a_later_run_goes_on_with_a_broken_download(data, downloads, zenodo):
+def test_a_later_run_resumes_an_interrupted_download(data, downloads, zenodo):
     zenodo.cut = 10**6
     name, file = "FSDKaggle2019.audio_test.zip", downloads / "zenodo-42" / "FSDKaggle2019.audio_test.zip.part"
     file.parent.mkdir(parents=True)

@@ -145,7 +145,7 @@ def test_zipfile_is_given_an_archive_that_is_not_split(tmp_path, monkeypatch):
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage=st.lists(st.tuples(st.integers(1, 700), st.integers(0, 255)), min_size=1, max_size=4))
-def test_a_damaged_directory_of_a_split_archive_is_refused_or_used(tmp_path, damage):
+def test_a_corrupt_directory_of_a_split_archive_is_refused_or_used(tmp_path, damage):
     shutil.rmtree(tmp_path / "run", ignore_errors=True)
     (tmp_path / "run").mkdir()
     shutil.copy(SPLIT.with_suffix(".z01"), tmp_path / "run")
@@ -169,7 +169,7 @@ def test_a_missing_piece_is_named(tmp_path):
 @given(
     damage=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=8), cut=st.integers()
 )
-def test_a_damaged_archive_is_refused_or_unpacked_inside_the_folder(tmp_path, damage, cut):
+def test_a_corrupt_archive_is_refused_or_unpacked_inside_the_folder(tmp_path, damage, cut):
     shutil.rmtree(tmp_path / "run", ignore_errors=True)
     inner = tmp_path / "run" / "inner"
     inner.mkdir(parents=True)

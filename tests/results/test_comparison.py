@@ -68,7 +68,7 @@ def test_runs_without_a_common_clip_are_refused(runs, tmp_path):
         compare(runs[0], other)
 
 
-def test_clips_of_one_run_only_are_told_and_left_out(runs, tmp_path):
+def test_clips_of_only_one_run_are_reported_and_left_out(runs, tmp_path):
     fewer = fabricate_run(tmp_path, clips=300, members=REFERENCE[:1], folds=[0])  # half of the clips are out of fold
     finish_run(fewer)
     scores = json.loads((fewer / "scores.json").read_text())
@@ -92,7 +92,7 @@ def test_runs_of_other_classes_are_refused(runs, tmp_path):
         compare(runs[0], other)
 
 
-def test_a_folder_that_is_no_run_is_refused(runs, tmp_path):
+def test_a_folder_that_is_not_a_run_is_refused(runs, tmp_path):
     with pytest.raises(UserError, match="expected the output of a run, found no predictions"):
         compare(runs[0], tmp_path)
 

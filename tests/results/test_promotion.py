@@ -280,7 +280,7 @@ def test_a_warm_start_begins_with_the_champions_model_of_the_same_member(tmp_pat
 @pytest.mark.parametrize(
     ("member", "fold", "classes"),
     [
-        (MEMBER, 0, 8),  # folds are dealt anew with the data, so the champion's may have seen what this one holds out
+        (MEMBER, 0, 8),  # folds change with the data, so the champion may have been trained on what this run holds out
         (REFERENCE[5], -1, 8),
         (replace(MEMBER, network="xresnet50"), -1, 8),
         (MEMBER, -1, 9),

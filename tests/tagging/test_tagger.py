@@ -203,7 +203,7 @@ def test_tagging_uses_the_threads_that_this_process_may_have(run, sounds, monkey
         torch.set_num_threads(before)
 
 
-def test_a_folder_without_sound_is_told(run, tmp_path, capsys):
+def test_a_folder_without_sounds_is_reported(run, tmp_path, capsys):
     assert run_command(argparse.Namespace(files=[tmp_path], models=run, top=1, format="json")) == 1
     printed = capsys.readouterr()
     assert printed.err == f"{tmp_path}: has no sound files\n"

@@ -47,7 +47,7 @@ def test_newest_two_are_kept(uri):
     assert checkpoints.latest() == {"step": 1100}
 
 
-def test_a_damaged_checkpoint_is_left_out(uri, caplog):
+def test_a_corrupt_checkpoint_is_ignored(uri, caplog):
     checkpoints = Checkpoints(uri, identity=IDENTITY)
     for step in (1, 2):
         checkpoints.write(step, {"step": step})

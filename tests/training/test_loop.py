@@ -217,7 +217,7 @@ def test_seeds_of_members_and_folds_differ():
     assert len(seeds) == len(REFERENCE) * 6 * 2
 
 
-def test_second_cycle_goes_on_from_weights_and_optimiser(data):
+def test_second_cycle_continues_with_weights_and_optimiser(data):
     run = start(TINY, data)
     rates = []
     for _ in range(run.steps):

@@ -60,7 +60,7 @@ def tries(folder, *endings):
         RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR"),
     ],
 )
-def test_what_dies_is_started_again(tmp_path, caplog, ending):
+def test_a_dead_training_is_restarted(tmp_path, caplog, ending):
     assert tries(tmp_path, ending, ending, None) == (3, None)
     assert len(caplog.messages) == 2 and all("it will restart in" in message for message in caplog.messages)
 
@@ -74,7 +74,7 @@ def test_what_dies_is_started_again(tmp_path, caplog, ending):
         (RuntimeError("expected a CUDA error"), supervisor.FAILED),
     ],
 )
-def test_what_would_happen_again_is_not_tried_again(tmp_path, capfd, ending, code):
+def test_errors_that_would_happen_again_are_not_retried(tmp_path, capfd, ending, code):
     count, raised = tries(tmp_path, ending)
     assert count == 1 and isinstance(raised, SystemExit) and raised.code == code
     assert capfd.readouterr().err.endswith(f"{type(ending).__name__}: {ending}\n")
