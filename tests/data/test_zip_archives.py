@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from audiotagging.data import zip_archives
@@ -169,6 +169,7 @@ def test_a_missing_piece_is_named(tmp_path):
 @given(
     damage=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=8), cut=st.integers()
 )
+@example(damage=[(54270, 1)], cut=0)  # makes the offset of an entry negative
 def test_a_corrupt_archive_is_refused_or_unpacked_inside_the_folder(tmp_path, damage, cut):
     shutil.rmtree(tmp_path / "run", ignore_errors=True)
     inner = tmp_path / "run" / "inner"

@@ -71,6 +71,8 @@ def extract(archive: Path, target: Path, *, max_bytes: int = MAX_BYTES) -> None:
 def _check(archive: Path, entries: Sequence[zipfile.ZipInfo], target: Path, max_bytes: int) -> None:
     for entry in entries:
         name, kind = entry.filename, stat.S_IFMT(entry.external_attr >> 16)
+        if entry.header_offset < 0:  # opening such an entry would raise an OSError
+            raise zipfile.BadZipFile(f"the offset of the entry {name!r} is negative")
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name or ":" in name:
             raise ArchiveError(f"{archive} is refused: the entry {name!r} would be written outside the target folder")
         if kind not in (0, stat.S_IFREG):
