@@ -12,7 +12,7 @@ from typing import Any
 from kfp import local
 from kfp.local.config import LocalRunnerType
 
-from audiotagging.data.dataset import read_dataset
+from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.ingest import check_folds
 from audiotagging.data.sources import resolve
 from audiotagging.errors import UserError
@@ -49,46 +49,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the pipeline, and print a table of scores and the paths of the results."""
-    out: Path = args.out.resolve()
-    if args.memory and not args.docker:
-        raise UserError("--memory limits containers: add --docker, or omit --memory")
-    if args.parallel is not None and args.parallel < 1:
-        raise UserError(f"--parallel: expected a number of at least 1, found {args.parallel}")
+    _check_options(args)
     values = parameters(args)
-    downloads = Path(args.downloads).resolve()
+    out = args.out.resolve()
+    dataset = _prepare_data(args, out)
+    values |= {"data": str(dataset.folder), "downloads": str(Path(args.downloads).resolve())}
     models = Path(args.models).resolve() if args.models else None
-    data = Path(args.data).resolve()
-    in_use = [data, downloads, args.cache and args.cache.resolve(), models]
-    _check_out(out, force=args.force, data=data, in_use=[place for place in in_use if place])
-    folder = resolve(args.data, downloads=downloads).resolve()
-    dataset = read_dataset(folder, noisy=args.noisy)
-    check_folds(dataset, args.folds)
-    values |= {"data": str(folder), "downloads": str(downloads)}
     if models:
         models.mkdir(parents=True, exist_ok=True)
         values["models"] = str(models)
-
-    runner: LocalRunnerType = local.SubprocessRunner(use_venv=False)
-    if args.docker:
-        runner = docker_runner(data=folder, models=models, memory=args.memory)
-    sounds = [Path(path) for path in dataset.clips["path"][dataset.clips["part"] != "test"]]
-    slots = divide(values["rows"], sounds, parallel=args.parallel, gpus=usable_gpus(docker=args.docker))
-    logger.info("%s", slots)
-
     work = out.with_name(out.name + ".work")
     root = args.cache.resolve() if args.cache else work / "stages"
     for place in (work, root):
         place.mkdir(parents=True, exist_ok=True)
     values["checkpoints"] = str(root / "checkpoints")
+
+    runner: LocalRunnerType = local.SubprocessRunner(use_venv=False)
+    if args.docker:
+        runner = docker_runner(data=dataset.folder, models=models, memory=args.memory)
+    sounds = [Path(path) for path in dataset.clips["path"][dataset.clips["part"] != "test"]]
+    slots = divide(values["rows"], sounds, parallel=args.parallel, gpus=usable_gpus(docker=args.docker))
+    logger.info("%s", slots)
     try:
-        outputs = run_pipeline(
-            args.pipeline,
-            values,
-            runner=runner,
-            root=root,
-            log=work / "log.txt",
-            slots=slots,
-        )
+        outputs = run_pipeline(args.pipeline, values, runner=runner, root=root, log=work / "log.txt", slots=slots)
     except StageError as error:
         advice = "fix this, and run the same command to resume" if error.by_user else "the same command resumes the run"
         print(f"error: {error}\n{advice}", file=sys.stderr)
@@ -97,6 +80,23 @@ def run(args: argparse.Namespace) -> int:
     shutil.rmtree(work)
     print_results(args.out)
     return 0
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    if args.memory and not args.docker:
+        raise UserError("--memory limits containers: add --docker, or omit --memory")
+    if args.parallel is not None and args.parallel < 1:
+        raise UserError(f"--parallel: expected a number of at least 1, found {args.parallel}")
+
+
+def _prepare_data(args: argparse.Namespace, out: Path) -> Dataset:
+    """Return the data set, downloaded and unpacked if needed, after all checks that are quick."""
+    data, downloads = Path(args.data).resolve(), Path(args.downloads).resolve()
+    others = [Path(place).resolve() for place in (args.cache, args.models) if place]
+    _check_out(out, force=args.force, data=data, in_use=[data, downloads, *others])
+    dataset = read_dataset(resolve(args.data, downloads=downloads).resolve(), noisy=args.noisy)
+    check_folds(dataset, args.folds)
+    return dataset
 
 
 def _check_out(out: Path, *, force: bool, data: Path, in_use: Iterable[Path]) -> None:
