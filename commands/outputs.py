@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from audiotagging.artifacts.model_folder import model_name
 from audiotagging.errors import UserError
-from audiotagging.files import read_json, whole_folder
+from audiotagging.files import atomic_folder, read_json
 from audiotagging.results.labelled_clips import SETS
 
 AVERAGED = "averaged"  # a folder whose files are moved to OUT itself
@@ -71,7 +71,7 @@ def new_out(out: Path) -> Iterator[Path]:
     """Provide an empty folder that becomes OUT, or replaces it, when the block ends without an error."""
     replaced = out.with_name(out.name + ".replaced")
     shutil.rmtree(replaced, ignore_errors=True)  # may be left over from a run that was killed
-    with whole_folder(out) as part:
+    with atomic_folder(out) as part:
         yield part
         for file in (part / AVERAGED).iterdir():
             file.rename(part / file.name)

@@ -1,20 +1,20 @@
 import pytest
 
 from audiotagging.errors import UserError
-from audiotagging.files import read_json, whole_file, whole_folder, write_json
+from audiotagging.files import atomic_file, atomic_folder, read_json, write_json
 
 
 def test_a_folder_is_there_when_it_is_whole_and_replaces_what_a_killed_run_left(tmp_path):
     (tmp_path / "new.part").mkdir()
     (tmp_path / "new.part" / "old").touch()
-    with whole_folder(tmp_path / "new") as part:
+    with atomic_folder(tmp_path / "new") as part:
         (part / "a").write_text("1")
         assert not (tmp_path / "new").exists()
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a"]
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
-@pytest.mark.parametrize("whole", [whole_folder, whole_file])
+@pytest.mark.parametrize("whole", [atomic_folder, atomic_file])
 def test_what_fails_makes_and_replaces_nothing(tmp_path, whole):
     (tmp_path / "file").write_text("before")
     with pytest.raises(ZeroDivisionError), whole(tmp_path / "file") as part:
@@ -26,7 +26,7 @@ def test_what_fails_makes_and_replaces_nothing(tmp_path, whole):
 
 def test_a_file_replaces_another_when_it_is_whole(tmp_path):
     (tmp_path / "file").write_text("before")
-    with whole_file(tmp_path / "file") as part:
+    with atomic_file(tmp_path / "file") as part:
         write_json(part, {"ä": [1, 2.5]})
         assert (tmp_path / "file").read_text() == "before"
     assert read_json(tmp_path / "file") == {"ä": [1, 2.5]}

@@ -15,7 +15,7 @@ from kfp_server_api import ApiException
 
 from audiotagging.data.mirror import fetch_all, list_files
 from audiotagging.errors import UserError
-from audiotagging.files import whole_file, whole_folder
+from audiotagging.files import atomic_file, atomic_folder
 from audiotagging.progress import track
 from commands.cluster.client import Client
 
@@ -93,10 +93,10 @@ def _save(answer: urllib3.HTTPResponse, path: Path) -> None:
     """Write an artifact. An attachment is a tar archive of a folder; everything else is a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if "attachment" in answer.headers.get("Content-Disposition", ""):
-        with whole_folder(path) as part, tarfile.open(fileobj=answer, mode="r|gz") as archive:
+        with atomic_folder(path) as part, tarfile.open(fileobj=answer, mode="r|gz") as archive:
             archive.extractall(part, filter="data")
         return
-    with whole_file(path) as part, part.open("wb") as file:
+    with atomic_file(path) as part, part.open("wb") as file:
         for chunk in answer.stream(CHUNK):
             file.write(chunk)
 

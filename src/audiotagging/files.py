@@ -15,7 +15,7 @@ from audiotagging.errors import UserError
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Provide an empty folder that is renamed to `path` when the block ends without an error.
 
     Args:
@@ -33,7 +33,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """Provide the path of a temporary file that is renamed to `path` when the block ends without an error.
 
     Args:
@@ -42,7 +42,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Examples:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
-        >>> with whole_file(folder / "scores.json") as part:
+        >>> with atomic_file(folder / "scores.json") as part:
         ...     write_json(part, {"lwlrap": 0.75})
         ...     print([file.name for file in folder.iterdir()])
         ['scores.json.part']

@@ -81,7 +81,7 @@ def test_some_archives_unpacked_already(data, downloads):
 
 
 @pytest.mark.parametrize("top", ["", "freesound/"])
-def test_an_archive_of_the_whole_folder(data, downloads, tmp_path, top):
+def test_an_archive_of_the_atomic_folder(data, downloads, tmp_path, top):
     zip_folder(data, tmp_path / "all.zip", top=top)
     assert content(resolve(str(tmp_path / "all.zip"), downloads=downloads)) == content(data)
 

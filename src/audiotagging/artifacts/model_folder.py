@@ -17,7 +17,7 @@ from typing import Any, get_origin
 import pandas as pd
 
 from audiotagging.errors import UserError
-from audiotagging.files import read_json, whole_folder, write_json
+from audiotagging.files import atomic_folder, read_json, write_json
 from audiotagging.members import Member
 
 WEIGHTS = "weights.safetensors"
@@ -78,7 +78,7 @@ def write_model(
         history: One row per epoch: `epoch`, `cycle`, `loss`, `lr`, `lwlrap` and `seconds`.
         write_weights: A function that writes the weights to a path in the safetensors format.
     """
-    with whole_folder(folder) as part:
+    with atomic_folder(folder) as part:
         write_weights(part / WEIGHTS)
         write_json(part / FACTS, asdict(facts))
         history.to_parquet(part / HISTORY, index=False)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audiotagging.errors import UserError
-from audiotagging.files import whole_file
+from audiotagging.files import atomic_file
 
 SCHEMA_VERSION = 1
 
@@ -53,7 +53,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
             "scores": scores,
         }
     ).replace_schema_metadata({"version": str(SCHEMA_VERSION), "classes": "\n".join(classes)})
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         pq.write_table(table, part)
 
 

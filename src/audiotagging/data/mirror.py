@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
 
 from audiotagging.errors import UserError
-from audiotagging.files import whole_file
+from audiotagging.files import atomic_file
 from audiotagging.object_store import open_store, store_errors
 from audiotagging.progress import track
 
@@ -118,7 +118,7 @@ def fetch(file: StoredFile, path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     info, previous = file.info, ""
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         for _ in range(TRIES):
             expected, size, found = _copy(file, part)
             # The same content twice is correct even if the ETag differs: encrypted objects have ETags of another kind.

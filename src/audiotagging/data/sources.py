@@ -16,7 +16,7 @@ from audiotagging.data.mirror import mirror
 from audiotagging.data.zenodo import ZENODO, download_record
 from audiotagging.data.zip_archives import extract
 from audiotagging.errors import UserError
-from audiotagging.files import whole_folder
+from audiotagging.files import atomic_folder
 
 # For each folder of Kaggle's and Zenodo's editions (or archive of this name with `.zip`), its place in the data folder.
 PLACES = {
@@ -71,7 +71,7 @@ def _unpacked(archive: Path, downloads: Path) -> Path:
     """Unpack an archive unless that has been done before, and return the folder."""
     folder = downloads / f"{archive.stem}-{_state(archive, [archive])}"
     if not folder.exists():
-        with whole_folder(folder) as part:
+        with atomic_folder(folder) as part:
             extract(archive, part)
     return folder
 
@@ -98,7 +98,7 @@ def _unpacked_archives(source: Path, archives: Sequence[Path], downloads: Path) 
     pieces = [path for archive in archives for path in sorted(source.glob(f"{archive.stem}.z*"))]
     target = downloads / f"{source.name}-{_state(source, pieces)}"
     if not target.exists():
-        with whole_folder(target) as part:
+        with atomic_folder(target) as part:
             for archive in archives:
                 extract(archive, part / PLACES[archive.stem])
     return target

@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 
 from audiotagging.errors import UserError
-from audiotagging.files import whole_folder
+from audiotagging.files import atomic_folder
 
 RATE = 44_100  # Hz
 SECONDS = (0.3, 8.0)
@@ -174,7 +174,7 @@ def write_dataset(folder: Path, *, seed: int = 2019, curated: int = 260, noisy: 
     """
     if folder.exists():
         raise UserError(f"{folder} exists already; name another folder, or remove this one")
-    with whole_folder(folder) as part:
+    with atomic_folder(folder) as part:
         rng = np.random.default_rng(seed)
         two = {"two_labels": TWO_LABELS, "wrong_labels": 0.0}
         curated_rows = _write_part(part / "train_curated", rng, count=curated, **two)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 from audiotagging.errors import UserError
-from audiotagging.files import whole_file
+from audiotagging.files import atomic_file
 from audiotagging.progress import track
 
 ZENODO = "https://zenodo.org"
@@ -68,7 +68,7 @@ def _read_record(url: str, copy: Path) -> list[dict]:
     if not copy.exists():
         with urlopen(url, timeout=TIMEOUT) as response:
             files = json.load(response)["files"]
-        with whole_file(copy) as part:
+        with atomic_file(copy) as part:
             part.write_text(json.dumps(files))
     files = json.loads(copy.read_text())
     for file in files:

@@ -11,7 +11,7 @@ import pandas as pd
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_listing
 from audiotagging.errors import UserError
-from audiotagging.files import whole_folder, write_json
+from audiotagging.files import atomic_folder, write_json
 from audiotagging.metrics import label_table, lwlrap
 
 ENSEMBLE = "ensemble"  # the "member" under which a prediction table holds the ensemble's own scores
@@ -189,7 +189,7 @@ def ensemble(
     averaged = _average_parts(parts, mean=mean, weights=shares)
     submission = _submission(averaged, read_listing(spectrograms, part="test"))
     settings = {"mean": mean, "weights": dict(zip(members, shares.tolist(), strict=True))}
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         write_predictions(folder / "predictions.parquet", averaged)
         submission.to_csv(folder / "submission.csv", index=False)
         write_json(folder / "ensemble.json", settings)

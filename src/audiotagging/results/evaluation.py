@@ -24,7 +24,7 @@ from audiotagging.artifacts.prediction_table import Predictions, read_prediction
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_notes, read_rejected, read_spectrograms
 from audiotagging.csv_table import read_table
 from audiotagging.errors import UserError
-from audiotagging.files import read_json, whole_file, write_json
+from audiotagging.files import atomic_file, read_json, write_json
 from audiotagging.results import report as html
 from audiotagging.results.ensembling import ENSEMBLE, average, gather
 from audiotagging.results.labelled_clips import LabelledSet, labelled_sets
@@ -107,7 +107,7 @@ def evaluate(
     figures = ", ".join(f"{name} {score:.4f}" for name, score in result["ensemble"].items()) or "nothing to score"
     logger.info("lwlrap of the ensemble: %s", figures)
     page = html.render(result, models=trained, pictures=pictures)
-    with whole_file(scores) as scores_part, whole_file(report) as report_part:
+    with atomic_file(scores) as scores_part, atomic_file(report) as report_part:
         write_json(scores_part, result)
         report_part.write_text(page, encoding="utf-8")
     return result

@@ -16,7 +16,7 @@ from audiotagging.artifacts.champion import POINTER, VERSIONS, champion_folder, 
 from audiotagging.artifacts.model_folder import read_facts, weights_path
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
-from audiotagging.files import whole_file, whole_folder, write_json
+from audiotagging.files import atomic_file, atomic_folder, write_json
 from audiotagging.results.comparison import align, compare_ensembles
 from audiotagging.results.labelled_clips import labelled_sets
 
@@ -133,7 +133,7 @@ def _version(ensemble: Path, models: Sequence[Path]) -> str:
 def _store(folder: Path, ensemble: Path, models: Sequence[Path]) -> None:
     if folder.exists():
         return
-    with whole_folder(folder) as part:
+    with atomic_folder(folder) as part:
         shutil.copytree(ensemble, part, dirs_exist_ok=True)
         for model in models:
             shutil.copytree(model, part / "models" / read_facts(model).name)
@@ -141,7 +141,7 @@ def _store(folder: Path, ensemble: Path, models: Sequence[Path]) -> None:
 
 def _switch(location: Path, decision: dict[str, Any]) -> None:
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    with whole_file(location / POINTER) as part:
+    with atomic_file(location / POINTER) as part:
         write_json(part, decision | {"since": since})
 
 

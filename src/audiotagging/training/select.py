@@ -9,7 +9,7 @@ import pandas as pd
 from audiotagging.artifacts.noisy_choice import read_chosen_list
 from audiotagging.artifacts.selection import DEALT_FOLDS, write_selection
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_listing
-from audiotagging.files import whole_folder
+from audiotagging.files import atomic_folder
 from audiotagging.members import Member
 from audiotagging.training.folds import stratify
 from audiotagging.training.judge import judge_noisy_clips
@@ -30,7 +30,7 @@ def select(spectrograms: Path, *, noisy_choice: Mapping[str, Any], seed: int, ou
     clips = read_clips(spectrograms)
     folds = deal_folds(clips[clips["part"] == "curated"], seed=seed)
     noisy = clips["clip"][clips["part"] == "noisy"]
-    with whole_folder(out) as part:
+    with atomic_folder(out) as part:
         if noisy_choice["noisy"] == "agreement":
             judge = Member.from_row(noisy_choice["judge"])
             chosen = judge_noisy_clips(spectrograms, member=judge, folds=folds, seed=seed, model=part / "judge")
