@@ -58,18 +58,18 @@ def run(args: argparse.Namespace) -> int:
     if models:
         models.mkdir(parents=True, exist_ok=True)
         values["models"] = str(models)
-    work = out.with_name(out.name + ".work")
-    root = args.cache.resolve() if args.cache else work / "stages"
-    for place in (work, root):
-        place.mkdir(parents=True, exist_ok=True)
-    values["checkpoints"] = str(root / "checkpoints")
-
     runner: LocalRunnerType = local.SubprocessRunner(use_venv=False)
     if args.docker:
         runner = docker_runner(data=dataset.folder, models=models, memory=args.memory)
     sounds = [Path(path) for path in dataset.clips["path"][dataset.clips["part"] != "test"]]
     slots = divide(values["rows"], sounds, parallel=args.parallel, gpus=usable_gpus(docker=args.docker))
     logger.info("%s", slots)
+
+    work = out.with_name(out.name + ".work")
+    root = args.cache.resolve() if args.cache else work / "stages"
+    for place in (work, root):
+        place.mkdir(parents=True, exist_ok=True)
+    values["checkpoints"] = str(root / "checkpoints")
     try:
         outputs = run_pipeline(args.pipeline, values, runner=runner, root=root, log=work / "log.txt", slots=slots)
     except StageError as error:
