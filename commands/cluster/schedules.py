@@ -20,7 +20,7 @@ from kfp_server_api import (
 
 from audiotagging.errors import UserError
 from commands.cluster.client import MLFLOW, Client, mlflow_input, named, what_is_run, where
-from commands.cluster.following import ENDED
+from commands.cluster.runs import ENDED
 
 PAGE = 100
 POLL = 5  # seconds between two requests
