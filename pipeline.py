@@ -52,7 +52,7 @@ def audiotagging(
     mean: str = MEAN,
     weights: str = WEIGHTS,
     checkpoints: str = "",
-    models: str = "",
+    champions: str = "",
     warm_start: float = 0.0,
 ) -> Outputs:
     """Train, average and score the members.
@@ -68,7 +68,7 @@ def audiotagging(
         mean: How the members are averaged: "arithmetic", "geometric" or "rank".
         weights: Weights of the members: "equal", or "fitted" to the out-of-fold predictions.
         checkpoints: Folder or URI for the checkpoints of interrupted trainings. An empty string disables them.
-        models: Folder of the champion and earlier versions. An empty string disables promotion.
+        champions: Folder of the champion and earlier versions. An empty string disables promotion.
         warm_start: Share of the epochs to train when starting with the champion's weights. 0 means new weights.
     """
     ingested = ingest(data=data, rows=rows, downloads=downloads, noisy=noisy, max_rejected=max_rejected)
@@ -90,7 +90,7 @@ def audiotagging(
             selection=selection,
             seed=seed,
             checkpoints=checkpoints,
-            champions=models,
+            champions=champions,
             warm_start=warm_start,
         )
         model = trained.outputs["model"]
@@ -100,7 +100,7 @@ def audiotagging(
         predictions=Collected(predictions), spectrograms=spectrograms, mean=mean, weights=weights
     ).output
 
-    promoted = promote(averaged=averaged, models=Collected(model), spectrograms=spectrograms, location=models)
+    promoted = promote(averaged=averaged, models=Collected(model), spectrograms=spectrograms, champions=champions)
     promoted.set_caching_options(False)  # it must check the champion in every run
 
     evaluated = evaluate(

@@ -1,7 +1,7 @@
 """Training and prediction, compared with a plain training step and with prediction of one clip at a time.
 
 All rows run on the GPU if there is one, with the published sizes. On a CPU, batches and clips are few enough to finish
-soon. The rows of all networks and of the reference table exist only on a GPU.
+soon. The rows of all networks and of the reference ensemble exist only on a GPU.
 """
 
 from collections.abc import Callable

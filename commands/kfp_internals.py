@@ -238,9 +238,9 @@ class Client(kfp.Client):
             kind: "runs" or "recurringrun".
             identity: Id of the object.
         """
-        place = f"#/{kind}/details/{identity}"
+        page = f"#/{kind}/details/{identity}"
         host = self._get_url_prefix().rstrip("/")
-        return f"{host}/{place}" if not _inside(host) and self._has_page() else f"{place} on Kubeflow's page"
+        return f"{host}/{page}" if not _inside(host) and self._has_page() else f"{page} on Kubeflow's page"
 
     def _has_page(self) -> bool:
         try:

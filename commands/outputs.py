@@ -22,7 +22,7 @@ AVERAGED = "averaged"  # a folder whose files are moved to OUT itself
 Artifact = TypeVar("Artifact")
 
 
-def places(
+def layout(
     *,
     spectrograms: Artifact,
     selection: Artifact,
@@ -71,11 +71,11 @@ def new_out(out: Path) -> Iterator[Path]:
     """Provide an empty folder that becomes OUT, or replaces it, when the block ends without an error."""
     replaced = out.with_name(out.name + ".replaced")
     shutil.rmtree(replaced, ignore_errors=True)  # may be left over from a run that was killed
-    with atomic_folder(out) as part:
-        yield part
-        for file in (part / AVERAGED).iterdir():
-            file.rename(part / file.name)
-        (part / AVERAGED).rmdir()
+    with atomic_folder(out) as partial:
+        yield partial
+        for file in (partial / AVERAGED).iterdir():
+            file.rename(partial / file.name)
+        (partial / AVERAGED).rmdir()
         if out.exists():
             out.rename(replaced)
     shutil.rmtree(replaced, ignore_errors=True)

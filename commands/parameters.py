@@ -31,7 +31,7 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         nargs="+",
         default=["demo"],
         metavar="NAME",
-        help='"demo" or "reference" for all members of a table, or ids of single members (default: demo)',
+        help='"demo" or "reference" for all members of an ensemble, or ids of single members (default: demo)',
     )
     parser.add_argument(
         "--folds",
@@ -61,7 +61,7 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         help="weights of the members: equal, or fitted to the out-of-fold predictions (default: %(default)s)",
     )
     parser.add_argument(
-        "--models",
+        "--champions",
         default=None,
         metavar="DIR",
         help="folder of the champion: make the new ensemble the champion unless it is worse (default: %(default)s)",
@@ -119,9 +119,9 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
     """
     if not 0 <= args.warm_start <= 1:
         raise UserError(f"--warm-start: expected a share of the epochs between 0 and 1, found {args.warm_start}")
-    if args.warm_start and not args.models:
+    if args.warm_start and not args.champions:
         raise UserError(
-            "--warm-start starts with the champion's weights: name the folder of the champion with --models"
+            "--warm-start starts with the champion's weights: name the folder of the champion with --champions"
         )
     if args.weights == "fitted" and max(args.folds) < 0:
         raise UserError("--weights fitted needs out-of-fold predictions: hold out folds with --folds 0,1,2,3,4")
@@ -135,7 +135,7 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
         "max_rejected": args.max_rejected,
         "mean": args.mean,
         "weights": args.weights,
-        "models": args.models or "",
+        "champions": args.champions or "",
         "warm_start": args.warm_start,
     }
 

@@ -43,12 +43,12 @@ def run(args: argparse.Namespace) -> int:
         uris = find_outputs(client, found.run_id)
         if args.no_spectrograms:
             del uris["spectrograms"]
-        with new_out(out) as part:
+        with new_out(out) as partial:
             if args.s3_endpoint or uris["report.html"].startswith("gs://"):  # the page cannot list its folders
-                fetch_from_store(uris, part, endpoint=args.s3_endpoint)
+                fetch_from_store(uris, partial, endpoint=args.s3_endpoint)
             else:
-                fetch_from_page(client, uris, part, namespace=args.namespace)
-            for table in (part / "predictions").iterdir():  # to check that the tables are complete
+                fetch_from_page(client, uris, partial, namespace=args.namespace)
+            for table in (partial / "predictions").iterdir():  # to check that the tables are complete
                 read_predictions(table)
     print_results(args.out)
     return 0

@@ -19,7 +19,7 @@ from audiotagging.errors import UserError
 from commands.local.containers import docker_runner, memory_size
 from commands.local.runner import StageError, run_pipeline
 from commands.local.slots import divide, usable_gpus
-from commands.outputs import check_out, new_out, places, print_results
+from commands.outputs import check_out, layout, new_out, print_results
 from commands.parameters import add_parameters, parameters
 
 logger = logging.getLogger(__name__)
@@ -54,21 +54,21 @@ def run(args: argparse.Namespace) -> int:
     out = args.out.resolve()
     dataset = _prepare_data(args, out)
     values |= {"data": str(dataset.folder), "downloads": str(Path(args.downloads).resolve())}
-    models = Path(args.models).resolve() if args.models else None
-    if models:
-        models.mkdir(parents=True, exist_ok=True)
-        values["models"] = str(models)
+    champions = Path(args.champions).resolve() if args.champions else None
+    if champions:
+        champions.mkdir(parents=True, exist_ok=True)
+        values["champions"] = str(champions)
     runner: LocalRunnerType = local.SubprocessRunner(use_venv=False)
     if args.docker:
-        runner = docker_runner(data=dataset.folder, models=models, memory=args.memory)
+        runner = docker_runner(data=dataset.folder, champions=champions, memory=args.memory)
     sounds = [Path(path) for path in dataset.clips["path"][dataset.clips["part"] != "test"]]
     slots = divide(values["rows"], sounds, parallel=args.parallel, gpus=usable_gpus(docker=args.docker))
     logger.info("%s", slots)
 
     work = out.with_name(out.name + ".work")
     root = args.cache.resolve() if args.cache else work / "stages"
-    for place in (work, root):
-        place.mkdir(parents=True, exist_ok=True)
+    for folder in (work, root):
+        folder.mkdir(parents=True, exist_ok=True)
     values["checkpoints"] = str(root / "checkpoints")
     try:
         outputs = run_pipeline(args.pipeline, values, runner=runner, root=root, log=work / "log.txt", slots=slots)
@@ -92,7 +92,7 @@ def _check_options(args: argparse.Namespace) -> None:
 def _prepare_data(args: argparse.Namespace, out: Path) -> Dataset:
     """Return the data set, downloaded and unpacked if needed, after all checks that are quick."""
     data, downloads = Path(args.data).resolve(), Path(args.downloads).resolve()
-    others = [Path(place).resolve() for place in (args.cache, args.models) if place]
+    others = [Path(path).resolve() for path in (args.cache, args.champions) if path]
     _check_out(out, force=args.force, data=data, in_use=[data, downloads, *others])
     dataset = read_dataset(resolve(args.data, downloads=downloads).resolve(), noisy=args.noisy)
     check_folds(dataset, args.folds)
@@ -102,9 +102,9 @@ def _prepare_data(args: argparse.Namespace, out: Path) -> Dataset:
 def _check_out(out: Path, *, force: bool, data: Path, in_use: Iterable[Path]) -> None:
     """Check that OUT may be replaced: it must be the output of a run, and contain nothing that this run uses."""
     check_out(out, force=force)
-    for place in in_use:
-        if place.is_relative_to(out):
-            raise UserError(f"{place} is inside {out}, which the results replace; name another --out")
+    for path in in_use:
+        if path.is_relative_to(out):
+            raise UserError(f"{path} is inside {out}, which the results replace; name another --out")
     if out.is_relative_to(data):
         raise UserError(f"{out} is inside the data folder {data}; name another --out")
 
@@ -120,10 +120,10 @@ def _gather(outputs: dict[str, Any], out: Path, *, log: Path, cached: bool) -> N
         name: [(each.metadata["member"], each.metadata["fold"], each) for each in outputs[name]]
         for name in ("models", "predictions")
     }
-    with new_out(out) as part:
-        for place, artifact in places(**(outputs | in_loop)).items():
-            _put(Path(artifact.path), part / place, copy=_link if place == "spectrograms" else copy)
-        shutil.copy(log, part / "log.txt")
+    with new_out(out) as partial:
+        for name, artifact in layout(**(outputs | in_loop)).items():
+            _put(Path(artifact.path), partial / name, copy=_link if name == "spectrograms" else copy)
+        shutil.copy(log, partial / "log.txt")
 
 
 def _put(source: Path, target: Path, *, copy: Callable[[str, str], Any]) -> None:

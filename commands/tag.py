@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="DIR",
-        help="output of a run, its folder models, or a models location",
+        help="output of a run, its folder models, or a champions folder",
     )
     parser.add_argument("--top", type=int, default=5, metavar="N", help="number of tags per file (default: 5)")
     parser.add_argument("--format", choices=FORMATS, default="table", help="output format (default: table)")

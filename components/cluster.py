@@ -20,8 +20,8 @@ BACKOFF = 60  # seconds before the first retry, doubled before each further one
 # The folders that the volumes are mounted on.
 AUDIO = "/audio"
 CHECKPOINTS = "/checkpoints"
-MODELS = "/models"
-CLAIMS = {AUDIO: "audiotagging-audio", CHECKPOINTS: "audiotagging-checkpoints", MODELS: "audiotagging-models"}
+CHAMPIONS = "/champions"
+CLAIMS = {AUDIO: "audiotagging-audio", CHECKPOINTS: "audiotagging-checkpoints", CHAMPIONS: "audiotagging-champions"}
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ NEEDS = {
     "ingest": Needs(cpu=1, memory=4, hours=12, volumes=(AUDIO,), stores=True),
     "preprocess": Needs(cpu=8, memory=16, hours=6, volumes=(AUDIO,), shared_memory=1024),
     "select": Needs(cpu=4, memory=16, hours=12, volumes=(AUDIO,), gpu=True),
-    "train": Needs(cpu=4, memory=16, hours=48, retries=5, volumes=(CHECKPOINTS, MODELS), gpu=True, stores=True),
+    "train": Needs(cpu=4, memory=16, hours=48, retries=5, volumes=(CHECKPOINTS, CHAMPIONS), gpu=True, stores=True),
     "predict": Needs(cpu=2, memory=12, hours=6, gpu=True),
     "ensemble": Needs(cpu=1, memory=8, hours=1),
-    "promote": Needs(cpu=2, memory=8, hours=1, volumes=(MODELS,)),
+    "promote": Needs(cpu=2, memory=8, hours=1, volumes=(CHAMPIONS,)),
     "evaluate": Needs(cpu=2, memory=8, hours=1),
 }
 

@@ -25,7 +25,7 @@ def train(
         selection: The output of `select`.
         seed: Seed of the run. The seed of each member and fold is derived from it.
         checkpoints: Folder or URI for the checkpoints of interrupted trainings. An empty string disables them.
-        champions: The models location with the champion, for a warm start. An empty string disables it.
+        champions: The champions folder, for a warm start. An empty string disables it.
         warm_start: Share of the epochs to train in a warm start. 0 means new weights and all epochs.
         model: The folder of the model (`audiotagging.artifacts.model_folder`).
         metrics: The loss of the last epoch and, if a fold is held out, its lwlrap.

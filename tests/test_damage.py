@@ -13,7 +13,7 @@ from audiotagging.data.preprocessing import preprocess
 from audiotagging.members import DEMO, rows
 
 ROWS = rows(DEMO[:1], [0])
-TABLES = ["train_curated.csv", "train_noisy.csv", "sample_submission.csv", "test_post_competition.csv"]
+ENSEMBLES = ["train_curated.csv", "train_noisy.csv", "sample_submission.csv", "test_post_competition.csv"]
 FOLDERS = ["train_curated", "train_noisy", "test"]
 AUDIO = [f"train_curated/c{number:02}.wav" for number in (0, 5, 11)] + ["train_noisy/n2.wav", "test/t0.wav"]
 NASTY = [
@@ -86,7 +86,7 @@ def make_dangling(path):
     path.symlink_to("nowhere")
 
 
-TABLE, SOUND = st.sampled_from(TABLES), st.sampled_from(AUDIO)
+TABLE, SOUND = st.sampled_from(ENSEMBLES), st.sampled_from(AUDIO)
 DAMAGES = st.one_of(
     st.tuples(st.just(replace_text), TABLE, FIELDS, TEXT),
     st.tuples(st.just(change_line), TABLE, st.integers(0, 20), st.sampled_from(["drop", "repeat", "blank", "last"])),

@@ -7,8 +7,8 @@ from audiotagging.files import atomic_file, atomic_folder, read_json, write_json
 def test_a_folder_is_there_when_it_is_whole_and_replaces_what_a_killed_run_left(tmp_path):
     (tmp_path / "new.part").mkdir()
     (tmp_path / "new.part" / "old").touch()
-    with atomic_folder(tmp_path / "new") as part:
-        (part / "a").write_text("1")
+    with atomic_folder(tmp_path / "new") as partial:
+        (partial / "a").write_text("1")
         assert not (tmp_path / "new").exists()
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a"]
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
@@ -17,8 +17,8 @@ def test_a_folder_is_there_when_it_is_whole_and_replaces_what_a_killed_run_left(
 @pytest.mark.parametrize("whole", [atomic_folder, atomic_file])
 def test_what_fails_makes_and_replaces_nothing(tmp_path, whole):
     (tmp_path / "file").write_text("before")
-    with pytest.raises(ZeroDivisionError), whole(tmp_path / "file") as part:
-        (part / "a" if part.is_dir() else part).write_text("half")
+    with pytest.raises(ZeroDivisionError), whole(tmp_path / "file") as partial:
+        (partial / "a" if partial.is_dir() else partial).write_text("half")
         raise ZeroDivisionError
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "before"
@@ -26,8 +26,8 @@ def test_what_fails_makes_and_replaces_nothing(tmp_path, whole):
 
 def test_a_file_replaces_another_when_it_is_whole(tmp_path):
     (tmp_path / "file").write_text("before")
-    with atomic_file(tmp_path / "file") as part:
-        write_json(part, {"ä": [1, 2.5]})
+    with atomic_file(tmp_path / "file") as partial:
+        write_json(partial, {"ä": [1, 2.5]})
         assert (tmp_path / "file").read_text() == "before"
     assert read_json(tmp_path / "file") == {"ä": [1, 2.5]}
 

@@ -3,10 +3,10 @@ from dataclasses import fields
 import pytest
 
 from audiotagging.errors import UserError
-from audiotagging.members import DEMO, REFERENCE, TABLES, Member, override, rows, select
+from audiotagging.members import DEMO, ENSEMBLES, REFERENCE, Member, override, rows, select
 
 
-def test_the_reference_table_is_the_published_one():
+def test_the_reference_ensemble_is_the_published_one():
     published = [
         ("xresnet18ssa", "focal", 80, 1),
         ("xresnet34ssa", "focal", 60, 1),
@@ -26,18 +26,18 @@ def test_the_reference_table_is_the_published_one():
         )
 
 
-def test_the_demo_table_has_the_same_members_at_a_smaller_size():
+def test_the_demo_ensemble_has_the_same_members_at_a_smaller_size():
     for demo, reference in zip(DEMO, REFERENCE, strict=True):
         assert (demo.network, demo.loss, demo.cycles) == (reference.network, reference.loss, reference.cycles)
         assert demo.size < reference.size and demo.epochs * demo.epoch_size < reference.epochs * reference.epoch_size
 
 
-def test_ids_are_unique_over_all_tables():
-    ids = [member.id for table in TABLES.values() for member in table]
+def test_ids_are_unique_over_all_ensembles():
+    ids = [member.id for ensemble in ENSEMBLES.values() for member in ensemble]
     assert len(set(ids)) == len(ids)
 
 
-@pytest.mark.parametrize("member", [member for table in TABLES.values() for member in table])
+@pytest.mark.parametrize("member", [member for ensemble in ENSEMBLES.values() for member in ensemble])
 def test_a_member_survives_the_row_even_if_numbers_become_floats(member):
     (row,) = rows([member], [3])
     row = {name: float(value) if isinstance(value, int) else value for name, value in row.items()}
@@ -84,7 +84,7 @@ def test_rows_are_members_times_folds():
     ]
 
 
-def test_select_takes_tables_and_ids_each_member_once():
+def test_select_takes_ensembles_and_ids_each_member_once():
     assert select(["demo"]) == list(DEMO)
     assert select([REFERENCE[4].id, "reference"]) == [REFERENCE[4], *REFERENCE[:4], REFERENCE[5]]
     with pytest.raises(UserError, match=r"reference, demo, xresnet18ssa-focal, .*, found 'resnet'"):

@@ -55,7 +55,7 @@ def fetch_from_page(client: Client, uris: Mapping[str, str], folder: Path, *, na
     """
     pool = ThreadPoolExecutor(THREADS)
     try:
-        fetched = [pool.submit(_fetch, client, uri, folder / place, namespace) for place, uri in uris.items()]
+        fetched = [pool.submit(_fetch, client, uri, folder / path, namespace) for path, uri in uris.items()]
         for future in track(as_completed(fetched), label="artifacts", total=len(fetched)):
             future.result()
     finally:
@@ -93,10 +93,10 @@ def _save(answer: urllib3.HTTPResponse, path: Path) -> None:
     """Write an artifact. An attachment is a tar archive of a folder; everything else is a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if "attachment" in answer.headers.get("Content-Disposition", ""):
-        with atomic_folder(path) as part, tarfile.open(fileobj=answer, mode="r|gz") as archive:
-            archive.extractall(part, filter="data")
+        with atomic_folder(path) as partial, tarfile.open(fileobj=answer, mode="r|gz") as archive:
+            archive.extractall(partial, filter="data")
         return
-    with atomic_file(path) as part, part.open("wb") as file:
+    with atomic_file(path) as partial, partial.open("wb") as file:
         for chunk in answer.stream(CHUNK):
             file.write(chunk)
 
@@ -113,8 +113,8 @@ def fetch_from_store(uris: Mapping[str, str], folder: Path, *, endpoint: str) ->
         UserError: If the store cannot be read, or if an artifact does not exist.
     """
     files = {
-        folder / place / name if name else folder / place: file
-        for place, uri in uris.items()
+        folder / path / name if name else folder / path: file
+        for path, uri in uris.items()
         for name, file in list_files(uri.replace("minio://", "s3://", 1), endpoint=endpoint).items()
     }
     fetch_all(files, folder)

@@ -5,7 +5,7 @@ from typing import Any
 from audiotagging.errors import UserError
 from commands.cluster.client import Client
 from commands.cluster.workflow import Stage, read_workflow
-from commands.outputs import places
+from commands.outputs import layout
 
 
 def find_outputs(client: Client, run_id: str) -> dict[str, str]:
@@ -31,7 +31,7 @@ def find_outputs(client: Client, run_id: str) -> dict[str, str]:
             raise UserError(f"run {run_id} took its average from the cache, and run {origin}, which made it, is gone")
         ensemble = earlier["ensemble"]
     (spectrograms,), (selection,) = _given(evaluate, "spectrograms"), _given(evaluate, "selection")
-    return places(
+    return layout(
         spectrograms=spectrograms["uri"],
         selection=selection["uri"],
         models=_by_row(_given(evaluate, "models")),

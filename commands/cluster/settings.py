@@ -8,7 +8,7 @@ from typing import Any
 from audiotagging.errors import UserError
 from audiotagging.object_store import VARIABLES, check_url
 from commands.parameters import add_parameters, parameters
-from components.cluster import AUDIO, CHECKPOINTS, CLAIMS, MODELS, Cluster
+from components.cluster import AUDIO, CHAMPIONS, CHECKPOINTS, CLAIMS, Cluster
 
 # Argo refuses a run whose compressed state exceeds 1 MiB. With Kubeflow's defaults, a run takes about 190 KB plus 11 KB
 # per row; a run of 30 rows was seen to take 519 KB.
@@ -45,7 +45,7 @@ def add_cluster_options(parser: argparse.ArgumentParser) -> None:
     for option, folder, content in (
         ("--pvc", AUDIO, "the data"),
         ("--checkpoints-pvc", CHECKPOINTS, "checkpoints"),
-        ("--models-pvc", MODELS, "the promoted models"),
+        ("--champions-pvc", CHAMPIONS, "the promoted ensembles"),
     ):
         group.add_argument(
             option,
@@ -91,7 +91,7 @@ def cluster_settings(args: argparse.Namespace) -> Cluster:
         gpu_label=args.gpu_label,
         torch=args.torch or ("cuda" if args.gpus else "cpu"),
         registry=args.registry,
-        claims={AUDIO: args.pvc, CHECKPOINTS: args.checkpoints_pvc, MODELS: args.models_pvc},
+        claims={AUDIO: args.pvc, CHECKPOINTS: args.checkpoints_pvc, CHAMPIONS: args.champions_pvc},
         small=args.small,
         deadline=args.deadline,
         queue=args.queue,
@@ -102,7 +102,7 @@ def cluster_settings(args: argparse.Namespace) -> Cluster:
 def add_cluster_parameters(parser: argparse.ArgumentParser, *, data_required: bool = True) -> None:
     """Add the options that become the pipeline's parameters, with defaults for a cluster."""
     add_parameters(parser, data_required=data_required)
-    parser.set_defaults(models=MODELS, downloads=f"{AUDIO}/downloads")
+    parser.set_defaults(champions=CHAMPIONS, downloads=f"{AUDIO}/downloads")
     parser.add_argument(
         "--mlflow-experiment",
         metavar="NAME",
@@ -116,11 +116,13 @@ def cluster_parameters(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UserError: If an option cannot be used on a cluster.
     """
-    if not args.models_pvc and args.models == MODELS:
-        args.models = ""
-    for option, folder in (("--models", args.models), ("--downloads", args.downloads)):
+    if not args.champions_pvc and args.champions == CHAMPIONS:
+        args.champions = ""
+    for option, folder in (("--champions", args.champions), ("--downloads", args.downloads)):
         if folder and not folder.startswith("/"):
-            raise UserError(f"{option}: expected a folder on a volume of the cluster, such as {MODELS}, found {folder}")
+            raise UserError(
+                f"{option}: expected a folder on a volume of the cluster, such as {CHAMPIONS}, found {folder}"
+            )
     if "://" in args.data:
         check_url(args.data)
     if args.data.startswith("kaggle:"):

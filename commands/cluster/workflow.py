@@ -178,7 +178,7 @@ class _Node:
 
     Attributes:
         stage: The stage that it belongs to; empty if to none.
-        part: "stage" for the stage as a whole, "executor" for its program, "driver" for its driver.
+        role: "stage" for the stage as a whole, "executor" for its program, "driver" for its driver.
         row: Number of the loop's row; None outside the loop.
         tries: Number of the try of each part of the path that is tried again.
     """
@@ -190,8 +190,8 @@ class _Node:
         row = ROW.search(path)
         self.row = int(row[1]) if row else None
         *above, last = ["", *TRY.sub("", path).split(".")]
-        self.part = {"executor": "executor"}.get(last, "driver" if last.endswith("-driver") else "stage")
-        stage = above[-1] if self.part == "executor" else last.removesuffix("-driver")
+        self.role = {"executor": "executor"}.get(last, "driver" if last.endswith("-driver") else "stage")
+        stage = above[-1] if self.role == "executor" else last.removesuffix("-driver")
         self.stage = stage if stage in NEEDS else ""
 
     def pod(self, workflow: str, number: int) -> Pod:
@@ -199,7 +199,7 @@ class _Node:
         logs = [each["s3"]["key"] for each in artifacts if each["name"] == "main-logs" and "s3" in each]
         return Pod(
             name=f"{workflow}-{self.raw['templateName']}-{self.raw['id'].rpartition('-')[2]}",
-            driver=self.part == "driver",
+            driver=self.role == "driver",
             number=number,
             retry=self.tries[-1] if self.tries else 0,
             phase=self.raw["phase"],
@@ -213,8 +213,8 @@ class _Node:
 def _stage(nodes: list[_Node], workflow: str) -> Stage:
     """Put together what the nodes of one stage say, which are sorted by their tries."""
     pods, drivers = (
-        tuple(node.pod(workflow, number) for number, node in enumerate(_pods(nodes, part)))
-        for part in ("executor", "driver")
+        tuple(node.pod(workflow, number) for number, node in enumerate(_pods(nodes, role)))
+        for role in ("executor", "driver")
     )
     state, reason = _state(nodes, pods)
     shown = drivers if state == "cached" else pods
@@ -234,16 +234,16 @@ def _stage(nodes: list[_Node], workflow: str) -> Stage:
     )
 
 
-def _pods(nodes: list[_Node], part: str) -> list[_Node]:
-    return [node for node in nodes if node.part == part and node.raw["type"] == "Pod"]
+def _pods(nodes: list[_Node], role: str) -> list[_Node]:
+    return [node for node in nodes if node.role == role and node.raw["type"] == "Pod"]
 
 
 def _state(nodes: list[_Node], pods: tuple[Pod, ...]) -> tuple[str, str]:
     """Return the state of a stage and what it waits for."""
-    driver, whole = (_outermost(nodes, part).get("phase", "") for part in ("driver", "stage"))
+    driver, whole = (_outermost(nodes, role).get("phase", "") for role in ("driver", "stage"))
     phase = driver if driver in BROKEN else whole  # of a stage whose driver failed Argo says that it was omitted
     if phase == "Succeeded":
-        skipped = any(node.part == "executor" and node.raw["phase"] in OMITTED for node in nodes)
+        skipped = any(node.role == "executor" and node.raw["phase"] in OMITTED for node in nodes)
         return "cached" if skipped else "done", ""
     if phase in BROKEN | OMITTED:
         return "failed" if phase in BROKEN else "omitted", ""
@@ -259,9 +259,9 @@ def _state(nodes: list[_Node], pods: tuple[Pod, ...]) -> tuple[str, str]:
     return "starting", ""
 
 
-def _outermost(nodes: list[_Node], part: str) -> dict[str, Any]:
-    """Return the node that represents all attempts of a part, in the last tree that has it, or {} if there is none."""
-    found = [node for node in nodes if node.part == part]
+def _outermost(nodes: list[_Node], role: str) -> dict[str, Any]:
+    """Return the node that represents all attempts of a role, in the last tree that has it, or {} if there is none."""
+    found = [node for node in nodes if node.role == role]
     last = found[-1].tries if found else ()
     return next((node.raw for node in found if last[: len(node.tries)] == node.tries), {})
 

@@ -25,7 +25,7 @@ SHARED_MEMORY = "1g"  # worker processes pass arrays through /dev/shm, which has
 running: set[Container] = set()
 
 
-def docker_runner(*, data: Path, models: Path | None = None, memory: str | None = None) -> local.DockerRunner:
+def docker_runner(*, data: Path, champions: Path | None = None, memory: str | None = None) -> local.DockerRunner:
     """Return KFP's Docker runner, configured so that containers have access only to what they need.
 
     Containers run as the caller, who therefore owns what they write, and without a network. Everything is read-only
@@ -33,7 +33,7 @@ def docker_runner(*, data: Path, models: Path | None = None, memory: str | None 
 
     Args:
         data: The data folder. It is mounted under the same path, and so are the targets of links in it.
-        models: The models location. It is mounted under the same path, and is writable.
+        champions: The champions folder. It is mounted under the same path, and is writable.
         memory: Memory limit of a stage, such as "8g". None for no limit.
 
     Raises:
@@ -52,7 +52,7 @@ def docker_runner(*, data: Path, models: Path | None = None, memory: str | None 
         user=f"{os.getuid()}:{os.getgid()}",
         mounts=[
             *(Mount(str(path), str(path), type="bind", read_only=True) for path in with_linked(data)),
-            *([Mount(str(models), str(models), type="bind")] if models else []),
+            *([Mount(str(champions), str(champions), type="bind")] if champions else []),
         ],
         read_only=True,
         tmpfs={"/tmp": "mode=1777"},

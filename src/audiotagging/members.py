@@ -113,17 +113,17 @@ DEMO = tuple(
 
 SETTABLE = tuple(field.name for field in fields(Member) if field.name != "id")
 
-TABLES = {"reference": REFERENCE, "demo": DEMO}
+ENSEMBLES = {"reference": REFERENCE, "demo": DEMO}
 
 
 def select(names: Sequence[str]) -> list[Member]:
     """Look up members by name. Duplicates are removed, and the order is kept.
 
     Args:
-        names: Names of tables ("demo", "reference") or ids of members.
+        names: Names of ensembles ("demo", "reference") or ids of members.
 
     Raises:
-        UserError: If a name is neither a table nor a member.
+        UserError: If a name is neither an ensemble nor a member.
 
     Examples:
         >>> len(select(["reference"]))
@@ -131,12 +131,12 @@ def select(names: Sequence[str]) -> list[Member]:
         >>> [member.network for member in select(["xresnet50-bce", "xresnet34-focal"])]
         ['xresnet50', 'xresnet34']
     """
-    by_id = {member.id: member for table in TABLES.values() for member in table}
+    by_id = {member.id: member for ensemble in ENSEMBLES.values() for member in ensemble}
     chosen: dict[str, Member] = {}
     for name in names:
-        if name not in TABLES and name not in by_id:
-            raise UserError(f"expected members or tables out of {', '.join([*TABLES, *by_id])}, found {name!r}")
-        chosen |= {member.id: member for member in TABLES.get(name) or [by_id[name]]}
+        if name not in ENSEMBLES and name not in by_id:
+            raise UserError(f"expected ensembles or members out of {', '.join([*ENSEMBLES, *by_id])}, found {name!r}")
+        chosen |= {member.id: member for member in ENSEMBLES.get(name) or [by_id[name]]}
     return list(chosen.values())
 
 

@@ -106,15 +106,15 @@ def _read_secret() -> None:
 
 def _open_s3(parts: SplitResult, bucket: str, endpoint: str) -> FileSystem:
     endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
-    place = {}
+    address = {}
     if endpoint:
         scheme, separator, host = endpoint.rstrip("/").rpartition("://")
-        place = {"endpoint_override": host, "scheme": scheme if separator else "https"}
+        address = {"endpoint_override": host, "scheme": scheme if separator else "https"}
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     else:
         region = resolve_s3_region(bucket)  # Amazon answers only in the bucket's own region
     return S3FileSystem(
-        **place,
+        **address,
         region=region,
         connect_timeout=CONNECT_SECONDS,
         request_timeout=SILENT_SECONDS,

@@ -45,7 +45,7 @@ def test_parameters_are_those_of_the_command_line_with_paths_as_the_stages_see_t
         "mean": "rank",
         "weights": "equal",
         "checkpoints": "/checkpoints",
-        "models": "/models",
+        "champions": "/champions",
         "warm_start": 0.5,
     }
 
@@ -53,7 +53,7 @@ def test_parameters_are_those_of_the_command_line_with_paths_as_the_stages_see_t
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--models", "out/champions"], "--models: expected a folder on a volume of the cluster"),
+        (["--champions", "out/champions"], "--champions: expected a folder on a volume of the cluster"),
         (["--downloads", "data"], "--downloads: expected a folder on a volume of the cluster"),
         (["--registry", "https://ghcr.io/team"], "--registry: expected HOST/PATH"),
         (["--data", "hf://datasets/sounds"], "found 'hf://datasets/sounds'"),
@@ -73,10 +73,10 @@ def test_more_rows_than_argo_can_keep_are_refused_with_the_number(server, call):
 
 
 def test_without_volumes_there_are_no_checkpoints_and_no_champion(server, call):
-    assert call("submit", "--data", "demo", "--checkpoints-pvc", "", "--models-pvc", "")[0] == 0
+    assert call("submit", "--data", "demo", "--checkpoints-pvc", "", "--champions-pvc", "")[0] == 0
     (run,) = server.runs.values()
     values = run["runtime_config"]["parameters"]
-    assert (values["checkpoints"], values["models"]) == ("", "")
+    assert (values["checkpoints"], values["champions"]) == ("", "")
 
 
 def test_two_that_submit_at_once_use_one_version(server, call):

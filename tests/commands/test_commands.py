@@ -82,14 +82,14 @@ def test_wrong_data_ends_in_one_line_and_leaves_nothing(capsys, tmp_path, damage
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--members", "resnet"], "expected members or tables out of reference, demo"),
+        (["--members", "resnet"], "expected ensembles or members out of reference, demo"),
         (["--set", "epoch=3"], "found 'epoch'"),
         (["--set", "epochs"], "--set: expected FIELD=VALUE"),
         (["--folds", "-1,-2"], "expected folds between -1 and 127"),
         (["--set", "epochs=0"], "expected epochs to be a number above 0"),
         (["--folds", "all"], "expected numbers such as -1,0,1"),
-        (["--warm-start"], "name the folder of the champion with --models"),
-        (["--models", "m", "--warm-start", "2"], "--warm-start: expected a share of the epochs between 0 and 1"),
+        (["--warm-start"], "name the folder of the champion with --champions"),
+        (["--champions", "m", "--warm-start", "2"], "--warm-start: expected a share of the epochs between 0 and 1"),
         (["--parallel", "0"], "--parallel: expected a number of at least 1"),
         (["--weights", "fitted"], "hold out folds with --folds 0,1,2,3,4"),
         (["--max-rejected", "5"], "expected a share between 0 and 1, such as 0.05, found '5'"),
@@ -114,7 +114,7 @@ def test_nothing_but_results_is_ever_replaced(capsys, tmp_path, data):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "scores.json").write_text("{}")
     command = ["run", "--data", data, "--out", tmp_path / "out", "--force"]
-    for option in ("--cache", "--models", "--downloads"):
+    for option in ("--cache", "--champions", "--downloads"):
         code, _, error = call(capsys, *command, option, tmp_path / "out" / "mine")
         assert code == 2 and "which the results replace" in error
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["scores.json"]

@@ -15,8 +15,8 @@ VOLUMES = {
     "ingest": {"/audio": "audiotagging-audio"},
     "preprocess": {"/audio": "audiotagging-audio"},
     "select": {"/audio": "audiotagging-audio"},
-    "promote": {"/models": "audiotagging-models"},
-    "train": {"/checkpoints": "audiotagging-checkpoints", "/models": "audiotagging-models"},
+    "promote": {"/champions": "audiotagging-champions"},
+    "train": {"/checkpoints": "audiotagging-checkpoints", "/champions": "audiotagging-champions"},
 }
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "m": 0.001}
 
@@ -110,7 +110,7 @@ def test_volumes_are_mounted_where_they_are_needed(compiled, stage):
 
 
 def test_volumes_have_the_names_that_are_given_or_are_left_out(compiled):
-    pods = compiled("--pvc", "sounds", "--checkpoints-pvc", "", "--models-pvc", "").pods
+    pods = compiled("--pvc", "sounds", "--checkpoints-pvc", "", "--champions-pvc", "").pods
     assert [mount["constant"] for mount in pods["preprocess"]["pvcMount"]] == ["sounds"]
     assert "pvcMount" not in pods["train"]
 

@@ -151,12 +151,12 @@ def test_train_begins_with_the_champion(run, tmp_path, monkeypatch, in_this_proc
     assert read_facts(tmp_path / "model").member == replace(SHORT, epochs=1)
 
 
-def call_promote(run, location):
+def call_promote(run, champions):
     return promote.python_func(
         averaged=artifact(Dataset, run / "averaged"),
         models=[artifact(Model, path) for path in models_of(run)],
         spectrograms=artifact(Dataset, run / "spectrograms"),
-        location=str(location) if location else "",
+        champions=str(champions) if champions else "",
     )
 
 

@@ -38,8 +38,8 @@ def make_run(folder, *, noise=0.0, seed=1, **options):
     return folder
 
 
-def promote_run(run, location):
-    return promote(run / "averaged", models=models_of(run), spectrograms=run / "spectrograms", location=location)
+def promote_run(run, champions):
+    return promote(run / "averaged", models=models_of(run), spectrograms=run / "spectrograms", champions=champions)
 
 
 @pytest.fixture(scope="module")
@@ -50,18 +50,18 @@ def runs(tmp_path_factory):
 
 
 def test_the_first_ensemble_promotes_itself_with_all_that_is_needed_to_use_it(tmp_path, runs):
-    location = tmp_path / "models"
-    decision = promote_run(runs["bad"], location)
+    champions = tmp_path / "models"
+    decision = promote_run(runs["bad"], champions)
     assert decision["promoted"] and decision["champion"] == "" and "no champion yet" in decision["reason"]
-    folder = champion_folder(location)
-    assert folder == location / "versions" / decision["version"]
+    folder = champion_folder(champions)
+    assert folder == champions / "versions" / decision["version"]
     assert {path.name for path in (folder / "models").iterdir()} == {path.name for path in models_of(runs["bad"])}
     for model in models_of(runs["bad"]):
         for file in model.iterdir():
             assert (folder / "models" / model.name / file.name).read_bytes() == file.read_bytes()
     for file in (runs["bad"] / "averaged").iterdir():
         assert (folder / file.name).read_bytes() == file.read_bytes()
-    assert not list(location.rglob("*.part"))
+    assert not list(champions.rglob("*.part"))
 
 
 def test_a_better_one_takes_the_champions_place_and_a_worse_one_does_not(tmp_path, runs):
@@ -125,7 +125,7 @@ def test_the_order_of_the_models_changes_no_version(tmp_path, runs):
     first = promote_run(runs["good"], tmp_path)
     reordered = models_of(runs["good"])[::-1]
     averaged, spectrograms = runs["good"] / "averaged", runs["good"] / "spectrograms"
-    again = promote(averaged, models=reordered, spectrograms=spectrograms, location=tmp_path)
+    again = promote(averaged, models=reordered, spectrograms=spectrograms, champions=tmp_path)
     assert again == first and len(list((tmp_path / "versions").iterdir())) == 1
 
 
@@ -211,9 +211,9 @@ def test_the_pointer_is_switched_when_all_is_stored(tmp_path, runs, monkeypatch)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def promote_in_process(run, location, barrier, decisions):
+def promote_in_process(run, champions, barrier, decisions):
     barrier.wait()
-    decisions.put(promote_run(run, location))
+    decisions.put(promote_run(run, champions))
 
 
 def test_two_that_promote_at_once_are_compared_with_each_other(tmp_path, runs):
@@ -266,7 +266,7 @@ def whole_run(tmp_path_factory):
 
 
 def test_a_warm_start_begins_with_the_champions_model_of_the_same_member(tmp_path, whole_run):
-    options = {"location": tmp_path, "spectrograms": whole_run / "spectrograms", "share": 0.25}
+    options = {"champions": tmp_path, "spectrograms": whole_run / "spectrograms", "share": 0.25}
     assert starting_point(MEMBER, fold=-1, **options) == (MEMBER, None)  # no champion yet
 
     promote_run(whole_run, tmp_path)
@@ -289,11 +289,11 @@ def test_a_warm_start_begins_with_the_champions_model_of_the_same_member(tmp_pat
 def test_a_warm_start_that_does_not_fit_is_none(tmp_path, whole_run, member, fold, classes):
     promote_run(whole_run, tmp_path)
     spectrograms = fabricate_run(tmp_path / "run", classes=classes, members=(), clips=4) / "spectrograms"
-    found = starting_point(member, fold=fold, location=tmp_path, spectrograms=spectrograms, share=0.25)
+    found = starting_point(member, fold=fold, champions=tmp_path, spectrograms=spectrograms, share=0.25)
     assert found == (member, None)
 
 
-def test_tag_takes_the_models_location(tmp_path, runs, monkeypatch):
+def test_tag_takes_a_champions_folder(tmp_path, runs, monkeypatch):
     taken = []
     monkeypatch.setattr(tag, "Tagger", lambda folder: taken.append(folder) or 1 / 0)
     promote_run(runs["good"], tmp_path)

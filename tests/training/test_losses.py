@@ -7,7 +7,7 @@ import torch
 from sklearn.metrics import fbeta_score
 
 from audiotagging import members
-from audiotagging.members import TABLES
+from audiotagging.members import ENSEMBLES
 from audiotagging.training.losses import LOSSES, bce, f2, focal, mixed_loss
 
 
@@ -128,4 +128,4 @@ def test_loss_is_zero_when_every_crop_is_left_out():
 
 
 def test_every_member_names_a_loss():
-    assert {member.loss for table in TABLES.values() for member in table} <= set(LOSSES)
+    assert {member.loss for ensemble in ENSEMBLES.values() for member in ensemble} <= set(LOSSES)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from audiotagging import members
-from audiotagging.members import TABLES
+from audiotagging.members import ENSEMBLES
 from audiotagging.training.networks import NETWORKS, SimpleSelfAttention
 
 REFERENCE = json.loads((Path(__file__).parent.parent / "reference" / "xresnet.json").read_text())
@@ -89,4 +89,4 @@ def test_only_the_body_of_the_large_headed_networks_trains_slower():
 
 
 def test_every_member_names_a_network():
-    assert {member.network for table in TABLES.values() for member in table} <= set(NETWORKS)
+    assert {member.network for ensemble in ENSEMBLES.values() for member in ensemble} <= set(NETWORKS)

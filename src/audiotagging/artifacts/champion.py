@@ -1,4 +1,4 @@
-"""The models location: a folder of trained ensembles by version, one of which is the champion.
+"""The champions folder holds trained ensembles by version, one of which is the champion.
 
 champion.json                            version of the champion, and why it was promoted; replaced last
 versions/VERSION/models/MEMBER-foldK/    weights.safetensors, member.json, history.parquet
@@ -15,27 +15,27 @@ POINTER = "champion.json"
 VERSIONS = "versions"
 
 
-def read_champion(location: Path) -> dict[str, Any] | None:
+def read_champion(champions: Path) -> dict[str, Any] | None:
     """Read `champion.json`, which has at least the key `version`. Return None if nothing has been promoted yet."""
     try:
-        return read_json(location / POINTER, "version")
+        return read_json(champions / POINTER, "version")
     except FileNotFoundError:
         return None
 
 
-def champion_folder(location: Path) -> Path | None:
+def champion_folder(champions: Path) -> Path | None:
     """Return the folder of the champion, or None if nothing has been promoted yet.
 
     Raises:
         UserError: If the folder that `champion.json` names does not exist.
     """
-    champion = read_champion(location)
+    champion = read_champion(champions)
     if champion is None:
         return None
-    folder = location / VERSIONS / champion["version"]
+    folder = champions / VERSIONS / champion["version"]
     if not folder.is_dir():
         raise UserError(
-            f"{folder}: expected the champion that {location / POINTER} names, found no such folder; restore it, or "
+            f"{folder}: expected the champion that {champions / POINTER} names, found no such folder; restore it, or "
             f"delete {POINTER} to start without a champion"
         )
     return folder

@@ -78,10 +78,10 @@ def write_model(
         history: One row per epoch: `epoch`, `cycle`, `loss`, `lr`, `lwlrap` and `seconds`.
         write_weights: A function that writes the weights to a path in the safetensors format.
     """
-    with atomic_folder(folder) as part:
-        write_weights(part / WEIGHTS)
-        write_json(part / FACTS, asdict(facts))
-        history.to_parquet(part / HISTORY, index=False)
+    with atomic_folder(folder) as partial:
+        write_weights(partial / WEIGHTS)
+        write_json(partial / FACTS, asdict(facts))
+        history.to_parquet(partial / HISTORY, index=False)
 
 
 def model_folders(parent: Path) -> list[Path]:

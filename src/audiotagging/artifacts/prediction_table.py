@@ -53,8 +53,8 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
             "scores": scores,
         }
     ).replace_schema_metadata({"version": str(SCHEMA_VERSION), "classes": "\n".join(classes)})
-    with atomic_file(path) as part:
-        pq.write_table(table, part)
+    with atomic_file(path) as partial:
+        pq.write_table(table, partial)
 
 
 def read_predictions(path: Path) -> Predictions:

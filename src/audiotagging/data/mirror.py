@@ -118,12 +118,12 @@ def fetch(file: StoredFile, path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     info, previous = file.info, ""
-    with atomic_file(path) as part:
+    with atomic_file(path) as partial:
         for _ in range(TRIES):
-            expected, size, found = _copy(file, part)
+            expected, size, found = _copy(file, partial)
             # The same content twice is correct even if the ETag differs: encrypted objects have ETags of another kind.
             if size == info.size and (found == previous or found == (expected or found)):
-                os.utime(part, ns=(info.mtime_ns, info.mtime_ns))
+                os.utime(partial, ns=(info.mtime_ns, info.mtime_ns))
                 return
             previous = found
         raise UserError(

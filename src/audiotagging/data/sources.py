@@ -18,8 +18,8 @@ from audiotagging.data.zip_archives import extract
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_folder
 
-# For each folder of Kaggle's and Zenodo's editions (or archive of this name with `.zip`), its place in the data folder.
-PLACES = {
+# For each folder of Kaggle's and Zenodo's editions (or archive of this name with `.zip`), its path in the data folder.
+LAYOUT = {
     "train_curated": "train_curated",
     "train_noisy": "train_noisy",
     "test": "test",
@@ -71,16 +71,16 @@ def _unpacked(archive: Path, downloads: Path) -> Path:
     """Unpack an archive unless that has been done before, and return the folder."""
     folder = downloads / f"{archive.stem}-{_state(archive, [archive])}"
     if not folder.exists():
-        with atomic_folder(folder) as part:
-            extract(archive, part)
+        with atomic_folder(folder) as partial:
+            extract(archive, partial)
     return folder
 
 
 def _arranged(source: Path, downloads: Path) -> Path:
     """Return a folder in the layout: the source, or a folder with its unpacked archives and links to all else."""
-    folders = [path for path in source.iterdir() if path.is_dir() and path.name in PLACES]
-    archives = _archives_to_unpack(source, filled={PLACES[path.name] for path in folders})
-    if not archives and all(path.name == PLACES[path.name] for path in folders):
+    folders = [path for path in source.iterdir() if path.is_dir() and path.name in LAYOUT]
+    archives = _archives_to_unpack(source, filled={LAYOUT[path.name] for path in folders})
+    if not archives and all(path.name == LAYOUT[path.name] for path in folders):
         return source
     target = _unpacked_archives(source, archives, downloads)
     _link_the_rest(source, folders, target)
@@ -89,28 +89,28 @@ def _arranged(source: Path, downloads: Path) -> Path:
 
 def _archives_to_unpack(source: Path, *, filled: set[str]) -> list[Path]:
     """Return the archives of a source for which the source has no folder with the content."""
-    archives = [path for path in sorted(source.glob("*.zip")) if path.stem in PLACES]
-    return [path for path in archives if PLACES[path.stem] not in filled]
+    archives = [path for path in sorted(source.glob("*.zip")) if path.stem in LAYOUT]
+    return [path for path in archives if LAYOUT[path.stem] not in filled]
 
 
 def _unpacked_archives(source: Path, archives: Sequence[Path], downloads: Path) -> Path:
-    """Unpack the archives of a source to their places in the layout, unless that has been done before."""
+    """Unpack the archives of a source to where they belong in the layout, unless that has been done before."""
     pieces = [path for archive in archives for path in sorted(source.glob(f"{archive.stem}.z*"))]
     target = downloads / f"{source.name}-{_state(source, pieces)}"
     if not target.exists():
-        with atomic_folder(target) as part:
+        with atomic_folder(target) as partial:
             for archive in archives:
-                extract(archive, part / PLACES[archive.stem])
+                extract(archive, partial / LAYOUT[archive.stem])
     return target
 
 
 def _link_the_rest(source: Path, folders: Sequence[Path], target: Path) -> None:
     """Link everything but the archives of a source into the target. Folders get their names in the layout."""
     for path in source.iterdir():
-        if path in folders and PLACES[path.name] == ".":
+        if path in folders and LAYOUT[path.name] == ".":
             _link(path.iterdir(), target)
         elif path in folders:
-            _link([path], target, PLACES[path.name])
+            _link([path], target, LAYOUT[path.name])
         elif not path.suffix.startswith(".z"):
             _link([path], target)
 
@@ -139,9 +139,9 @@ def _download_from_kaggle(competition: str, downloads: Path) -> Path:
             raise UserError(
                 f"kaggle:{competition} needs the program kaggle: pip install kaggle and set it up, or {by_hand}"
             )
-        part = folder.with_name(folder.name + ".part")  # kept after an interruption, so that the program can resume
-        command = ["kaggle", "competitions", "download", competition, "--path", str(part)]
+        partial = folder.with_name(folder.name + ".part")  # kept after an interruption, so that the program can resume
+        command = ["kaggle", "competitions", "download", competition, "--path", str(partial)]
         if code := subprocess.run(command).returncode:
             raise UserError(f"`{' '.join(command)}` failed with code {code}; fix what it reports above, or {by_hand}")
-        part.replace(folder)
+        partial.replace(folder)
     return folder / f"{competition}.zip"

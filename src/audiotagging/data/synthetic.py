@@ -174,21 +174,21 @@ def write_dataset(folder: Path, *, seed: int = 2019, curated: int = 260, noisy: 
     """
     if folder.exists():
         raise UserError(f"{folder} exists already; name another folder, or remove this one")
-    with atomic_folder(folder) as part:
+    with atomic_folder(folder) as partial:
         rng = np.random.default_rng(seed)
         two = {"two_labels": TWO_LABELS, "wrong_labels": 0.0}
-        curated_rows = _write_part(part / "train_curated", rng, count=curated, **two)
-        noisy_rows = _write_part(part / "train_noisy", rng, count=noisy, two_labels=0.0, wrong_labels=WRONG_LABELS)
-        test_rows = _write_part(part / "test", rng, count=test, **two)
+        curated_rows = _write_part(partial / "train_curated", rng, count=curated, **two)
+        noisy_rows = _write_part(partial / "train_noisy", rng, count=noisy, two_labels=0.0, wrong_labels=WRONG_LABELS)
+        test_rows = _write_part(partial / "test", rng, count=test, **two)
         usage = ["Public" if rng.random() < PUBLIC else "Private" for _ in test_rows]
 
         names = sorted(CLASSES)
-        _write_table(part / "train_curated.csv", ["fname", "labels"], curated_rows)
-        _write_table(part / "train_noisy.csv", ["fname", "labels"], noisy_rows)
+        _write_table(partial / "train_curated.csv", ["fname", "labels"], curated_rows)
+        _write_table(partial / "train_noisy.csv", ["fname", "labels"], noisy_rows)
         zeros = ["0"] * len(names)
-        _write_table(part / "sample_submission.csv", ["fname", *names], [[fname, *zeros] for fname, _ in test_rows])
+        _write_table(partial / "sample_submission.csv", ["fname", *names], [[fname, *zeros] for fname, _ in test_rows])
         rows = [[*row, usage] for row, usage in zip(test_rows, usage, strict=True)]
-        _write_table(part / "test_post_competition.csv", ["fname", "labels", "usage"], rows)
+        _write_table(partial / "test_post_competition.csv", ["fname", "labels", "usage"], rows)
 
 
 def main() -> None:

@@ -68,8 +68,8 @@ def _read_record(url: str, copy: Path) -> list[dict]:
     if not copy.exists():
         with urlopen(url, timeout=TIMEOUT) as response:
             files = json.load(response)["files"]
-        with atomic_file(copy) as part:
-            part.write_text(json.dumps(files))
+        with atomic_file(copy) as partial:
+            partial.write_text(json.dumps(files))
     files = json.loads(copy.read_text())
     for file in files:
         if file["key"] != Path(file["key"]).name:
@@ -90,45 +90,45 @@ def download(url: str, path: Path, *, size: int, md5: str) -> None:
         OSError, HTTPException: If several attempts in a row yield no data.
         DownloadError: If the downloaded file has another size or MD5 sum.
     """
-    part = path.with_name(path.name + ".part")
-    part.touch()
+    partial = path.with_name(path.name + ".part")
+    partial.touch()
     failures = 0
-    while (have := part.stat().st_size) < size:
+    while (have := partial.stat().st_size) < size:
         try:
-            _fetch_rest(url, part, size)
+            _fetch_rest(url, partial, size)
         except (OSError, HTTPException) as error:
             if isinstance(error, HTTPError) and error.code in (403, 404, 410):
                 raise
-            failures = 1 if part.stat().st_size > have else failures + 1
+            failures = 1 if partial.stat().st_size > have else failures + 1
             if failures == ATTEMPTS:
                 raise
-            logger.info("%s was interrupted after %d of %d bytes (%s)", path.name, part.stat().st_size, size, error)
+            logger.info("%s was interrupted after %d of %d bytes (%s)", path.name, partial.stat().st_size, size, error)
             time.sleep(PAUSE * 2 ** (failures - 1))
-    with part.open("rb") as file:
+    with partial.open("rb") as file:
         found = hashlib.file_digest(file, "md5").hexdigest()
     if (have, found) != (size, md5):
-        part.unlink()
+        partial.unlink()
         raise DownloadError(
             f"{path.name}: expected {size:,} bytes with the MD5 sum {md5}, found {have:,} with {found}; "
             f"the file was removed, so try again, or download {url} by hand"
         )
-    part.replace(path)
+    partial.replace(path)
 
 
-def _fetch_rest(url: str, part: Path, size: int) -> None:
+def _fetch_rest(url: str, partial: Path, size: int) -> None:
     """Append the missing bytes. If the server does not support ranges, start from the beginning.
 
     Raises:
         OSError, HTTPException: If the download is interrupted.
     """
-    have = part.stat().st_size
+    have = partial.stat().st_size
     with urlopen(Request(url, headers={"Range": f"bytes={have}-"}), timeout=TIMEOUT) as response:
         resumed = response.status == 206
-        with part.open("ab" if resumed else "wb") as file:
+        with partial.open("ab" if resumed else "wb") as file:
             total = -(-(size - have * resumed) // CHUNK)
             for chunk in track(
-                iter(lambda: response.read(CHUNK), b""), label=f"download {part.stem} (MiB)", total=total
+                iter(lambda: response.read(CHUNK), b""), label=f"download {partial.stem} (MiB)", total=total
             ):
                 file.write(chunk)
-    if part.stat().st_size < size:
+    if partial.stat().st_size < size:
         raise OSError("the server closed the connection")

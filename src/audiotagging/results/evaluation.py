@@ -8,7 +8,7 @@
   ensemble `without` each member, and the score of a `baseline`.
 * `scored`: the set that `classes` and `worst` describe: all test clips if they have labels, else the out-of-fold clips.
 * `similarity`, `trained`, `data`, `selection`, `run`: facts about the members, their training data and their versions.
-* `promotion`: the decision on whether the ensemble becomes the champion, if a models location was given
+* `promotion`: the decision on whether the ensemble becomes the champion, if a champions folder was given
   (`audiotagging.results.promotion`).
 """
 

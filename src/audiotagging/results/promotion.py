@@ -26,7 +26,7 @@ KEPT = 5  # number of newest versions that are never removed
 logger = logging.getLogger(__name__)
 
 
-def promote(ensemble: Path, *, models: Sequence[Path], spectrograms: Path, location: Path) -> dict[str, Any]:
+def promote(ensemble: Path, *, models: Sequence[Path], spectrograms: Path, champions: Path) -> dict[str, Any]:
     """Make an ensemble the champion, unless it is worse than the current champion.
 
     It is worse if the 95 % interval of the difference in lwlrap lies below zero, by a paired bootstrap over the clips
@@ -37,7 +37,7 @@ def promote(ensemble: Path, *, models: Sequence[Path], spectrograms: Path, locat
         ensemble: The folder that `audiotagging.results.ensembling.ensemble` wrote.
         models: Folders of the trained models.
         spectrograms: The folder of shards that they were predicted from.
-        location: The models location (`audiotagging.artifacts.champion`).
+        champions: The champions folder (`audiotagging.artifacts.champion`).
 
     Returns:
         The decision: `promoted`, `version`, `champion` (the version that it was compared with, or "" if there was
@@ -49,17 +49,17 @@ def promote(ensemble: Path, *, models: Sequence[Path], spectrograms: Path, locat
         UserError: If the folder that `champion.json` names does not exist.
     """
     version = _version(ensemble, models)
-    location.mkdir(parents=True, exist_ok=True)
-    with _lock(location):
-        champion, folder = read_champion(location), champion_folder(location)
+    champions.mkdir(parents=True, exist_ok=True)
+    with _lock(champions):
+        champion, folder = read_champion(champions), champion_folder(champions)
         if champion and champion["version"] == version:
             logger.info("this ensemble has been the champion since %s", champion["since"])
             return {name: value for name, value in champion.items() if name != "since"}
         decision = _decide(version, ensemble, spectrograms, champion, folder)
         if decision["promoted"]:
-            _store(location / VERSIONS / version, ensemble, models)
-            _switch(location, decision)
-            _forget(location / VERSIONS, keep={version, decision["champion"]})
+            _store(champions / VERSIONS / version, ensemble, models)
+            _switch(champions, decision)
+            _forget(champions / VERSIONS, keep={version, decision["champion"]})
     logger.info("%s", decision["reason"])
     return decision
 
@@ -133,16 +133,16 @@ def _version(ensemble: Path, models: Sequence[Path]) -> str:
 def _store(folder: Path, ensemble: Path, models: Sequence[Path]) -> None:
     if folder.exists():
         return
-    with atomic_folder(folder) as part:
-        shutil.copytree(ensemble, part, dirs_exist_ok=True)
+    with atomic_folder(folder) as partial:
+        shutil.copytree(ensemble, partial, dirs_exist_ok=True)
         for model in models:
-            shutil.copytree(model, part / "models" / read_facts(model).name)
+            shutil.copytree(model, partial / "models" / read_facts(model).name)
 
 
-def _switch(location: Path, decision: dict[str, Any]) -> None:
+def _switch(champions: Path, decision: dict[str, Any]) -> None:
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    with atomic_file(location / POINTER) as part:
-        write_json(part, decision | {"since": since})
+    with atomic_file(champions / POINTER) as partial:
+        write_json(partial, decision | {"since": since})
 
 
 def _forget(versions: Path, *, keep: set[str]) -> None:
@@ -154,8 +154,8 @@ def _forget(versions: Path, *, keep: set[str]) -> None:
 
 
 @contextmanager
-def _lock(location: Path) -> Iterator[None]:
+def _lock(champions: Path) -> Iterator[None]:
     """Hold an exclusive lock. It is released when the process ends, and on NFS it excludes other nodes too."""
-    with (location / ".lock").open("a") as file:
+    with (champions / ".lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -54,7 +54,7 @@ def train_row(
         out: The folder of the model to create.
         seed: Seed of the run. The seed of each member and fold is derived from it.
         checkpoints: Folder or URI for the checkpoints of interrupted trainings. An empty string disables them.
-        champions: The models location with the champion, for a warm start. An empty string disables it.
+        champions: The champions folder, for a warm start. An empty string disables it.
         warm_start: Share of the epochs to train in a warm start. 0 means new weights and all epochs.
 
     Raises:
@@ -64,7 +64,7 @@ def train_row(
     member, fold, start = Member.from_row(row), int(row["fold"]), None
     if champions and warm_start:
         member, start = starting_point(
-            member, fold=fold, location=Path(champions), spectrograms=spectrograms, share=warm_start
+            member, fold=fold, champions=Path(champions), spectrograms=spectrograms, share=warm_start
         )
     train(
         member,

@@ -13,9 +13,9 @@ logger = logging.getLogger(__name__)
 
 
 def starting_point(
-    member: Member, *, fold: int, location: Path, spectrograms: Path, share: float
+    member: Member, *, fold: int, champions: Path, spectrograms: Path, share: float
 ) -> tuple[Member, Path | None]:
-    """Find the champion's model to start from, and shorten the member's schedule.
+    """Find the champion's model to start from, and shorten the member's training.
 
     There is no warm start if the champion has no model of this member that was trained on everything, or if that model
     has another network or other classes. There is none for a held-out fold either: folds change when clips are added,
@@ -24,7 +24,7 @@ def starting_point(
     Args:
         member: The member to train.
         fold: The fold to hold out, or -1 for none.
-        location: The models location.
+        champions: The champions folder.
         spectrograms: The folder of shards to train on.
         share: Share of the member's epochs to train.
 
@@ -35,7 +35,7 @@ def starting_point(
     Raises:
         UserError: If the champion is missing or corrupt.
     """
-    folder = champion_folder(location)
+    folder = champion_folder(champions)
     if folder is None:
         logger.info("%s starts with new weights: there is no champion yet", member.id)
         return member, None
