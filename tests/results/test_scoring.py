@@ -96,6 +96,26 @@ def test_worst_clips_come_with_their_ranks():
         assert all(order[label["rank"] - 1] == label["label"] for label in row["labels"])
 
 
+def test_a_clip_of_several_labels_is_as_bad_as_the_mean_of_its_labels():
+    truth = np.array([[True, True, False], [False, True, False]])
+    scores = np.array([[0.1, 0.2, 0.3], [0.9, 0.2, 0.3]])
+    rows = worst_clips(truth, scores, ["two", "one"], list("abc"))
+    # The labels of "two" have ranks 2 and 3, and precisions 1/2 and 2/3; the label of "one" has rank 3.
+    assert [(row["clip"], row["score"]) for row in rows] == [
+        ("one", pytest.approx(1 / 3)),
+        ("two", pytest.approx(7 / 12)),
+    ]
+
+
+def test_equally_bad_clips_and_equal_scores_keep_their_order():
+    clips, classes = ([f"{kind}{number:03}" for number in range(200)] for kind in ("clip", "class"))
+    rows = worst_clips(np.ones((200, 200), bool), np.zeros((200, 200)), clips, classes)
+    assert [row["clip"] for row in rows] == clips[:20]
+    for row in rows:
+        assert [label["label"] for label in row["labels"]] == classes
+        assert [label["label"] for label in row["predicted"]] == classes[:3]
+
+
 def test_labels_become_a_table():
     assert label_table([["b"], [], ["c", "a"]], list("abc")).astype(int).tolist() == [[0, 1, 0], [0, 0, 0], [1, 0, 1]]
 
