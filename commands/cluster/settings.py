@@ -137,7 +137,7 @@ def cluster_parameters(args: argparse.Namespace) -> dict[str, Any]:
         )
     if not re.match(r"/|\w+:", args.data):  # neither a path nor a URL
         values["data"] = f"{AUDIO}/{args.data}"
-    return values | {"downloads": args.downloads, "checkpoints": CHECKPOINTS if args.checkpoints_pvc else ""}
+    return values | {"checkpoints": CHECKPOINTS if args.checkpoints_pvc else ""}
 
 
 def _label(text: str) -> tuple[str, str]:

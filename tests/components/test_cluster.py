@@ -191,19 +191,3 @@ def test_the_same_settings_make_the_same_file(tmp_path):
     for name in ("a.yaml", "b.yaml"):
         compiler.Compiler().compile(on_cluster(pipeline.audiotagging, Cluster()), str(tmp_path / name))
     assert (tmp_path / "a.yaml").read_bytes() == (tmp_path / "b.yaml").read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--gpus", "-1"], "--gpus: expected a number of at least 0"),
-        (["--deadline", "0"], "--deadline: expected at least 1 hour"),
-        (["--gpu-label", "gpu"], "expected KEY=VALUE, such as gpu=yes"),
-    ],
-)
-def test_wrong_settings_say_what_was_expected(capsys, tmp_path, options, message):
-    try:
-        code = main(pipeline.audiotagging, ["compile", "-o", str(tmp_path / "p.yaml"), *options])
-    except SystemExit as exit:
-        code = exit.code
-    assert code == 2 and message in capsys.readouterr().err
