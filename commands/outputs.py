@@ -6,6 +6,7 @@ models/MEMBER-foldK/, predictions/MEMBER-foldK.parquet
 spectrograms/, selection/
 """
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,10 +15,17 @@ from typing import TypeVar
 
 from audiotagging.artifacts.model_folder import model_name
 from audiotagging.errors import UserError
-from audiotagging.files import atomic_folder, read_json
+from audiotagging.files import publish, read_json, sync
 from audiotagging.results.labelled_clips import SETS
+from audiotagging.working_folder import working_folder
 
 AVERAGED = "averaged"  # a folder whose files are moved to OUT itself
+REPLACED = "replaced"  # earlier results, in the working folder
+# What a run writes to OUT, and what macOS adds.
+NAMES = {
+    *("spectrograms", "selection", "models", "predictions", "submission.csv", "ensemble.json", "predictions.parquet"),
+    *("scores.json", "report.html", "log.txt", ".DS_Store"),
+}
 
 Artifact = TypeVar("Artifact")
 
@@ -54,31 +62,75 @@ def layout(
     }
 
 
-def check_out(out: Path, *, force: bool) -> None:
-    """Check that OUT may be written.
+@contextmanager
+def working_on(out: Path, *, force: bool) -> Iterator[Path]:
+    """Provide the working folder of OUT, which no other command uses at the same time, after checking OUT.
+
+    It is removed at the end. After an error it is kept if there is something in it.
+
+    Args:
+        out: The folder of the results, with links resolved.
+        force: Whether results in OUT may be replaced.
 
     Raises:
-        UserError: If OUT exists and `force` is false, or if OUT is not the output of a run.
+        UserError: If OUT may not be written, or if the working folder is in use or was made by somebody else.
     """
-    if out.exists() and not force:
+    with working_folder(work_of(out)) as work:
+        if not out.exists() and (work / REPLACED).exists():  # killed while it replaced them
+            (work / REPLACED).rename(out)
+        check_out(out, force=force)
+        yield work
+
+
+def work_of(out: Path) -> Path:
+    """Return the working folder of OUT."""
+    return out.with_name(out.name + ".work")
+
+
+def check_out(out: Path, *, force: bool) -> None:
+    """Check that OUT may be written: that it does not exist, or that it may be replaced and only a run wrote to it.
+
+    Raises:
+        UserError: If OUT may not be written.
+    """
+    if not out.exists():
+        return
+    if not force:
         raise UserError(f"{out} exists already; name another --out, or replace this one with --force")
-    if out.exists() and not (out / "scores.json").exists():
+    if not (out / "scores.json").exists():
         raise UserError(f"{out}: --force replaces only the output of a run, found something else; name another --out")
+    if others := sorted(path.name for path in out.iterdir() if path.name not in NAMES):
+        raise UserError(f"{out}: --force replaces only the output of a run, found {others[0]} too; move it elsewhere")
+    if not os.access(out, os.W_OK):
+        raise UserError(f"{out}: expected a folder that can be replaced, found one that is read-only")
 
 
 @contextmanager
-def new_out(out: Path) -> Iterator[Path]:
-    """Provide an empty folder that becomes OUT, or replaces it, when the block ends without an error."""
-    replaced = out.with_name(out.name + ".replaced")
-    shutil.rmtree(replaced, ignore_errors=True)  # may be left over from a run that was killed
-    with atomic_folder(out) as partial:
+def new_out(out: Path, *, work: Path) -> Iterator[Path]:
+    """Provide an empty folder that becomes OUT, or replaces it, when the block ends without an error.
+
+    Args:
+        out: The folder of the results.
+        work: Its working folder, where earlier results are moved to.
+    """
+    partial, replaced = work / "new", work / REPLACED
+    for path in (partial, replaced):
+        shutil.rmtree(path, ignore_errors=True)  # may be left over from a run that was killed
+    partial.mkdir()
+    try:
         yield partial
         for file in (partial / AVERAGED).iterdir():
             file.rename(partial / file.name)
         (partial / AVERAGED).rmdir()
+        sync(partial)
         if out.exists():
             out.rename(replaced)
-    shutil.rmtree(replaced, ignore_errors=True)
+        publish(partial, out)
+    except BaseException:
+        if replaced.exists() and not out.exists():
+            replaced.rename(out)
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def print_results(out: Path) -> None:

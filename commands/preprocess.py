@@ -6,6 +6,9 @@ from pathlib import Path
 from audiotagging.data.dataset import fingerprint, read_dataset
 from audiotagging.data.preprocessing import preprocess
 from audiotagging.errors import UserError
+from audiotagging.files import partial_of
+from audiotagging.working_folder import check_ours
+from commands.folders import check_folders
 from commands.parameters import MAX_REJECTED, NOISY, share
 
 
@@ -35,10 +38,13 @@ def run(args: argparse.Namespace) -> int:
     """Read the data folder, and write the shards."""
     if args.workers is not None and args.workers < 1:
         raise UserError(f"--workers: expected at least 1, found {args.workers}")
+    out = args.out.resolve()
+    check_folders(out, work=partial_of(out), data=args.data.resolve())
+    check_ours(partial_of(out))
     dataset = read_dataset(args.data, noisy=args.noisy)
     preprocess(
         dataset,
-        args.out,
+        out,
         fingerprint=fingerprint(dataset),
         max_rejected=args.max_rejected,
         workers=args.workers,

@@ -8,7 +8,7 @@ from commands.cluster.artifacts import fetch_from_page, fetch_from_store
 from commands.cluster.client import add_connection, connection
 from commands.cluster.outputs import find_outputs
 from commands.cluster.runs import add_run, find_run
-from commands.outputs import check_out, new_out, print_results
+from commands.outputs import new_out, print_results, working_on
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,13 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Download the outputs of a run, and print a table of scores and the paths of the results."""
     out: Path = args.out.resolve()
-    check_out(out, force=args.force)
-    with connection(args) as client:
+    with working_on(out, force=args.force) as work, connection(args) as client:
         found = find_run(client, args.run, args.experiment, namespace=args.namespace)
         uris = find_outputs(client, found.run_id)
         if args.no_spectrograms:
             del uris["spectrograms"]
-        with new_out(out) as partial:
+        with new_out(out, work=work) as partial:
             if args.s3_endpoint or uris["report.html"].startswith("gs://"):  # the page cannot list its folders
                 fetch_from_store(uris, partial, endpoint=args.s3_endpoint)
             else:

@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.ingest import check_folds
 from audiotagging.data.sources import resolve
 from audiotagging.errors import UserError
+from commands.folders import check_folders
 from commands.local.containers import docker_runner, memory_size
 from commands.local.runner import StageError, run_pipeline
 from commands.local.slots import divide, usable_gpus
-from commands.outputs import check_out, layout, new_out, print_results
+from commands.outputs import layout, new_out, print_results, work_of, working_on
 from commands.parameters import add_parameters, parameters
 
 logger = logging.getLogger(__name__)
@@ -52,34 +53,41 @@ def run(args: argparse.Namespace) -> int:
     _check_options(args)
     values = parameters(args)
     out = args.out.resolve()
-    dataset = _prepare_data(args, out)
-    values |= {"data": str(dataset.folder), "downloads": str(Path(args.downloads).resolve())}
-    champions = Path(args.champions).resolve() if args.champions else None
-    if champions:
-        champions.mkdir(parents=True, exist_ok=True)
-        values["champions"] = str(champions)
-    runner: LocalRunnerType = local.SubprocessRunner(use_venv=False)
-    if args.docker:
-        runner = docker_runner(data=dataset.folder, champions=champions, memory=args.memory)
-    sounds = [Path(path) for path in dataset.clips["path"][dataset.clips["part"] != "test"]]
-    slots = divide(values["rows"], sounds, parallel=args.parallel, gpus=usable_gpus(docker=args.docker))
-    logger.info("%s", slots)
-
-    work = out.with_name(out.name + ".work")
-    root = args.cache.resolve() if args.cache else work / "stages"
-    for folder in (work, root):
-        folder.mkdir(parents=True, exist_ok=True)
-    values["checkpoints"] = str(root / "checkpoints")
+    paths = {"--downloads": args.downloads, "--cache": args.cache, "--champions": args.champions}
+    folders = {option: Path(path).resolve() for option, path in paths.items() if path}
+    check_folders(out, work=work_of(out), data=Path(args.data).resolve(), others=folders)
     try:
-        outputs = run_pipeline(args.pipeline, values, runner=runner, root=root, log=work / "log.txt", slots=slots)
+        with working_on(out, force=args.force) as work:
+            _run_stages(args, values, folders, out=out, work=work)
     except StageError as error:
         advice = "fix this, and run the same command to resume" if error.by_user else "the same command resumes the run"
         print(f"error: {error}\n{advice}", file=sys.stderr)
         return 2 if error.by_user else 1
-    _gather(outputs, out, log=work / "log.txt", cached=args.cache is not None)
-    shutil.rmtree(work)
     print_results(args.out)
     return 0
+
+
+def _run_stages(
+    args: argparse.Namespace, values: dict[str, Any], folders: Mapping[str, Path], *, out: Path, work: Path
+) -> None:
+    """Run the pipeline in its working folder, and collect its outputs in OUT."""
+    dataset = _prepare_data(args)
+    values |= {"data": str(dataset.folder), "downloads": str(folders["--downloads"])}
+    champions = folders.get("--champions")
+    runner: LocalRunnerType = local.SubprocessRunner(use_venv=False)
+    if args.docker:
+        runner = docker_runner(data=dataset.folder, champions=champions, memory=args.memory)
+    if champions:
+        champions.mkdir(parents=True, exist_ok=True)
+        values["champions"] = str(champions)
+    sounds = [Path(path) for path in dataset.clips["path"][dataset.clips["part"] != "test"]]
+    slots = divide(values["rows"], sounds, parallel=args.parallel, gpus=usable_gpus(docker=args.docker))
+    logger.info("%s", slots)
+    root = folders.get("--cache", work / "stages")
+    root.mkdir(parents=True, exist_ok=True)
+    values["checkpoints"] = str(root / "checkpoints")
+    outputs = run_pipeline(args.pipeline, values, runner=runner, root=root, log=work / "log.txt", slots=slots)
+    _gather(outputs, out, work=work, cached=args.cache is not None)
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -89,27 +97,15 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UserError(f"--parallel: expected a number of at least 1, found {args.parallel}")
 
 
-def _prepare_data(args: argparse.Namespace, out: Path) -> Dataset:
+def _prepare_data(args: argparse.Namespace) -> Dataset:
     """Return the data set, downloaded and unpacked if needed, after all checks that are quick."""
-    data, downloads = Path(args.data).resolve(), Path(args.downloads).resolve()
-    others = [Path(path).resolve() for path in (args.cache, args.champions) if path]
-    _check_out(out, force=args.force, data=data, in_use=[data, downloads, *others])
-    dataset = read_dataset(resolve(args.data, downloads=downloads).resolve(), noisy=args.noisy)
+    folder = resolve(args.data, downloads=Path(args.downloads).resolve())
+    dataset = read_dataset(folder.resolve(), noisy=args.noisy)
     check_folds(dataset, args.folds)
     return dataset
 
 
-def _check_out(out: Path, *, force: bool, data: Path, in_use: Iterable[Path]) -> None:
-    """Check that OUT may be replaced: it must be the output of a run, and contain nothing that this run uses."""
-    check_out(out, force=force)
-    for path in in_use:
-        if path.is_relative_to(out):
-            raise UserError(f"{path} is inside {out}, which the results replace; name another --out")
-    if out.is_relative_to(data):
-        raise UserError(f"{out} is inside the data folder {data}; name another --out")
-
-
-def _gather(outputs: dict[str, Any], out: Path, *, log: Path, cached: bool) -> None:
+def _gather(outputs: dict[str, Any], out: Path, *, work: Path, cached: bool) -> None:
     """Collect the outputs of a run in the folder `out`, which appears when it is complete.
 
     If there is a cache, the outputs are copied, so that changes in `out` do not affect the cache. The spectrograms are
@@ -120,10 +116,10 @@ def _gather(outputs: dict[str, Any], out: Path, *, log: Path, cached: bool) -> N
         name: [(each.metadata["member"], each.metadata["fold"], each) for each in outputs[name]]
         for name in ("models", "predictions")
     }
-    with new_out(out) as partial:
+    with new_out(out, work=work) as partial:
         for name, artifact in layout(**(outputs | in_loop)).items():
             _put(Path(artifact.path), partial / name, copy=_link if name == "spectrograms" else copy)
-        shutil.copy(log, partial / "log.txt")
+        shutil.copy(work / "log.txt", partial / "log.txt")
 
 
 def _put(source: Path, target: Path, *, copy: Callable[[str, str], Any]) -> None:

@@ -16,6 +16,7 @@ from docker.utils import parse_bytes
 from kfp import local
 
 from audiotagging.errors import UserError
+from commands.folders import with_linked
 from components.images import TARGETS, image
 
 KILLED = 137  # exit code of a process killed by SIGKILL: 128 + 9
@@ -66,11 +67,6 @@ def docker_runner(*, data: Path, champions: Path | None = None, memory: str | No
     )
     logging.disable(logging.NOTSET)
     return runner
-
-
-def with_linked(folder: Path) -> list[Path]:
-    """Return a folder and the targets of the links in it, which connect data in Zenodo's layout to ours."""
-    return [folder, *sorted({path.resolve() for path in folder.iterdir() if path.is_symlink() and path.exists()})]
 
 
 def memory_size(text: str) -> str:

@@ -1,40 +1,58 @@
 """Atomic files and folders, which appear only when they are complete, and JSON files.
 
-A new file or folder is written as `NAME.part` in the same directory and then renamed. It is removed if an error occurs.
-What a killed process left under that name is replaced.
+They are written under another name in the same directory, written to disk (`fsync`), and then renamed, so that they are
+also complete if the machine fails. They are removed if an error occurs.
 """
 
+import errno
 import json
-import shutil
+import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from audiotagging.errors import UserError
+from audiotagging.working_folder import empty, working_folder
+
+NO_SYNC = (errno.EINVAL, errno.ENOTSUP)  # of file systems that cannot sync a folder
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Provide an empty folder that is renamed to `path` when the block ends without an error.
 
+    It is in the working folder `NAME.part` beside it. What a killed process left there is removed.
+
     Args:
         path: The folder to create. If it exists when the block ends, it must be empty.
+
+    Raises:
+        UserError: If this program did not make `NAME.part`, or if another process works in it.
     """
-    part = path.with_name(path.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        yield part
-        part.replace(path)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+    with working_folder(partial_of(path)) as work:
+        empty(work)
+        partial = work / path.name
+        partial.mkdir()
+        try:
+            yield partial
+            publish(partial, path)
+        except BaseException:
+            empty(work)
+            raise
+
+
+def partial_of(path: Path) -> Path:
+    """Return the working folder of `atomic_folder`."""
+    return path.with_name(path.name + ".part")
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Provide the path of a temporary file that is renamed to `path` when the block ends without an error.
+
+    Its name ends with random digits and `.part`. A process that is killed leaves it behind.
 
     Args:
         path: The file to create or replace.
@@ -42,20 +60,55 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Examples:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
-        >>> with atomic_file(folder / "scores.json") as part:
-        ...     write_json(part, {"lwlrap": 0.75})
-        ...     print([file.name for file in folder.iterdir()])
-        ['scores.json.part']
+        >>> with atomic_file(folder / "scores.json") as partial:
+        ...     write_json(partial, {"lwlrap": 0.75})
+        ...     (folder / "scores.json").exists()
+        False
         >>> [file.name for file in folder.iterdir()]
         ['scores.json']
     """
-    part = path.with_name(path.name + ".part")
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
-        yield part
-        part.replace(path)
+        yield partial
+        publish(partial, path)
     except BaseException:
-        part.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
+
+
+def publish(partial: Path, path: Path) -> None:
+    """Write a file, or a folder with everything in it, to disk, and then rename it.
+
+    Args:
+        partial: The complete file or folder.
+        path: Its new path on the same volume. A file there is replaced; a folder there must be empty.
+    """
+    sync(partial)
+    partial.replace(path)
+    _sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder with everything in it, is on disk."""
+    for folder, _, names in os.walk(path, topdown=False):
+        for file in (Path(folder, name) for name in names):
+            if not file.is_symlink():
+                _sync(file)
+        _sync(Path(folder))
+    if path.is_file():
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file is on disk, or until the list of names in a folder is."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if not (path.is_dir() and error.errno in NO_SYNC):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def read_json(path: Path, *keys: str) -> dict[str, Any]:

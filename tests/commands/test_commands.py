@@ -11,10 +11,12 @@ import yaml
 
 import pipeline
 from audiotagging.data.synthetic import write_dataset
+from audiotagging.errors import UserError
 from audiotagging.members import DEMO
+from audiotagging.working_folder import MARKER
 from commands import COMMANDS, main
 from commands.local.console import TRACEBACK, Console
-from commands.local.containers import with_linked
+from commands.outputs import working_on
 from commands.run import _gather
 
 
@@ -109,20 +111,24 @@ def test_results_are_not_replaced_unasked(capsys, tmp_path, data):
 
 
 def test_nothing_but_results_is_ever_replaced(capsys, tmp_path, data):
-    code, _, error = call(capsys, "run", "--data", data, "--out", data, "--force")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "my.txt").touch()
+    command = ["run", "--data", data, "--out", out, "--force"]
+    code, _, error = call(capsys, *command)
     assert code == 2 and "replaces only the output of a run" in error
+    (out / "scores.json").write_text("{}")
+    code, _, error = call(capsys, *command)
+    assert code == 2 and "found my.txt too; move it elsewhere" in error
+    assert {path.name for path in tmp_path.rglob("*")} == {"out", "my.txt", "scores.json"}
+
+
+def test_results_that_cannot_be_replaced_are_named_before_anything_starts(capsys, tmp_path, data, monkeypatch):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "scores.json").write_text("{}")
-    command = ["run", "--data", data, "--out", tmp_path / "out", "--force"]
-    for option in ("--cache", "--champions", "--downloads"):
-        code, _, error = call(capsys, *command, option, tmp_path / "out" / "mine")
-        assert code == 2 and "which the results replace" in error
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["scores.json"]
-
-
-def test_the_data_folder_is_no_place_for_results(capsys, data):
-    code, _, error = call(capsys, "run", "--data", data, "--out", data / "test" / "out")
-    assert code == 2 and "is inside the data folder" in error
+    (tmp_path / "out" / "scores.json").touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / "out")
+    code, _, error = call(capsys, "run", "--data", data, "--out", tmp_path / "out", "--force")
+    assert code == 2 and "read-only" in error and [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 @pytest.fixture
@@ -138,9 +144,15 @@ def outputs(tmp_path):
     return {name: Namespace(path=stages / name) for name in names} | {"models": [], "predictions": []}
 
 
+def gather(outputs, out, *, cached=False):
+    with working_on(out, force=True) as work:
+        (work / "log.txt").touch()
+        _gather(outputs, out, work=work, cached=cached)
+
+
 @pytest.mark.parametrize(("cached", "same"), [(True, {"spectrograms"}), (False, {"spectrograms", "selection", "csv"})])
 def test_results_share_no_file_with_a_cache_but_the_spectrograms(tmp_path, outputs, cached, same):
-    _gather(outputs, tmp_path / "out", log=tmp_path / "stages" / "log", cached=cached)
+    gather(outputs, tmp_path / "out", cached=cached)
     found = {
         path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.csv") if path.stat().st_nlink > 1
     }
@@ -148,12 +160,37 @@ def test_results_share_no_file_with_a_cache_but_the_spectrograms(tmp_path, outpu
 
 
 def test_results_replace_earlier_ones_and_what_a_killed_run_left(tmp_path, outputs):
-    for name in ("out", "out.part", "out.replaced"):
+    for name in ("out", "out.work/new", "out.work/replaced"):
         (tmp_path / name / "models").mkdir(parents=True)
         (tmp_path / name / "models" / "old").touch()
-    _gather(outputs, tmp_path / "out", log=tmp_path / "stages" / "log", cached=False)
+    (tmp_path / "out" / "scores.json").touch()
+    (tmp_path / "out.work" / MARKER).touch()
+    gather(outputs, tmp_path / "out")
     assert {path.name for path in tmp_path.iterdir()} == {"stages", "out"}
     assert not list(tmp_path.rglob("old")) and (tmp_path / "out" / "scores.json").exists()
+
+
+def test_results_that_a_killed_run_was_replacing_are_put_back(tmp_path):
+    (tmp_path / "out.work" / "replaced").mkdir(parents=True)
+    (tmp_path / "out.work" / MARKER).touch()
+    (tmp_path / "out.work" / "replaced" / "scores.json").write_text("mine")
+    with pytest.raises(UserError, match="exists already"), working_on(tmp_path / "out", force=False):
+        pass
+    assert (tmp_path / "out" / "scores.json").read_text() == "mine"
+    assert not (tmp_path / "out.work").exists()
+
+
+def test_results_are_not_lost_if_they_cannot_be_replaced(tmp_path, outputs, monkeypatch):
+    def fail(*_):
+        raise OSError("full")
+
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "scores.json").write_text("mine")
+    monkeypatch.setattr("commands.outputs.publish", fail)
+    with pytest.raises(OSError, match="full"):
+        gather(outputs, tmp_path / "out")
+    assert (tmp_path / "out" / "scores.json").read_text() == "mine"
+    assert {path.name for path in (tmp_path / "out.work").iterdir()} == {MARKER, "log.txt"}
 
 
 def test_an_error_of_the_system_is_one_line(capsys, tmp_path, data):
@@ -252,11 +289,3 @@ def test_the_first_stage_that_fails_is_the_failure(tmp_path):
 def test_the_demo_members_are_the_default(capsys):
     _, output, _ = call(capsys, "run", "--help")
     assert "default: demo" in output and len(DEMO) == 6
-
-
-def test_containers_see_what_the_data_folder_links_to(tmp_path):
-    for name in ("data", "elsewhere"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "data" / "test").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "data" / "gone").symlink_to(tmp_path / "nowhere")
-    assert with_linked(tmp_path / "data") == [tmp_path / "data", tmp_path / "elsewhere"]

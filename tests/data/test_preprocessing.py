@@ -174,7 +174,7 @@ def test_a_killed_stage_leaves_nothing_that_looks_finished(tmp_path, dataset):
     out = tmp_path / "out"
     command = [sys.executable, tmp_path / "killed.py", tmp_path / "dataset.pickle", out]
     stage = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": "src"}, process_group=0)
-    wait_until(lambda: list(tmp_path.glob("out.part/*.parquet")))
+    wait_until(lambda: list(tmp_path.glob("out.part/*/*.parquet")))
     assert stage.poll() is None
     os.kill(stage.pid, signal.SIGKILL)
     stage.wait()

@@ -2,6 +2,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -116,7 +117,7 @@ def test_one_that_may_be_as_good_takes_the_champions_place(tmp_path, champion, c
 def test_the_champion_itself_changes_nothing(tmp_path, runs):
     promote_run(runs["bad"], tmp_path)
     first = promote_run(runs["good"], tmp_path)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*") if path.is_file()}
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("[!.]*.*") if path.is_file()}
     assert promote_run(runs["good"], tmp_path) == first and "comparison" in first
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
@@ -253,10 +254,32 @@ def test_what_was_never_the_champion_does_not_push_out_what_was(tmp_path, runs, 
     monkeypatch.setattr("audiotagging.results.promotion.KEPT", 2)
     champion = promote_run(runs["bad"], tmp_path)["version"]
     os.utime(tmp_path / "versions" / champion, (0, 0))
-    for name in "ab":
-        (tmp_path / "versions" / name).mkdir()
+    for name in ("a" * 16, "b" * 16):
+        shutil.copytree(champion_folder(tmp_path), tmp_path / "versions" / name)
     good = promote_run(runs["good"], tmp_path)["version"]
     assert {champion, good} <= {path.name for path in (tmp_path / "versions").iterdir()}
+
+
+def test_nothing_but_versions_is_ever_removed(tmp_path, runs, monkeypatch):
+    monkeypatch.setattr("audiotagging.results.promotion.KEPT", 0)
+    mine = ["versions/mine/ensemble.json", f"versions/{'0' * 16}/mine", "versions/file"]
+    for path in (tmp_path / name for name in mine):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    promote_run(runs["bad"], tmp_path)
+    promote_run(runs["good"], tmp_path)
+    assert all((tmp_path / name).exists() for name in mine)
+
+
+def test_a_version_is_written_once_by_its_owner_alone(tmp_path, runs):
+    """Whatever the modes of the outputs of the stages are: on a cluster, everybody may write to them."""
+    run = shutil.copytree(runs["good"], tmp_path / "run")
+    for path in (run, *run.rglob("*")):
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    promote_run(run, tmp_path / "champions")
+    folder = champion_folder(tmp_path / "champions")
+    for path in (folder, *folder.rglob("*")):
+        assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o444), path
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,11 @@
+import os
+
 import pytest
 import torch
 from pyarrow.fs import FileSelector, FileType
 
 from audiotagging.errors import UserError
+from audiotagging.training import checkpoints as module
 from audiotagging.training.checkpoints import Checkpoints, run_checkpoints
 
 IDENTITY = {"member id": "m", "lr": 0.01, "warm start": None}
@@ -80,6 +83,30 @@ def test_a_run_has_checkpoints_of_its_own_which_are_kept_until_it_is_done(uri):
     with run_checkpoints(uri, identity={"seed": 1}) as again:
         assert again.folder == interrupted.folder != other.folder and again.latest() == {"step": 1}
     assert again.latest() is None and again.files.get_file_info(again.folder).type == FileType.NotFound
+
+
+def test_a_second_process_does_not_touch_the_checkpoints_of_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "WAIT", 0)
+    root = str(tmp_path)
+    with run_checkpoints(root, identity={"seed": 1}) as kept:
+        kept.write(1, {"step": 1})
+        with (
+            pytest.raises(UserError, match=f"is in use by process {os.getpid()} on"),
+            run_checkpoints(root, identity={"seed": 1}),
+        ):
+            pass
+        assert kept.latest() == {"step": 1}
+        with run_checkpoints(root, identity={"seed": 2}):
+            pass
+
+
+def test_a_checkpoint_is_on_disk_before_it_counts(tmp_path, monkeypatch):
+    calls = []
+    for name in ("fsync", "replace"):
+        call = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *args, name=name, call=call: calls.append(name) or call(*args))
+    Checkpoints(str(tmp_path), identity=IDENTITY).write(1, {"step": 1})
+    assert calls == ["fsync", "replace", "fsync"]
 
 
 def test_a_run_may_do_without_checkpoints():

@@ -24,13 +24,12 @@ group.
 
 import json
 import os
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -39,6 +38,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audiotagging.errors import UserError
+from audiotagging.files import atomic_folder
 
 SCHEMA_VERSION = 2
 MELS = 128
@@ -62,8 +62,7 @@ CLIP_COLUMNS = [name for name in SCHEMA.names if name != "spectrogram"]
 class ShardWriter:
     """Writes a folder of shards atomically.
 
-    Use it as a context manager. The clips are written to a folder called `NAME.part`, which is renamed when the block
-    ends without an error. What a killed process left under that name is removed first.
+    Use it as a context manager: the folder appears when the block ends without an error.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class ShardWriter:
             shard_bytes: Number of spectrogram bytes after which a new shard starts.
         """
         self.folder = folder
-        self.working = folder.with_name(folder.name + ".part")
+        self.working = folder  # until the block starts
         self.shard_bytes = shard_bytes
         self.schema = SCHEMA.with_metadata(
             {**(metadata or {}), "version": str(SCHEMA_VERSION), "classes": json.dumps(list(classes))}
@@ -96,17 +95,19 @@ class ShardWriter:
         self.row_group_bytes = self.written_bytes = 0
 
     def __enter__(self) -> "ShardWriter":
-        """Create the working folder.
+        """Start to write beside the folder.
 
         Raises:
-            UserError: If the folder to create exists and is not empty.
+            UserError: If the folder to create exists and is not empty, or if `atomic_folder` raises it.
         """
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise UserError(
                 f"{self.folder}: expected a folder that does not exist yet or is empty; delete it, or name another"
             )
-        shutil.rmtree(self.working, ignore_errors=True)
-        self.working.mkdir(parents=True)
+        with ExitStack() as stack:
+            self.working = stack.enter_context(atomic_folder(self.folder))
+            stack.push(self._finish)
+            self.block = stack.pop_all()
         return self
 
     def add(
@@ -136,21 +137,20 @@ class ShardWriter:
         self.rejected.append({"clip": clip, "part": part, "place": self.places[part], "reason": reason})
         self.places[part] += 1
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         """Finish the shards and rename the folder, or remove it after an error."""
+        self.block.__exit__(*error)
+
+    def _finish(self, kind: type[BaseException] | None, *_: Any) -> None:
         if kind is None:
             self._write_row_group()
         self._close_shard()
         if kind is not None:
-            shutil.rmtree(self.working)
             return
         for number, shard in enumerate(self.shards):
             shard.rename(self.working / f"{number:05d}-of-{len(self.shards):05d}.parquet")
         rejected = pd.DataFrame(self.rejected, columns=["clip", "part", "place", "reason"])
         rejected.to_csv(self.working / "rejected.csv", index=False)
-        self.working.replace(self.folder)
 
     def _write_row_group(self) -> None:
         if self.shard is None:

@@ -1,11 +1,10 @@
 """Promotion: a new ensemble replaces the champion unless it scores worse on the same clips."""
 
-import fcntl
 import hashlib
 import logging
+import re
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,14 @@ from audiotagging.artifacts.model_folder import read_facts, weights_path
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.files import atomic_file, atomic_folder, write_json
+from audiotagging.locks import file_lock
 from audiotagging.results.comparison import align, compare_ensembles
 from audiotagging.results.labelled_clips import labelled_sets
+from audiotagging.working_folder import MARKER, working_folder
 
 SETS_TO_COMPARE = ("all", "out_of_fold")  # the first set that both ensembles have is used
 KEPT = 5  # number of newest versions that are never removed
+NAME = re.compile("[0-9a-f]{16}")  # of a version; a folder with another name is none
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ def promote(ensemble: Path, *, models: Sequence[Path], spectrograms: Path, champ
     """
     version = _version(ensemble, models)
     champions.mkdir(parents=True, exist_ok=True)
-    with _lock(champions):
+    with file_lock(champions / MARKER):
         champion, folder = read_champion(champions), champion_folder(champions)
         if champion and champion["version"] == version:
             logger.info("this ensemble has been the champion since %s", champion["since"])
@@ -137,6 +139,8 @@ def _store(folder: Path, ensemble: Path, models: Sequence[Path]) -> None:
         shutil.copytree(ensemble, partial, dirs_exist_ok=True)
         for model in models:
             shutil.copytree(model, partial / "models" / read_facts(model).name)
+        for path in (partial, *partial.rglob("*")):  # the modes are those of the originals, which all may write to
+            path.chmod(path.stat().st_mode & ~(0o022 if path.is_dir() else 0o222))
 
 
 def _switch(champions: Path, decision: dict[str, Any]) -> None:
@@ -147,15 +151,9 @@ def _switch(champions: Path, decision: dict[str, Any]) -> None:
 
 def _forget(versions: Path, *, keep: set[str]) -> None:
     """Remove old versions: all but the `KEPT` newest and those in `keep`."""
-    newest_first = sorted(versions.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
-    for folder in newest_first[KEPT:]:
-        if folder.name not in keep:
-            shutil.rmtree(folder)
-
-
-@contextmanager
-def _lock(champions: Path) -> Iterator[None]:
-    """Hold an exclusive lock. It is released when the process ends, and on NFS it excludes other nodes too."""
-    with (champions / ".lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    ours = [path.parent for path in versions.glob("*/ensemble.json") if NAME.fullmatch(path.parent.name)]
+    newest_first = sorted(ours, key=lambda folder: folder.stat().st_mtime, reverse=True)
+    with working_folder(versions / "removed") as removed:  # what is only half removed is no version any more
+        for folder in newest_first[KEPT:]:
+            if folder.name not in keep:
+                folder.rename(removed / folder.name)

@@ -2,7 +2,8 @@
 
 A checkpoint is one file with the SHA-256 digest of its content, followed by the state as `torch.save` writes it. It is
 written under a temporary name and then renamed. The two newest checkpoints are kept, so that at least one intact
-checkpoint is left whatever happens.
+checkpoint is left whatever happens. A local folder of checkpoints is locked while it is in use; object stores have no
+locks.
 """
 
 import hashlib
@@ -10,15 +11,19 @@ import io
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from pyarrow.fs import FileSelector, FileType, LocalFileSystem
 
 from audiotagging.errors import UserError
+from audiotagging.files import atomic_file
 from audiotagging.object_store import open_store
+from audiotagging.working_folder import working_folder
 
 KEPT = 2
+WAIT = 120  # seconds: an interrupted process may still be writing its last checkpoint
 DIGEST_BYTES = 32
 SUFFIX = ".checkpoint"
 
@@ -54,12 +59,21 @@ class Checkpoints:
         content = buffer.getbuffer()
         path = f"{self.folder}/{step:09d}{SUFFIX}"
         self.files.create_dir(self.folder)
-        with self.files.open_output_stream(path + ".part") as file:
+        with self._atomic(path) as partial, self.files.open_output_stream(partial) as file:
             file.write(hashlib.sha256(content).digest())
             file.write(content)
-        self.files.move(path + ".part", path)
         for old in self._paths()[:-KEPT]:
             self.files.delete_file(old)
+
+    @contextmanager
+    def _atomic(self, path: str) -> Iterator[str]:
+        """Provide a temporary path that is renamed at the end of the block. A store's files are safe once written."""
+        if isinstance(self.files, LocalFileSystem):
+            with atomic_file(Path(path)) as partial:
+                yield str(partial)
+        else:
+            yield f"{path}.part"
+            self.files.move(f"{path}.part", path)
 
     def latest(self) -> dict[str, Any] | None:
         """Return the state of the newest intact checkpoint, or None if there is none.
@@ -79,11 +93,6 @@ class Checkpoints:
             logger.info("resuming from %s", path)
             return checkpoint["state"]
         return None
-
-    def remove(self) -> None:
-        """Remove all checkpoints and their folder."""
-        if self.files.get_file_info(self.folder).type == FileType.Directory:
-            self.files.delete_dir(self.folder)
 
     def _check(self, path: str, found: dict[str, Any]) -> None:
         for name, expected in self.identity.items():
@@ -109,11 +118,19 @@ def run_checkpoints(root: str, *, identity: dict[str, Any]) -> Iterator[Checkpoi
         root: A folder or URI that contains one folder per run, named by a hash of its identity. An empty string
             disables checkpoints.
         identity: The settings that identify the run.
+
+    Raises:
+        UserError: If another process uses the same local folder and does not end within `WAIT` seconds.
     """
+    name = hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:16]
+    uri = f"{root.rstrip('/')}/{name}"
     if not root:
         yield None
-        return
-    name = hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:16]
-    kept = Checkpoints(f"{root.rstrip('/')}/{name}", identity=identity)
-    yield kept
-    kept.remove()
+    elif "://" in uri:
+        kept = Checkpoints(uri, identity=identity)
+        yield kept
+        if kept.files.get_file_info(kept.folder).type == FileType.Directory:
+            kept.files.delete_dir(kept.folder)
+    else:
+        with working_folder(Path(uri), wait=WAIT):
+            yield Checkpoints(uri, identity=identity)

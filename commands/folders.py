@@ -1,0 +1,51 @@
+"""Checks the folders of a command against each other, before anything is written."""
+
+from collections.abc import Iterable, Mapping
+from itertools import combinations
+from pathlib import Path
+
+from audiotagging.errors import UserError
+
+
+def with_linked(folder: Path) -> list[Path]:
+    """Return a folder and the targets of the links in it, which connect data in Zenodo's layout to ours."""
+    if not folder.is_dir():
+        return [folder]
+    return [folder, *sorted({path.resolve() for path in folder.iterdir() if path.is_symlink() and path.exists()})]
+
+
+def check_folders(out: Path, *, work: Path, data: Path, others: Mapping[str, Path] | None = None) -> None:
+    """Check that nothing that a command uses is where its results go, and that the data folder gets no other files.
+
+    Args:
+        out: The folder of the results, which may be replaced.
+        work: Its working folder, which is removed at the end.
+        data: The data folder or archive.
+        others: Other folders that are used, by option: --cache, --champions and --downloads. Downloads may be in the
+            data folder, and the data in the downloads.
+
+    Raises:
+        UserError: If one folder is another one or inside another one, so that something would be lost.
+    """
+    others = others or {}
+    used = [("--data", path) for path in with_linked(data)] + list(others.items())
+    for option, path in used:
+        if _within(path, [out]):
+            raise UserError(f"{option} {path} is inside {out}, which the results replace; name another --out")
+        if _within(path, [work]):
+            raise UserError(f"{option} {path} is inside {work}, which is removed at the end; name another --out")
+    for option, path in [("--out", out), ("--out", work), *others.items()]:
+        if option != "--downloads" and _within(path, with_linked(data)):
+            raise UserError(f"{path} is inside the data folder {data}; name another {option}")
+    for (first, one), (second, other) in combinations(others.items(), 2):
+        if _within(one, [other]) and _within(other, [one]):
+            raise UserError(f"{first} and {second} are both {one}; name another folder for one of them")
+
+
+def _within(path: Path, folders: Iterable[Path]) -> bool:
+    """Return whether a path is one of the folders or inside one, by whatever name its file system knows them."""
+    existing = [folder for folder in (path, *path.parents) if folder.exists()]
+    return any(
+        path.is_relative_to(folder) or (folder.exists() and any(each.samefile(folder) for each in existing))
+        for folder in folders
+    )

@@ -1,0 +1,97 @@
+"""Locks on files: they exclude other processes, in containers too, and on other machines if the volume supports that.
+
+The system releases a lock when the process that holds it ends, for whatever reason. The locked file says who holds it.
+"""
+
+import errno
+import fcntl
+import logging
+import math
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from audiotagging.errors import UserError
+
+POLL = 0.2  # seconds between two attempts
+UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def file_lock(path: Path, *, wait: float = math.inf) -> Iterator[None]:
+    """Hold an exclusive lock on a file until the block ends.
+
+    If the volume has no locks, a warning says so, and the block runs without one.
+
+    Args:
+        path: The file, in a folder that exists. It is created if needed, and its content becomes the holder.
+        wait: Seconds to wait while another process holds the lock.
+
+    Raises:
+        UserError: If another process still holds the lock after that time.
+        FileNotFoundError: If the folder does not exist.
+    """
+    deadline, announced = time.monotonic() + wait, False
+    while (file := _lock(path)) is None:
+        holder = _holder(path)
+        if time.monotonic() >= deadline:
+            raise UserError(f"{path.parent} is in use by {holder}; wait until that has ended, and try again")
+        if not announced:
+            logger.info("waiting for %s, which uses %s", holder, path.parent)
+            announced = True
+        time.sleep(POLL)
+    with file:
+        try:
+            yield
+        finally:
+            _unlock(file)  # closing the file is not enough if a forked process has a copy of it
+
+
+def _lock(path: Path) -> TextIO | None:
+    """Return the locked file, or None if another process holds the lock or has just removed the file."""
+    file = path.open("a", encoding="utf-8")  # for writing, without which NFS gives no exclusive lock
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _is_at(path, file):
+            file.close()
+            return None
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            file.close()
+            if isinstance(error, BlockingIOError):
+                return None
+            raise
+        logger.warning("%s: this volume has no locks; never let two runs use this folder at once", path.parent)
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    file.flush()
+    return file
+
+
+def _is_at(path: Path, file: TextIO) -> bool:
+    """Return whether the file is still the one of this path. Who held the lock before may have removed it."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _unlock(file: TextIO) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_UN)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+
+
+def _holder(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip() or "another process"
+    except FileNotFoundError:
+        return "another process"
