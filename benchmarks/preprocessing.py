@@ -53,7 +53,15 @@ def _spectrograms() -> tuple[Path, Spectrograms]:
         for repeat in range(REPEATS):
             for number, name in enumerate(read.clips["clip"]):
                 spectrogram = read.frames[read.offsets[number] : read.offsets[number + 1]]
-                writer.add(clip=f"{repeat}{name}", part="curated", labels=[], fold=0, usage="", spectrogram=spectrogram)
+                writer.add(
+                    clip=f"{repeat}{name}",
+                    part="curated",
+                    labels=[],
+                    fold=0,
+                    usage="",
+                    seconds=2.0,
+                    spectrogram=spectrogram,
+                )
     return often, read_spectrograms(often)
 
 

@@ -133,23 +133,28 @@ def _write_spectrograms(folder, rng, classes, clips, folds, test_labels, noisy):
                 count = min(classes, 1 + int(rng.random() < 0.2) + int(rng.random() < 0.05))
                 chosen = sorted(rng.choice(classes, count, replace=False))
                 unlabelled = part == "test" and not test_labels
+                seconds = float(rng.choice([0.35, 1.5, 3.0, 5.0, 12.0]))
                 writer.add(
                     clip=f"{part}{rng.integers(16**6):06x}{number}.wav",
                     part=part,
                     labels=[] if unlabelled else [labels[c] for c in chosen],
                     fold=number % max(2, len(folds)) if part == "curated" else -1,
                     usage=("Private" if number % 4 else "Public") if part == "test" and test_labels else "",
-                    spectrogram=_spectrogram(rng, chosen, classes),
+                    seconds=seconds,
+                    spectrogram=_spectrogram(rng, chosen, classes, seconds),
                 )
 
 
-def _spectrogram(rng, chosen, classes):
-    frames = int(rng.integers(128, 400))
+def _spectrogram(rng, chosen, classes, seconds):
+    frames = 1 + int(max(seconds, 2.0) * 44_100) // 694
     time, mel = np.arange(frames)[:, None], np.arange(128)[None]
     picture = rng.gamma(2.0, 14.0, (frames, 128)) * np.linspace(1, 0.3, 128)
     for c in chosen:
         beat = np.maximum(0, np.sin(time / (3 + c % 7))) ** 4
         picture = picture + 190 * beat * np.exp(-((mel - 10 - 100 * c / classes) ** 2) / 40)
+    sound = 1 + int(seconds * 44_100) // 694
+    before = (frames - sound) // 2  # frames of padding
+    picture[:before], picture[before + sound :] = 0, 0
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 

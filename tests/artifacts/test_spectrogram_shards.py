@@ -27,6 +27,7 @@ def clips():
             "labels": CLASSES[: number % 3],
             "fold": number % 5 if part == "curated" else -1,
             "usage": "Public" if part == "test" else "",
+            "seconds": number / 8,
             "spectrogram": rng.integers(0, 256, (int(rng.integers(128, 400)), 128), np.uint8),
         }
         for number, part in enumerate(PARTS)
@@ -52,7 +53,7 @@ def test_everything_written_is_read(folder, clips):
     for number, row in enumerate(clips):
         assert np.array_equal(read.frames[read.offsets[number] : read.offsets[number + 1]], row["spectrogram"])
         assert row["labels"] == read.clips["labels"][number]
-        for name in ("clip", "part", "fold", "usage"):
+        for name in ("clip", "part", "fold", "usage", "seconds"):
             assert row[name] == read.clips[name][number]
     assert read.offsets[-1] == len(read.frames) and read.offsets.dtype == np.int64
     assert read_clips(folder).equals(read.clips)
@@ -90,7 +91,7 @@ def test_a_row_group_holds_one_part(folder):
 
 def damage(path):
     """Flip a byte in the first spectrogram."""
-    column = pq.read_metadata(path).row_group(0).column(6)
+    column = pq.read_metadata(path).row_group(0).column(7)
     assert column.path_in_schema == "spectrogram"
     data = bytearray(path.read_bytes())
     data[column.data_page_offset + column.total_compressed_size // 2] ^= 255
@@ -104,7 +105,7 @@ def test_damage_is_named(folder):
         read_spectrograms(folder)
 
 
-@pytest.mark.parametrize("seed", [*range(40), 133, 145])  # the last two hit the list of classes
+@pytest.mark.parametrize("seed", [*range(40), 133, 145])  # the last two hit the classes: their name and their list
 def test_a_changed_byte_is_noticed_or_changes_no_clip(folder, seed):
     good = read_spectrograms(folder)
     path = sorted(folder.glob("*.parquet"))[0]
@@ -139,7 +140,7 @@ def test_another_version_is_refused(folder):
     path = sorted(folder.glob("*.parquet"))[0]
     table = pq.read_table(path)
     pq.write_table(table.replace_schema_metadata({"version": "99"}), path)
-    with pytest.raises(UserError, match="expected spectrograms of version 2, found 99"):
+    with pytest.raises(UserError, match="expected spectrograms of version 3, found 99"):
         read_clips(folder)
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import librosa
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +22,7 @@ from audiotagging.artifacts.spectrogram_shards import (
     read_spectrograms,
 )
 from audiotagging.data import preprocessing
-from audiotagging.data.audio import RATE
+from audiotagging.data.audio import RATE, trim
 from audiotagging.data.dataset import Dataset, fingerprint, read_dataset
 from audiotagging.data.preprocessing import preprocess
 from audiotagging.data.spectrogram import clip_spectrogram
@@ -63,7 +64,8 @@ def test_every_clip_is_there_in_order(tmp_path, dataset):
     read = read_spectrograms(tmp_path / "out")
     assert read_fingerprint(tmp_path / "out") == "abc"
     assert read.classes == dataset.classes and read_notes(tmp_path / "out") == dataset.notes
-    assert read.clips.drop(columns="frames").to_dict("records") == dataset.clips.drop(columns="path").to_dict("records")
+    given = read.clips.drop(columns=["seconds", "frames"])
+    assert given.to_dict("records") == dataset.clips.drop(columns="path").to_dict("records")
     for number in (0, 41, 69):
         expected = clip_spectrogram(noise(number) * np.float32(2**-15))
         assert np.array_equal(read.frames[read.offsets[number] : read.offsets[number + 1]], expected)
@@ -118,6 +120,20 @@ def test_a_killed_worker_is_reported(tmp_path, dataset, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+def test_lengths_count_neither_silence_nor_padding(tmp_path, dataset):
+    lengths = {0: 0.35, 1: 1.0, 2: 2.5}  # seconds of sound
+    for number, seconds in lengths.items():
+        sound = np.random.default_rng(1).integers(-3000, 3000, round(seconds * RATE), np.int16)
+        soundfile.write(dataset.clips["path"][number], np.pad(sound, RATE), RATE)
+    preprocess(dataset, tmp_path / "out", **OPTIONS, workers=1)
+    clips = read_clips(tmp_path / "out")
+    for number, seconds in lengths.items():
+        trimmed, _ = librosa.effects.trim(soundfile.read(dataset.clips["path"][number])[0], top_db=60)
+        assert clips["seconds"][number] == pytest.approx(len(trimmed) / RATE)
+        assert seconds < clips["seconds"][number] < seconds + 0.1  # a frame with some sound is not silent
+        assert clips["frames"][number] == 1 + max(len(trimmed), 2 * RATE) // 694
+
+
 def test_the_stage_refuses_data_that_changed_since_ingest(tmp_path):
     write_dataset(tmp_path / "data", curated=26, noisy=13, test=13)
     folder = tmp_path / "data"
@@ -130,7 +146,7 @@ def test_the_stage_refuses_data_that_changed_since_ingest(tmp_path):
 
 def test_repairs_are_counted(tmp_path, dataset, caplog):
     soundfile.write(dataset.clips["path"][0], np.ones((3 * RATE, 2)) * 0.1, 48_000)
-    short = sum(len(noise(number)) < 2 * RATE for number in range(1, len(PARTS)))
+    short = sum(len(trim(noise(number) * np.float32(2**-15))) < 2 * RATE for number in range(1, len(PARTS)))
     with caplog.at_level("INFO"):
         preprocess(dataset, tmp_path / "out", **OPTIONS, workers=1)
     assert f"70 clips: 0 rejected, 1 mixed to mono, {short} padded, 1 resampled" in caplog.text

@@ -92,7 +92,7 @@ def predicted(run, sounds, tmp_path_factory):
         for place, name in enumerate(READABLE):
             part, labels, fold = ("test", [], -1) if place % 2 else ("curated", classes[:1], place // 2 % 2)
             picture = clip_spectrogram(decode(sounds / name).samples)
-            writer.add(clip=name, part=part, labels=labels, fold=fold, usage="", spectrogram=picture)
+            writer.add(clip=name, part=part, labels=labels, fold=fold, usage="", seconds=2.0, spectrogram=picture)
     curated = [name for place, name in enumerate(READABLE) if place % 2 == 0]
     folds = {name: number % 2 for number, name in enumerate(curated)}
     write_selection(folder, folds=folds, noisy_clips=pd.DataFrame({"fname": []}))

@@ -40,7 +40,13 @@ def write_spectrograms(folder, *, loudness=0):
                 label = CLASSES[(sound + 1) % 3] if part == "noisy" and number % 9 < 3 else CLASSES[sound]
                 fold = number // 3 % 5 if part == "curated" else -1
                 writer.add(
-                    clip=f"{part}{number:02}.wav", part=part, labels=[label], fold=fold, usage="", spectrogram=picture
+                    clip=f"{part}{number:02}.wav",
+                    part=part,
+                    labels=[label],
+                    fold=fold,
+                    usage="",
+                    seconds=2.0,
+                    spectrogram=picture,
                 )
     return folder
 

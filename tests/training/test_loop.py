@@ -55,6 +55,7 @@ def write_shards(folder, *, curated=20, noisy=4, test=2):
                 labels=[CLASSES[label] for label in labels],
                 fold=number % 5 if part == "curated" else -1,
                 usage="",
+                seconds=2.0,
                 spectrogram=spectrogram,
             )
     return folder
@@ -121,7 +122,7 @@ def test_a_picture_is_the_mixture_that_its_labels_and_share_say(tmp_path, monkey
         for number in range(8):
             label = number % 2
             spectrogram = np.full((128, 128), 255 * label, np.uint8)
-            options = {"part": "curated", "labels": [["black", "white"][label]], "fold": 0, "usage": ""}
+            options = {"part": "curated", "labels": [["black", "white"][label]], "fold": 0, "usage": "", "seconds": 2.0}
             writer.add(clip=f"{number}.wav", spectrogram=spectrogram, **options)
     monkeypatch.setattr(
         training_data, "augment", lambda crops, views, *, size: crops[:, None, :size, :size].float() / 255

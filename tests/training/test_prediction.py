@@ -113,7 +113,7 @@ def shards(tmp_path):
         for number, (clip, part, fold) in enumerate(rows):
             spectrogram = frames[offsets[number] : offsets[number + 1]]
             labels = [] if part == "test" else [CLASSES[number % 3]]
-            writer.add(clip=clip, part=part, labels=labels, fold=fold, usage="", spectrogram=spectrogram)
+            writer.add(clip=clip, part=part, labels=labels, fold=fold, usage="", seconds=2.0, spectrogram=spectrogram)
     return tmp_path / "spectrograms"
 
 

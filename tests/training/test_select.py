@@ -26,13 +26,13 @@ def spectrograms(tmp_path, folds):
     blank = np.zeros((128, 128), np.uint8)
     with ShardWriter(tmp_path / "spectrograms", classes=["bark", "meow", "purr"]) as writer:
         for clip, labels, fold in zip(CURATED, LABELS, folds, strict=True):
-            writer.add(clip=clip, part="curated", labels=labels, fold=fold, usage="", spectrogram=blank)
+            writer.add(clip=clip, part="curated", labels=labels, fold=fold, usage="", seconds=2.0, spectrogram=blank)
         for clip in NOISY:
             if clip == "noisy1.wav":
                 writer.reject(clip=clip, part="noisy", reason="cannot be decoded")
             else:
-                writer.add(clip=clip, part="noisy", labels=["bark"], fold=-1, usage="", spectrogram=blank)
-        writer.add(clip="test.wav", part="test", labels=[], fold=-1, usage="", spectrogram=blank)
+                writer.add(clip=clip, part="noisy", labels=["bark"], fold=-1, usage="", seconds=2.0, spectrogram=blank)
+        writer.add(clip="test.wav", part="test", labels=[], fold=-1, usage="", seconds=2.0, spectrogram=blank)
     return tmp_path / "spectrograms"
 
 

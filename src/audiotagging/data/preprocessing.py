@@ -21,10 +21,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
-from audiotagging.data.audio import SoundError, decode
+from audiotagging.data.audio import RATE, SoundError, decode, trim
 from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.dataset import fingerprint as take_fingerprint
-from audiotagging.data.spectrogram import SETTINGS, SHORTEST, clip_spectrogram
+from audiotagging.data.spectrogram import SETTINGS, SHORTEST, trimmed_spectrogram
 from audiotagging.errors import UserError
 from audiotagging.machine import threads
 from audiotagging.processes import end_with_parent
@@ -44,11 +44,13 @@ class Processed:
 
     Attributes:
         spectrogram: uint8, shape (frames, 128). None if the clip cannot be used.
+        seconds: Length of the clip without the silence at both ends.
         reason: Why the clip cannot be used.
         repairs: What was done to use the clip, as in `audio.Sound`, and "padded" for a short clip.
     """
 
     spectrogram: np.ndarray | None
+    seconds: float = 0.0
     reason: str = ""
     repairs: tuple[str, ...] = ()
 
@@ -106,6 +108,7 @@ def preprocess(
                     labels=clip.labels,
                     fold=clip.fold,
                     usage=clip.usage,
+                    seconds=result.seconds,
                     spectrogram=result.spectrogram,
                 )
         _check_rejected(writer.rejected, Counter(clips["part"]), max_rejected)
@@ -161,5 +164,6 @@ def _process(path: Path) -> Processed:
         sound = decode(path)
     except SoundError as error:
         return Processed(None, reason=str(error))
-    padded = ("padded",) if len(sound.samples) < SHORTEST else ()
-    return Processed(clip_spectrogram(sound.samples), repairs=sound.repairs + padded)
+    samples = trim(sound.samples)
+    padded = ("padded",) if len(samples) < SHORTEST else ()
+    return Processed(trimmed_spectrogram(samples), len(samples) / RATE, repairs=sound.repairs + padded)

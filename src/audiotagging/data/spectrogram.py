@@ -98,7 +98,12 @@ def clip_spectrogram(samples: np.ndarray) -> np.ndarray:
         >>> int(spectrogram.min()), int(spectrogram.max())
         (0, 255)
     """
-    return to_bytes(log_mel(pad(trim(samples))))
+    return trimmed_spectrogram(trim(samples))
+
+
+def trimmed_spectrogram(samples: np.ndarray) -> np.ndarray:
+    """Compute the spectrogram of a clip that has no silence at its ends, as `clip_spectrogram` does."""
+    return to_bytes(log_mel(pad(samples)))
 
 
 def pad(samples: np.ndarray) -> np.ndarray:

@@ -77,7 +77,7 @@ def summarise_data(
             {
                 "part": str(part),
                 "clips": len(table),
-                "seconds": float(table["frames"].sum() / FRAMES_PER_SECOND),
+                "seconds": float(table["seconds"].sum()),
                 "labelled": int((table["labels"].str.len() > 0).sum()),
                 "labels": labels.total(),
                 "clips_per_class": {label: labels[label] for label in classes},
