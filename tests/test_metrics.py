@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import label_ranking_average_precision_score
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import average_precision_score, label_ranking_average_precision_score
 
 from audiotagging.errors import UserError
-from audiotagging.metrics import lwlrap
+from audiotagging.metrics import average_precisions, calibration_error, lwlrap, mean_average_precision
 
 
 @given(st.integers(1, 30), st.integers(2, 12), st.integers(0, 2**32 - 1))
@@ -27,3 +28,28 @@ def test_clips_without_labels_do_not_count():
 def test_nothing_to_score_is_an_error():
     with pytest.raises(UserError, match="expected at least one clip with a label"):
         lwlrap(np.zeros((2, 3), bool), np.zeros((2, 3)))
+
+
+@given(st.integers(1, 30), st.integers(1, 8), st.integers(0, 2**32 - 1))
+def test_average_precisions_equal_scikit_learn_also_with_ties(clips, classes, seed):
+    rng = np.random.default_rng(seed)
+    truth = rng.random((clips, classes)) < 0.3
+    truth[0, 0] = True
+    scores = rng.integers(0, 5, (clips, classes)).astype(np.float32)
+    found = average_precisions(truth, scores)
+    present = truth.any(axis=0)
+    assert np.isnan(found[~present]).all()
+    assert found[present] == pytest.approx(average_precision_score(truth[:, present], scores[:, present], average=None))
+    expected = average_precision_score(truth[:, present], scores[:, present], average="macro")
+    assert mean_average_precision(truth, scores) == pytest.approx(expected)
+
+
+@given(st.integers(1, 300), st.integers(1, 4), st.integers(0, 2**32 - 1))
+def test_the_calibration_error_is_that_of_scikit_learns_calibration_curve(clips, classes, seed):
+    rng = np.random.default_rng(seed)
+    probabilities = rng.random((clips, classes)) ** 3
+    truth = rng.random((clips, classes)) < probabilities**2
+    shares, means = calibration_curve(truth.ravel(), probabilities.ravel(), n_bins=15)
+    counts, _ = np.histogram(probabilities, np.linspace(0, 1, 16))
+    expected = (counts[counts > 0] * abs(shares - means)).sum() / truth.size
+    assert calibration_error(truth, probabilities) == pytest.approx(expected)

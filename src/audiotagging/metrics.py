@@ -1,4 +1,8 @@
-"""Label-weighted label-ranking average precision (lwlrap), the measure of Freesound Audio Tagging 2019."""
+"""Measures of scores: lwlrap, average precision and calibration error.
+
+The label-weighted label-ranking average precision (lwlrap) is the measure of Freesound Audio Tagging 2019. It ranks the
+classes of each clip. The average precision of a class ranks the clips.
+"""
 
 from collections.abc import Sequence
 
@@ -85,3 +89,70 @@ def lwlrap(truth: np.ndarray, scores: np.ndarray) -> float:
     if not truth.any():
         raise UserError("expected at least one clip with a label to compute the lwlrap, found none")
     return float(label_precisions(truth, scores).sum() / truth.sum())
+
+
+def average_precisions(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Compute the average precision of every class.
+
+    The clips are ranked by their score of the class. The average precision is the mean precision at the ranks of the
+    clips that have the label. Ties count against it, as in scikit-learn's `average_precision_score`.
+
+    Args:
+        truth: True where the clip has the label, bool, shape (clips, classes).
+        scores: Scores, higher for likelier labels, shape (clips, classes).
+
+    Returns:
+        Average precisions, shape (classes,). NaN where no clip has the label.
+
+    Examples:
+        Of three clips, those that have the label rank first and third: (1/1 + 2/3) / 2.
+
+        >>> average_precisions(np.array([[True], [False], [True]]), np.array([[0.9], [0.5], [0.2]])).round(3)
+        array([0.833])
+    """
+    precisions = np.full(truth.shape[1], np.nan)
+    for column in np.flatnonzero(truth.any(axis=0)):
+        labels, found = truth[:, column], scores[:, column]
+        among_all, among_labelled = np.sort(found), np.sort(found[labels])
+        # The clips that score at least as high as a labelled clip: all of them, and those with the label.
+        above = len(among_all) - np.searchsorted(among_all, among_labelled)
+        right = len(among_labelled) - np.searchsorted(among_labelled, among_labelled)
+        precisions[column] = (right / above).mean()
+    return precisions
+
+
+def mean_average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
+    """Compute the mAP (macro): the mean of the average precisions of the classes that at least one clip has.
+
+    Args:
+        truth: True where the clip has the label, bool, shape (clips, classes), with at least one label.
+        scores: Scores, higher for likelier labels, shape (clips, classes).
+
+    Returns:
+        A value in (0, 1]; 1 is perfect.
+    """
+    return float(np.nanmean(average_precisions(truth, scores)))
+
+
+def calibration_error(truth: np.ndarray, probabilities: np.ndarray, *, bins: int = 15) -> float:
+    """Compute the expected calibration error (ECE) of probabilities.
+
+    The pairs of a clip and a class are divided into bins of equal width by their probability. The error is the mean
+    difference between the mean probability of a bin and the share of its pairs that are true, weighted by the number of
+    pairs (Guo et al., "On calibration of modern neural networks", ICML 2017).
+
+    Args:
+        truth: True where the clip has the label, bool, shape (clips, classes).
+        probabilities: Values in [0, 1], shape (clips, classes).
+        bins: Number of bins.
+
+    Returns:
+        A value in [0, 1]; 0 is perfect.
+
+    Examples:
+        >>> calibration_error(np.array([[True, False]]), np.array([[0.75, 0.0]]))
+        0.125
+    """
+    place = np.minimum((probabilities * bins).astype(int), bins - 1).ravel()
+    difference = np.bincount(place, (probabilities - truth).ravel())  # summed over the pairs of each bin
+    return float(np.abs(difference).sum() / truth.size)

@@ -7,6 +7,9 @@ from audiotagging.artifacts.spectrogram_shards import (
     ShardWriter,
     read_classes,
     read_clips,
+    read_fingerprint,
+    read_listing,
+    read_notes,
     read_rejected,
     read_spectrograms,
 )
@@ -89,6 +92,26 @@ def test_a_row_group_holds_one_part(folder):
             assert len(set(shard.read_row_group(group, ["part"])["part"].to_pylist())) == 1
 
 
+@pytest.mark.parametrize(("frames", "rows"), [(100, [[2, 2], [2, 2], [2]]), (99, [[3, 3], [3, 1]])])
+def test_a_row_group_and_a_shard_end_with_the_clip_that_fills_them(tmp_path, monkeypatch, frames, rows):
+    monkeypatch.setattr(spectrogram_shards, "ROW_GROUP_BYTES", 200 * 128)
+    with ShardWriter(tmp_path / "out", classes=CLASSES, shard_bytes=400 * 128) as writer:
+        for number in range(10):
+            clip = {"clip": f"{number}.wav", "part": "test", "labels": [], "fold": -1, "usage": ""}
+            writer.add(**clip, spectrogram=np.zeros((frames, 128), np.uint8))
+    shards = [pq.read_metadata(path) for path in sorted(writer.folder.glob("*.parquet"))]
+    assert [[shard.row_group(i).num_rows for i in range(shard.num_row_groups)] for shard in shards] == rows
+
+
+def test_columns_are_stored_as_documented(folder):
+    for path in folder.glob("*.parquet"):
+        group = pq.read_metadata(path).row_group(0)
+        columns = {(column := group.column(i)).path_in_schema: column for i in range(group.num_columns)}
+        assert {column.compression for column in columns.values()} == {"LZ4"}
+        assert not any(column.is_stats_set for column in columns.values())
+        assert {name for name, column in columns.items() if column.has_dictionary_page} == {"part", "usage"}
+
+
 def damage(path):
     """Flip a byte in the first spectrogram."""
     column = pq.read_metadata(path).row_group(0).column(7)
@@ -147,6 +170,38 @@ def test_another_version_is_refused(folder):
 def test_no_shards_at_all(tmp_path):
     with pytest.raises(UserError, match="found no shards"):
         read_clips(tmp_path)
+
+
+def test_what_the_writer_adds_is_read(tmp_path):
+    notes = {"fingerprint": "5f1d", "notes": '["one", "two"]', "mels": "128"}
+    with ShardWriter(tmp_path / "deep" / "with", classes=CLASSES, metadata=notes) as writer:
+        pass
+    assert read_fingerprint(writer.folder) == "5f1d" and read_notes(writer.folder) == ["one", "two"]
+    (path,) = writer.folder.glob("*.parquet")
+    assert pq.read_metadata(path).metadata[b"mels"] == b"128"
+    with ShardWriter(tmp_path / "without", classes=CLASSES) as writer:
+        pass
+    assert read_fingerprint(writer.folder) == "" and read_notes(writer.folder) == []
+
+
+def test_the_listing_has_all_clips_of_a_part_in_the_order_of_its_table(tmp_path, clips):
+    with ShardWriter(tmp_path / "spectrograms", classes=CLASSES) as writer:
+        writer.reject(clip="NA", part="curated", reason="1")  # also what pandas calls nothing
+        writer.add(**clips[0])
+        writer.reject(clip="x.wav", part="curated", reason="2")
+        writer.reject(clip="y.wav", part="curated", reason="")
+        writer.add(**clips[1])
+        writer.reject(clip="z.wav", part="test", reason="3")
+    assert read_listing(writer.folder, part="curated") == ["NA", "00.wav", "x.wav", "y.wav", "01.wav"]
+    assert read_listing(writer.folder, part="test") == ["z.wav"]
+    assert read_listing(writer.folder, part="noisy") == []
+    rejected = read_rejected(writer.folder)
+    assert rejected.to_dict("list") == {
+        "clip": ["NA", "x.wav", "y.wav", "z.wav"],
+        "part": ["curated", "curated", "curated", "test"],
+        "place": [0, 2, 3, 0],
+        "reason": ["1", "2", "", "3"],
+    }
 
 
 def test_a_folder_without_clips_can_be_read(tmp_path):

@@ -4,6 +4,7 @@ import stat
 import struct
 import subprocess
 import zipfile
+from bisect import bisect_right
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -67,12 +68,33 @@ def test_links_and_special_files_are_refused(tmp_path, kind):
 
 def test_sizes_are_bounded(tmp_path, monkeypatch):
     make_zip(tmp_path / "a.zip", {"a.wav": bytes(100_000), "b.wav": bytes(100_000)})
-    with pytest.raises(ArchiveError, match="at most 150,000 unpacked bytes, found 200,000"):
-        extract(tmp_path / "a.zip", tmp_path / "out", max_bytes=150_000)
-    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=199_999))
-    with pytest.raises(ArchiveError, match=r"expected 200,000 free bytes to unpack .*, found 199,999"):
+    with pytest.raises(ArchiveError, match="at most 199,999 unpacked bytes, found 200,000"):
+        extract(tmp_path / "a.zip", tmp_path / "out", max_bytes=199_999)
+    free = {tmp_path: 199_999}
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free[path]))
+    with pytest.raises(ArchiveError, match=rf"^{tmp_path}: expected 200,000 free bytes to unpack .*, found 199,999"):
         extract(tmp_path / "a.zip", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    free[tmp_path] += 1
+    extract(tmp_path / "a.zip", tmp_path / "out", max_bytes=200_000)
+    assert len(files(tmp_path / "out")) == 2
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_methods_than_deflate_are_refused(tmp_path, method):
+    make_zip(tmp_path / "a.zip", {"a.wav": b"1"}, method)
+    with pytest.raises(ArchiveError, match=r"a.zip is refused: the entry 'a.wav' is compressed by another method"):
+        extract(tmp_path / "a.zip", tmp_path / "out")
+
+
+def test_a_regular_file_is_one_whatever_its_permissions(tmp_path):
+    entry = zipfile.ZipInfo("a.wav")
+    entry.external_attr = (stat.S_IFREG | 0o4755) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(entry, b"1")
+    (tmp_path / "out").mkdir()
+    extract(tmp_path / "a.zip", tmp_path / "out")
+    assert files(tmp_path / "out") == {"a.wav": b"1"}
 
 
 def test_an_entry_larger_than_it_claims_is_not_written(tmp_path):
@@ -125,13 +147,91 @@ def test_pieces_may_be_larger_than_four_gigabytes(tmp_path):
     assert files(tmp_path / "out") == {"a.wav": b"abc" * 50, "b.wav": b"def" * 60}
 
 
+def split(path, cuts):
+    """Cut an archive into pieces, and rewrite its directory as APPNOTE.TXT 4.3 wants it for pieces."""
+    content = bytearray(path.read_bytes())
+    starts = [0, *cuts]
+
+    def piece_and_offset(position):
+        piece = bisect_right(starts, position) - 1
+        return piece, position - starts[piece]
+
+    end = content.rfind(b"PK\5\6")
+    count, _, directory = struct.unpack_from("<HLL", content, end + 10)
+    at = directory
+    for _ in range(count):
+        lengths, position = struct.unpack_from("<3H", content, at + 28), struct.unpack_from("<L", content, at + 42)[0]
+        piece, offset = piece_and_offset(position)
+        struct.pack_into("<H", content, at + 34, piece)
+        struct.pack_into("<L", content, at + 42, offset)
+        at += 46 + sum(lengths)
+    piece, offset = piece_and_offset(directory)
+    struct.pack_into("<2H", content, end + 4, len(cuts), piece)
+    struct.pack_into("<L", content, end + 16, offset)
+    for number, (start, stop) in enumerate(zip(starts, cuts, strict=False), 1):
+        path.with_suffix(f".z{number:02}").write_bytes(content[start:stop])
+    path.write_bytes(content[starts[-1] :])
+    return path
+
+
+RICH = {"one.wav": b"abc" * 100, "folder/two.wav": b"def" * 50, "inner.zip": b"PK\5\6" + bytes(18), "empty.wav": b""}
+
+
+def make_rich(path):
+    """An archive with comments, extra fields, folders and another archive in it."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("folder/"), b"")
+        for number, (name, content) in enumerate(RICH.items()):
+            entry = zipfile.ZipInfo(name)
+            entry.comment, entry.extra = b"a comment" * number, struct.pack("<2HL", 0xCAFE, 4, number) * number
+            archive.writestr(entry, content)
+        archive.comment = b"recorded in April"
+        return archive.infolist()[1].header_offset, archive.start_dir
+
+
+@pytest.mark.parametrize(
+    "cuts",
+    [
+        lambda second, directory, size: [directory],
+        lambda second, directory, size: [directory + 1],
+        lambda second, directory, size: [directory - 1, directory + 60],
+        lambda second, directory, size: [second],
+        lambda second, directory, size: [second - 1, second, second + 1],
+        lambda second, directory, size: [4],
+        lambda second, directory, size: range(1, 300),  # more pieces than a byte can count
+        lambda second, directory, size: range(100, size - 50, 100),
+    ],
+)
+def test_an_archive_may_be_cut_anywhere(tmp_path, cuts):
+    second, directory = make_rich(tmp_path / "a.zip")
+    split(tmp_path / "a.zip", list(cuts(second, directory, (tmp_path / "a.zip").stat().st_size)))
+    extract(tmp_path / "a.zip", tmp_path / "out")
+    assert files(tmp_path / "out") == RICH
+
+
+@pytest.mark.skipif(shutil.which("unzip") is None, reason="needs Info-ZIP's unzip")
+@pytest.mark.parametrize("first", [100, 500])
+def test_the_joined_pieces_are_an_archive_for_others_too(tmp_path, first):
+    make_rich(tmp_path / "a.zip")
+    with zip_archives._opened(split(tmp_path / "a.zip", [first])) as joined:
+        assert joined.seek(0) == joined.tell() == 0
+        (tmp_path / "joined.zip").write_bytes(joined.read())
+    assert subprocess.run(["unzip", "-tqq", "joined.zip"], cwd=tmp_path, check=False).returncode == 0
+    with zipfile.ZipFile(tmp_path / "joined.zip") as archive:
+        entries = archive.infolist()
+    assert [entry.comment for entry in entries[1:]] == [b"a comment" * number for number in range(4)]
+    assert [entry.extra.count(b"\xfe\xca\4\0") for entry in entries[1:]] == list(range(4))
+
+
 def strict_zipfile(file):
     """`zipfile.ZipFile` as CPython's issue 155639 wants it: an archive of several disks is none."""
     file.seek(0)
     content = file.read()
     end = content.rfind(b"PK\5\6")
     assert content[end + 4 : end + 8] == bytes(4)
-    return zipfile_of_python(file)
+    archive = zipfile_of_python(file)
+    assert not any(entry.volume for entry in archive.infolist())
+    return archive
 
 
 zipfile_of_python = zipfile.ZipFile
@@ -159,10 +259,38 @@ def test_a_corrupt_directory_of_a_split_archive_is_refused_or_used(tmp_path, dam
         assert "\n" not in str(error)
 
 
-def test_a_missing_piece_is_named(tmp_path):
-    shutil.copy(SPLIT, tmp_path)
-    with pytest.raises(ArchiveError, match=r"is split: expected split.z01 in the same folder"):
-        extract(tmp_path / "split.zip", tmp_path / "out")
+def test_missing_pieces_are_named(tmp_path):
+    make_rich(tmp_path / "a.zip")
+    split(tmp_path / "a.zip", [100, 200, 300])
+    for number in (1, 3):
+        (tmp_path / f"a.z0{number}").unlink()
+    with pytest.raises(ArchiveError, match=r"^.*a.zip is split: expected a.z01, a.z03 in the same folder, found "):
+        extract(tmp_path / "a.zip", tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF" + bytes(100)])
+def test_what_is_no_archive_is_named(tmp_path, content):
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(ArchiveError, match=r"a.zip cannot be unpacked: File is not a zip file; download it again"):
+        extract(tmp_path / "a.zip", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        (("<L", 42), 10_000, "points to byte 10000 of piece 1 of 2"),  # of the first entry, from its header
+        (("<H", 34), 2, "points to byte 0 of piece 3 of 2"),
+    ],
+)
+def test_an_entry_outside_the_pieces_is_named(tmp_path, field, value, message):
+    _, directory = make_rich(tmp_path / "a.zip")
+    split(tmp_path / "a.zip", [directory])
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    (layout, at) = field
+    struct.pack_into(layout, content, at, value)
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(ArchiveError, match=rf"a.zip cannot be unpacked: .* {message}; download it again"):
+        extract(tmp_path / "a.zip", tmp_path / "out")
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -49,6 +49,11 @@ def test_geometric_mean_of_a_zero_keeps_the_order_of_the_others():
     assert np.argsort(average(scores, mean="geometric")[0]).tolist() == [1, 0, 2]
 
 
+def test_geometric_mean_of_small_scores_is_exact_to_the_last_digit():
+    scores = 10 ** np.random.default_rng(2).uniform(-30, 0, (5, 20, 6)).astype(np.float32)
+    assert average(scores, mean="geometric") == pytest.approx(gmean(scores.astype(float), axis=0), rel=1e-7, abs=0)
+
+
 def test_an_unknown_mean_is_refused():
     with pytest.raises(UserError, match="arithmetic, geometric, rank, found 'harmonic'"):
         average(SCORES, mean="harmonic")
@@ -175,6 +180,19 @@ def _without_a_class(table):
     return Predictions(table.classes[:-1], table.rows, np.ascontiguousarray(table.scores[:, :-1]))
 
 
+def _with_a_class(table):
+    scores = np.concatenate([table.scores, table.scores[:, :1]], axis=1)
+    return Predictions([*table.classes, "Cowbell"], table.rows, scores)
+
+
+def _with_reversed_classes(table):
+    return Predictions(table.classes[::-1], table.rows, table.scores)
+
+
+def _with_one_row(table):
+    return Predictions(table.classes, table.rows[:1], table.scores[:1])
+
+
 def _without(part):
     def change(table):
         keep = np.ones(len(table.rows), bool)
@@ -188,6 +206,9 @@ def _without(part):
     ("change", "message"),
     [
         (_without_a_class, "fold 1.*expected the 8 classes of the spectrograms, found 7: 1 missing .Class_007"),
+        (_with_a_class, "fold 1.*expected the 8 classes of the spectrograms, found 9: 1 unknown .Cowbell.;"),
+        (_with_reversed_classes, "fold 1.*expected the 8 classes .*, found 8: the same ones in a different order;"),
+        (_with_one_row, "fold 1.*expected the 40 test clips of the spectrograms, found 0: 40 missing"),
         (_without("test"), "fold 1.*expected the 40 test clips of the spectrograms, found 39: 1 missing"),
         (_without("validation"), "expected the 40 out-of-fold clips of member .*, found 39: 1 missing"),
     ],

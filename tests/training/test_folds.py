@@ -63,3 +63,8 @@ def test_the_rarest_label_is_dealt_out_first(seed):
     labels = [["rare", "frequent"]] * 2 + [["frequent"]] * 18
     fold = stratify([f"{i:02}.wav" for i in range(20)], labels, folds=2, seed=seed)
     assert fold[0] != fold[1] and list(np.bincount(fold)) == [10, 10]
+
+
+def test_a_label_of_every_clip_is_dealt_out_after_the_others():
+    fold = stratify([f"{i}.wav" for i in range(10)], [["animal", "sound"], *[["sound"]] * 9], folds=2, seed=0)
+    assert list(np.bincount(fold)) == [5, 5]
