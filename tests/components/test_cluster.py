@@ -7,7 +7,7 @@ from kfp import compiler
 import pipeline
 from audiotagging.object_store import SECRET
 from commands import main
-from components.cluster import NEEDS, SMALL, Cluster, on_cluster
+from components.cluster import NEEDS, Cluster, on_cluster
 from components.images import image
 
 GPU_STAGES = {"select", "train", "predict"}
@@ -81,12 +81,11 @@ def test_stages_with_gpus_go_to_the_nodes_that_the_label_names(compiled, stage):
 @pytest.mark.parametrize("stage", NEEDS)
 @pytest.mark.parametrize("options", [(), ("--small",)])
 def test_every_stage_has_requests_and_limits(compiled, stage, options):
-    resources = compiled(*options).containers[stage]["resources"]
-    for name in ("Cpu", "Memory"):
-        request, limit = (quantity(resources[f"resource{name}{kind}"]) for kind in ("Request", "Limit"))
-        assert 0 < request <= limit
-    if options:
-        assert resources["resourceMemoryRequest"] == SMALL[2]
+    resources, needs = compiled(*options).containers[stage]["resources"], NEEDS[stage]
+    names = [f"resource{name}{kind}" for name in ("Cpu", "Memory") for kind in ("Request", "Limit")]
+    found = [quantity(resources[name]) for name in names]
+    memory = needs.memory * 2**30
+    assert found == ([0.25, 2, 2**30, 3 * 2**30] if options else [needs.cpu, 2 * needs.cpu, memory, memory])
 
 
 @pytest.mark.parametrize("stage", NEEDS)
@@ -125,10 +124,14 @@ def test_worker_processes_have_shared_memory(compiled):
 def test_every_stage_is_tried_again_and_has_a_deadline(compiled, stage):
     compiled = compiled("--deadline", "100")
     retry, seconds = compiled.tasks[stage]["retryPolicy"], int(compiled.pods[stage]["activeDeadlineSeconds"])
-    assert retry["maxRetryCount"] >= 2 and retry["backoffDuration"] == "60s" and retry["backoffFactor"] == 2
+    assert (
+        retry["maxRetryCount"] == NEEDS[stage].retries
+        and retry["backoffDuration"] == "60s"
+        and retry["backoffFactor"] == 2
+    )
     # Argo gives up when this is over, counted from the start of the first try.
     assert retry["backoffMaxDuration"] == f"{100 * 3600}s"
-    assert 0 < seconds < 100 * 3600
+    assert 0 < seconds == NEEDS[stage].hours * 3600 < 100 * 3600
 
 
 def test_a_run_that_waits_for_ever_is_stopped(compiled):
@@ -183,6 +186,7 @@ def test_the_wiring_stays_as_it_is(tmp_path, compiled):
         return {name: (task.get("inputs"), task.get("dependentTasks")) for name, task in tasks.items()}
 
     assert edges(on) == edges(plain)
+    assert on["pipelineInfo"] == plain["pipelineInfo"] and on["pipelineInfo"]["description"]
     assert on["root"]["inputDefinitions"] == plain["root"]["inputDefinitions"]
     assert on["root"]["outputDefinitions"] == plain["root"]["outputDefinitions"]
 
