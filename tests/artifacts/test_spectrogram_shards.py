@@ -97,7 +97,7 @@ def test_a_row_group_and_a_shard_end_with_the_clip_that_fills_them(tmp_path, mon
     monkeypatch.setattr(spectrogram_shards, "ROW_GROUP_BYTES", 200 * 128)
     with ShardWriter(tmp_path / "out", classes=CLASSES, shard_bytes=400 * 128) as writer:
         for number in range(10):
-            clip = {"clip": f"{number}.wav", "part": "test", "labels": [], "fold": -1, "usage": ""}
+            clip = {"clip": f"{number}.wav", "part": "test", "labels": [], "fold": -1, "usage": "", "seconds": 1.0}
             writer.add(**clip, spectrogram=np.zeros((frames, 128), np.uint8))
     shards = [pq.read_metadata(path) for path in sorted(writer.folder.glob("*.parquet"))]
     assert [[shard.row_group(i).num_rows for i in range(shard.num_row_groups)] for shard in shards] == rows

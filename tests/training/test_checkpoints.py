@@ -1,4 +1,5 @@
 import os
+import pickle
 
 import pytest
 import torch
@@ -107,6 +108,25 @@ def test_a_checkpoint_is_on_disk_before_it_counts(tmp_path, monkeypatch):
         monkeypatch.setattr(os, name, lambda *args, name=name, call=call: calls.append(name) or call(*args))
     Checkpoints(str(tmp_path), identity=IDENTITY).write(1, {"step": 1})
     assert calls == ["fsync", "replace", "fsync"]
+
+
+def test_a_run_finds_its_folder_however_its_settings_are_ordered_and_the_root_is_written(uri):
+    with run_checkpoints(uri, identity={"seed": 1, "fold": 2}) as one:
+        pass
+    with run_checkpoints(uri + "/", identity={"fold": 2, "seed": 1}) as other:
+        pass
+    assert one.folder == other.folder and "//" not in other.folder
+
+
+def test_a_checkpoint_runs_no_code(uri):
+    class Code:
+        def __reduce__(self):
+            return exec, ("raise SystemExit('this was run')",)
+
+    checkpoints = Checkpoints(uri, identity=IDENTITY)
+    checkpoints.write(1, {"code": Code()})
+    with pytest.raises(pickle.UnpicklingError):
+        checkpoints.latest()
 
 
 def test_a_run_may_do_without_checkpoints():
