@@ -2,13 +2,11 @@
 
 import argparse
 import logging
-import os
 import sys
-import traceback
 from importlib import import_module
 from typing import Any
 
-from audiotagging.errors import UserError
+from audiotagging.gate import through
 
 GROUPS = {
     "on this machine": {
@@ -34,7 +32,6 @@ GROUPS = {
 }
 COMMANDS = {name: help for group in GROUPS.values() for name, help in group.items()}
 LIST_OPTIONS = ("--folds",)  # their values may start with a minus sign
-PIPE_CLOSED = 141  # 128 + SIGPIPE, as a shell reports it
 
 
 def main(pipeline: Any, arguments: list[str] | None = None) -> int:
@@ -45,10 +42,13 @@ def main(pipeline: Any, arguments: list[str] | None = None) -> int:
         arguments: The arguments after the program's name. The default is those of the command line.
 
     Returns:
-        The exit code: 0 for success, 1 for a failure, 2 for an error that the user can fix, 130 if the command was
-        interrupted, 141 if its output was a pipe that has been closed.
+        The exit code: 0 for success, 1 for a failure, 2 for an error that the user can fix, 70 for a defect of the
+        program, 130 if the command was interrupted, 141 if its output was a pipe that has been closed.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    return through(lambda: _run(pipeline, sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(pipeline: Any, arguments: list[str]) -> int:
     listing = "\n\n".join(
         "\n".join([f"{group}:", *(f"  {name:<12}{help}" for name, help in commands.items())])
         for group, commands in GROUPS.items()
@@ -66,25 +66,7 @@ def main(pipeline: Any, arguments: list[str] | None = None) -> int:
     command.add_arguments(parser)
     parser.set_defaults(pipeline=pipeline)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        code = command.run(parser.parse_args(_join_lists(arguments[1:])))
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # because Python flushes stdout again at exit
-        return PIPE_CLOSED
-    except (UserError, OSError) as error:  # an OSError is, for example, a missing permission or a full disk
-        print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except Exception:
-        traceback.print_exc()
-        print(
-            "error: this is a defect of the program, not of your input; please report the lines above", file=sys.stderr
-        )
-        return 1
+    return int(command.run(parser.parse_args(_join_lists(arguments[1:]))))
 
 
 def _join_lists(arguments: list[str]) -> list[str]:

@@ -4,7 +4,6 @@ import argparse
 import logging
 import os
 import shutil
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.ingest import check_folds
 from audiotagging.data.sources import resolve
 from audiotagging.errors import UserError
+from audiotagging.gate import CODES, say
 from commands.folders import check_folders
 from commands.local.containers import docker_runner, memory_size
 from commands.local.runner import StageError, run_pipeline
@@ -60,9 +60,8 @@ def run(args: argparse.Namespace) -> int:
         with working_on(out, force=args.force) as work:
             _run_stages(args, values, folders, out=out, work=work)
     except StageError as error:
-        advice = "fix this, and run the same command to resume" if error.by_user else "the same command resumes the run"
-        print(f"error: {error}\n{advice}", file=sys.stderr)
-        return 2 if error.by_user else 1
+        say(f"{error.kind}: {error}")
+        return CODES[error.kind]
     print_results(args.out)
     return 0
 

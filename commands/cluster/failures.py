@@ -2,17 +2,15 @@
 
 import re
 import signal
-from collections.abc import Iterable
 from dataclasses import dataclass
 
+from audiotagging.gate import LAST_LINE
 from commands.cluster.client import Client
 from commands.cluster.logs import read_log
 from commands.cluster.workflow import Pod, Stage, Workflow
 from commands.kfp_internals import launcher_errors, own_lines
 from components.cluster import NEEDS
 
-LIBRARY = "audiotagging."  # all exceptions that the library defines are user errors
-TRACEBACK = "Traceback (most recent call last):"
 EXIT_CODE = re.compile(r"\(exit code (\d+)\)")
 STATUS = re.compile(r"exit status (\d+)$")  # of the shell in which the launcher starts the program
 SHELL = 128  # a shell adds this to the number of the signal that ended its program
@@ -50,15 +48,15 @@ def _explain(client: Client, run_id: str, workflow: Workflow, stage: Stage) -> F
     pod = broken[-1]
     lines = read_log(client, run_id, workflow, stage, pod)
     own = list(own_lines(lines))
-    exception = _exception(own)
-    users = bool(exception and exception[0].startswith(LIBRARY))
-    if users:  # the traceback does not help the user
-        own = own[: own.index(TRACEBACK)]
+    said = next((found for line in reversed(own) if (found := LAST_LINE.fullmatch(line))), None)
+    if said:
+        own.remove(said[0])
+    by_program = said[0] if said else _by_signal(lines)
     return Failure(
         stage,
         pod,
-        reason=_by_kubernetes(stage, pod) or _by_program(exception, lines) or pod.message or "failed without a message",
-        users=users,
+        reason=_by_kubernetes(stage, pod) or by_program or pod.message or "failed without a message",
+        users=said is not None and said[1] == "error",
         log=launcher_errors(lines) if pod.driver else own,
     )
 
@@ -76,26 +74,11 @@ def _by_kubernetes(stage: Stage, pod: Pod) -> str:
     return ""
 
 
-def _by_program(exception: tuple[str, str] | None, log: list[str]) -> str:
-    """Return the exception of the program, or the signal that ended it."""
-    if exception:
-        kind, message = exception
-        return f"{kind.rpartition('.')[2]}: {message}" if message else kind
+def _by_signal(log: list[str]) -> str:
+    """Return the signal that ended the program, or "" if none did."""
     errors = launcher_errors(log)
     ended = STATUS.search(errors[-1] if errors else "")
     number = int(ended[1]) - SHELL if ended else 0
     if number == signal.SIGKILL:
         return "killed, most likely because memory ran out"
     return f"ended by {signal.Signals(number).name}" if number > 0 else ""
-
-
-def _exception(log: Iterable[str]) -> tuple[str, str] | None:
-    """Return the type, with its module, and the message of the exception in the last traceback of a log."""
-    found, in_traceback = None, False
-    for line in log:
-        if line == TRACEBACK:
-            in_traceback = True
-        elif in_traceback and not line.startswith(" "):
-            kind, _, message = line.partition(": ")
-            found, in_traceback = (kind, message), False
-    return found

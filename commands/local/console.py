@@ -11,10 +11,12 @@ import traceback
 from pathlib import Path
 from typing import TextIO
 
+from audiotagging.errors import without_secrets
+from audiotagging.gate import LAST_LINE, explain
 from commands.kfp_internals import logged_message
 
 COLOUR = re.compile(r"\x1b\[\d+m")
-TRACEBACK = "Traceback (most recent call last):"
+KILLED = ("out of memory", "it ended without a message, most likely because memory ran out")
 
 
 class _Thread(threading.local):
@@ -23,21 +25,19 @@ class _Thread(threading.local):
     Attributes:
         rest: The beginning of an incomplete line.
         start: When its stage started, in seconds.
-        in_traceback: Whether the last lines belong to a traceback that has not ended.
-        exception: Type and message of the exception in the stage's last traceback.
+        failure: What the gate printed when the stage failed: a key of `gate.CODES`, and a message.
     """
 
     rest = ""
     start = 0.0
-    in_traceback = False
-    exception = ("", "")
+    failure = KILLED
 
 
 class Console:
     """Replaces `sys.stdout` while a pipeline runs. It tells parallel stages apart by the thread that prints.
 
     Attributes:
-        failure: The first stage that failed, with the type and the message of the exception. None if no stage failed.
+        failure: The first stage that failed, with a key of `gate.CODES` and a message. None if no stage failed.
     """
 
     def __init__(self, terminal: TextIO, log: Path) -> None:
@@ -63,7 +63,7 @@ class Console:
 
     def started(self, stage: str) -> None:
         """Show that a stage starts."""
-        self._thread.start, self._thread.in_traceback, self._thread.exception = time.monotonic(), False, ("", "")
+        self._thread.start, self._thread.failure = time.monotonic(), KILLED
         self._say(f"{stage} ...")
 
     def ended(self, stage: str, *, succeeded: bool, error: Exception | None = None) -> None:
@@ -72,13 +72,14 @@ class Console:
         Args:
             stage: The stage.
             succeeded: Whether it succeeded.
-            error: The exception that prevented the runner from running it. If there is none, the last traceback of the
-                stage says what went wrong.
+            error: The exception that prevented the runner from running it. If there is none, the last line that the
+                gate printed in the stage says what went wrong.
         """
         if error:
-            self.write("".join(traceback.format_exception(error)))
+            self.write(without_secrets("".join(traceback.format_exception(error))))
+            self._thread.failure = explain(error)
         if not succeeded:
-            self.failure = self.failure or (stage, *self._thread.exception)
+            self.failure = self.failure or (stage, *self._thread.failure)
         self._say(f"{stage} {'done' if succeeded else 'failed'} after {time.monotonic() - self._thread.start:.0f} s")
 
     def cached(self, stage: str) -> None:
@@ -89,11 +90,8 @@ class Console:
         self.log.write(line + "\n")
         if (message := logged_message(line)) is not None:
             self._show(f"  {message}")
-        elif line == TRACEBACK:
-            self._thread.in_traceback = True
-        elif self._thread.in_traceback and not line.startswith(" "):
-            kind, _, message = line.partition(": ")
-            self._thread.in_traceback, self._thread.exception = False, (kind, message)
+        elif found := LAST_LINE.fullmatch(line):
+            self._thread.failure = (found[1], found[2])
 
     def _say(self, line: str) -> None:
         self.log.write(line + "\n")

@@ -1,6 +1,5 @@
 """Runs the pipeline on this machine with KFP's local runner."""
 
-import builtins
 import contextlib
 import logging
 import os
@@ -18,11 +17,17 @@ import psutil
 from kfp import local
 from kfp.local.config import LocalRunnerType
 
+from audiotagging.gate import REPORT
 from commands.kfp_internals import local_runner, replaced
 from commands.local.console import Console
 from commands.local.containers import run_container, stop_containers
 from commands.local.slots import Slots
 
+ADVICE = {
+    "error": "fix this, and run the same command to resume",
+    "out of memory": "use --parallel 1 or a smaller batch_size; the same command resumes the run",
+    "defect": f"{REPORT} the full output",
+}
 CHECKPOINT_SECONDS = 60  # how long an interrupted stage may take to write its checkpoint
 
 
@@ -30,15 +35,12 @@ class StageError(Exception):
     """Raised when a stage fails.
 
     Attributes:
-        by_user: Whether the user can fix the error.
+        kind: A key of `gate.CODES`.
     """
 
     def __init__(self, stage: str, kind: str, message: str, log: Path) -> None:
-        reason = message or kind or "it ended without a message, most likely because memory ran out"
-        super().__init__(f"{stage}: {reason} (full output: {log})")
-        # All exceptions of the library are user errors; those of the system are subclasses of Python's OSError.
-        of_system = isinstance(error := getattr(builtins, kind, None), type) and issubclass(error, OSError)
-        self.by_user = kind.startswith("audiotagging.") or of_system
+        self.kind = kind
+        super().__init__(f"{stage}: {message}; {ADVICE[kind]} (full output: {log})")
 
 
 def run_pipeline(
@@ -71,9 +73,10 @@ def run_pipeline(
     ):
         try:
             return pipeline(**parameters).outputs
-        except RuntimeError as error:
-            stage, kind, message = console.failure or ("pipeline", "", str(error))
-            raise StageError(stage, kind, message, log) from None
+        except RuntimeError:
+            if console.failure is None:
+                raise
+            raise StageError(*console.failure, log) from None
 
 
 @contextlib.contextmanager

@@ -139,13 +139,13 @@ def test_a_users_mistake_ends_the_run_with_what_is_wrong_wherever_its_log_is(ser
     if place == "archive":
         server.artifacts[uri] = log
     elif place == "launcher":
-        server.artifacts[artifact(workflow, "ingest", "executor-logs") + "-0"] = log[log.index("Traceback") :]
+        server.artifacts[artifact(workflow, "ingest", "executor-logs") + "-0"] = log[log.index("error: ") :]
     elif place:
         server.logs[name], server.page, server.readable = log, place == "page", place == "api"
     code, output, _ = call(*SUBMIT, "--tries", "3")
     assert code == 1 and told(output) == ["ingest failed after 4 s"]
     if place:
-        assert "\ningest: UserError: expected a data folder, a zip archive" in output
+        assert "\ningest: error: expected a data folder, a zip archive" in output
         assert output.endswith("found '/audio/nowhere', which is not there\n")  # and no traceback, and no JSON
         assert not any(request.endswith(":retry") for request in server.requests)
     else:
@@ -155,7 +155,7 @@ def test_a_users_mistake_ends_the_run_with_what_is_wrong_wherever_its_log_is(ser
 
 TRAIN = ".iteration-iterations(0:0)(0).iteration-item(0).train"
 KILLED = (FOLDER / "killed.log").read_text()
-CUDA = "Traceback (most recent call last):\n  File\nRuntimeError: CUDA error: an illegal memory access"
+DEFECT = "Traceback (most recent call last):\n  File\nRuntimeError: failed\ndefect: RuntimeError: failed\n"
 
 
 def broken(message, *, phase="Failed"):
@@ -168,7 +168,7 @@ def broken(message, *, phase="Failed"):
     [
         ("main: OOMKilled (exit code 137)", "", "out of memory: the stage may use 3Gi"),
         ("pod deleted", "", "its pod was deleted, or its node was lost"),
-        ("main: Error (exit code 1)", CUDA, "RuntimeError: CUDA error: an illegal memory access"),
+        ("main: Error (exit code 1)", DEFECT, "defect: RuntimeError: failed"),
         ("main: Error (exit code 1)", KILLED, "killed, most likely because memory ran out"),
         ("main: Error (exit code 1)", KILLED.replace("status 137", "status 139"), "ended by SIGSEGV"),
         ("main: Error (exit code 1)", KILLED.replace("status 137", "status 1"), "main: Error (exit code 1)"),

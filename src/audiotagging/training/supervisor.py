@@ -13,18 +13,15 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from audiotagging.errors import UserError
+from audiotagging.gate import leave
 from audiotagging.processes import TERMINATED, end_with_parent
 
 PAUSES = (10, 60, 300)  # seconds before the second, third and fourth attempt
-FAILED = 1
-USER_ERROR = 2
 DEVICE_FAILED = 75  # EX_TEMPFAIL of sysexits.h: another process may be able to use the GPU
 CONTEXT = multiprocessing.get_context("spawn")  # a forked process cannot use a GPU that its parent has initialised
 
@@ -39,8 +36,8 @@ def supervise(function: str, **arguments: Any) -> None:
         arguments: Arguments of the function. If the function is called again, it must resume its earlier work.
 
     Raises:
-        SystemExit: If the function raised an exception, which the child process has printed. The exit code is 2 for a
-            `UserError` and 1 for any other exception. Also after SIGTERM, with exit code 143.
+        SystemExit: If the function raised an exception, which the child process has printed, with the exit code of the
+            gate. Also after SIGTERM, with exit code 143.
         MemoryError: If the last attempt was killed by SIGKILL, most likely because memory ran out.
         RuntimeError: If the last attempt was ended by another signal or by an error of the GPU.
     """
@@ -106,11 +103,10 @@ def _in_child(function: str, arguments: dict[str, Any], formatter: logging.Forma
     try:
         getattr(import_module(module), name)(**arguments)
     except Exception as error:
-        traceback.print_exc()
-        sys.stderr.flush()
+        code = leave(error, log=sys.stderr)
         if _is_of_device(error):
             os._exit(DEVICE_FAILED)  # exit immediately, because cleaning up would use the GPU again
-        sys.exit(USER_ERROR if isinstance(error, UserError) else FAILED)
+        sys.exit(code)
 
 
 def _is_of_device(error: Exception) -> bool:

@@ -1,0 +1,141 @@
+"""The gate: every exception that ends a process leaves through here, in one line and with an exit code that says why.
+
+`python -m audiotagging.gate MODULE ...` runs a module behind the gate. The stages of the pipeline start this way, in
+subprocesses, in containers and on a cluster.
+"""
+
+import contextlib
+import os
+import re
+import runpy
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+from typing import TextIO
+
+from audiotagging.errors import UserError, brief, without_secrets
+
+# The exit codes, by the word that the line starts with.
+CODES = {
+    "error": 2,  # the user can fix it
+    "out of memory": 1,
+    "defect": 70,  # EX_SOFTWARE of sysexits.h
+}
+INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+PIPE_CLOSED = 141  # 128 + SIGPIPE
+LAST_LINE = re.compile(rf"({'|'.join(CODES)}): (.*)")  # of a stage that failed
+MEMORY = ("out of memory", "can't allocate memory")  # in the messages of torch
+REPORT = "this is a defect of the program, not of your input; please report it with"
+
+
+def explain(error: BaseException) -> tuple[str, str]:
+    """Return the key of `CODES` that an exception belongs to, and a message of one line.
+
+    Errors of the system, such as a missing permission or a full disk, are the user's.
+
+    Examples:
+        >>> explain(UserError("x.csv: expected a table, found none"))
+        ('error', 'x.csv: expected a table, found none')
+        >>> explain(KeyError("fname"))
+        ('defect', "KeyError: 'fname'")
+    """
+    if isinstance(error, UserError | OSError):
+        return "error", brief(str(error))
+    of_torch = isinstance(error, RuntimeError) and any(text in str(error) for text in MEMORY)
+    if of_torch or isinstance(error, MemoryError):
+        return "out of memory", brief(str(error) or "use a machine with more memory")
+    return "defect", brief(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+
+def leave(error: BaseException, *, log: TextIO | None = None) -> int:
+    """Print why the program ends, and return its exit code.
+
+    Args:
+        error: The exception that ends it.
+        log: Where the traceback of a defect goes. By default, that is a new file in the folder for temporary files.
+    """
+    if isinstance(error, BrokenPipeError) and log is None:  # nobody reads the output any more
+        return PIPE_CLOSED
+    if isinstance(error, KeyboardInterrupt):
+        say("interrupted")
+        return INTERRUPTED
+    kind, message = explain(error)
+    if kind == "defect":
+        details = without_secrets("".join(traceback.format_exception(error)))
+        if log is None:
+            message = f"{message}; {REPORT} {_kept(details)}"
+        else:
+            log.write(details)
+    say(f"{kind}: {message}")
+    return CODES[kind]
+
+
+def say(line: str) -> None:
+    """Print a line to the error output, if somebody still reads that."""
+    with contextlib.suppress(OSError):
+        print(brief(line), file=sys.stderr, flush=True)
+
+
+def _kept(details: str) -> str:
+    number, path = tempfile.mkstemp(prefix="audiotagging-", suffix=".txt")
+    with os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(details)
+    return path
+
+
+def through(run: Callable[[], int]) -> int:
+    """Call a function that returns an exit code, and return the exit code of the process."""
+    try:
+        code = run()
+        _finish_output()
+    except (Exception, KeyboardInterrupt) as error:
+        code = leave(error)
+    finally:
+        with contextlib.suppress(OSError):
+            _finish_output()
+    return code
+
+
+def _finish_output() -> None:
+    """Write what is in the buffers. What cannot be written is dropped, because Python would try again at its exit."""
+    for stream in (sys.stderr, sys.stdout):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            raise
+
+
+def prepare_process() -> None:
+    """Prepare a process that a person has started, before anything else is imported.
+
+    If the locale is not UTF-8, the process starts again in Python's UTF-8 mode, because it could not open files whose
+    names are not in that locale. Closed outputs are replaced, because the next file to open would take their place.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | {"PYTHONUTF8": "1"})
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # for names that are not UTF-8
+    sys.excepthook = _end_of_imports
+
+
+def _end_of_imports(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    os._exit(leave(error))
+
+
+def main() -> int:
+    """Run the module that the first argument names with the remaining arguments."""
+    del sys.argv[0]
+    try:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    except (Exception, KeyboardInterrupt) as error:
+        return leave(error, log=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

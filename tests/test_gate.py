@@ -1,0 +1,166 @@
+"""Every exception leaves through the gate: one line, an exit code, and the traceback of a defect in a file."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_layers import STAGES
+
+import pipeline
+from audiotagging import gate
+from audiotagging.errors import UserError
+from commands import COMMANDS, check, main
+from commands.local import runner
+from commands.local.runner import StageError
+from components.stage import EXECUTOR
+
+ROOT = Path(pipeline.__file__).parent
+ENVIRONMENT = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+DEFECTS = [lambda: np.zeros(3).reshape(2, 2), lambda: [][1], lambda: {}["fname"], lambda: 1 / 0]
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_defect_is_one_line_that_names_the_file_with_the_traceback(capsys, monkeypatch, tmp_path, defect):
+    monkeypatch.setattr(gate.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(check, "run", lambda args: defect())
+    assert main(None, ["check", "--data", "x"]) == 70
+    printed = capsys.readouterr().err
+    (file,) = tmp_path.iterdir()
+    assert printed.startswith("defect: ") and printed.count("\n") == 1
+    assert printed.endswith(f"; this is a defect of the program, not of your input; please report it with {file}\n")
+    assert Path(__file__).name in file.read_text() and "Traceback" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "line", "code"),
+    [
+        (UserError("expected a, found b"), "error: expected a, found b", 2),
+        (PermissionError(13, "Permission denied", "x.csv"), "error: [Errno 13] Permission denied: 'x.csv'", 2),
+        (MemoryError(), "out of memory: use a machine with more memory", 1),
+        (RuntimeError("CUDA out of memory. Tried to"), "out of memory: CUDA out of memory. Tried to", 1),
+        (KeyboardInterrupt(), "interrupted", 130),
+    ],
+)
+def test_what_is_no_defect_says_so_in_one_line(capsys, error, line, code):
+    def fail():
+        raise error
+
+    assert gate.through(fail) == code
+    assert capsys.readouterr().err == line + "\n"
+
+
+# Stages: kfp's program is run behind the gate.
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_starts_behind_the_gate(stage):
+    component = getattr(__import__(f"components.{stage}", fromlist=[stage]), stage)
+    command = " ".join(component.component_spec.implementation.container.command).split()
+    assert command[command.index(EXECUTOR) - 3 :][:3] == ["python3", "-m", "audiotagging.gate"]
+
+
+@pytest.mark.parametrize(
+    ("program", "last", "code"),
+    [
+        ("print('fine')", "fine", 0),
+        ("raise UserError('expected a, found b')", "error: expected a, found b", 2),
+        ("open('/nowhere/x')", "error: [Errno 2] No such file or directory: '/nowhere/x'", 2),
+        ("raise MemoryError", "out of memory: use a machine with more memory", 1),
+        ("raise KeyError('a')", "defect: KeyError: 'a'", 70),
+        ("raise SystemExit(2)", "", 2),
+        ("raise KeyboardInterrupt", "interrupted", 130),
+        ("assert sys.argv[1:] == ['--x', '1'] and __name__ == '__main__'", "", 0),
+    ],
+)
+def test_a_program_behind_the_gate_says_at_the_end_of_its_log_why_it_ends(tmp_path, program, last, code):
+    (tmp_path / "program.py").write_text(f"import sys\nfrom audiotagging.errors import UserError\n{program}\n")
+    command = [sys.executable, "-m", "audiotagging.gate", "program", "--x", "1"]
+    environment = ENVIRONMENT | {"PYTHONPATH": f"{tmp_path}:{ENVIRONMENT['PYTHONPATH']}"}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == code
+    assert (done.stdout.splitlines() or [""])[-1] == last
+    assert ("Traceback" in done.stdout) == (code == 70)
+    assert not last.startswith(tuple(gate.CODES)) or gate.LAST_LINE.fullmatch(last)
+
+
+@pytest.mark.parametrize(("kind", "code"), gate.CODES.items())
+def test_the_run_ends_with_the_code_of_its_stage(capsys, monkeypatch, tmp_path, data, kind, code):
+    def fail(*args, **options):
+        raise StageError("train", kind, "something is wrong", tmp_path / "log.txt")
+
+    monkeypatch.setattr("commands.run.run_pipeline", fail)
+    assert main(pipeline.audiotagging, ["run", "--data", str(data), "--out", str(tmp_path / "out")]) == code
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith(f"{kind}: train: something is wrong; {runner.ADVICE[kind]}")
+    assert str(tmp_path / "log.txt") in lines[-1]
+    assert ("this is a defect of the program" in lines[-1]) == (kind == "defect")
+
+
+# A process that a person has started.
+
+
+def start(*arguments, **options):
+    command = [sys.executable, "pipeline.py", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, text=True, **options)
+
+
+def test_an_interrupt_leaves_no_traceback(tmp_path):
+    os.mkfifo(tmp_path / "train_curated.csv")
+    process = start("check", "--data", tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with (tmp_path / "train_curated.csv").open("w"):  # when the command reads it
+        process.send_signal(signal.SIGINT)
+        output, error = process.communicate()
+    assert (process.returncode, output, error) == (130, "", "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("imported", "line", "code"),
+    [
+        ("1 / 0", r"defect: ZeroDivisionError: .* report it with \S+\n", 70),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", "interrupted\n", 130),
+    ],
+)
+def test_what_ends_the_imports_is_no_traceback(tmp_path, imported, line, code):
+    (tmp_path / "kfp.py").write_text(imported)
+    environment = ENVIRONMENT | {"PYTHONPATH": f"{tmp_path}:{ENVIRONMENT['PYTHONPATH']}", "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "pipeline.py", "check"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == code and re.fullmatch(line, done.stderr)
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["check", "--data", "/nowhere"], 2)])
+def test_closed_outputs_are_no_error(tmp_path, closed, arguments, code):
+    close = " ".join(f"{number}>&-" for number in closed)
+    command = f'{sys.executable} pipeline.py "$@" {close}; echo $? > {tmp_path / "code"}'
+    done = subprocess.run(["sh", "-c", command, "sh", *arguments], cwd=ROOT, env=ENVIRONMENT, capture_output=True)
+    assert int((tmp_path / "code").read_text()) == code
+    assert b"Traceback" not in done.stderr + done.stdout and b"Exception" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["check", "--data", "/nowhere"], 2)])
+def test_outputs_that_nobody_reads_or_that_are_full_leave_no_traceback(tmp_path, stream, arguments, code):
+    reading, writing = os.pipe()
+    os.close(reading)
+    full = os.open("/dev/full", os.O_WRONLY)
+    for number in (writing, full):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {stream: number}
+        process = start(*arguments, **pipes)
+        printed = "".join(text or "" for text in process.communicate())
+        os.close(number)
+        assert process.returncode == code and "Traceback" not in printed and "Exception" not in printed
+
+
+def test_every_command_goes_through_the_gate(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(gate.tempfile, "tempdir", str(tmp_path))
+    for name in COMMANDS:
+        command = __import__(f"commands.{name}", fromlist=[name])
+        monkeypatch.setattr(command, "add_arguments", lambda parser: 1 / 0)
+        assert main(None, [name]) == 70
+    assert len(list(tmp_path.iterdir())) == len(COMMANDS)
