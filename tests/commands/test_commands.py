@@ -15,13 +15,8 @@ from audiotagging.errors import UserError
 from audiotagging.members import DEMO
 from audiotagging.working_folder import MARKER
 from commands import COMMANDS, main
-<<<<<<< HEAD
-from commands.local.console import TRACEBACK, Console
-from commands.outputs import working_on
-=======
 from commands.local.console import KILLED, Console
-from commands.local.containers import with_linked
->>>>>>> 35c8c93 (Let every exception leave through one gate, in one line and with an exit code)
+from commands.outputs import working_on
 from commands.run import _gather
 
 
