@@ -193,6 +193,18 @@ def _with_one_row(table):
     return Predictions(table.classes, table.rows[:1], table.scores[:1])
 
 
+def _with_four_other_clips(table):
+    test = np.flatnonzero(table.rows["part"] == "test")[:4]
+    rows = table.rows.copy()
+    rows.loc[test, "clip"] = [f"other{number}" for number in range(4)]
+    return Predictions(table.classes, rows, table.scores)
+
+
+def _without_folds(table):
+    keep = (table.rows["part"] == "test").to_numpy()
+    return Predictions(table.classes, table.rows[keep], table.scores[keep])
+
+
 def _without(part):
     def change(table):
         keep = np.ones(len(table.rows), bool)
@@ -205,18 +217,44 @@ def _without(part):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_without_a_class, "fold 1.*expected the 8 classes of the spectrograms, found 7: 1 missing .Class_007"),
-        (_with_a_class, "fold 1.*expected the 8 classes of the spectrograms, found 9: 1 unknown .Cowbell.;"),
-        (_with_reversed_classes, "fold 1.*expected the 8 classes .*, found 8: the same ones in a different order;"),
-        (_with_one_row, "fold 1.*expected the 40 test clips of the spectrograms, found 0: 40 missing"),
-        (_without("test"), "fold 1.*expected the 40 test clips of the spectrograms, found 39: 1 missing"),
-        (_without("validation"), "expected the 40 out-of-fold clips of member .*, found 39: 1 missing"),
+        (_without_a_class, "expected the 8 classes of the spectrograms, found 7: 1 missing .Class_007.;"),
+        (_with_a_class, "expected the 8 classes of the spectrograms, found 9: 1 unknown .Cowbell.;"),
+        (_with_reversed_classes, "expected the 8 classes .*, found 8: the same ones in a different order;"),
+        (_with_one_row, "expected the 40 test clips of the spectrograms, found 0: 40 missing"),
+        (_without("test"), "expected the 40 test clips of the spectrograms, found 39: 1 missing"),
+        (
+            _with_four_other_clips,
+            r"expected the 40 test clips .*, found 40: 4 missing \(test[^,]*, test[^,]*, test[^,]*\), 4 unknown "
+            r"\(other0, other1, other2\);",
+        ),
     ],
 )
 def test_a_member_that_differs_is_named(tmp_path, change, message):
     run = fabricate_run(tmp_path)
     path = run / "predictions" / f"{REFERENCE[1].id}-fold1.parquet"
     _rewrite(path, change)
-    with pytest.raises(UserError, match=f"^member {REFERENCE[1].id}.*{message}"):
+    with pytest.raises(UserError, match=rf"^member {REFERENCE[1].id}, fold 1 \({path}\): {message}"):
         ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=tmp_path / "out", **PLAIN)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "message"),
+    [
+        (2, _without("validation"), "{2}: expected the 20 out-of-fold clips of member {0}, found 19: 1 missing"),
+        (1, _without_folds, "{1}: expected the 20 out-of-fold clips of member {0}, found 0: 20 missing"),
+        (0, _without_folds, "{1}: expected the 0 out-of-fold clips of member {0}, found 20: 20 unknown"),
+    ],
+)
+def test_members_with_other_folds_are_named(tmp_path, place, change, message):
+    run = fabricate_run(tmp_path, folds=[0])
+    ids = sorted(member.id for member in REFERENCE[:3])
+    _rewrite(run / "predictions" / f"{ids[place]}-fold0.parquet", change)
+    with pytest.raises(UserError, match="^member " + message.format(*ids)):
+        ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=tmp_path / "out", **PLAIN)
+
+
+def test_members_may_all_be_trained_on_everything(tmp_path):
+    run = fabricate_run(tmp_path, folds=[-1])
+    ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=tmp_path / "out", **PLAIN)
+    assert set(read_predictions(tmp_path / "out" / "predictions.parquet").rows["part"]) == {"test"}
