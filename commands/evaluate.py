@@ -7,6 +7,7 @@ from audiotagging.artifacts.model_folder import model_folders
 from audiotagging.errors import UserError
 from audiotagging.files import read_json, require
 from audiotagging.results.evaluation import evaluate
+from commands.outputs import print_findings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,14 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write `scores.json` and `report.html`, and print the path of the report."""
+    """Write `scores.json` and `report.html`, and print what the scores say and the path of the report."""
     report, scores = args.out / "report.html", args.out / "scores.json"
     needed = ("scores.json", "predictions.parquet", "ensemble.json", "spectrograms", "selection", "models")
     require(args.out, *needed, what="the output of a run")
     models = model_folders(args.out / "models")
     if not models:
         raise UserError(f"{args.out / 'models'}: expected one folder per trained model, found none; name another run")
-    evaluate(
+    figures = evaluate(
         args.out,
         models=models,
         spectrograms=args.out / "spectrograms",
@@ -33,5 +34,6 @@ def run(args: argparse.Namespace) -> int:
         promotion=read_json(scores, "ensemble").get("promotion"),
         baseline=args.baseline,
     )
-    print(report)
+    print_findings(figures)
+    print(f"\n{report}")
     return 0

@@ -8,14 +8,15 @@ spectrograms/, selection/
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from audiotagging.artifacts.model_folder import model_name
 from audiotagging.errors import UserError
 from audiotagging.files import publish, read_json, sync
+from audiotagging.results.findings import findings
 from audiotagging.results.labelled_clips import SETS
 from audiotagging.working_folder import working_folder
 
@@ -136,14 +137,26 @@ def new_out(out: Path, *, work: Path) -> Iterator[Path]:
 def print_results(out: Path) -> None:
     """Print the scores of the ensemble and its members, and the paths of the results."""
     scores = read_json(out / "scores.json")
-    systems = scores["members"] | {"ensemble": scores["ensemble"]}
-    columns = [column for column in SETS if any(column in figures for figures in systems.values())]
-    width = max(map(len, systems))
-    print(f"\nlwlrap{' ' * (width - 6)}" + "".join(f"{column:>13}" for column in columns))
-    for name, figures in systems.items():
-        cells = (f"{figures[column]:>13.4f}" if column in figures else " " * 13 for column in columns)
-        print(f"{name:<{width}}" + "".join(cells))
+    _print_table("lwlrap", scores["members"] | {"ensemble": scores["ensemble"]})
+    precisions = scores["mean_average_precision"]
+    _print_table("mAP", {system: precisions[system] for system in (*scores["members"], "ensemble")})
+    print_findings(scores)
     print()
     for name in ("report.html", "submission.csv", "scores.json", "models", "predictions", "spectrograms"):
         if (out / name).exists():
             print(f"{name:<16}{out / name}")
+
+
+def print_findings(scores: Mapping[str, Any]) -> None:
+    """Print what the scores say, one line per finding."""
+    print("\n" + "\n".join(findings(scores)))
+
+
+def _print_table(measure: str, systems: Mapping[str, Mapping[str, float]]) -> None:
+    """Print a measure of every system on every set of clips."""
+    columns = [column for column in SETS if any(column in figures for figures in systems.values())]
+    width = max(map(len, systems))
+    print(f"\n{measure:<{width}}" + "".join(f"{column:>13}" for column in columns))
+    for name, figures in systems.items():
+        cells = (f"{figures[column]:>13.4f}" if column in figures else " " * 13 for column in columns)
+        print(f"{name:<{width}}" + "".join(cells))

@@ -23,7 +23,7 @@ def evaluate(
         spectrograms: The output of `preprocess`.
         selection: The output of `select`.
         promotion: The decision of `promote`.
-        scores: A JSON file. The lwlrap of the ensemble and of every member are metrics too.
+        scores: A JSON file. The lwlrap and the mAP of the ensemble and of every member are metrics too.
         report: One self-contained HTML page.
     """
     from pathlib import Path
@@ -44,3 +44,6 @@ def evaluate(
     for member, subsets in figures["members"].items():
         for subset, lwlrap in subsets.items():
             scores.log_metric(f"lwlrap_{subset}_{member}", lwlrap)
+    for system, subsets in figures["mean_average_precision"].items():
+        for subset, precision in subsets.items():
+            scores.log_metric(f"map_{subset}" if system == "ensemble" else f"map_{subset}_{system}", precision)

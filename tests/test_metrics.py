@@ -6,7 +6,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, label_ranking_average_precision_score
 
 from audiotagging.errors import UserError
-from audiotagging.metrics import average_precisions, calibration_error, lwlrap, mean_average_precision
+from audiotagging.metrics import average_precisions, calibration_error, chance, lwlrap, mean_average_precision
 
 
 @given(st.integers(1, 30), st.integers(2, 12), st.integers(0, 2**32 - 1))
@@ -53,3 +53,12 @@ def test_the_calibration_error_is_that_of_scikit_learns_calibration_curve(clips,
     counts, _ = np.histogram(probabilities, np.linspace(0, 1, 16))
     expected = (counts[counts > 0] * abs(shares - means)).sum() / truth.size
     assert calibration_error(truth, probabilities) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 5, 20])
+def test_chance_is_the_mean_of_random_scores(classes):
+    rng = np.random.default_rng(classes)
+    truth = rng.random((12, classes)) < 0.4
+    truth[0, 0] = True
+    drawn = [lwlrap(truth, rng.random(truth.shape)) for _ in range(4000)]
+    assert chance(truth) == pytest.approx(np.mean(drawn), abs=4 * np.std(drawn) / 4000**0.5 + 1e-12)

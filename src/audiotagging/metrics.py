@@ -91,6 +91,29 @@ def lwlrap(truth: np.ndarray, scores: np.ndarray) -> float:
     return float(label_precisions(truth, scores).sum() / truth.sum())
 
 
+def chance(truth: np.ndarray) -> float:
+    """Compute the lwlrap that random scores have on average.
+
+    The rank of each label is then equally likely to be 1 to C, the number of classes. Of the clip's L - 1 other labels,
+    the share (rank - 1) / (C - 1) ranks above it on average, so the precision at its rank is
+    (1 + (L - 1) * (rank - 1) / (C - 1)) / rank.
+
+    Args:
+        truth: True where the clip has the label, bool, shape (clips, classes), with at least one label.
+
+    Examples:
+        The label of a clip ranks first or second among two classes: (1/1 + 1/2) / 2.
+
+        >>> chance(np.array([[True, False]]))
+        0.75
+    """
+    classes = truth.shape[1]
+    labels = truth.sum(axis=1)
+    others = (labels - 1) / max(classes - 1, 1)  # share of the other classes that are labels
+    first = (1 / np.arange(1, classes + 1)).mean()  # mean of 1 / rank
+    return float((labels * (others + (1 - others) * first)).sum() / labels.sum())
+
+
 def average_precisions(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Compute the average precision of every class.
 

@@ -209,5 +209,8 @@ def test_ensemble_promote_and_evaluate(run, tmp_path):
     expected = {f"lwlrap_{name}": written["ensemble"][name] for name in sets}
     for member in REFERENCE[:2]:
         expected |= {f"lwlrap_{name}_{member.id}": written["members"][member.id][name] for name in sets}
+    for system, precisions in written["mean_average_precision"].items():
+        suffix = "" if system == "ensemble" else f"_{system}"
+        expected |= {f"map_{name}{suffix}": precisions[name] for name in sets}
     assert scores.metadata == expected
     assert written["promotion"] == decision and "</html>" in Path(report.path).read_text()

@@ -1,14 +1,21 @@
+import argparse
 import json
+import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
-from fabricated import fabricate_run, finish_run
-from sklearn.metrics import label_ranking_average_precision_score
+from fabricated import fabricate_model, fabricate_run, finish_run
+from sklearn.metrics import average_precision_score, label_ranking_average_precision_score
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from audiotagging.artifacts.prediction_table import read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips
 from audiotagging.members import REFERENCE
+from audiotagging.metrics import label_table, lwlrap
+from audiotagging.results.findings import findings
+from commands.evaluate import run as evaluate_again
+from commands.outputs import print_results
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +41,14 @@ def test_scores_equal_scikit_learn(run, system, name):
     ranked = rows[list(range(truth.shape[1]))]
     expected = label_ranking_average_precision_score(truth, ranked, sample_weight=truth.sum(axis=1))
     assert found == pytest.approx(expected, abs=1e-9)
+    present = truth.any(axis=0)
+    expected = average_precision_score(truth[:, present], ranked.loc[:, present], average="macro")
+    assert scores["mean_average_precision"][system][name] == pytest.approx(expected, abs=1e-9)
+    if name == "all" and system == "ensemble":
+        for row in scores["classes"]:
+            column = read_classes(run / "spectrograms").index(row["label"])
+            expected = average_precision_score(truth[:, column], ranked[column])
+            assert row["average_precision"] == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -52,3 +67,75 @@ def test_what_cannot_be_scored_is_left_out(tmp_path, given, names):
     assert set(result["ensemble"]) == names
     assert all(set(scores) == names for scores in result["members"].values())
     assert (tmp_path / "report.html").stat().st_size < 5e6
+
+
+def numbers(text):
+    return [float(word.strip(".,:;")) for word in text.split() if word.strip("+-.,:;")[:1].isdigit() and "." in word]
+
+
+def test_the_terminal_prints_both_measures_of_every_system(run, capsys):
+    print_results(run)
+    scores = json.loads((run / "scores.json").read_text())
+    lwlraps, precisions, *_ = capsys.readouterr().out.strip().split("\n\n")
+    for table, measure, expected in [
+        (lwlraps, "lwlrap", scores["members"] | {"ensemble": scores["ensemble"]}),
+        (precisions, "mAP", scores["mean_average_precision"]),
+    ]:
+        header, *rows = table.splitlines()
+        assert header.split() == [measure, "all", "public", "private", "out_of_fold"]
+        assert [row.split()[0] for row in rows] == [*scores["members"], "ensemble"]
+        for row in rows:
+            name, *cells = row.split()
+            assert [float(cell) for cell in cells] == pytest.approx(list(expected[name].values()), abs=5.1e-5)
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [((0.01, 0.03), "better than"), ((-0.01, 0.03), "not clearly different from"), ((-0.03, -0.01), "worse than")],
+)
+def test_the_terminal_says_whether_the_ensemble_is_better(run, ends, words):
+    scores = json.loads((run / "scores.json").read_text())
+    estimates = scores["estimates"]["all"]
+    best = max(estimates["members"], key=lambda member: estimates["members"][member]["score"])
+    estimates["members"][best] |= {"difference": 0.005, "difference_low": ends[0], "difference_high": ends[1]}
+    first, second, *_ = findings(scores)
+    ensemble = estimates["ensemble"]
+    expected = [ensemble["score"], 95, ensemble["low"], ensemble["high"], estimates["chance"]]
+    assert numbers(first.replace("95", "95.0")) == pytest.approx(expected, abs=5.1e-5)
+    assert second.startswith(f"It is {words} its best member, {best}:")
+    assert numbers(second) == pytest.approx([0.005, *ends])
+
+
+def test_the_comparison_with_a_baseline_is_printed_with_its_name(run, tmp_path, capsys):
+    worse = pd.read_csv(run / "submission.csv").set_index("fname")
+    rng = np.random.default_rng(1)
+    pd.DataFrame(rng.random(worse.shape), worse.index, worse.columns).to_csv(tmp_path / "worse.csv")
+    shutil.copytree(run, tmp_path / "out")
+    evaluate_again(argparse.Namespace(out=tmp_path / "out", baseline=tmp_path / "worse.csv"))
+    printed, scores = capsys.readouterr().out, json.loads((tmp_path / "out" / "scores.json").read_text())
+    (line,) = [line for line in printed.splitlines() if "worse.csv" in line]
+    other = scores["estimates"]["all"]["baseline"]["baseline"]
+    assert line.startswith(f"It is better than {tmp_path / 'worse.csv'}, whose lwlrap is ")
+    expected = [other[key] for key in ("score", "difference", "difference_low", "difference_high")]
+    assert numbers(line.partition("whose")[2]) == pytest.approx(expected, abs=5.1e-5)
+    assert f"the baseline, {tmp_path / 'worse.csv'}" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_the_judge_is_compared_with_chance(tmp_path):
+    run = fabricate_run(tmp_path)
+    clips, classes = read_clips(run / "spectrograms"), read_classes(run / "spectrograms")
+    fabricate_model(run / "selection" / "judge", REFERENCE[0], fold=1, classes=classes)
+    history = pd.read_parquet(run / "selection" / "judge" / "history.parquet")
+    scores = finish_run(run)
+    judge = scores["selection"]["judge"]
+    assert judge["score"] == history["lwlrap"].iloc[-1]
+    held_out = clips[(clips["part"] == "curated") & (clips["fold"] == 1)]
+    truth, rng = label_table(held_out["labels"].tolist(), classes), np.random.default_rng(1)
+    random = np.mean([lwlrap(truth, rng.random(truth.shape)) for _ in range(2000)])
+    assert judge["chance"] == pytest.approx(random, abs=0.005)
+    assert numbers(findings(scores)[-1]) == pytest.approx([judge["score"], judge["chance"]], abs=5.1e-5)
+
+
+def test_the_terminal_says_that_there_is_nothing_to_score(tmp_path):
+    (sentence,) = findings(finish_run(fabricate_run(tmp_path, test_labels=False, folds=[-1])))
+    assert "nothing to score" in sentence

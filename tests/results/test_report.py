@@ -105,7 +105,11 @@ def test_every_score_is_shown(run, page):
     scores = json.loads((run / "scores.json").read_text())
     shown = {figure["data-of"] for figure in page.figures}
     assert {f"estimates/{name}/ensemble/score" for name in scores["ensemble"]} <= shown
+    assert {f"mean_average_precision/ensemble/{name}" for name in scores["ensemble"]} <= shown
     if "scored" in scores:
+        precisions = scores["mean_average_precision"]
+        assert {f"mean_average_precision/{system}/{scores['scored']}" for system in precisions} <= shown
+        assert {f"classes/{place}/average_precision" for place in range(len(scores["classes"]))} <= shown
         assert {f"estimates/{scores['scored']}/members/{member}/score" for member in scores["members"]} <= shown
         assert {f"classes/{place}/score" for place in range(len(scores["classes"]))} <= shown
         assert {f"worst/{place}/score" for place in range(20)} <= shown

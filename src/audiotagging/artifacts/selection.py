@@ -1,8 +1,9 @@
-"""The decisions of the stage `select`: a folder with two tables.
+"""The decisions of the stage `select`: a folder with two tables and, if a judge chose the noisy clips, its model.
 
 noisy.csv   the noisy clips to train on: `fname` and, if a judge chose them, `margin`, by how much the lowest score of
             the clip's labels exceeds the highest score of its other classes. A later run can take it as its list.
 folds.csv   the fold of every curated clip: `fname` and `fold`
+judge       the folder of the judge's model
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import pandas as pd
 DEALT_FOLDS = 5  # number of folds if the curated table has no column `fold`
 NOISY = "noisy.csv"
 FOLDS = "folds.csv"
+JUDGE = "judge"
 
 
 def write_selection(folder: Path, *, folds: Mapping[str, int], noisy_clips: pd.DataFrame) -> None:

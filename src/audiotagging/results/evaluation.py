@@ -4,8 +4,10 @@
 
 * `ensemble`, `members`: lwlrap on each set of labelled clips. The sets are "all", "public" and "private" (test clips)
   and "out_of_fold" (curated clips).
+* `mean_average_precision`: the mAP (macro) of the ensemble and of every member on each of these sets.
 * `estimates`: for each set, the same scores with 95 % intervals, their differences from the ensemble, the score of the
-  ensemble `without` each member, and the score of a `baseline`.
+  ensemble `without` each member, and the score of a `baseline`; and the lwlrap of random scores, `chance`.
+* `baseline`: the path of the baseline, if there is one.
 * `scored`: the set that `classes` and `worst` describe: all test clips if they have labels, else the out-of-fold clips.
 * `similarity`, `trained`, `data`, `selection`, `run`: facts about the members, their training data and their versions.
 * `promotion`: the decision on whether the ensemble becomes the champion, if a champions folder was given
@@ -25,6 +27,7 @@ from audiotagging.artifacts.spectrogram_shards import read_clips, read_notes, re
 from audiotagging.csv_table import read_table
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_file, read_json, write_json
+from audiotagging.metrics import chance, mean_average_precision
 from audiotagging.results import report as html
 from audiotagging.results.ensembling import ENSEMBLE, average, gather
 from audiotagging.results.labelled_clips import LabelledSet, labelled_sets
@@ -93,19 +96,30 @@ def evaluate(
             member: {name: estimate["members"][member]["score"] for name, estimate in estimates.items()}
             for member in gathered.members[1:]
         },
+        "mean_average_precision": {
+            system: {
+                name: mean_average_precision(scored.truth, scored.systems[system]) for name, scored in sets.items()
+            }
+            for system in gathered.members
+        },
         "estimates": estimates,
         "similarity": {"members": gathered.members[1:], "share": similarity(gathered.scores[1:])},
         "trained": summarise_training(trained),
         "data": summarise_data(clips, predictions.classes, read_rejected(spectrograms), read_notes(spectrograms)),
-        "selection": summarise_selection(selection),
+        "selection": summarise_selection(selection, clips, predictions.classes),
         "run": settings | summarise_run(trained),
     }
     if promotion:
         result["promotion"] = promotion
+    if baseline:
+        result["baseline"] = str(baseline)
     result |= _look_closer(sets, predictions.classes)
     pictures = _pictures(spectrograms, [row["clip"] for row in result["worst"]]) if "worst" in result else {}
     figures = ", ".join(f"{name} {score:.4f}" for name, score in result["ensemble"].items()) or "nothing to score"
     logger.info("lwlrap of the ensemble: %s", figures)
+    precisions = result["mean_average_precision"][ENSEMBLE]
+    if precisions:
+        logger.info("mAP of the ensemble: %s", ", ".join(f"{name} {score:.4f}" for name, score in precisions.items()))
     page = html.render(result, models=trained, pictures=pictures)
     with atomic_file(scores) as scores_part, atomic_file(report) as report_part:
         write_json(scores_part, result)
@@ -114,7 +128,7 @@ def evaluate(
 
 
 def _estimate(scored: LabelledSet, settings: dict[str, Any], baseline: pd.DataFrame | None) -> dict[str, Any]:
-    """Return the number of clips, the estimates of the ensemble, and those of the groups of systems it is compared to.
+    """Return the number of clips, chance, the estimates of the ensemble, and those of what it is compared to.
 
     The groups are its `members`, the ensembles `without` one of them, and the `baseline`.
     """
@@ -123,7 +137,7 @@ def _estimate(scored: LabelledSet, settings: dict[str, Any], baseline: pd.DataFr
     if baseline is not None and baseline.index.isin(scored.clips).any():  # out-of-fold clips have none
         others[BASELINE] = {BASELINE: baseline.loc[scored.clips].to_numpy()}
     ensemble, groups = estimate_systems(scored.truth, scored.systems[ENSEMBLE], others)
-    return {"clips": len(scored.clips), "ensemble": ensemble, **groups}
+    return {"clips": len(scored.clips), "chance": chance(scored.truth), "ensemble": ensemble, **groups}
 
 
 def _look_closer(sets: Mapping[str, LabelledSet], classes: list[str]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from audiotagging.artifacts.model_folder import ModelFacts, read_facts, read_history
-from audiotagging.artifacts.selection import read_noisy_clips
+from audiotagging.artifacts.selection import JUDGE, read_folds, read_noisy_clips
+from audiotagging.metrics import chance, label_table
 
 FRAMES_PER_SECOND = 44_100 / 694  # frames of a spectrogram: the sampling rate divided by the hop length
 
@@ -53,10 +54,26 @@ def summarise_training(models: Sequence[TrainedModel]) -> dict[str, dict[str, An
     }
 
 
-def summarise_selection(selection: Path) -> dict[str, Any]:
-    """Return the noisy clips used for training, and whether a judge chose them by agreement."""
+def summarise_selection(selection: Path, clips: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the noisy clips used for training, and whether a judge chose them by agreement.
+
+    Args:
+        selection: The folder of the selection.
+        clips: The table of clips that belongs to the spectrograms.
+        classes: The classes.
+
+    Returns:
+        `clips`, `by_agreement` and, if there is a judge, `judge`: its lwlrap on the fold that it was not trained on, as
+        `score`, and that of random scores, as `chance`.
+    """
     table = read_noisy_clips(selection)
-    return {"clips": list(table["fname"]), "by_agreement": "margin" in table}
+    summary = {"clips": list(table["fname"]), "by_agreement": "margin" in table}
+    if (selection / JUDGE).exists():
+        fold, folds = read_facts(selection / JUDGE).fold, read_folds(selection)
+        held_out = clips[(clips["part"] == "curated") & (clips["clip"].map(folds) == fold)]
+        score = float(read_history(selection / JUDGE)["lwlrap"].iloc[-1])
+        summary["judge"] = {"score": score, "chance": chance(label_table(held_out["labels"].tolist(), classes))}
+    return summary
 
 
 def summarise_data(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from audiotagging.metrics import label_precisions
+from audiotagging.metrics import average_precisions, label_precisions
 from audiotagging.results.bootstrap import draw_scores, interval
 
 Estimate = dict[str, float]
@@ -60,15 +60,17 @@ def estimate_classes(truth: np.ndarray, scores: np.ndarray, classes: list[str]) 
 
     Returns:
         One row per class that occurs, best first: `label`, `clips` (the number of clips that have it), `score`, `low`
-        and `high`.
+        and `high`, and `average_precision`.
     """
     present = np.flatnonzero(truth.any(axis=0))
+    ranked = average_precisions(truth, scores)[present]
     precisions, truth = label_precisions(truth, scores)[:, present], truth[:, present].astype(np.float64)
     points = precisions.sum(axis=0) / truth.sum(axis=0)
     draws = draw_scores(precisions, truth)
     rows = [
         {"label": classes[column], "clips": int(truth[:, place].sum())}
         | _estimate(float(points[place]), draws[:, place])
+        | {"average_precision": float(ranked[place])}
         for place, column in enumerate(present)
     ]
     return sorted(rows, key=lambda row: (-row["score"], row["label"]))

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from audiotagging.artifacts.model_folder import read_history
-from audiotagging.artifacts.spectrogram_shards import read_spectrograms
+from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_spectrograms
 from audiotagging.errors import UserError
 from audiotagging.members import Member
-from audiotagging.metrics import label_table
+from audiotagging.metrics import chance, label_table
 from audiotagging.training.prediction import load_model, score_clips
 from audiotagging.training.train import train
 
@@ -47,17 +47,24 @@ def judge_noisy_clips(
     truth = label_table(data.clips["labels"].tolist(), data.classes)
     scores = score_clips(load_model(model), data.frames, data.offsets)
     chosen = agreeing(truth, scores)
-    lwlrap = read_history(model)["lwlrap"].iloc[-1]
+    lwlrap, by_chance = read_history(model)["lwlrap"].iloc[-1], _chance(spectrograms, folds)
     logger.info(
-        "agreement: the judge, whose lwlrap is %.3f on fold %d, chose %d of %d noisy clips",
-        *(lwlrap, FOLD, chosen.sum(), len(chosen)),
+        "agreement: the judge, whose lwlrap is %.3f on fold %d (chance is %.3f), chose %d of %d noisy clips",
+        *(lwlrap, FOLD, by_chance, chosen.sum(), len(chosen)),
     )
     if not chosen.any():
         raise UserError(
-            f"noisy=agreement: the judge (lwlrap {lwlrap:.3f}) agrees with the labels of none of the {len(chosen)} "
-            "noisy clips; give the first member more epochs, or choose noisy=none or a list"
+            f"noisy=agreement: the judge (lwlrap {lwlrap:.3f}, chance {by_chance:.3f}) agrees with the labels of none "
+            f"of the {len(chosen)} noisy clips; give the first member more epochs, or choose noisy=none or a list"
         )
     return pd.DataFrame({"fname": data.clips["clip"], "margin": margins(truth, scores)})[chosen]
+
+
+def _chance(spectrograms: Path, folds: Mapping[str, int]) -> float:
+    """Return the lwlrap of random scores on the clips that are held out."""
+    clips = read_clips(spectrograms)
+    held_out = clips[(clips["part"] == "curated") & (clips["clip"].map(folds) == FOLD)]
+    return chance(label_table(held_out["labels"].tolist(), read_classes(spectrograms)))
 
 
 def margins(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from audiotagging.artifacts.noisy_choice import read_chosen_list
-from audiotagging.artifacts.selection import DEALT_FOLDS, write_selection
+from audiotagging.artifacts.selection import DEALT_FOLDS, JUDGE, write_selection
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_listing
 from audiotagging.files import atomic_folder
 from audiotagging.members import Member
@@ -16,7 +16,7 @@ from audiotagging.training.judge import judge_noisy_clips
 
 
 def select(spectrograms: Path, *, noisy_choice: Mapping[str, Any], seed: int, out: Path) -> None:
-    """Write the folder of a selection (`audiotagging.artifacts.selection`), with the model of the judge as `judge`.
+    """Write the folder of a selection (`audiotagging.artifacts.selection`).
 
     Args:
         spectrograms: The folder of shards.
@@ -33,7 +33,7 @@ def select(spectrograms: Path, *, noisy_choice: Mapping[str, Any], seed: int, ou
     with atomic_folder(out) as part:
         if noisy_choice["noisy"] == "agreement":
             judge = Member.from_row(noisy_choice["judge"])
-            chosen = judge_noisy_clips(spectrograms, member=judge, folds=folds, seed=seed, model=part / "judge")
+            chosen = judge_noisy_clips(spectrograms, member=judge, folds=folds, seed=seed, model=part / JUDGE)
         elif noisy_choice["noisy"] == "list":
             listed = read_chosen_list(noisy_choice, read_listing(spectrograms, part="noisy"))
             chosen = pd.DataFrame({"fname": noisy[noisy.isin(listed)]})

@@ -1,0 +1,51 @@
+"""What the scores of a run say, in sentences for the terminal. The report says the same."""
+
+from collections.abc import Mapping
+from typing import Any
+
+SETS = {"all": "test clips", "out_of_fold": "out-of-fold clips"}
+
+
+def findings(scores: Mapping[str, Any]) -> list[str]:
+    """Return what a user should know about the scores of a run, one sentence per finding.
+
+    Args:
+        scores: The content of `scores.json`, as `audiotagging.results.evaluation` describes it.
+    """
+    sentences = []
+    if "scored" in scores:
+        estimates = scores["estimates"][scores["scored"]]
+        ensemble, members = estimates["ensemble"], estimates["members"]
+        sentences.append(
+            f"On {estimates['clips']} {SETS[scores['scored']]}, the lwlrap of the ensemble is {ensemble['score']:.4f}, "
+            f"95 % interval {ensemble['low']:.4f} to {ensemble['high']:.4f}; chance is {estimates['chance']:.4f}."
+        )
+        if len(members) > 1:
+            name, best = max(members.items(), key=lambda member: member[1]["score"])
+            sentences.append(f"It is {_comparison(best)} its best member, {name}: {_difference(best)}.")
+        if "baseline" in estimates:
+            other = estimates["baseline"]["baseline"]
+            sentences.append(
+                f"It is {_comparison(other)} {scores['baseline']}, whose lwlrap is {other['score']:.4f}: "
+                f"{_difference(other)}."
+            )
+    else:
+        sentences.append("There is nothing to score: no test clip has labels, and no fold was held out.")
+    if judge := scores["selection"].get("judge"):
+        sentences.append(
+            f"The judge of the noisy clips has an lwlrap of {judge['score']:.4f} on clips that it was not trained on; "
+            f"chance is {judge['chance']:.4f}."
+        )
+    return sentences
+
+
+def _comparison(other: Mapping[str, float]) -> str:
+    if other["difference_low"] > 0:
+        return "better than"
+    return "worse than" if other["difference_high"] < 0 else "not clearly different from"
+
+
+def _difference(other: Mapping[str, float]) -> str:
+    return (
+        f"{other['difference']:+.4f}, 95 % interval {other['difference_low']:+.4f} to {other['difference_high']:+.4f}"
+    )
