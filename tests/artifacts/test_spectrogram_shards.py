@@ -204,6 +204,17 @@ def test_the_listing_has_all_clips_of_a_part_in_the_order_of_its_table(tmp_path,
     }
 
 
+def test_names_and_reasons_stay_text(tmp_path):
+    for name, clips in (("none", []), ("one", ["007"])):
+        with ShardWriter(tmp_path / name, classes=CLASSES) as writer:
+            for clip in clips:
+                writer.reject(clip=clip, part="test", reason="1e3")
+    found = read_rejected(tmp_path / "one")
+    assert found.to_dict("records") == [{"clip": "007", "part": "test", "place": 0, "reason": "1e3"}]
+    assert read_rejected(tmp_path / "none").dtypes.equals(found.dtypes)
+    assert read_listing(tmp_path / "one", part="test") == ["007"]
+
+
 def test_a_folder_without_clips_can_be_read(tmp_path):
     with ShardWriter(tmp_path / "empty", classes=CLASSES):
         pass
