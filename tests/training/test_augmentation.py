@@ -206,3 +206,11 @@ def test_bands_shrink_with_the_picture():
         dark = augment(crops, torch.zeros(500, dtype=torch.long), size=size)[:, 0] * 0.2556 + 0.2932 < 1e-3
         shares.append(dark.float().mean().item())
     assert shares[0] == pytest.approx(shares[1], abs=0.05)
+
+
+def test_everything_is_made_on_the_device_of_the_crops():
+    """The device `meta` holds no values, and refuses to work with tensors of another device."""
+    crops, views = torch.empty(8, 200, 128, dtype=torch.uint8, device="meta"), torch.zeros(8, device="meta")
+    pictures = augment(crops, views, size=64)
+    assert pictures.shape == (8, 3, 64, 64) and pictures.device == crops.device
+    assert all(tensor.device == crops.device for tensor in mixup(pictures))
