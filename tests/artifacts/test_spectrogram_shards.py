@@ -167,6 +167,14 @@ def test_another_version_is_refused(folder):
         read_clips(folder)
 
 
+def test_other_columns_are_named(folder):
+    path = sorted(folder.glob("*.parquet"))[1]
+    pq.write_table(pq.read_table(path).drop_columns("usage"), path)
+    names = "clip, part, labels, fold, seconds, frames, spectrogram"
+    with pytest.raises(UserError, match=rf"^{path}: this shard is corrupt \(its columns are {names}\); run preprocess"):
+        read_clips(folder)
+
+
 def test_no_shards_at_all(tmp_path):
     with pytest.raises(UserError, match="found no shards"):
         read_clips(tmp_path)
