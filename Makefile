@@ -2,7 +2,7 @@ PYTHON ?= python3
 
 # The versions that `make kind-up` uses: kind, the image of its node, and Kubeflow Pipelines.
 KIND_VERSION ?= 0.32.0
-KIND_NODE_IMAGE ?= kindest/node:v1.36.1
+KIND_NODE_IMAGE ?= kindest/node:v1.36.1@sha256:3489c7674813ba5d8b1a9977baea8a6e553784dab7b84759d1014dbd78f7ebd5
 KFP_VERSION ?= 2.17.0
 
 # The data, the members and the folds of `make run`, and the folder of its results.
@@ -12,15 +12,17 @@ FOLDS ?= -1
 OUT ?= out/$(notdir $(abspath $(subst :,-,$(DATA))))-$(firstword $(MEMBERS))
 ARGS ?=
 
-# The build of torch in the environment: empty for pip's choice (CUDA on Linux), or cpu.
+# The build of torch: cuda or cpu. If it is empty, the environment gets that of PyPI (cuda), and the images get cpu,
+# or cuda where they are built offline, because the CPU build comes from an index of its own.
 TORCH ?=
-PIP_OPTIONS := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu)
 
 ENVIRONMENT := .venv/.complete
 BIN := .venv/bin
+LOCKS := $(wildcard requirements/*.txt)
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
 # The images: their base, and the registry to push to. OFFLINE=1 builds them without a registry (on Debian, as root).
-BASE ?= python:3.11-slim-bookworm
+BASE ?= $(shell sed -n 's/^ARG BASE=//p' docker/Dockerfile)
 REGISTRY ?=
 OFFLINE ?=
 IMAGES := data training results
@@ -30,14 +32,14 @@ BUILD_OPTIONS = --build-arg BASE=$(BASE) --build-arg TORCH=$(AUDIOTAGGING_TORCH)
 	--label org.opencontainers.image.version=$(VERSION) --label org.opencontainers.image.revision=$(REVISION)
 ifneq ($(OFFLINE),)
 BASE := audiotagging-base:bookworm
-BUILDER = audiotagging-builder:$(shell cat pyproject.toml constraints.txt docker/base-image.sh | sha256sum | cut -c 1-16)-$(AUDIOTAGGING_TORCH)
+BUILDER = audiotagging-builder:$(shell cat $(filter-out %/dev.txt,$(LOCKS)) docker/base-image.sh | sha256sum | cut -c 1-16)-$(AUDIOTAGGING_TORCH)
 BUILD_OPTIONS += --build-arg BUILDER=$(BUILDER) --network none
 endif
 export AUDIOTAGGING_REGISTRY ?= $(REGISTRY)
-export AUDIOTAGGING_TORCH ?= $(or $(TORCH),cpu)
+export AUDIOTAGGING_TORCH ?= $(or $(TORCH),$(if $(OFFLINE),cuda,cpu))
 
 .DEFAULT_GOAL := help
-.PHONY: help run venv test lint unit-test pipeline-test mutants bench pictures clean lock images push base-image test-containers manifests kind-up kind-test kind-down
+.PHONY: help run venv test lint unit-test pipeline-test mutants bench pictures clean lock audit images push base-image test-containers manifests kind-up kind-test kind-down
 
 help: ## Print this help
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-18s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,31 +83,36 @@ bench: $(ENVIRONMENT) ## Compare the speed of our code with alternatives
 pictures: $(ENVIRONMENT) ## Draw the pipeline for the README; REPORT=OUT/report.html takes a picture of that report too (needs Chromium)
 	$(BIN)/python -m docs.pictures $(REPORT)
 
-$(ENVIRONMENT): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "error: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.11"; exit 2; }
+$(ENVIRONMENT): pyproject.toml $(LOCKS)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || \
+		{ echo "error: expected Python 3.11 to 3.14, found $$($(PYTHON) --version); name one: make PYTHON=python3.11"; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) --constraint constraints.txt --editable '.[dev]'
+	$(PIP_INSTALL) --requirement requirements/build.txt
+	$(PIP_INSTALL) --requirement requirements/dev.txt --requirement requirements/torch-$(or $(TORCH),cuda).txt
+	$(PIP_INSTALL) --editable .
 	@touch $@
 
-lock: ## Write constraints.txt from the versions in pyproject.toml (on Linux, where torch depends on the CUDA packages)
-	rm -rf build/lock && $(PYTHON) -m venv build/lock
-	build/lock/bin/pip install --quiet '.[dev]'
-	{ head -2 constraints.txt; \
-		build/lock/bin/pip freeze --all --exclude audiotagging --exclude pip | tr '[:upper:]_' '[:lower:]-' | sort; \
-	} > build/constraints.txt
-	mv build/constraints.txt constraints.txt
+lock: ## Write requirements/ from the versions in pyproject.toml (UPGRADE=1 renews the indirect ones too)
+	PYTHON=$(PYTHON) requirements/lock.sh $(if $(UPGRADE),--upgrade)
+
+audit: $(ENVIRONMENT) ## Look the locked packages up in the database of known vulnerabilities
+	@$(BIN)/python -c 'import requests; requests.get("https://pypi.org/pypi/pip/26.3/json", timeout=20).raise_for_status()' \
+		2>/dev/null || { echo "audit: PyPI's database of vulnerabilities does not answer here; nothing was checked"; exit 3; }
+	$(BIN)/pip-audit --disable-pip --strict --requirement requirements/dev.txt --requirement requirements/torch-cuda.txt
 
 clean: ## Remove the environment, the demo data and all results
 	rm -rf .venv build mutants data/demo out
 
 ##@ Containers
 
-images: $(IMAGES:%=image-%) ## Build the images of the stages (TORCH=cuda, OFFLINE=1)
+images: $(IMAGES:%=sbom-%) ## Build the images of the stages, and list what is in them in build/sbom (TORCH=cuda, OFFLINE=1)
 
 image-%: $(if $(OFFLINE),base-image)
 	$(PYTHON) components/images.py --context $* | docker build $(BUILD_OPTIONS) --file docker/Dockerfile --target $* \
 		--tag $$($(PYTHON) components/images.py $*) -
+
+$(IMAGES:%=sbom-%) sbom-client: sbom-%: image-% $(ENVIRONMENT)
+	$(BIN)/python -m components.sbom $*
 
 push: $(IMAGES:%=push-%) push-client ## Build the images and push them (REGISTRY=HOST/PATH)
 
@@ -115,9 +122,10 @@ push-%: image-%
 base-image: $(ENVIRONMENT)
 	PYTHON=$(BIN)/python docker/base-image.sh $(BASE) $(BUILDER) $(AUDIOTAGGING_TORCH)
 
+test-containers: export AUDIOTAGGING_TORCH := $(or $(TORCH),cuda)
 test-containers: $(ENVIRONMENT) ## Build the images without a registry, and run the pipeline in them (starts Docker as root)
 	docker/engine.sh
-	$(MAKE) images image-client OFFLINE=1
+	$(MAKE) images sbom-client OFFLINE=1
 	$(BIN)/pytest -m containers
 
 ##@ Cluster

@@ -68,7 +68,7 @@ def check_version() -> None:
     """
     if not kfp.__version__.startswith(f"{VERSION}."):
         raise UserError(
-            f"expected kfp {VERSION}, found {kfp.__version__}; install the version in constraints.txt with `make venv`"
+            f"expected kfp {VERSION}, found {kfp.__version__}; install the version in pyproject.toml with `make venv`"
         )
 
 

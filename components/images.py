@@ -80,14 +80,8 @@ def files(target: str) -> list[str]:
         code += [*_within(package / SHARED), *_within(package / target)]
     else:
         raise ValueError(f"expected one of the images {', '.join((*TARGETS, CLIENT))}, found {target!r}")
-    return sorted(
-        [
-            "docker/Dockerfile",
-            "pyproject.toml",
-            "constraints.txt",
-            *(path.relative_to(ROOT).as_posix() for path in code),
-        ]
-    )
+    packages = [path for path in (ROOT / "requirements").glob("*.txt") if path.stem != "dev"]
+    return sorted(path.relative_to(ROOT).as_posix() for path in [ROOT / "docker" / "Dockerfile", *packages, *code])
 
 
 def _within(folder: Path) -> list[Path]:

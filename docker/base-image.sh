@@ -3,13 +3,13 @@
 #
 #   docker/base-image.sh BASE BUILDER TORCH
 #
-# BASE contains Debian, Python 3.11 and the CA certificates of the host, and replaces python:3.11-slim-bookworm. BUILDER
-# is BASE with the wheels of all packages of the images, in the versions of constraints.txt. The pip of the host collects
-# them with the settings of the host (such as an index or certificates), so that the images are built without a network
-# and contain none of these settings. TORCH is the build of torch, cpu or cuda; the cuda build includes the CUDA packages.
-# Existing images are kept.
+# BASE contains Debian, Python 3.11 and the CA certificates of the host, and replaces the image of the Makefile. BUILDER
+# is BASE with the files of all packages of the images, as locked in requirements/. The pip of the host collects them and
+# checks their hashes, with the settings of the host (such as an index or certificates), so that the images are built
+# without a network and contain none of these settings. TORCH is the build of torch, cuda or cpu. PyPI has the former;
+# the latter comes from an index of its own. Existing images are kept.
 #
-# Requires root, debootstrap, a Docker engine and Python 3.11. MIRROR is the Debian mirror, by default that of the host.
+# Requires root, debootstrap, a Docker engine and Python 3.11 with the packages of requirements/build.txt. MIRROR is the Debian mirror, by default that of the host.
 set -eu
 
 base=$1
@@ -34,17 +34,10 @@ if ! docker image inspect "$builder" >/dev/null 2>&1; then
         echo "$0: expected Python 3.11, as in the images, to collect the wheels, found $("$python" --version); set PYTHON" >&2
         exit 2
     }
-    collect() {
-        "$python" -m pip wheel --quiet --constraint "$project/constraints.txt" --wheel-dir "$work/wheels" \
-            --find-links "$work/wheels" "$@"
-    }
-    mkdir -p "$work/project/src" "$work/wheels"
-    cp "$project/pyproject.toml" "$work/project/"
-    touch "$work/project/README.md"
-    # Collect torch first, because its index has other packages too. Without access to that index, pip takes any build.
-    case $torch in cpu) collect --no-deps --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu torch ;; esac
-    collect "$work/project[data,training,results,pipeline]" setuptools
-    rm "$work"/wheels/audiotagging-*.whl
+    for packages in build data training results pipeline "torch-$torch"; do
+        "$python" -m pip download --quiet --no-deps --no-build-isolation --dest "$work/wheels" \
+            --requirement "$project/requirements/$packages.txt"
+    done
     cat > "$work/Dockerfile" <<END
 FROM $base
 COPY wheels /wheels

@@ -1,6 +1,7 @@
 """What is applied to a cluster: built by kustomize, held against Kubernetes' schemas and its restricted standard."""
 
 import argparse
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -50,6 +51,19 @@ def name_of(resource):
 def pods(resources):
     """Return the pod specs by the name of what makes them."""
     return {name_of(each): each["spec"]["template"]["spec"] for each in resources if each["kind"] in TEMPLATES}
+
+
+def test_every_image_that_is_pulled_is_named_with_its_digest():
+    texts = [path.read_text() for path in (ROOT / "Makefile", ROOT / "docker/Dockerfile", *MANIFESTS.rglob("*.yaml"))]
+    pattern = re.compile(r"^(?:ARG BASE=|KIND_NODE_IMAGE \?= | *image: )([^\s#]+)", re.MULTILINE)
+    pulled = {image for text in texts for image in pattern.findall(text)} - {"audiotagging-client"}
+    assert {image.partition(":")[0] for image in pulled} == {
+        "busybox",
+        "kindest/node",
+        "nvcr.io/nvidia/k8s-device-plugin",
+        "python",
+    }
+    assert [image for image in pulled if not re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", image)] == []
 
 
 @needs_kubectl

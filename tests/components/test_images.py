@@ -11,7 +11,11 @@ from components.images import context, files, image, relocate
 FILES = {
     "docker/Dockerfile": "FROM python",
     "pyproject.toml": "[project]",
-    "constraints.txt": "numpy==2.0",
+    "requirements/build.txt": "pip==26.0",
+    "requirements/data.txt": "soxr==1.0",
+    "requirements/training.txt": "safetensors==0.8",
+    "requirements/dev.txt": "pytest==9.0",
+    "requirements/lock.sh": "compile",
     "README.md": "about",
     "pipeline.py": "DAG",
     "commands/run.py": "run",
@@ -27,13 +31,14 @@ FILES = {
     "src/audiotagging/training/loop.py": "loop",
     "src/audiotagging/tagging/tagger.py": "tagger",
 }
-PACKAGES = {"docker/Dockerfile", "pyproject.toml", "constraints.txt"}
-SHARED = PACKAGES | {f"src/audiotagging/{name}" for name in ("__init__.py", "members.py", "artifacts/shards.py")}
+SHARED = {"docker/Dockerfile", "requirements/build.txt", "requirements/data.txt", "requirements/training.txt"}
+SHARED |= {f"src/audiotagging/{name}" for name in ("__init__.py", "members.py", "artifacts/shards.py")}
 IN = {
     "data": SHARED | {"src/audiotagging/data/sound.py", "src/audiotagging/data/deeper/still.py"},
     "training": SHARED | {"src/audiotagging/training/loop.py"},
     "results": SHARED | {"src/audiotagging/results/page.html"},
-    "client": {name for name in FILES if name != "README.md" and not name.endswith(".pyc")},
+    "client": {name for name in FILES if not name.endswith(".pyc")}
+    - {"README.md", "pyproject.toml", "requirements/dev.txt", "requirements/lock.sh"},
 }
 
 
@@ -65,7 +70,7 @@ def test_a_tag_changes_with_what_is_in_the_image_alone(project, file):
 
 
 def test_the_context_holds_the_files_for_every_reader(project):
-    (project / "pyproject.toml").chmod(0o600)
+    (project / "docker/Dockerfile").chmod(0o600)
     with tarfile.open(fileobj=io.BytesIO(context("training"))) as tar:
         assert {entry.name: entry.mode for entry in tar} == dict.fromkeys(IN["training"], 0o644)
         for entry in tar:

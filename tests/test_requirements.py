@@ -1,0 +1,145 @@
+"""requirements/ locks all that pyproject.toml asks for, on every platform, and pip accepts nothing else."""
+
+import re
+import tomllib
+from importlib.metadata import PackageNotFoundError, requires
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+STAGES = ("data", "training", "results")
+EXTRAS = (*STAGES, "pipeline", "dev")
+FILES = [*EXTRAS, "build", "torch-cuda", "torch-cpu"]
+MACHINES = {
+    "Linux on x86-64": {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"},
+    "Linux on Arm": {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "aarch64"},
+    "macOS": {"sys_platform": "darwin", "platform_system": "Darwin", "platform_machine": "arm64"},
+}
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+
+
+class Pin(NamedTuple):
+    """A line of a file, with the hashes on the lines below it."""
+
+    name: str
+    version: str
+    marker: Marker | None
+    hashes: tuple[str, ...]
+
+
+def lines(file: str) -> list[str]:
+    return (ROOT / "requirements" / f"{file}.txt").read_text().replace("\\\n", "").splitlines()
+
+
+def locked(file: str) -> list[Pin]:
+    found = []
+    for line in lines(file):
+        if line.startswith(("#", "--")):
+            continue
+        requirement, *hashes = re.split(r"\s+--hash=sha256:", line)
+        parsed = Requirement(requirement)
+        (specifier,) = parsed.specifier
+        assert specifier.operator == "=="
+        found.append(Pin(parsed.name, specifier.version, parsed.marker, tuple(hashes)))
+    return found
+
+
+def pins(*files: str, environment: dict[str, str] | None = None) -> dict[str, str]:
+    """The version of every package in some files that is installed here, or in another environment."""
+    return {
+        pin.name: pin.version
+        for file in files
+        for pin in locked(file)
+        if pin.marker is None or pin.marker.evaluate(environment)
+    }
+
+
+def declared(extra: str) -> list[Requirement]:
+    """What pyproject.toml asks for in an extra, and without any."""
+    project = [Requirement(line) for line in PROJECT["dependencies"]]
+    for requirement in map(Requirement, PROJECT["optional-dependencies"][extra]):
+        if requirement.name == PROJECT["name"]:
+            project += [needed for inner in requirement.extras for needed in declared(inner)]
+        else:
+            project.append(requirement)
+    return project
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_package_has_an_exact_version_and_hashes_and_one_line_for_every_platform(file):
+    for pin in locked(file):
+        assert pin.name == canonicalize_name(pin.name)
+        assert Version(pin.version)
+        assert pin.hashes and all(re.fullmatch("[0-9a-f]{64}", digest) for digest in pin.hashes), pin.name
+    for machine, python in product(MACHINES.values(), PYTHONS):
+        names = [pin.name for pin in locked(file) if not pin.marker or pin.marker.evaluate(at(machine, python))]
+        assert len(names) == len(set(names))
+
+
+def at(machine: dict[str, str], python: str) -> dict[str, str]:
+    return {**machine, "python_version": python, "python_full_version": f"{python}.1"}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_only_index_that_is_named_is_that_of_the_cpu_build(file):
+    index = ["--extra-index-url https://download.pytorch.org/whl/cpu"] if file == "torch-cpu" else []
+    options = ["--only-binary :all:", "--no-binary kfp-server-api", *index]
+    assert [line for line in lines(file) if line.startswith("--")] == options
+    assert not [line for line in lines(file) if "://" in line and line not in index]
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_declared_versions_are_the_locked_ones(extra):
+    found = pins(extra, "torch-cuda")
+    for requirement in declared(extra):
+        assert str(requirement.specifier) == f"=={found[requirement.name]}", f"{requirement}: run `make lock`"
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_indirect_dependencies_are_locked_for_every_platform(extra, machine, python):
+    environment = at(MACHINES[machine], python)
+    found = pins(extra, "torch-cuda", environment=environment)
+    waiting, seen = declared(extra), set()
+    while waiting:  # walk what the installed packages say they need
+        requirement = waiting.pop()
+        extras = requirement.extras or {""}
+        if (requirement.name, *sorted(extras)) in seen:
+            continue
+        seen.add((requirement.name, *sorted(extras)))
+        name = canonicalize_name(requirement.name)
+        assert name in found, f"{name} is missing in {extra}.txt; run `make lock`"
+        assert requirement.specifier.contains(found[name], prereleases=True), requirement
+        try:
+            needs = requires(name) or []
+        except PackageNotFoundError:  # another platform's
+            continue
+        for needed in map(Requirement, needs):
+            if not needed.marker or any(needed.marker.evaluate({**environment, "extra": extra}) for extra in extras):
+                waiting.append(needed)
+
+
+@pytest.mark.parametrize("file", ["build", *EXTRAS])
+def test_all_files_agree(file):
+    assert pins(file).items() <= pins("dev").items()
+    assert file not in STAGES or "kfp" in pins(file)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_torch_has_two_builds_and_only_one_of_them_needs_cuda(machine):
+    environment = at(MACHINES[machine], "3.11")
+    ours, cpu = (pins(file, environment=environment) for file in ("torch-cuda", "torch-cpu"))
+    version = ours.pop("torch")
+    assert cpu == {"torch": f"{version}+cpu" if "Linux" in machine else version}
+    assert all(re.match("triton|cuda-|nvidia-", name) for name in ours)
+    assert set(ours) >= ({"nvidia-cudnn-cu13", "nvidia-nccl-cu13", "triton"} if "Linux" in machine else set())
+    assert not [name for file in EXTRAS for name in pins(file) if name in ours or name == "torch"]
