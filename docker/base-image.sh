@@ -9,7 +9,8 @@
 # without a network and contain none of these settings. TORCH is the build of torch, cuda or cpu. PyPI has the former;
 # the latter comes from an index of its own. Existing images are kept.
 #
-# Requires root, debootstrap, a Docker engine and Python 3.11 with the packages of requirements/build.txt. MIRROR is the Debian mirror, by default that of the host.
+# Requires root, debootstrap, a Docker engine and Python 3.11 with the packages of requirements/build.txt. MIRROR is the
+# Debian mirror, by default that of the host.
 set -eu
 
 base=$1

@@ -143,3 +143,12 @@ def test_torch_has_two_builds_and_only_one_of_them_needs_cuda(machine):
     assert all(re.match("triton|cuda-|nvidia-", name) for name in ours)
     assert set(ours) >= ({"nvidia-cudnn-cu13", "nvidia-nccl-cu13", "triton"} if "Linux" in machine else set())
     assert not [name for file in EXTRAS for name in pins(file) if name in ours or name == "torch"]
+
+
+@pytest.mark.parametrize("file", ["Makefile", "docker/Dockerfile", "docker/base-image.sh"])
+def test_pip_gets_nothing_but_locked_packages_and_the_project(file):
+    text = (ROOT / file).read_text().replace("\\\n", "")
+    code = "\n".join(line for line in text.splitlines() if not line.startswith(("#", "PIP_INSTALL :=")))
+    commands = re.findall(r"(?:\bpip\b.*? (?:install|download|wheel)|\$\(PIP_INSTALL\)) (.*?)(?:&&|\n)", code)
+    assert commands
+    assert not [one for one in commands if not re.search(r"--requirement |--editable \.$|--no-index wheels/", one)]
