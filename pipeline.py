@@ -59,6 +59,7 @@ def audiotagging(
     checkpoints: str = "",
     champions: str = "",
     warm_start: float = 0.0,
+    command: str = "",
 ) -> Outputs:
     """Train, average and score the members.
 
@@ -75,6 +76,7 @@ def audiotagging(
         checkpoints: Folder or URI for the checkpoints of interrupted trainings. An empty string disables them.
         champions: Folder of the champion and earlier versions. An empty string disables promotion.
         warm_start: Share of the epochs to train when starting with the champion's weights. 0 means new weights.
+        command: The command line that started the run, for the report.
     """
     ingested = ingest(data=data, rows=rows, downloads=downloads, noisy=noisy, max_rejected=max_rejected)
     ingested.set_caching_options(False)  # it must check the data in every run
@@ -114,6 +116,8 @@ def audiotagging(
         spectrograms=spectrograms,
         selection=selection,
         promotion=promoted.output,
+        ingested=ingested.outputs["cost"],
+        command=command,
     )
     evaluated.set_caching_options(False)  # every run has its own scores and report
 

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shlex
 import sys
 from importlib import import_module
 from typing import Any
@@ -64,7 +65,7 @@ def _run(pipeline: Any, arguments: list[str]) -> int:
 
     parser = argparse.ArgumentParser(prog=f"pipeline.py {arguments[0]}", description=command.__doc__)
     command.add_arguments(parser)
-    parser.set_defaults(pipeline=pipeline)
+    parser.set_defaults(pipeline=pipeline, command_line=shlex.join(["pipeline.py", *arguments]))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     return int(command.run(parser.parse_args(_join_lists(arguments[1:]))))
 

@@ -24,6 +24,7 @@ def run(args: argparse.Namespace) -> int:
     models = model_folders(args.out / "models")
     if not models:
         raise UserError(f"{args.out / 'models'}: expected one folder per trained model, found none; name another run")
+    earlier = read_json(scores, "ensemble")
     figures = evaluate(
         args.out,
         models=models,
@@ -31,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
         report=report,
         scores=scores,
         selection=args.out / "selection",
-        promotion=read_json(scores, "ensemble").get("promotion"),
+        promotion=earlier.get("promotion"),
+        origin=earlier.get("origin"),
         baseline=args.baseline,
     )
     print_findings(figures)

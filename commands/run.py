@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the pipeline, and print a table of scores and the paths of the results."""
     _check_options(args)
-    values = parameters(args)
+    values = parameters(args) | {"command": args.command_line}
     out = args.out.resolve()
     paths = {"--downloads": args.downloads, "--cache": args.cache, "--champions": args.champions}
     folders = {option: Path(path).resolve() for option, path in paths.items() if path}

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("a schedule needs --data: a folder on the audio volume, or another source of the data")
     if args.stop and not args.delete:
         raise UserError("--stop stops the run of a deleted schedule: add --delete, or omit --stop")
-    values = cluster_parameters(args) if args.data else {}
+    values = cluster_parameters(args) | {"command": args.command_line} if args.data else {}
     with connection(args) as client:
         experiment = experiment_id(client, args.experiment, namespace=args.namespace)
         if args.list:

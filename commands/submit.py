@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """Upload the pipeline if needed, start a run, print its URL, and follow it with --wait."""
     if args.tries < 1 or (args.tries > 1 and not args.wait):
         raise UserError(f"--tries: expected a number of at least 1, and --wait if it is above 1, found {args.tries}")
-    values = cluster_parameters(args)
+    values = cluster_parameters(args) | {"command": args.command_line}
     pipeline = on_cluster(args.pipeline, cluster_settings(args))
     name = args.name or f"audiotagging {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
     with connection(args) as client:

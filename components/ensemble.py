@@ -20,7 +20,11 @@ def ensemble(
     """
     from pathlib import Path
 
+    from audiotagging.costs import Meter, add_prefix, add_up
     from audiotagging.results.ensembling import ensemble
 
+    meter = Meter()
     paths = [Path(table.path) for table in predictions]
     ensemble(paths, spectrograms=Path(spectrograms.path), out=Path(averaged.path), mean=mean, weights=weights)
+    predicted = add_up([table.metadata for table in predictions])  # `evaluate` does not get the predictions themselves
+    averaged.metadata.update(meter.cost() | add_prefix(predicted, "predict_"))

@@ -12,6 +12,8 @@ def evaluate(
     spectrograms: Input[Dataset],
     selection: Input[Dataset],
     promotion: dict,
+    ingested: dict,
+    command: str,
     scores: Output[Metrics],
     report: Output[HTML],
 ) -> None:
@@ -23,13 +25,26 @@ def evaluate(
         spectrograms: The output of `preprocess`.
         selection: The output of `select`.
         promotion: The decision of `promote`.
+        ingested: What `ingest` cost. What the other stages cost is in the metadata of their outputs.
+        command: The command line that started the run, for the report.
         scores: A JSON file. The lwlrap and the mAP of the ensemble and of every member are metrics too.
         report: One self-contained HTML page.
     """
     from pathlib import Path
 
+    from audiotagging.costs import Meter, add_up, select_prefixed
     from audiotagging.results.evaluation import evaluate
+    from audiotagging.results.run_facts import Origin
 
+    meter = Meter()
+    costs = {
+        "ingest": ingested,
+        "preprocess": spectrograms.metadata,
+        "select": selection.metadata,
+        "train": add_up([model.metadata for model in models]),
+        "predict": select_prefixed(averaged.metadata, "predict_"),
+        "ensemble": averaged.metadata,
+    }
     figures = evaluate(
         Path(averaged.path),
         models=[Path(model.path) for model in models],
@@ -38,6 +53,7 @@ def evaluate(
         scores=Path(scores.path),
         selection=Path(selection.path),
         promotion=promotion,
+        origin=Origin(command=command, costs=costs, meter=meter),
     )
     for subset, lwlrap in figures["ensemble"].items():
         scores.log_metric(f"lwlrap_{subset}", lwlrap)

@@ -13,7 +13,7 @@ def ingest(
     noisy: str,
     max_rejected: float,
 ) -> NamedTuple(  # type: ignore[valid-type]
-    "Ingested", [("folder", str), ("fingerprint", str), ("noisy_part", bool), ("noisy_choice", dict)]
+    "Ingested", [("folder", str), ("fingerprint", str), ("noisy_part", bool), ("noisy_choice", dict), ("cost", dict)]
 ):
     """Get the data, and check them before any long computation starts.
 
@@ -25,14 +25,16 @@ def ingest(
         max_rejected: Share of a part's clips that may be unreadable.
 
     Returns:
-        The data folder, a fingerprint of what the spectrograms depend on, whether the noisy part is needed, and the
-        choice of noisy clips for `select`.
+        The data folder, a fingerprint of what the spectrograms depend on, whether the noisy part is needed, the choice
+        of noisy clips for `select`, and what this stage cost, for the report.
     """
     from collections import namedtuple
     from pathlib import Path
 
+    from audiotagging.costs import Meter
     from audiotagging.data.ingest import ingest
 
+    meter = Meter()
     found = ingest(data, rows=rows, downloads=Path(downloads), noisy=noisy, max_rejected=max_rejected)
-    Ingested = namedtuple("Ingested", ["folder", "fingerprint", "noisy_part", "noisy_choice"])
-    return Ingested(str(found.folder), found.fingerprint, noisy != "none", found.noisy_choice)
+    Ingested = namedtuple("Ingested", ["folder", "fingerprint", "noisy_part", "noisy_choice", "cost"])
+    return Ingested(str(found.folder), found.fingerprint, noisy != "none", found.noisy_choice, meter.cost())

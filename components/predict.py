@@ -19,12 +19,14 @@ def predict(
     """
     from pathlib import Path
 
+    from audiotagging.costs import Meter
     from audiotagging.training.prediction import predict
 
+    meter = Meter()
     predict(
         Path(model.path),
         spectrograms=Path(spectrograms.path),
         selection=Path(selection.path),
         out=Path(predictions.path),
     )
-    predictions.metadata.update(member=model.metadata["member"], fold=model.metadata["fold"])
+    predictions.metadata.update(member=model.metadata["member"], fold=model.metadata["fold"], **meter.cost())

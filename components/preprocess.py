@@ -20,8 +20,10 @@ def preprocess(
     """
     from pathlib import Path
 
+    from audiotagging.costs import Meter
     from audiotagging.data.preprocessing import preprocess_folder
 
+    meter = Meter()
     preprocess_folder(
         Path(folder),
         fingerprint=fingerprint,
@@ -29,3 +31,4 @@ def preprocess(
         max_rejected=max_rejected,
         out=Path(spectrograms.path),
     )
+    spectrograms.metadata.update(meter.cost())

@@ -17,6 +17,9 @@ def select(noisy_choice: dict, seed: int, spectrograms: Input[Dataset], selectio
     """
     from pathlib import Path
 
+    from audiotagging.costs import Meter
     from audiotagging.training.select import select
 
+    meter = Meter()
     select(Path(spectrograms.path), noisy_choice=noisy_choice, seed=seed, out=Path(selection.path))
+    selection.metadata.update(meter.cost())

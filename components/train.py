@@ -33,8 +33,10 @@ def train(
     from pathlib import Path
 
     from audiotagging.artifacts.model_folder import final_metrics
+    from audiotagging.costs import Meter
     from audiotagging.training.supervisor import supervise
 
+    meter = Meter()
     supervise(
         "audiotagging.training.train:train_row",
         row=row,
@@ -46,6 +48,6 @@ def train(
         champions=champions,
         warm_start=warm_start,
     )
-    model.metadata.update(member=row["id"], fold=int(row["fold"]))
+    model.metadata.update(member=row["id"], fold=int(row["fold"]), **meter.cost())
     for name, value in final_metrics(Path(model.path)).items():
         metrics.log_metric(name, value)

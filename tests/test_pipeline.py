@@ -66,7 +66,7 @@ def test_the_edges_are_those_of_the_picture(spec):
     assert producers(inner["predict"]) == {"train"}
     assert producers(tasks["ensemble"]) == {"preprocess", loop}
     assert producers(tasks["promote"]) == {"preprocess", "ensemble", loop}
-    assert producers(tasks["evaluate"]) == {"preprocess", "select", "ensemble", "promote", loop}
+    assert producers(tasks["evaluate"]) == {"ingest", "preprocess", "select", "ensemble", "promote", loop}
 
 
 def test_the_loop_goes_over_the_rows_all_at_once(spec):
@@ -134,6 +134,11 @@ def test_a_small_run_leaves_everything_that_the_readme_promises(tmp_path):
         assert scores["ensemble"][usage.lower()] == pytest.approx(expected, abs=1e-6)
     assert set(scores["members"]) == {member.id for member in DEMO}
     assert 0 < scores["ensemble"]["out_of_fold"] <= 1
+    origin = scores["origin"]
+    assert origin["command"].startswith("pipeline.py run --data") and str(out) in origin["command"]
+    assert [stage["stage"] for stage in origin["stages"]] == [stage for stage in IMAGES if stage != "promote"]
+    assert all(stage["peak_bytes"] > 1e7 and stage["seconds"] > 0 for stage in origin["stages"])
+    assert origin["seconds"] > max(stage["seconds"] for stage in origin["stages"] if stage["stage"] != "train")
 
     for width, dark in [(400, True), (1400, False)] if CHROMIUM else []:
         check_page(out / "report.html", folder=tmp_path, width=width, dark=dark)

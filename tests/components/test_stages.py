@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -50,6 +51,23 @@ def artifact(kind, path):
     return kind(uri=str(path))
 
 
+def costly(kind, path):
+    """An artifact of a stage that took a minute."""
+    return kind(uri=str(path), metadata=dict(COST))
+
+
+def assert_cost(metadata):
+    """What a stage cost is recorded, in types that Kubeflow keeps: text and numbers."""
+    assert datetime.now(UTC) - datetime.fromisoformat(metadata["started"]) < timedelta(minutes=10)
+    assert 0 < metadata["seconds"] < 600 and 0 < metadata["cpu_seconds"] < 6000
+    assert 1e7 < metadata["peak_bytes"] < 1e11
+    assert {type(metadata[name]) for name in ("seconds", "cpu_seconds", "peak_bytes")} == {float}
+
+
+STARTED = datetime(2026, 1, 1, tzinfo=UTC)
+COST = {"started": STARTED.isoformat(), "seconds": 60.0, "cpu_seconds": 100.0, "peak_bytes": 5e8}
+
+
 def row_of(member, fold):
     """Return a row as it arrives: numbers have become floats."""
     (row,) = rows([member], [fold])
@@ -83,6 +101,8 @@ def test_ingest_and_preprocess(data, tmp_path):
             preprocess.python_func(fingerprint="another", spectrograms=out, **given)
         preprocess.python_func(fingerprint=found.fingerprint, spectrograms=out, **given)
         assert read_fingerprint(tmp_path / noisy) == found.fingerprint
+        assert_cost(found.cost)
+        assert_cost(out.metadata)
         assert set(read_clips(tmp_path / noisy)["part"]) == parts
 
 
@@ -102,7 +122,8 @@ def test_select(run, tmp_path):
 def test_train(run, tmp_path):
     metrics = artifact(Metrics, tmp_path / "metrics")
     model = call_train(run, tmp_path / "model", metrics=metrics)
-    assert model.metadata == {"member": SHORT.id, "fold": 0}
+    assert model.metadata.items() >= {"member": SHORT.id, "fold": 0}.items()
+    assert_cost(model.metadata)
     facts = read_facts(tmp_path / "model")
     assert (facts.member, facts.fold, facts.seed) == (SHORT, 0, 1)
     assert facts.classes == read_classes(run / "spectrograms")
@@ -176,13 +197,14 @@ def test_train_and_predict_hold_out_the_fold_of_the_selection(run, tmp_path):
     clips = read_clips(run / "spectrograms")
     held_out = {clip for clip, fold in moved.items() if fold == 1}
     assert set(found["clip"]) == held_out | set(clips["clip"][clips["part"] == "test"])
-    assert predictions.metadata == {"member": SHORT.id, "fold": 1}
+    assert predictions.metadata.items() >= {"member": SHORT.id, "fold": 1}.items()
+    assert_cost(predictions.metadata)
 
 
 def test_ensemble_promote_and_evaluate(run, tmp_path):
     averaged, spectrograms = artifact(Dataset, run / "averaged"), artifact(Dataset, run / "spectrograms")
     ensemble.python_func(
-        predictions=[artifact(Dataset, path) for path in predictions_of(run)],
+        predictions=[costly(Dataset, path) for path in predictions_of(run)],
         spectrograms=spectrograms,
         mean="geometric",
         weights="fitted",
@@ -197,10 +219,12 @@ def test_ensemble_promote_and_evaluate(run, tmp_path):
     scores, report = artifact(Metrics, tmp_path / "scores.json"), artifact(HTML, tmp_path / "report.html")
     evaluate.python_func(
         averaged=averaged,
-        models=[artifact(Model, path) for path in models_of(run)],
-        spectrograms=spectrograms,
-        selection=artifact(Dataset, run / "selection"),
+        models=[costly(Model, path) for path in models_of(run)],
+        spectrograms=costly(Dataset, run / "spectrograms"),
+        selection=costly(Dataset, run / "selection"),
         promotion=decision,
+        ingested=COST | {"seconds": 2.0},
+        command="pipeline.py run --data 'my sounds'",
         scores=scores,
         report=report,
     )
@@ -213,4 +237,12 @@ def test_ensemble_promote_and_evaluate(run, tmp_path):
         suffix = "" if system == "ensemble" else f"_{system}"
         expected |= {f"map_{name}{suffix}": precisions[name] for name in sets}
     assert scores.metadata == expected
+    origin = written["origin"]
+    assert origin["command"] == "pipeline.py run --data 'my sounds'" and origin["started"] == COST["started"]
+    assert origin["seconds"] == (datetime.fromisoformat(origin["finished"]) - STARTED).total_seconds()
+    assert [(stage["stage"], stage["seconds"]) for stage in origin["stages"]][:5] == [
+        *(("ingest", 2.0), ("preprocess", 60.0), ("select", 60.0), ("train", 240.0), ("predict", 240.0))
+    ]  # two members, each with two folds
+    assert [stage["stage"] for stage in origin["stages"]][5:] == ["ensemble", "evaluate"]
+    assert origin["gpu_seconds"] == 0 and origin["cpu_seconds"] > 1100 and origin["peak_bytes"] >= 5e8
     assert written["promotion"] == decision and "</html>" in Path(report.path).read_text()

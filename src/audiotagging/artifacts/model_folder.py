@@ -38,7 +38,7 @@ class ModelFacts:
         versions: Versions of Python, torch and the code that determines the weights, by name.
         seconds: Seconds spent on training steps.
         crops_per_second: Crops per second of training.
-        device: Name of the device.
+        device: Name of the device. That of a CPU ends with the number of threads.
     """
 
     member: Member
@@ -50,6 +50,11 @@ class ModelFacts:
     seconds: float
     crops_per_second: float
     device: str
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it was trained on a GPU."""
+        return not self.device.endswith(" threads")
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@
 * `similarity`, `trained`, `data`, `selection`, `run`: facts about the members, their training data and their versions.
 * `promotion`: the decision on whether the ensemble becomes the champion, if a champions folder was given
   (`audiotagging.results.promotion`).
+* `origin`: the command line of the run, when it ran, and what each stage cost (`run_facts.summarise_origin`).
 """
 
 import logging
@@ -32,8 +33,10 @@ from audiotagging.results import report as html
 from audiotagging.results.ensembling import ENSEMBLE, average, gather
 from audiotagging.results.labelled_clips import LabelledSet, labelled_sets
 from audiotagging.results.run_facts import (
+    Origin,
     read_models,
     summarise_data,
+    summarise_origin,
     summarise_run,
     summarise_selection,
     summarise_training,
@@ -55,6 +58,7 @@ def evaluate(
     scores: Path,
     baseline: Path | None = None,
     promotion: dict[str, Any] | None = None,
+    origin: Origin | dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Score the ensemble and its members, and write the scores and the report.
 
@@ -67,6 +71,7 @@ def evaluate(
         scores: The JSON file to write.
         baseline: Another submission for the same test clips, to compare the ensemble with.
         promotion: The decision of `audiotagging.results.promotion.promote`.
+        origin: Where the run came from, or what an earlier `scores.json` says of that.
 
     Returns:
         The content of `scores`, as this module's docstring describes it. Sets without labelled clips are left out.
@@ -113,6 +118,8 @@ def evaluate(
         result["promotion"] = promotion
     if baseline:
         result["baseline"] = str(baseline)
+    if origin:
+        result["origin"] = summarise_origin(origin, trained) if isinstance(origin, Origin) else origin
     result |= _look_closer(sets, predictions.classes)
     pictures = _pictures(spectrograms, [row["clip"] for row in result["worst"]]) if "worst" in result else {}
     figures = ", ".join(f"{name} {score:.4f}" for name, score in result["ensemble"].items()) or "nothing to score"

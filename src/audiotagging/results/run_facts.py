@@ -1,8 +1,9 @@
 """The facts about training that the report shows: the models, their data, and the versions that trained them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,25 @@ import pandas as pd
 
 from audiotagging.artifacts.model_folder import ModelFacts, read_facts, read_history
 from audiotagging.artifacts.selection import JUDGE, read_folds, read_noisy_clips
+from audiotagging.costs import Meter, add_up
 from audiotagging.metrics import chance, label_table
 
 FRAMES_PER_SECOND = 44_100 / 694  # frames of a spectrogram: the sampling rate divided by the hop length
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a run came from, and what it cost up to its last stage.
+
+    Attributes:
+        command: The command line that started it.
+        costs: What each stage cost, in the order of the stages (`audiotagging.costs`).
+        meter: What the last stage has cost so far.
+    """
+
+    command: str
+    costs: Mapping[str, Mapping[str, Any]]
+    meter: Meter
 
 
 @dataclass(frozen=True)
@@ -101,6 +118,29 @@ def summarise_data(
             }
         )
     return {"classes": len(classes), "parts": parts, "rejected": rejected.to_dict("records"), "notes": list(notes)}
+
+
+def summarise_origin(origin: Origin, models: Sequence[TrainedModel]) -> dict[str, Any]:
+    """Return the command line of a run, when it ran, and what it cost as a whole and by stage.
+
+    Returns:
+        `command`, `started` (of `ingest`, which every run does) and `finished` (UTC, ISO 8601), `seconds` (between
+        them), `cpu_seconds`, `gpu_seconds` (of training), `peak_bytes`, and `stages`: the cost of each stage. A stage
+        whose output came from a cache has the cost of the run that made it.
+    """
+    costs = dict(origin.costs) | {"evaluate": origin.meter.cost()}
+    stages = [{"stage": stage} | add_up([cost]) for stage, cost in costs.items()]
+    started, finished = datetime.fromisoformat(costs["ingest"]["started"]), datetime.now(UTC).replace(microsecond=0)
+    return {
+        "command": origin.command,
+        "started": started.isoformat(),
+        "finished": finished.isoformat(),
+        "seconds": (finished - started).total_seconds(),
+        "cpu_seconds": sum(stage["cpu_seconds"] for stage in stages),
+        "gpu_seconds": sum(model.facts.seconds for model in models if model.facts.on_gpu),
+        "peak_bytes": max(stage["peak_bytes"] for stage in stages),
+        "stages": stages,
+    }
 
 
 def summarise_run(models: Sequence[TrainedModel]) -> dict[str, Any]:
