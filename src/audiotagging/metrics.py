@@ -114,6 +114,28 @@ def chance(truth: np.ndarray) -> float:
     return float((labels * (others + (1 - others) * first)).sum() / labels.sum())
 
 
+def margins(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return by how much the lowest score of each clip's labels exceeds the highest score of its other classes.
+
+    Args:
+        truth: True where the clip has the label, bool, shape (clips, classes). Every clip has at least one label.
+        scores: Scores, higher for likelier classes, shape (clips, classes).
+
+    Returns:
+        Shape (clips,). A margin is positive if all labels rank above all other classes, and infinite if the clip has
+        every label.
+
+    Examples:
+        >>> truth = np.array([[True, False, False], [False, True, False]])
+        >>> scores = np.array([[0.75, 0.5, 0.0], [0.75, 0.5, 0.0]])
+        >>> margins(truth, scores)
+        array([ 0.25, -0.25])
+    """
+    labels = np.where(truth, scores, np.inf).min(axis=1)
+    others = np.where(truth, -np.inf, scores).max(axis=1)
+    return labels - others
+
+
 def average_precisions(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Compute the average precision of every class.
 

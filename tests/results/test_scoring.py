@@ -12,7 +12,13 @@ from audiotagging.metrics import label_precisions, label_table
 from audiotagging.results.ensembling import gather
 from audiotagging.results.evaluation import evaluate
 from audiotagging.results.labelled_clips import labelled_sets
-from audiotagging.results.scoring import compare_classes, estimate_classes, estimate_systems, similarity, worst_clips
+from audiotagging.results.scoring import (
+    compare_classes,
+    describe_classes,
+    estimate_classes,
+    estimate_systems,
+    similarity,
+)
 
 RNG = np.random.default_rng(3)
 TRUTH = RNG.random((80, 5)) < 0.3
@@ -81,39 +87,32 @@ def test_similarity_is_the_share_of_equal_first_classes():
             assert share == pytest.approx(np.mean(equal))
 
 
-def test_worst_clips_come_with_their_ranks():
-    rows = worst_clips(TRUTH, SYSTEMS[0], [str(clip) for clip in range(80)], list("abcde"), count=7)
-    scores = {str(clip): judge(TRUTH[[clip]], SYSTEMS[0][[clip]]) for clip in range(80) if TRUTH[clip].any()}
-    assert [row["score"] for row in rows] == pytest.approx(sorted(scores.values())[:7])
-    for row in rows:
-        clip = int(row["clip"])
-        assert row["score"] == pytest.approx(scores[row["clip"]])
-        order = [list("abcde")[column] for column in np.argsort(-SYSTEMS[0][clip])]
-        assert [label["label"] for label in row["predicted"]] == order[:3]
-        assert [label["label"] for label in row["labels"]] == [
-            label for label in order if TRUTH[clip]["abcde".index(label)]
-        ]
-        assert all(order[label["rank"] - 1] == label["label"] for label in row["labels"])
+@pytest.mark.parametrize("system", range(3))
+def test_classes_are_described_with_every_member(system):
+    systems = {"a": SYSTEMS[0], "b": SYSTEMS[1], "whole": SYSTEMS[2]}
+    names = list(systems)
+    rows = describe_classes(TRUTH, systems, names[system], list("abcde"))
+    assert list(rows) == list("abcd")
+    for label, row in rows.items():
+        column = "abcde".index(label)
+        others = {name for name in names if name != names[system]}
+        assert set(row["members"]) == others
+        for name in others:
+            estimates = {each["label"]: each["score"] for each in estimate_classes(TRUTH, systems[name], list("abcde"))}
+            assert row["members"][name] == pytest.approx(estimates[label])
+        ordered = {kind: sorted(SYSTEMS[system][TRUTH[:, column] == kind, column]) for kind in (True, False)}
+        for kind, found in ((True, row["with_label"]), (False, row["without_label"])):
+            assert found == sorted(found) and len(found) == 5
+            middle = ordered[kind][(len(ordered[kind]) - 1) // 2], ordered[kind][len(ordered[kind]) // 2]
+            assert found[2] == pytest.approx(np.mean(middle))
+            assert np.mean(np.array(ordered[kind]) <= found[0]) == pytest.approx(0.05, abs=0.05)
+            assert np.mean(np.array(ordered[kind]) <= found[4]) == pytest.approx(0.95, abs=0.05)
 
 
-def test_a_clip_of_several_labels_is_as_bad_as_the_mean_of_its_labels():
-    truth = np.array([[True, True, False], [False, True, False]])
-    scores = np.array([[0.1, 0.2, 0.3], [0.9, 0.2, 0.3]])
-    rows = worst_clips(truth, scores, ["two", "one"], list("abc"))
-    # The labels of "two" have ranks 2 and 3, and precisions 1/2 and 2/3; the label of "one" has rank 3.
-    assert [(row["clip"], row["score"]) for row in rows] == [
-        ("one", pytest.approx(1 / 3)),
-        ("two", pytest.approx(7 / 12)),
-    ]
-
-
-def test_equally_bad_clips_and_equal_scores_keep_their_order():
-    clips, classes = ([f"{kind}{number:03}" for number in range(200)] for kind in ("clip", "class"))
-    rows = worst_clips(np.ones((200, 200), bool), np.zeros((200, 200)), clips, classes)
-    assert [row["clip"] for row in rows] == clips[:20]
-    for row in rows:
-        assert [label["label"] for label in row["labels"]] == classes
-        assert [label["label"] for label in row["predicted"]] == classes[:3]
+def test_a_class_that_all_clips_have_has_no_scores_without_its_label():
+    truth = np.array([[True, False], [True, True]])
+    rows = describe_classes(truth, {"one": truth * 0.5}, "one", ["all", "some"])
+    assert "without_label" not in rows["all"] and rows["some"]["without_label"] == [0] * 5
 
 
 def test_labels_become_a_table():

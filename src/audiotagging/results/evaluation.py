@@ -8,7 +8,10 @@
 * `estimates`: for each set, the same scores with 95 % intervals, their differences from the ensemble, the score of the
   ensemble `without` each member, and the score of a `baseline`; and the lwlrap of random scores, `chance`.
 * `baseline`: the path of the baseline, if there is one.
-* `scored`: the set that `classes` and `worst` describe: all test clips if they have labels, else the out-of-fold clips.
+* `scored`: the set that `classes`, `worst` and `confusions` describe: all test clips if they have labels, else the
+  out-of-fold clips.
+* `classes`: the score of each class, with its interval, and what `scoring.describe_classes` says of it.
+* `worst`, `confusions`: the clips whose labels the ensemble ranks worst, and the classes that it confuses.
 * `similarity`, `trained`, `data`, `selection`, `run`: facts about the members, their training data and their versions.
 * `promotion`: the decision on whether the ensemble becomes the champion, if a champions folder was given
   (`audiotagging.results.promotion`).
@@ -16,7 +19,7 @@
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from audiotagging.metrics import chance, mean_average_precision
 from audiotagging.results import report as html
 from audiotagging.results.ensembling import ENSEMBLE, average, gather
 from audiotagging.results.labelled_clips import LabelledSet, labelled_sets
+from audiotagging.results.mistakes import confusions, worst_clips
 from audiotagging.results.run_facts import (
     Origin,
     read_models,
@@ -41,7 +45,7 @@ from audiotagging.results.run_facts import (
     summarise_selection,
     summarise_training,
 )
-from audiotagging.results.scoring import estimate_classes, estimate_systems, similarity, worst_clips
+from audiotagging.results.scoring import describe_classes, estimate_classes, estimate_systems, similarity
 
 BASELINE = "baseline"
 
@@ -120,14 +124,14 @@ def evaluate(
         result["baseline"] = str(baseline)
     if origin:
         result["origin"] = summarise_origin(origin, trained) if isinstance(origin, Origin) else origin
-    result |= _look_closer(sets, predictions.classes)
-    pictures = _pictures(spectrograms, [row["clip"] for row in result["worst"]]) if "worst" in result else {}
+    result |= _look_closer(sets, predictions.classes, clips)
+    shown = {row["clip"] for row in shown_clips(result)}
     figures = ", ".join(f"{name} {score:.4f}" for name, score in result["ensemble"].items()) or "nothing to score"
     logger.info("lwlrap of the ensemble: %s", figures)
     precisions = result["mean_average_precision"][ENSEMBLE]
     if precisions:
         logger.info("mAP of the ensemble: %s", ", ".join(f"{name} {score:.4f}" for name, score in precisions.items()))
-    page = html.render(result, models=trained, pictures=pictures)
+    page = html.render(result, models=trained, pictures=_pictures(spectrograms, shown))
     with atomic_file(scores) as scores_part, atomic_file(report) as report_part:
         write_json(scores_part, result)
         report_part.write_text(page, encoding="utf-8")
@@ -147,18 +151,30 @@ def _estimate(scored: LabelledSet, settings: dict[str, Any], baseline: pd.DataFr
     return {"clips": len(scored.clips), "chance": chance(scored.truth), "ensemble": ensemble, **groups}
 
 
-def _look_closer(sets: Mapping[str, LabelledSet], classes: list[str]) -> dict[str, Any]:
-    """Return the score of each class and the worst clips, on the test clips if they have labels."""
+def shown_clips(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the descriptions of all clips in a `scores.json`. A clip may have several."""
+    examples = [clip for pair in scores.get("confusions", []) for clip in pair["examples"]]
+    return [*scores.get("worst", []), *examples]
+
+
+def _look_closer(sets: Mapping[str, LabelledSet], classes: list[str], clips: pd.DataFrame) -> dict[str, Any]:
+    """Return the score of each class, the worst clips and confusions, on the test clips if they have labels."""
     name = next((name for name in ("all", "out_of_fold") if name in sets), None)
     if name is None:
         return {}
     scored = sets[name]
     system = scored.systems[ENSEMBLE]
-    return {
+    described = describe_classes(scored.truth, scored.systems, ENSEMBLE, classes)
+    found = {
         "scored": name,
-        "classes": estimate_classes(scored.truth, system, classes),
+        "classes": [row | described[row["label"]] for row in estimate_classes(scored.truth, system, classes)],
         "worst": worst_clips(scored.truth, system, scored.clips, classes),
+        "confusions": confusions(scored.truth, system, scored.clips, classes),
     }
+    seconds = dict(zip(clips["clip"], clips["seconds"].astype(float), strict=True))
+    for row in shown_clips(found):
+        row["seconds"] = seconds[row["clip"]]
+    return found
 
 
 def _leave_one_out(members: Mapping[str, np.ndarray], settings: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -196,7 +212,7 @@ def _read_baseline(path: Path, predictions: Predictions) -> pd.DataFrame:
     return table
 
 
-def _pictures(spectrograms: Path, clips: list[str]) -> dict[str, np.ndarray]:
-    read = read_spectrograms(spectrograms, clips=clips)
+def _pictures(spectrograms: Path, clips: Collection[str]) -> dict[str, np.ndarray]:
+    read = read_spectrograms(spectrograms, clips=list(clips))
     pieces = np.split(read.frames, read.offsets[1:-1])
     return dict(zip(read.clips["clip"], pieces, strict=True))

@@ -80,11 +80,21 @@ def summarise_selection(selection: Path, clips: pd.DataFrame, classes: Sequence[
         classes: The classes.
 
     Returns:
-        `clips`, `by_agreement` and, if there is a judge, `judge`: its lwlrap on the fold that it was not trained on, as
-        `score`, and that of random scores, as `chance`.
+        `clips`, `by_agreement`; for each label of a noisy clip, `taken` and `left` (how many of its noisy clips were
+        used, and how many were not); and, if there is a judge, `judge`: its lwlrap on the fold that it was not trained
+        on, as `score`, and that of random scores, as `chance`.
     """
     table = read_noisy_clips(selection)
-    summary = {"clips": list(table["fname"]), "by_agreement": "margin" in table}
+    noisy = clips[clips["part"] == "noisy"]
+    used = noisy["clip"].isin(table["fname"])
+    taken, left = (Counter(noisy["labels"][chosen].explode()) for chosen in (used, ~used))
+    labels = [label for label in classes if taken[label] + left[label]]
+    summary = {
+        "clips": list(table["fname"]),
+        "by_agreement": "margin" in table,
+        "taken": {label: taken[label] for label in labels},
+        "left": {label: left[label] for label in labels},
+    }
     if (selection / JUDGE).exists():
         fold, folds = read_facts(selection / JUDGE).fold, read_folds(selection)
         held_out = clips[(clips["part"] == "curated") & (clips["clip"].map(folds) == fold)]

@@ -116,39 +116,33 @@ def similarity(scores: np.ndarray) -> list[list[float]]:
     return [[float((one == other).mean()) for other in first] for one in first]
 
 
-def worst_clips(
-    truth: np.ndarray, scores: np.ndarray, clips: list[str], classes: list[str], *, count: int = 20, shown: int = 3
-) -> list[dict[str, Any]]:
-    """Return the clips whose labels are ranked worst.
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def describe_classes(
+    truth: np.ndarray, systems: Mapping[str, np.ndarray], reference: str, classes: list[str]
+) -> dict[str, dict[str, Any]]:
+    """Describe how each class does with every system, and how a reference scores clips with and without its label.
 
     Args:
         truth: True where the clip has the label, bool, shape (clips, classes).
-        scores: Scores of one system, shape (clips, classes).
-        clips: Names of the clips.
+        systems: Scores of the systems by name, each of shape (clips, classes).
+        reference: Name of the system whose scores are described.
         classes: The classes.
-        count: Number of clips to return.
-        shown: Number of predictions to return for each clip.
 
     Returns:
-        One row per clip, worst first: `clip`, `score` (the mean precision at the ranks of its labels), `labels` and
-        `predicted` (lists of `label`, `score` and `rank`; ranks start at 1).
+        For each class that occurs: `members` (its lwlrap with each of the other systems, by name), and `with_label` and
+        `without_label` (`QUANTILES` of the reference's scores of clips that have the label, and of all others; the
+        latter are left out if there are none).
     """
-    labelled = np.flatnonzero(truth.any(axis=1))
-    means = label_precisions(truth, scores)[labelled].sum(axis=1) / truth[labelled].sum(axis=1)
-    rows = []
-    for place in np.argsort(means, kind="stable")[:count]:
-        clip = labelled[place]
-        order = np.argsort(-scores[clip], kind="stable")
-        ranked = [
-            {"label": classes[column], "score": float(scores[clip, column]), "rank": rank}
-            for rank, column in enumerate(order, 1)
-        ]
-        rows.append(
-            {
-                "clip": clips[clip],
-                "score": float(means[place]),
-                "labels": [row for row, column in zip(ranked, order, strict=True) if truth[clip, column]],
-                "predicted": ranked[:shown],
-            }
-        )
+    precisions = {name: label_precisions(truth, scores) for name, scores in systems.items() if name != reference}
+    rows = {}
+    for column in np.flatnonzero(truth.any(axis=0)):
+        labelled, scores = truth[:, column], systems[reference][:, column]
+        rows[classes[column]] = {
+            "members": {name: float(found[labelled, column].mean()) for name, found in precisions.items()},
+            "with_label": np.quantile(scores[labelled], QUANTILES).tolist(),
+        }
+        if not labelled.all():
+            rows[classes[column]]["without_label"] = np.quantile(scores[~labelled], QUANTILES).tolist()
     return rows

@@ -12,7 +12,7 @@ from audiotagging.artifacts.model_folder import read_history
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_spectrograms
 from audiotagging.errors import UserError
 from audiotagging.members import Member
-from audiotagging.metrics import chance, label_table
+from audiotagging.metrics import chance, label_table, margins
 from audiotagging.training.prediction import load_model, score_clips
 from audiotagging.training.train import train
 
@@ -65,28 +65,6 @@ def _chance(spectrograms: Path, folds: Mapping[str, int]) -> float:
     clips = read_clips(spectrograms)
     held_out = clips[(clips["part"] == "curated") & (clips["clip"].map(folds) == FOLD)]
     return chance(label_table(held_out["labels"].tolist(), read_classes(spectrograms)))
-
-
-def margins(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Return by how much the lowest score of each clip's labels exceeds the highest score of its other classes.
-
-    Args:
-        truth: True where the clip has the label, bool, shape (clips, classes). Every clip has at least one label.
-        scores: Scores, higher for likelier classes, shape (clips, classes).
-
-    Returns:
-        Shape (clips,). A margin is positive if all labels rank above all other classes, and infinite if the clip has
-        every label.
-
-    Examples:
-        >>> truth = np.array([[True, False, False], [False, True, False]])
-        >>> scores = np.array([[0.75, 0.5, 0.0], [0.75, 0.5, 0.0]])
-        >>> margins(truth, scores)
-        array([ 0.25, -0.25])
-    """
-    labels = np.where(truth, scores, np.inf).min(axis=1)
-    others = np.where(truth, -np.inf, scores).max(axis=1)
-    return labels - others
 
 
 def agreeing(truth: np.ndarray, scores: np.ndarray, *, max_share: float = MAX_SHARE) -> np.ndarray:
