@@ -1,6 +1,7 @@
 """`submit` and `schedule` against a server that answers as Kubeflow Pipelines does."""
 
 import argparse
+import shlex
 import socket
 
 import pytest
@@ -28,10 +29,12 @@ def test_submit_makes_what_is_missing_and_uses_what_is_there(server, call):
 )
 def test_parameters_are_those_of_the_command_line_with_paths_as_the_stages_see_them(server, call, given, seen):
     options = ["--members", "demo-xresnet50-bce", "--folds", "-1,2", "--seed", "7", "--mean", "rank"]
-    assert call("submit", "--data", given, *options, "--warm-start", "0.5", "--set", "epochs=3")[0] == 0
+    options += ["--warm-start", "0.5", "--set", "epochs=3"]
+    assert call("submit", "--data", given, *options)[0] == 0
     (run,) = server.runs.values()
     values = run["runtime_config"]["parameters"]
-    rows = values.pop("rows")
+    rows, command = values.pop("rows"), values.pop("command")
+    assert command.startswith(shlex.join(["pipeline.py", "submit", "--data", given, *options]))
     assert [(row["id"], row["fold"], row["epochs"]) for row in rows] == [
         ("demo-xresnet50-bce", -1, 3),
         ("demo-xresnet50-bce", 2, 3),

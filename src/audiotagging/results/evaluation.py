@@ -125,7 +125,7 @@ def evaluate(
     if origin:
         result["origin"] = summarise_origin(origin, trained) if isinstance(origin, Origin) else origin
     result |= _look_closer(sets, predictions.classes, clips)
-    shown = {row["clip"] for row in shown_clips(result)}
+    shown = {row["clip"] for row in html.shown_clips(result)}
     figures = ", ".join(f"{name} {score:.4f}" for name, score in result["ensemble"].items()) or "nothing to score"
     logger.info("lwlrap of the ensemble: %s", figures)
     precisions = result["mean_average_precision"][ENSEMBLE]
@@ -151,12 +151,6 @@ def _estimate(scored: LabelledSet, settings: dict[str, Any], baseline: pd.DataFr
     return {"clips": len(scored.clips), "chance": chance(scored.truth), "ensemble": ensemble, **groups}
 
 
-def shown_clips(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the descriptions of all clips in a `scores.json`. A clip may have several."""
-    examples = [clip for pair in scores.get("confusions", []) for clip in pair["examples"]]
-    return [*scores.get("worst", []), *examples]
-
-
 def _look_closer(sets: Mapping[str, LabelledSet], classes: list[str], clips: pd.DataFrame) -> dict[str, Any]:
     """Return the score of each class, the worst clips and confusions, on the test clips if they have labels."""
     name = next((name for name in ("all", "out_of_fold") if name in sets), None)
@@ -172,7 +166,7 @@ def _look_closer(sets: Mapping[str, LabelledSet], classes: list[str], clips: pd.
         "confusions": confusions(scored.truth, system, scored.clips, classes),
     }
     seconds = dict(zip(clips["clip"], clips["seconds"].astype(float), strict=True))
-    for row in shown_clips(found):
+    for row in html.shown_clips(found):
         row["seconds"] = seconds[row["clip"]]
     return found
 
@@ -213,6 +207,8 @@ def _read_baseline(path: Path, predictions: Predictions) -> pd.DataFrame:
 
 
 def _pictures(spectrograms: Path, clips: Collection[str]) -> dict[str, np.ndarray]:
+    if not clips:
+        return {}
     read = read_spectrograms(spectrograms, clips=list(clips))
     pieces = np.split(read.frames, read.offsets[1:-1])
     return dict(zip(read.clips["clip"], pieces, strict=True))

@@ -1,4 +1,4 @@
-"""The report's plots, as SVG that takes its colours and fonts from the page, in light and in dark mode.
+"""Plots as SVG that takes its colours and fonts from the page, in light and in dark mode; and the dot plot.
 
 The plots are drawn in placeholder colours, each of which stands for a role such as "ink". In the SVG, a variable of the
 page's style sheet replaces each placeholder. All plots are `WIDTH` points wide: a narrow screen shows one of them with
@@ -7,13 +7,13 @@ its text at full size, and a wide screen shows several side by side.
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import matplotlib as mpl
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -21,11 +21,12 @@ from matplotlib.ticker import MaxNLocator
 
 WIDTH = 360.0  # points
 ROW = 18.0  # points, the height of a row of a dot plot
+NOTE = 42.0  # points, the width of a column of notes
 TICK = 45.0  # points, the minimum distance between ticks
 LONGEST_LABEL = 32  # characters; longer labels are shortened
 
-INK, MUTED, RULE, ACCENT, SECOND = "#010101", "#020202", "#030303", "#040404", "#050505"
-ROLES = {INK: "ink", MUTED: "muted", RULE: "rule", ACCENT: "accent", SECOND: "second"}
+INK, MUTED, RULE, ACCENT, SECOND, PAPER = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
+ROLES = {INK: "ink", MUTED: "muted", RULE: "rule", ACCENT: "accent", SECOND: "second", PAPER: "paper"}
 
 STYLE: dict[Any, Any] = {
     "text.parse_math": False,
@@ -79,6 +80,52 @@ class Dot:
     strong: bool = False
 
 
+@contextmanager
+def row_axes(
+    labels: Sequence[str], *, headers: Sequence[str], limits: tuple[float, float], row: float, longest: int
+) -> Iterator[Axes]:
+    """Provide axes with one labelled row per entry, from top to bottom at 0, 1, ..., and the headers above at -1.
+
+    Args:
+        labels: Labels of the rows.
+        headers: Headers of the columns of notes to the right.
+        limits: Both ends of the horizontal axis.
+        row: Height of a row in points.
+        longest: Number of characters to reserve for labels.
+    """
+    height = row * (len(labels) + 1) + 26
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH / 72, height / 72))
+        left, right = 10 + 5.6 * min(longest, LONGEST_LABEL), WIDTH - NOTE * len(headers) - 6
+        axes = figure.add_axes((left / WIDTH, 24 / height, (right - left) / WIDTH, row * (len(labels) + 1) / height))
+        axes.set(xlim=limits, ylim=(len(labels) - 0.5, -1.5), yticks=[])
+        axes.xaxis.set_major_locator(
+            MaxNLocator(max(2, int((right - left) / TICK)), steps=[1, 2, 3, 5, 10], min_n_ticks=2)
+        )
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+        for place, label in enumerate(labels):
+            axes.annotate(
+                _shorten(label, LONGEST_LABEL),
+                (0, place),
+                (-left, 0),
+                ("axes fraction", "data"),
+                "offset points",
+                va="center",
+            )
+        notes(axes, -1, headers, MUTED)
+        yield axes
+
+
+def notes(axes: Axes, place: float, texts: Sequence[str], colour: str = INK) -> None:
+    """Write texts to the right of a row, one per column."""
+    for column, text in enumerate(texts, 1):
+        axes.annotate(
+            text, (1, place), (NOTE * column + 4, 0), ("axes fraction", "data"), "offset points",
+            ha="right", va="center", color=colour, fontsize=9.5,
+        )  # fmt: skip
+
+
 def dot_plot(
     rows: Sequence[Dot],
     *,
@@ -86,6 +133,7 @@ def dot_plot(
     headers: Sequence[str],
     limits: tuple[float, float],
     line: float | None = None,
+    line_label: str = "",
     label_length: int | None = None,
 ) -> str:
     """Draw one value with its interval per row.
@@ -96,93 +144,32 @@ def dot_plot(
         headers: Headers of the columns of notes.
         limits: Both ends of the axis.
         line: Position of a vertical line, if there should be one.
+        line_label: What the line stands for.
         label_length: Number of characters to reserve for labels; by default that of the longest label in `rows`.
     """
-    height = ROW * (len(rows) + 1) + 26
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH / 72, height / 72))
-        note_width = 42.0
-        length = min(label_length or max(len(row.label) for row in rows), LONGEST_LABEL)
-        left, right = 10 + 5.6 * length, WIDTH - note_width * len(headers) - 6
-        axes = figure.add_axes((left / WIDTH, 24 / height, (right - left) / WIDTH, ROW * (len(rows) + 1) / height))
-        axes.set(xlim=limits, ylim=(len(rows) - 0.5, -1.5), yticks=[])
-        axes.xaxis.set_major_locator(
-            MaxNLocator(max(2, int((right - left) / TICK)), steps=[1, 2, 3, 5, 10], min_n_ticks=2)
-        )
-        axes.grid(axis="x")
-        axes.set_axisbelow(True)
+    longest = label_length or max(len(row.label) for row in rows)
+    labels = [row.label for row in rows]
+    with row_axes(labels, headers=headers, limits=limits, row=ROW, longest=longest) as axes:
         if line is not None:
-            axes.axvline(line, color=MUTED, linewidth=1)
+            axes.axvline(line, color=MUTED, linewidth=1, dashes=(3, 2) if line_label else (1, 0))
+            axes.annotate(
+                line_label, (line, -1), (4, 0), "data", "offset points", va="center", color=MUTED, fontsize=9.5
+            )
         for strong, colour in ((False, ACCENT), (True, SECOND)):
             places = [place for place, row in enumerate(rows) if row.strong == strong]
             lows, highs = [rows[place].low for place in places], [rows[place].high for place in places]
             axes.hlines(places, lows, highs, color=colour, linewidth=2, alpha=0.55)
             axes.plot([rows[place].value for place in places], places, "o", color=colour, markersize=5.5)
         for place, row in enumerate(rows):
-            axes.annotate(
-                _shorten(row.label, LONGEST_LABEL),
-                (0, place),
-                (-left, 0),
-                ("axes fraction", "data"),
-                "offset points",
-                va="center",
-            )
-            _notes(axes, place, row.notes, note_width, INK)
-        _notes(axes, -1, headers, note_width, MUTED)
-        return _svg(figure, description)
-
-
-def _notes(axes: Axes, place: float, notes: Sequence[str], width: float, colour: str) -> None:
-    for column, note in enumerate(notes, 1):
-        axes.annotate(
-            note, (1, place), (width * column + 4, 0), ("axes fraction", "data"), "offset points",
-            ha="right", va="center", color=colour, fontsize=9.5,
-        )  # fmt: skip
-
-
-def learning_curves(histories: Mapping[int, pd.DataFrame], *, member: str) -> str:
-    """Draw the training loss of a member and, if it was validated, its lwlrap by epoch, with one line per fold.
-
-    Args:
-        histories: One table per fold, with the columns `epoch`, `loss` and `lwlrap` and one row per epoch.
-        member: Id of the member.
-    """
-    validated = any(history["lwlrap"].notna().any() for history in histories.values())
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH / 72, (220 if validated else 130) / 72), layout="constrained")
-        plots = figure.subplots(2 if validated else 1, 1, sharex=True, squeeze=False)[:, 0]
-        figure.suptitle(member, x=0.0, ha="left", fontsize=10.5, fontweight="bold")
-        panels = [("loss", ACCENT, plots[-1])] + ([("lwlrap", SECOND, plots[0])] if validated else [])
-        for column, colour, axes in panels:
-            for history in histories.values():
-                points = history.dropna(subset=[column])
-                marker = "o" if column == "lwlrap" or len(points) == 1 else ""
-                axes.plot(points["epoch"], points[column], color=colour, linewidth=1.3, marker=marker, markersize=3)
-            axes.set_title("training loss" if column == "loss" else "lwlrap on the held-out fold", color=colour)
-            axes.grid(axis="y")
-            axes.tick_params(axis="y", labelcolor=MUTED, labelsize=9.5)
-            axes.yaxis.set_major_locator(MaxNLocator(3))
-            axes.set_xlim(0, None)
-            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        plots[-1].set_ylim(_settled([history["loss"] for history in histories.values()]))
-        if validated:
-            plots[0].set(ylim=(0, 1), yticks=(0, 0.5, 1))
-        plots[-1].set_xlabel("epoch", fontsize=9.5)
-        return _svg(figure, f"{member}: loss and lwlrap by epoch")
-
-
-def _settled(losses: Sequence[pd.Series]) -> tuple[float, float]:
-    """Return axis limits that fit all but the first fifth of the epochs, whose high losses would flatten the rest."""
-    later = pd.concat([loss.iloc[len(loss) // 5 :] for loss in losses])
-    margin = 0.15 * (later.max() - later.min()) + 1e-3 * later.max()
-    return later.min() - margin, later.max() + margin
+            notes(axes, place, row.notes)
+        return svg(axes.figure, description)
 
 
 def _shorten(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
-def _svg(figure: Figure, description: str) -> str:
+def svg(figure: Any, description: str) -> str:
     """Return a figure as an SVG element that uses the page's colours."""
     text = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": description}):  # makes the ids of each plot unique on the page

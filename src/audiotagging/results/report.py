@@ -1,31 +1,31 @@
 """The report: one self-contained HTML page that needs no network and no scripts.
 
-The template is `report.html.jinja`. Every number in it is a `<data>` element that names the entry of `scores.json` that
-it shows, so that a test can compare the two.
+The template is `page/report.html.jinja`, which includes one template per section. Every number is a `<data>` element
+that names the entry of `scores.json` that it shows, so that a test can compare the two.
 """
 
-import base64
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
 
-from audiotagging.results.plots import Dot, dot_plot, learning_curves
-from audiotagging.results.run_facts import FRAMES_PER_SECOND, TrainedModel
+from audiotagging.results.clip_pictures import draw_clip, time_axis
+from audiotagging.results.learning_curves import learning_curves, loss_limits
+from audiotagging.results.plots import Dot, dot_plot
+from audiotagging.results.run_facts import TrainedModel
+from audiotagging.results.score_plot import ScoreRow, score_plot
 
 SETS = {"all": "all test clips", "public": "public", "private": "private", "out_of_fold": "out of fold"}
 CLASSES_PER_PLOT = 27
-PICTURE_WIDTH = 360  # pixels
-CLIPS_SHOWN = 200
+CLIPS_SHOWN = 200  # in lists of clips; files beside the report have all of them
+CLIPS_OPEN = 6  # of the worst clips; the others are folded
+CLASSES_OPEN = 20  # a heat map of more classes is folded
 
 ENVIRONMENT = Environment(
-    loader=PackageLoader("audiotagging.results", "."),
+    loader=PackageLoader("audiotagging.results", "page"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
@@ -39,12 +39,15 @@ def render(scores: dict[str, Any], *, models: Sequence[TrainedModel], pictures: 
     Args:
         scores: The content of `scores.json`, as `audiotagging.results.evaluation` describes it.
         models: The trained models, for their learning curves.
-        pictures: Spectrograms of the worst clips, each uint8 and of shape (frames, 128).
+        pictures: Spectrograms of the clips that are shown, each uint8 and of shape (frames, 128).
     """
     estimates = scores["estimates"].get(scores.get("scored"))
     members = list(scores["members"])
     if estimates:
         members.sort(key=lambda member: -estimates["members"][member]["score"])
+    classes = scores.get("classes", [])
+    seconds = {row["clip"]: row["seconds"] for row in shown_clips(scores)}
+    axis = time_axis(seconds.values()) if seconds else None
     return ENVIRONMENT.get_template("report.html.jinja").render(
         scores=scores,
         estimates=estimates,
@@ -53,14 +56,24 @@ def render(scores: dict[str, Any], *, models: Sequence[TrainedModel], pictures: 
         figure=_figures(scores),
         member_plot=estimates and _member_plot(estimates, members),
         without_plot=estimates and _without_plot(estimates),
-        class_plots=_class_plots(scores.get("classes", [])),
-        curves=_curves(models),
+        class_plots=_plots_of_classes(classes, _class_plot, chance=estimates and estimates["chance"]),
+        score_plots=_plots_of_classes(classes, _score_plot),
+        curves=_curves(models, chance=scores["estimates"].get("out_of_fold", {}).get("chance")),
+        axis=axis,
         pictures={
-            clip: {"url": _picture(spectrogram), "seconds": len(spectrogram) / FRAMES_PER_SECOND}
+            clip: axis and draw_clip(spectrogram, seconds=seconds[clip], axis=axis)
             for clip, spectrogram in pictures.items()
         },
         clips_shown=CLIPS_SHOWN,
+        clips_open=CLIPS_OPEN,
+        classes_open=CLASSES_OPEN,
     )
+
+
+def shown_clips(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the descriptions of all clips that the report shows. A clip may have several."""
+    examples = [clip for pair in scores.get("confusions", []) for clip in pair["examples"]]
+    return [*scores.get("worst", []), *examples]
 
 
 def signed(value: float) -> str:
@@ -77,13 +90,26 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
+def length(seconds: float) -> str:
+    """Format the length of a clip, with at least two digits."""
+    return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def memory(size: float) -> str:
+    """Format a number of bytes in MiB or GiB."""
+    return f"{size / 2**20:.0f} MiB" if size < 2**30 else f"{size / 2**30:.1f} GiB"
+
+
 STYLES: dict[str, Callable[[Any], str]] = {
     "score": "{:.3f}".format,
+    "short": "{:.2f}".format,
     "signed": signed,
     "count": "{:,.0f}".format,
     "rate": lambda value: f"{value:,.1f}" if value < 10 else f"{value:,.0f}",
     "percent": "{:.0%}".format,
     "duration": duration,
+    "length": length,
+    "memory": memory,
 }
 
 
@@ -116,9 +142,16 @@ def _member_plot(estimates: dict[str, Any], members: Sequence[str]) -> Markup:
         )
         for name, system in systems.items()
     ]
-    limits = _limits(rows)
+    low, _ = _limits(rows, estimates["chance"], 1.0)
     return Markup(
-        dot_plot(rows, description="lwlrap of the ensemble and its members", headers=["lwlrap"], limits=limits)
+        dot_plot(
+            rows,
+            description="lwlrap of the ensemble and its members",
+            headers=["lwlrap"],
+            limits=(low, 1.01),
+            line=estimates["chance"],
+            line_label="chance",
+        )
     )
 
 
@@ -146,47 +179,66 @@ def _limits(rows: Sequence[Dot], *others: float) -> tuple[float, float]:
     return min(ends) - margin, max(ends) + margin
 
 
-def _class_plots(classes: Sequence[dict[str, Any]]) -> list[Markup]:
+def _plots_of_classes(classes: Sequence[dict[str, Any]], draw: Callable[..., str], **options: Any) -> list[Markup]:
     """Return plots with about the same number of classes each, three of them if there are enough classes."""
-    plots = []
     count = max(math.ceil(len(classes) / CLASSES_PER_PLOT), min(3, math.ceil(len(classes) / 8)))
-    for number, rows in enumerate(np.array_split(np.array(classes, dtype=object), count) if count else [], 1):
-        dots = [
-            Dot(
-                label=row["label"],
-                value=row["score"],
-                low=row["low"],
-                high=row["high"],
-                notes=(f"{row['score']:.3f}", f"{row['clips']}"),
-            )
-            for row in rows
-        ]
-        plot = dot_plot(
-            dots,
-            description=f"lwlrap of each class, best first, part {number} of {count}",
-            headers=["lwlrap", "clips"],
-            limits=(0.0, 1.02),
-            label_length=max(len(row["label"]) for row in classes),
+    pieces = np.array_split(np.array(classes, dtype=object), count) if count else []
+    longest = max((len(row["label"]) for row in classes), default=0)
+    return [
+        Markup(draw(rows, part=f"part {number} of {count}", label_length=longest, **options))
+        for number, rows in enumerate(pieces, 1)
+    ]
+
+
+def _class_plot(rows: Sequence[dict[str, Any]], *, part: str, label_length: int, chance: float) -> str:
+    dots = [
+        Dot(
+            label=row["label"],
+            value=row["score"],
+            low=row["low"],
+            high=row["high"],
+            notes=(f"{row['score']:.3f}", f"{row['clips']}"),
         )
-        plots.append(Markup(plot))
-    return plots
+        for row in rows
+    ]
+    return dot_plot(
+        dots,
+        description=f"lwlrap of each class, best first, {part}",
+        headers=["lwlrap", "clips"],
+        limits=(0.0, 1.02),
+        line=chance,
+        line_label="chance",
+        label_length=label_length,
+    )
 
 
-def _curves(models: Sequence[TrainedModel]) -> dict[str, Markup]:
+def _score_plot(rows: Sequence[dict[str, Any]], *, part: str, label_length: int) -> str:
+    described = [
+        ScoreRow(
+            label=row["label"],
+            with_label=row["with_label"],
+            without_label=row.get("without_label", []),
+            threshold=row.get("threshold"),
+        )
+        for row in rows
+    ]
+    return score_plot(
+        described, description=f"Scores of clips with and without the label, {part}", label_length=label_length
+    )
+
+
+def _curves(models: Sequence[TrainedModel], *, chance: float | None) -> dict[str, Markup]:
+    """Draw the learning curves of every member. Members with the same loss share its axis."""
     histories: dict[str, dict[int, Any]] = {}
+    losses: dict[str, list[Any]] = {}
+    loss_of = {}
     for model in models:
-        histories.setdefault(model.facts.member.id, {})[model.facts.fold] = model.history
-    return {member: Markup(learning_curves(folds, member=member)) for member, folds in histories.items()}
-
-
-def _picture(spectrogram: np.ndarray) -> str:
-    """Return a spectrogram as a PNG data URL: low mels at the bottom, long clips averaged to `PICTURE_WIDTH` pixels."""
-    pixels = spectrogram.T[::-1]  # (128, frames)
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    if image.width > PICTURE_WIDTH:
-        image = image.resize((PICTURE_WIDTH, image.height), Image.Resampling.BOX)
-    palette = (mpl.colormaps["magma"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
-    image.putpalette(palette.tobytes())
-    file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+        member = model.facts.member
+        histories.setdefault(member.id, {})[model.facts.fold] = model.history
+        losses.setdefault(member.loss, []).append(model.history["loss"])
+        loss_of[member.id] = member.loss
+    limits = {loss: loss_limits(curves) for loss, curves in losses.items()}
+    return {
+        member: Markup(learning_curves(folds, member=member, losses=limits[loss_of[member]], chance=chance))
+        for member, folds in histories.items()
+    }
