@@ -100,7 +100,7 @@ def row_axes(
         axes = figure.add_axes((left / WIDTH, 24 / height, (right - left) / WIDTH, row * (len(labels) + 1) / height))
         axes.set(xlim=limits, ylim=(len(labels) - 0.5, -1.5), yticks=[])
         axes.xaxis.set_major_locator(
-            MaxNLocator(max(2, int((right - left) / TICK)), steps=[1, 2, 3, 5, 10], min_n_ticks=2)
+            MaxNLocator(max(2, int((right - left) / TICK)), steps=[1, 2, 5, 10], min_n_ticks=2)
         )
         axes.grid(axis="x")
         axes.set_axisbelow(True)
