@@ -59,6 +59,7 @@ def test_everything_written_is_read(folder, clips):
         for name in ("clip", "part", "fold", "usage", "seconds"):
             assert row[name] == read.clips[name][number]
     assert read.offsets[-1] == len(read.frames) and read.offsets.dtype == np.int64
+    assert read.clips["part"].dtype == read.clips["clip"].dtype  # text, no categories
     assert read_clips(folder).equals(read.clips)
     assert read_rejected(folder).to_dict("records") == [
         {"clip": "x.wav", "part": "test", "place": PARTS.count("test"), "reason": 'no sound, or "none"'}

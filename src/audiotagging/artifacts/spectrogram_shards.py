@@ -370,5 +370,5 @@ def _clips(shards: Mapping[Path, pq.FileMetaData]) -> pd.DataFrame:
         _read(path, metadata, CLIP_COLUMNS, row_groups=range(metadata.num_row_groups))
         for path, metadata in shards.items()
     ]
-    clips = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+    clips = pa.concat_tables(tables).to_pandas()
     return clips.assign(part=clips["part"].astype(str), labels=[list(labels) for labels in clips["labels"]])
