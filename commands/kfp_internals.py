@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import kfp
 import kfp_server_api
 import urllib3
-from kfp.local import docker_task_handler, logging_utils, task_dispatcher
+from kfp.local import docker_task_handler, logging_utils, subprocess_task_handler, task_dispatcher
 from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
 from kfp.local.status import Status
 
@@ -32,6 +32,7 @@ REPLACED: tuple[tuple[Any, str, str], ...] = (
     (enhanced_dag_orchestrator, "ParallelExecutor", "runs at most two rows of a loop at once, whatever the limit is"),
     (task_executor, "execute_single_task", "reports only in its log that the outputs of a stage come from the cache"),
     (task_dispatcher, "run_single_task_implementation", "reports only in its log that a stage starts, ends or fails"),
+    (subprocess_task_handler, "run_local_subprocess", "leaves the process running if this one is killed"),
     (docker_task_handler, "run_docker_container", "takes a container that disappears early for successful"),
     (logging_utils, "local_logger_context", "replaces the handlers of the root logger in several threads at once"),
     (logging_utils, "indented_print", "replaces Python's `print` in several threads at once"),
@@ -109,13 +110,19 @@ def launcher_errors(log: Iterable[str]) -> list[str]:
 
 @contextlib.contextmanager
 def local_runner(
-    watcher: Watcher, *, slots: Slots, run_container: Callable[..., int], interrupted: threading.Event
+    watcher: Watcher,
+    *,
+    slots: Slots,
+    run_subprocess: Callable[..., int],
+    run_container: Callable[..., int],
+    interrupted: threading.Event,
 ) -> Iterator[None]:
     """Make kfp's local runner run as many rows of a loop at once as wanted, and report the progress of the stages.
 
     Args:
         watcher: The object to notify.
         slots: The environments of the rows that run at once, and of a stage that runs alone.
+        run_subprocess: A function that runs the process of a stage, with the arguments of `run_local_subprocess`.
         run_container: A function that runs the container of a stage, with the arguments of `run_docker_container`.
         interrupted: An event. Once it is set, no more stages start.
 
@@ -162,6 +169,7 @@ def local_runner(
         "ParallelExecutor": ParallelExecutor,
         "execute_single_task": execute_single_task,
         "run_single_task_implementation": run_single_task_implementation,
+        "run_local_subprocess": run_subprocess,
         "run_docker_container": run_container,
         "local_logger_context": contextlib.nullcontext,
         "indented_print": contextlib.nullcontext,

@@ -75,7 +75,7 @@ def _run_stages(
     champions = folders.get("--champions")
     runner: LocalRunnerType = local.SubprocessRunner(use_venv=False)
     if args.docker:
-        runner = docker_runner(data=dataset.folder, champions=champions, memory=args.memory)
+        runner = docker_runner(data=dataset.folder, work=work, champions=champions, memory=args.memory)
     if champions:
         champions.mkdir(parents=True, exist_ok=True)
         values["champions"] = str(champions)

@@ -16,7 +16,7 @@ from test_requirements import pins
 
 import pipeline
 from audiotagging.data.synthetic import write_dataset
-from commands.local.containers import docker_runner, run_container
+from commands.local.containers import LABEL, docker_runner, run_container
 from components.images import TARGETS, files, image
 
 pytestmark = pytest.mark.containers
@@ -175,20 +175,20 @@ print(json.dumps([os.getuid(), folders, [name for _, name in socket.if_nameindex
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("user", [1000, 4242])
 def test_a_stage_writes_only_tmp_as_any_user_and_sees_no_network(client, target, user, dataset, capsys):
-    arguments = docker_runner(data=dataset).container_run_args | {"user": f"{user}:{user}"}
+    arguments = docker_runner(data=dataset, work=Path("/none")).container_run_args | {"user": f"{user}:{user}"}
     assert inside(client, target, SURROUNDINGS, capsys, **arguments) == [user, ["/tmp"], ["lo"]]
 
 
 def test_the_data_is_seen_in_its_place_and_cannot_be_changed(client, dataset, capsys):
     script = f"import os, sys\nsys.argv.append({str(dataset)!r})\nassert os.listdir(sys.argv[1])\n{SURROUNDINGS}"
-    arguments = docker_runner(data=dataset).container_run_args
+    arguments = docker_runner(data=dataset, work=Path("/none")).container_run_args
     assert inside(client, "data", script, capsys, **arguments)[1] == ["/tmp"]
 
 
 @pytest.mark.parametrize(("runtimes", "requests"), [(["runc"], 0), (["nvidia", "runc"], 1)])
 def test_gpus_are_passed_on_where_the_engine_can(dataset, monkeypatch, runtimes, requests):
     monkeypatch.setattr(DockerClient, "info", lambda client: {"Runtimes": dict.fromkeys(runtimes)})
-    assert len(docker_runner(data=dataset).container_run_args["device_requests"]) == requests
+    assert len(docker_runner(data=dataset, work=Path("/none")).container_run_args["device_requests"]) == requests
 
 
 def test_the_client_submits_what_is_submitted_from_here(client, tmp_path):
@@ -219,6 +219,26 @@ def test_a_missing_image_is_named_before_anything_starts(tmp_path, dataset, monk
     assert done.returncode == 2
     assert f"{image('training')} is not on this machine" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def containers_of(client, work):
+    return client.containers.list(all=True, filters={"label": f"{LABEL}={work}"})
+
+
+def test_a_killed_run_stops_its_containers_and_the_next_one_removes_them(client, tmp_path, dataset):
+    member = ["--members", "demo-xresnet18ssa-focal"]
+    options = ["--data", dataset, "--out", tmp_path / "out", "--docker", *member]
+    endless = ["--set", "epochs=1000", "epoch_size=2", "batch_size=4", "size=32"]
+    with subprocess.Popen(command(*options, *endless), stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert any("epoch 1," in line for line in process.stdout)
+        process.kill()
+    (container,) = containers_of(client, tmp_path / "out.work")
+    assert container.wait(timeout=60)["StatusCode"] == 128 + signal.SIGTERM
+    assert list((tmp_path / "out.work").rglob("*.checkpoint"))
+
+    done = run(*options, *TINY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not containers_of(client, tmp_path / "out.work")
 
 
 def test_an_interrupted_run_stops_its_containers_after_a_checkpoint(client, tmp_path, dataset):

@@ -16,17 +16,21 @@ from docker.utils import parse_bytes
 from kfp import local
 
 from audiotagging.errors import UserError
+from audiotagging.processes import STDIN_IS_OPEN
 from commands.folders import with_linked
 from components.images import TARGETS, image
 
 KILLED = 137  # exit code of a process killed by SIGKILL: 128 + 9
 LEAST_MEMORY = 6 * 2**20  # bytes, the smallest memory limit that Docker accepts
+LABEL = "audiotagging.work"  # of a container: the working folder of its run
 SHARED_MEMORY = "1g"  # worker processes pass arrays through /dev/shm, which has only 64 MiB by default
 
 running: set[Container] = set()
 
 
-def docker_runner(*, data: Path, champions: Path | None = None, memory: str | None = None) -> local.DockerRunner:
+def docker_runner(
+    *, data: Path, work: Path, champions: Path | None = None, memory: str | None = None
+) -> local.DockerRunner:
     """Return KFP's Docker runner, configured so that containers have access only to what they need.
 
     Containers run as the caller, who therefore owns what they write, and without a network. Everything is read-only
@@ -34,6 +38,7 @@ def docker_runner(*, data: Path, champions: Path | None = None, memory: str | No
 
     Args:
         data: The data folder. It is mounted under the same path, and so are the targets of links in it.
+        work: The working folder of the run, which is locked. Containers that a killed run left there are removed.
         champions: The champions folder. It is mounted under the same path, and is writable.
         memory: Memory limit of a stage, such as "8g". None for no limit.
 
@@ -48,6 +53,8 @@ def docker_runner(*, data: Path, champions: Path | None = None, memory: str | No
     with contextlib.closing(client):
         for target in TARGETS:
             _find(client, image(target))
+        for container in client.containers.list(all=True, filters={"label": f"{LABEL}={work}"}):
+            container.remove(force=True)
     logging.disable(logging.INFO)  # kfp logs how it would install packages
     runner = local.DockerRunner(
         user=f"{os.getuid()}:{os.getgid()}",
@@ -64,6 +71,7 @@ def docker_runner(*, data: Path, champions: Path | None = None, memory: str | No
         device_requests=[DeviceRequest(count=-1, capabilities=[["gpu"]])] if "nvidia" in info["Runtimes"] else [],
         mem_limit=memory,
         memswap_limit=memory,
+        labels={LABEL: str(work)},
     )
     logging.disable(logging.NOTSET)
     return runner
@@ -106,12 +114,20 @@ def run_container(
     before its exit code is read, does not detect that memory ran out, and leaves the container running after an
     interrupt.
 
+    The container's standard input is open as long as this process is connected to it. The engine closes it when this
+    process ends, for whatever reason, and then the stage ends too.
+
     Raises:
         MemoryError: If the container was killed, most likely because memory ran out.
     """
-    container = client.containers.run(image, command, volumes=volumes, detach=True, **arguments)
+    environment = arguments.pop("environment", {}) | {STDIN_IS_OPEN: "1"}
+    container = client.containers.create(
+        image, command, volumes=volumes, environment=environment, stdin_open=True, **arguments
+    )
     running.add(container)
+    connection = container.attach_socket(params={"stdin": 1, "stream": 1})
     try:
+        container.start()
         for piece in container.logs(stream=True):
             print(piece.decode(errors="replace"), end="")
         code = container.wait()["StatusCode"]
@@ -125,6 +141,7 @@ def run_container(
     finally:
         running.discard(container)
         container.remove(force=True)
+        connection.close()
 
 
 def stop_containers(seconds: float) -> None:

@@ -22,6 +22,7 @@ from commands.kfp_internals import local_runner, replaced
 from commands.local.console import Console
 from commands.local.containers import run_container, stop_containers
 from commands.local.slots import Slots
+from commands.local.subprocesses import run_subprocess
 
 ADVICE = {
     "error": "fix this, and run the same command to resume",
@@ -68,7 +69,9 @@ def run_pipeline(
     interrupted = threading.Event()
     with (
         _printing_to(console),
-        local_runner(console, slots=slots, run_container=run_container, interrupted=interrupted),
+        local_runner(
+            console, slots=slots, run_subprocess=run_subprocess, run_container=run_container, interrupted=interrupted
+        ),
         _children_stopped_on_signals(interrupted),
     ):
         try:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TextIO
 
 from audiotagging.errors import UserError, brief, without_secrets
+from audiotagging.processes import begin_stage
 
 # The exit codes, by the word that the line starts with.
 CODES = {
@@ -128,7 +129,8 @@ def _end_of_imports(kind: type[BaseException], error: BaseException, trace: Trac
 
 
 def main() -> int:
-    """Run the module that the first argument names with the remaining arguments."""
+    """Run the module that the first argument names with the remaining arguments, as a stage."""
+    begin_stage()
     del sys.argv[0]
     try:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

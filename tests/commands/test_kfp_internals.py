@@ -11,7 +11,7 @@ import pytest
 from kfp import dsl, local
 from kfp.client import client as kfp_client
 from kfp.dsl import Dataset, Input, Output
-from kfp.local import docker_task_handler
+from kfp.local import docker_task_handler, subprocess_task_handler
 from workflows import FOLDER
 
 from audiotagging.errors import UserError
@@ -29,9 +29,11 @@ from commands.local.console import Console
 from commands.local.containers import run_container
 from commands.local.runner import StageError, run_pipeline
 from commands.local.slots import Slots
+from commands.local.subprocesses import run_subprocess
 from components.stage import stage
 
 ONE = Slots({}, [{}])
+RUN = {"run_subprocess": run_subprocess, "run_container": run_container}
 
 
 def parameters(function):
@@ -42,7 +44,7 @@ def parameters(function):
 def test_what_is_replaced_is_there_and_is_there_again(owner, name, reason):
     original = getattr(owner, name)
     console = Console(io.StringIO(), Path("/dev/null"))
-    with local_runner(console, slots=ONE, run_container=run_container, interrupted=threading.Event()):
+    with local_runner(console, slots=ONE, **RUN, interrupted=threading.Event()):
         replaced = getattr(owner, name)
     assert callable(original) and replaced is not original and getattr(owner, name) is original
     assert reason
@@ -52,6 +54,7 @@ def test_kfp_and_the_replacements_take_the_same():
     assert "task_name" in parameters(kfp_internals.task_executor.execute_single_task)
     for run in (docker_task_handler.run_docker_container, run_container):
         assert {"client", "image", "command", "volumes"} <= parameters(run)
+    assert parameters(subprocess_task_handler.run_local_subprocess) == parameters(run_subprocess)
     assert {"max_workers", "conservative_max"} == set(vars(kfp_internals.enhanced_dag_orchestrator.ParallelExecutor()))
 
 
@@ -70,7 +73,7 @@ def test_another_version_of_kfp_is_refused(monkeypatch, version):
     with pytest.raises(UserError, match=version):
         kfp_internals.Client(host="http://localhost:1")
     console = Console(io.StringIO(), Path("/dev/null"))
-    started = local_runner(console, slots=ONE, run_container=run_container, interrupted=threading.Event())
+    started = local_runner(console, slots=ONE, **RUN, interrupted=threading.Event())
     with pytest.raises(UserError, match=version), started:
         pass
 
