@@ -56,8 +56,8 @@ def test_a_row_of_a_version_that_had_fewer_fields_gets_their_defaults():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 0}, "expected epochs to be a number above 0, found 0"),
-        ({"f2cl": float("inf")}, "expected f2cl to be a number above 0, found inf"),
+        ({"epochs": 0}, "expected epochs to be a number from 1 to 10,000, found 0"),
+        ({"f2cl": float("inf")}, "expected f2cl to be a number from 1e-09 to 1e.09, found inf"),
         ({"network": "resnet"}, "expected network to be one of xresnet18ssa, .*, found resnet"),
         ({"lr": "fast"}, r"expected the fields of a member, found \{.*'lr': 'fast'.*could not convert"),
         ({"id": None, "overlap": -0.1}, "member None: expected overlap"),
@@ -99,12 +99,12 @@ def test_override_parses_values_as_the_fields_type():
         ({"epochs": "many"}, "expected epochs to be of type int, found 'many'"),
         ({"tail": "2"}, "expected tail to be of type bool"),
         ({"id": "x"}, "fields of a member .*, found 'id'"),
-        ({"size": "0"}, "expected size to be a number above 0, found 0"),
-        ({"batch_size": "1"}, "expected batch_size to be at least 2"),
+        ({"size": "15"}, "expected size to be a number from 16 to 1,024, found 15"),
+        ({"batch_size": "1"}, "expected batch_size to be a number from 2 to 1,024, found 1"),
         ({"network": "resnet"}, "expected network to be one of xresnet18ssa, .*, found resnet"),
         ({"loss": "mse"}, "expected loss to be one of focal, bce, found mse"),
-        ({"lr": "nan"}, "expected lr to be a number above 0, found nan"),
-        ({"overlap": "1"}, "expected overlap to be a share of at least 0 and below 1, found 1"),
+        ({"lr": "nan"}, "expected lr to be a number from 1e-09 to 1, found nan"),
+        ({"overlap": "1"}, "expected overlap to be a number from 0 to 0.99, found 1"),
     ]:
         with pytest.raises(UserError, match=message):
             override(REFERENCE, changes)

@@ -15,12 +15,27 @@ NETWORKS = ("xresnet18ssa", "xresnet34ssa", "xresnet34", "xresnet50")  # keys of
 LOSSES = ("focal", "bce")  # keys of training.losses.LOSSES
 CHOICES = {"network": NETWORKS, "loss": LOSSES}
 
+# The smallest and the largest value of each number, both included. Batch norm needs batches of 2. The largest values
+# are far above useful ones, and keep mistakes from ending in hours of work or in more memory than there is.
+RANGES: dict[str, tuple[float, float]] = {
+    "epochs": (1, 10_000),
+    "cycles": (1, 100),
+    "frames": (1, 4096),
+    "size": (16, 1024),
+    "batch_size": (2, 1024),
+    "epoch_size": (1, 100_000),
+    "lr": (1e-9, 1),
+    "f2cl": (1e-9, 1e9),
+    "validate_every": (1, 10_000),
+    "overlap": (0, 0.99),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
     """One member of the ensemble. The defaults of its fields are the published values.
 
-    A value that is out of range raises a `UserError`.
+    A value that is not in `CHOICES` or `RANGES` raises a `UserError`.
 
     Attributes:
         id: Unique name, used in file names.
@@ -31,12 +46,12 @@ class Member:
             previous one.
         frames: Number of frames of a training crop and of a prediction window (base_dim in the original).
         size: Height and width of the resized crops in pixels (SZ in the original).
-        batch_size: Number of crops in a batch (BS in the original). Batch norm needs at least 2.
+        batch_size: Number of crops in a batch (BS in the original).
         epoch_size: Number of batches in an epoch.
         lr: Peak learning rate of the one-cycle schedule.
         f2cl: Only crops whose F2 score is below this value count towards the loss.
         validate_every: Number of epochs between validations. The last epoch is always validated.
-        overlap: Share of a prediction window that the next window covers too, in [0, 1).
+        overlap: Share of a prediction window that the next window covers too.
         tail: Whether a last window ends with the clip. The original ignored up to `frames` frames at the end.
     """
 
@@ -60,12 +75,9 @@ class Member:
         for name, value in asdict(self).items():
             if name in CHOICES:
                 right, expected = value in CHOICES[name], f"one of {', '.join(CHOICES[name])}"
-            elif name == "overlap":
-                right, expected = 0 <= value < 1, "a share of at least 0 and below 1"
-            elif name == "batch_size":
-                right, expected = value >= 2, "at least 2, which batch norm needs"
-            elif type(value) in (int, float):
-                right, expected = 0 < value < float("inf"), "a number above 0"
+            elif name in RANGES:
+                low, high = RANGES[name]
+                right, expected = low <= value <= high, f"a number from {low:,g} to {high:,g}"
             else:
                 continue
             if not right:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 from torch.nn.utils.parametrizations import spectral_norm
 
 
@@ -46,6 +47,22 @@ class SimpleSelfAttention(nn.Module):
         return x + self.gamma * attended.view_as(x)
 
 
+class Halving(nn.Module):
+    """The average over windows of 2 x 2, which halves height and width and rounds up, as a block's convolutions do.
+
+    With `repeats`, a map of 3 x 3 becomes 1 x 1, and the addition in the block repeats that. Models for pictures of 45
+    to 48 pixels were trained so when 3 was the only odd size that the networks took.
+    """
+
+    def __init__(self, *, repeats: bool):
+        super().__init__()
+        self.repeats = repeats
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channels, height, width) to (batch, channels, height / 2, width / 2), rounded up."""
+        return avg_pool2d(x, 2, ceil_mode=not (self.repeats and x.shape[-1] == 3))
+
+
 class Block(nn.Module):
     """A residual block. Where the shape changes, the shortcut has a pooling layer, a 1 x 1 convolution, or both."""
 
@@ -57,7 +74,7 @@ class Block(nn.Module):
         stride: int,
         bottleneck: bool,
         attention: bool = False,
-        ceil_mode: bool = False,
+        repeats: bool = False,
     ):
         """Build a block.
 
@@ -67,7 +84,7 @@ class Block(nn.Module):
             stride: Stride of the first 3 x 3 convolution of the branch, 1 or 2.
             bottleneck: Whether the branch has 1 x 1, 3 x 3 and 1 x 1 convolutions instead of two 3 x 3 convolutions.
             attention: Whether the branch ends with simple self-attention.
-            ceil_mode: Whether the pooling layer of the shortcut keeps an odd last row and column.
+            repeats: As in `Halving`.
         """
         super().__init__()
         outputs = 4 * width if bottleneck else width
@@ -84,12 +101,12 @@ class Block(nn.Module):
         self.convolutions = nn.ModuleList(convolutions)
         self.shortcut = nn.Sequential()
         if stride > 1:
-            self.shortcut.append(nn.AvgPool2d(2, ceil_mode=ceil_mode))
+            self.shortcut.append(Halving(repeats=repeats))
         if inputs != outputs:
             self.shortcut.append(conv_norm(inputs, outputs, size=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, inputs, height, width) to (batch, outputs, height / stride, width / stride)."""
+        """Map (batch, inputs, height, width) to (batch, outputs, height / stride, width / stride), rounded up."""
         branch = x
         for convolution in self.convolutions[:-1]:
             branch = convolution(branch).relu_()
@@ -121,7 +138,7 @@ class Network(nn.Module):
     """A convolutional body and a head.
 
     Attributes:
-        body: Maps pictures (batch, 3, mels, frames) to features (batch, channels, mels / 32, frames / 32).
+        body: Maps pictures (batch, 3, mels, frames) to features (batch, channels, mels / 32, frames / 32), rounded up.
         head: Maps features to logits (batch, outputs).
         body_lr: The body's learning rate as a share of the head's.
     """
@@ -174,7 +191,7 @@ def body(
                 stride=2 if stage > 0 and number == 0 else 1,
                 bottleneck=bottleneck,
                 attention=attention and stage == 0 and number == count - 1,
-                ceil_mode=attention,
+                repeats=not attention,
             )
             layers.append(block)
             inputs = 4 * width if bottleneck else width
