@@ -7,9 +7,9 @@ KFP_VERSION ?= 2.17.0
 
 # The data, the members and the folds of `make run`, and the folder of its results.
 DATA ?= data/demo
-MEMBERS ?= demo
-FOLDS ?= -1
-OUT ?= out/$(notdir $(abspath $(subst :,-,$(DATA))))-$(firstword $(MEMBERS))
+MEMBERS ?=
+FOLDS ?=
+OUT ?= out/$(notdir $(abspath $(subst :,-,$(DATA))))-$(firstword $(MEMBERS) demo)
 ARGS ?=
 
 # The build of torch: cuda or cpu. If it is empty, the environment gets that of PyPI (cuda), and the images get cpu,
@@ -47,7 +47,7 @@ help: ## Print this help
 ##@ Train
 
 run: $(ENVIRONMENT) $(if $(filter data/demo,$(DATA)),data/demo) ## Train, average and score the members, and replace OUT (DATA=DIR MEMBERS=reference FOLDS=0,1 OUT=DIR)
-	$(BIN)/python pipeline.py run --data $(DATA) --out $(OUT) --members $(MEMBERS) --folds $(FOLDS) --force $(ARGS)
+	$(BIN)/python pipeline.py run --data $(DATA) --out $(OUT) $(if $(MEMBERS),--members $(MEMBERS)) $(if $(FOLDS),--folds $(FOLDS)) --force $(ARGS)
 
 data/demo: | $(ENVIRONMENT)
 	$(BIN)/python -m audiotagging.data.synthetic $@

@@ -1,10 +1,11 @@
 """The pipeline's parameters as options, which `run`, `submit` and `schedule` share. `check` takes those of the data."""
 
 import argparse
+from collections.abc import Iterable
 from typing import Any
 
 from audiotagging.errors import UserError
-from audiotagging.members import SETTABLE, override, rows, select
+from audiotagging.members import RANGES, SETTABLE, override, rows, select
 
 # Defaults of the pipeline's parameters and of the options that set them.
 DOWNLOADS = "data"
@@ -15,7 +16,18 @@ MEAN = "arithmetic"
 WEIGHTS = "equal"
 
 FOLDS = range(-1, 128)  # the values that the column `fold` of a table can have
+SEEDS = range(2**53)  # Kubeflow stores numbers as doubles
 WARM_START = 0.25  # share of the epochs
+
+
+class AddUp(argparse.Action):
+    """Adds the values of an option that is given several times to each other. The first ones replace the default."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Take the values of one more occurrence of the option."""
+        before = getattr(namespace, self.dest)
+        given = values if before is self.default else [*before, *values]
+        setattr(namespace, self.dest, list(dict.fromkeys(given)))
 
 
 def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = True) -> None:
@@ -29,6 +41,7 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
     parser.add_argument(
         "--members",
         nargs="+",
+        action=AddUp,
         default=["demo"],
         metavar="NAME",
         help='"demo" or "reference" for all members of an ensemble, or ids of single members (default: demo)',
@@ -36,6 +49,7 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
     parser.add_argument(
         "--folds",
         type=_folds,
+        action=AddUp,
         default=[-1],
         metavar="K,...",
         help="folds to hold out in turn: 0 to 4, or those of the table; -1 trains on everything (default: -1)",
@@ -43,11 +57,12 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
     parser.add_argument(
         "--set",
         nargs="+",
+        action=AddUp,
         default=[],
         metavar="FIELD=VALUE",
-        help="change fields of all members, such as epochs=10 (fields: " + ", ".join(SETTABLE) + ")",
+        help=f"change fields of all members, such as epochs=10 (fields: {', '.join(map(_limits, SETTABLE))})",
     )
-    parser.add_argument("--seed", type=int, default=SEED, help="seed of every random choice (default: %(default)s)")
+    parser.add_argument("--seed", type=_seed, default=SEED, help="seed of every random choice (default: %(default)s)")
     parser.add_argument(
         "--mean",
         choices=["arithmetic", "geometric", "rank"],
@@ -125,7 +140,7 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
         )
     if args.weights == "fitted" and max(args.folds) < 0:
         raise UserError("--weights fitted needs out-of-fold predictions: hold out folds with --folds 0,1,2,3,4")
-    members = override(select(args.members), dict(_assignment(text) for text in args.set))
+    members = override(select(args.members), _assignments(args.set))
     return {
         "data": args.data,
         "downloads": args.downloads,
@@ -161,8 +176,23 @@ def _folds(text: str) -> list[int]:
     return list(dict.fromkeys(folds))
 
 
-def _assignment(text: str) -> tuple[str, str]:
-    field, equals, value = text.partition("=")
-    if not equals:
-        raise UserError(f"--set: expected FIELD=VALUE, such as epochs=10, found {text!r}")
-    return field, value
+def _seed(text: str) -> int:
+    if not (text.isdecimal() and int(text) in SEEDS):
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to {SEEDS[-1]}, found {text!r}")
+    return int(text)
+
+
+def _assignments(texts: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        field, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--set: expected FIELD=VALUE, such as epochs=10, found {text!r}")
+        if found.setdefault(field, value) != value:
+            raise UserError(f"--set: expected one value of {field}, found {found[field]} and {value}")
+    return found
+
+
+def _limits(field: str) -> str:
+    """Return the name of a field with its range, for the help."""
+    return f"{field} {RANGES[field][0]:,g} to {RANGES[field][1]:,g}" if field in RANGES else field
