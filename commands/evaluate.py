@@ -5,8 +5,10 @@ from pathlib import Path
 
 from audiotagging.artifacts.model_folder import model_folders
 from audiotagging.errors import UserError
-from audiotagging.files import read_json, require
+from audiotagging.files import require
+from audiotagging.json_file import read_json
 from audiotagging.results.evaluation import evaluate
+from audiotagging.results.scores_file import Facts
 from commands.outputs import print_findings
 
 
@@ -24,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     models = model_folders(args.out / "models")
     if not models:
         raise UserError(f"{args.out / 'models'}: expected one folder per trained model, found none; name another run")
-    earlier = read_json(scores, "ensemble")
+    earlier = read_json(scores, Facts)
     figures = evaluate(
         args.out,
         models=models,

@@ -15,9 +15,11 @@ from typing import Any, TypeVar
 
 from audiotagging.artifacts.model_folder import model_name
 from audiotagging.errors import UserError
-from audiotagging.files import publish, read_json, sync
+from audiotagging.files import publish, sync
+from audiotagging.json_file import read_json
 from audiotagging.results.findings import findings
 from audiotagging.results.labelled_clips import SETS
+from audiotagging.results.scores_file import NAME, Scores
 from audiotagging.working_folder import working_folder
 
 AVERAGED = "averaged"  # a folder whose files are moved to OUT itself
@@ -136,7 +138,7 @@ def new_out(out: Path, *, work: Path) -> Iterator[Path]:
 
 def print_results(out: Path) -> None:
     """Print the scores of the ensemble and its members, and the paths of the results."""
-    scores = read_json(out / "scores.json")
+    scores = read_json(out / NAME, Scores)
     _print_table("lwlrap", scores["members"] | {"ensemble": scores["ensemble"]})
     precisions = scores["mean_average_precision"]
     _print_table("mAP", {system: precisions[system] for system in (*scores["members"], "ensemble")})

@@ -32,7 +32,9 @@ def evaluate(
     """
     from pathlib import Path
 
+    from audiotagging.artifacts.champion import Decision
     from audiotagging.costs import Meter, add_up, select_prefixed
+    from audiotagging.json_file import convert
     from audiotagging.results.evaluation import evaluate
     from audiotagging.results.run_facts import Origin
 
@@ -52,7 +54,7 @@ def evaluate(
         report=Path(report.path),
         scores=Path(scores.path),
         selection=Path(selection.path),
-        promotion=promotion,
+        promotion=convert(promotion, Decision) if promotion else None,
         origin=Origin(command=command, costs=costs, meter=meter),
     )
     for subset, lwlrap in figures["ensemble"].items():

@@ -25,9 +25,10 @@ def promote(averaged: Input[Dataset], models: Input[list[Model]], spectrograms: 
 
     from audiotagging.results.promotion import promote
 
-    return promote(
+    decision = promote(
         Path(averaged.path),
         models=[Path(model.path) for model in models],
         spectrograms=Path(spectrograms.path),
         champions=Path(champions),
     )
+    return dict(decision)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from audiotagging.artifacts.model_folder import ModelFacts, write_model
+from audiotagging.artifacts.champion import Decision
+from audiotagging.artifacts.model_folder import ModelFacts, read_facts, read_history, write_model
 from audiotagging.artifacts.prediction_table import Predictions, write_predictions
 from audiotagging.artifacts.selection import write_selection
 from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_classes, read_clips
@@ -93,6 +94,13 @@ def fabricate_model(folder: Path, member: Member, *, fold: int, classes: Sequenc
     return folder
 
 
+def replace_weights(folder: Path, weights: bytes) -> None:
+    """Give a model other weights, as training would have written them."""
+    facts, history = read_facts(folder), read_history(folder)
+    shutil.rmtree(folder)
+    write_model(folder, facts=facts, history=history, write_weights=lambda path: path.write_bytes(weights))
+
+
 def predictions_of(run: Path) -> list[Path]:
     return sorted((run / "predictions").glob("*.parquet"))
 
@@ -101,7 +109,7 @@ def models_of(run: Path) -> list[Path]:
     return sorted((run / "models").iterdir())
 
 
-def finish_run(run: Path, *, baseline: Path | None = None, promotion: dict | None = None, **settings: str) -> dict:
+def finish_run(run: Path, *, baseline: Path | None = None, promotion: Decision | None = None, **settings: str) -> dict:
     """Do the last two stages on a fabricated run, lay the results where `run` lays them, and return the scores."""
     ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=run / "averaged", **PLAIN | settings)
     for file in (run / "averaged").iterdir():

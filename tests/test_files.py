@@ -3,7 +3,7 @@ import os
 import pytest
 
 from audiotagging.errors import UserError
-from audiotagging.files import atomic_file, atomic_folder, read_json, write_json
+from audiotagging.files import atomic_file, atomic_folder
 from audiotagging.working_folder import MARKER
 
 
@@ -88,22 +88,6 @@ def test_what_fails_makes_and_replaces_nothing(tmp_path, whole):
 def test_a_file_replaces_another_when_it_is_whole(tmp_path):
     (tmp_path / "file").write_text("before")
     with atomic_file(tmp_path / "file") as partial:
-        write_json(partial, {"ä": [1, 2.5]})
+        partial.write_text("after")
         assert (tmp_path / "file").read_text() == "before"
-    assert read_json(tmp_path / "file") == {"ä": [1, 2.5]}
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"", "JSON"),
-        (b'{"a": 1', "JSON"),
-        (b"\xff\xfe", "JSON"),
-        (b"[]", "an object with a, b"),
-        (b'{"a": 1}', "an object with a, b"),
-    ],
-)
-def test_a_file_with_other_content_is_named(tmp_path, content, expected):
-    (tmp_path / "scores.json").write_bytes(content)
-    with pytest.raises(UserError, match=rf"scores\.json: expected {expected}"):
-        read_json(tmp_path / "scores.json", "a", "b")
+    assert (tmp_path / "file").read_text() == "after"

@@ -1,7 +1,6 @@
 """The runs of a cluster: finds runs by name or id, and describes their state and scores."""
 
 import argparse
-import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -9,6 +8,8 @@ from datetime import timedelta
 from kfp_server_api import ApiException, V2beta1Run
 
 from audiotagging.errors import UserError
+from audiotagging.json_file import parse_json
+from audiotagging.results.scores_file import Facts
 from commands.cluster.artifacts import read_artifact
 from commands.cluster.client import Client, named
 from commands.cluster.logs import read_log
@@ -83,8 +84,8 @@ def read_scores(client: Client, run_id: str, workflow: Workflow) -> dict[str, fl
     for stage in (stage for stage in workflow.stages if stage.name == "evaluate" and stage.pods):
         for uri in stage.outputs.get("scores", []):
             try:
-                return dict(json.loads(read_artifact(client, uri))["ensemble"])
-            except ApiException:
+                return parse_json(read_artifact(client, uri), Facts, source=uri)["ensemble"]
+            except (ApiException, UserError):
                 break
         for line in read_log(client, run_id, workflow, stage, stage.pods[-1]):
             if found := SCORES.search(line):

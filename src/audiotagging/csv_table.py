@@ -18,12 +18,13 @@ class TableError(UserError):
         self.problems = problems
 
 
-def read_table(path: Path, columns: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+def read_table(path: Path, columns: Sequence[str], *, may_be_empty: bool = False) -> tuple[pd.DataFrame, list[str]]:
     """Read a comma-separated table in UTF-8, with or without a byte order mark and with any line endings.
 
     Args:
         path: The table.
         columns: Columns that the table must have.
+        may_be_empty: Whether it may have no rows.
 
     Returns:
         The table, with all values as text and line numbers of the file as its index, and a list of problems. Empty
@@ -60,6 +61,8 @@ def read_table(path: Path, columns: Sequence[str]) -> tuple[pd.DataFrame, list[s
     twice = sorted({column for column in header if header.count(column) > 1})
     if twice:
         raise TableError([f"{name} has the column {twice[0]!r} more than once"])
+    if len(records) == 1 and may_be_empty:
+        return pd.DataFrame([], columns=header, dtype=object), []
     if len(records) == 1:
         raise TableError([f"{name} has no rows"])
     uneven = [

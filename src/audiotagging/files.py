@@ -1,17 +1,15 @@
-"""Atomic files and folders, which appear only when they are complete, and JSON files.
+"""Atomic files and folders, which appear only when they are complete.
 
 They are written under another name in the same directory, written to disk (`fsync`), and then renamed, so that they are
 also complete if the machine fails. They are removed if an error occurs.
 """
 
 import errno
-import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from audiotagging.errors import UserError
 from audiotagging.working_folder import empty, working_folder
@@ -61,7 +59,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> with atomic_file(folder / "scores.json") as partial:
-        ...     write_json(partial, {"lwlrap": 0.75})
+        ...     _ = partial.write_text("0.75")
         ...     (folder / "scores.json").exists()
         False
         >>> [file.name for file in folder.iterdir()]
@@ -111,27 +109,6 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def read_json(path: Path, *keys: str) -> dict[str, Any]:
-    """Read a JSON object from a file.
-
-    Args:
-        path: The file.
-        keys: Keys that the object must have.
-
-    Raises:
-        UserError: If the file contains no JSON object with these keys.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: expected JSON, found something else ({error}); restore the original file") from error
-    if not isinstance(content, dict) or not content.keys() >= set(keys):
-        raise UserError(
-            f"{path}: expected an object with {', '.join(keys)}, found something else; restore the original file"
-        )
-    return content
-
-
 def require(folder: Path, *names: str, what: str) -> None:
     """Check that a folder contains what it should.
 
@@ -146,8 +123,3 @@ def require(folder: Path, *names: str, what: str) -> None:
     for name in names:
         if not (folder / name).exists():
             raise UserError(f"{folder}: expected {what}, found no {name} in it")
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file that is indented for readers."""
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -5,14 +5,17 @@ size that two cores train in minutes. This module uses only the standard library
 machines without torch and numpy.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from audiotagging.errors import UserError
+from audiotagging.json_file import convert
 
 NETWORKS = ("xresnet18ssa", "xresnet34ssa", "xresnet34", "xresnet50")  # keys of training.networks.NETWORKS
 LOSSES = ("focal", "bce")  # keys of training.losses.LOSSES
+ID = re.compile(r"[\w.-]{1,100}")
 CHOICES = {"network": NETWORKS, "loss": LOSSES}
 
 # The smallest and the largest value of each number, both included. Batch norm needs batches of 2. The largest values
@@ -38,7 +41,7 @@ class Member:
     A value that is not in `CHOICES` or `RANGES` raises a `UserError`.
 
     Attributes:
-        id: Unique name, used in file names.
+        id: Unique name, used in file names: letters, digits, dots, dashes and underscores.
         network: One of `NETWORKS`.
         loss: One of `LOSSES`.
         epochs: Number of epochs of a cycle.
@@ -78,6 +81,8 @@ class Member:
             elif name in RANGES:
                 low, high = RANGES[name]
                 right, expected = low <= value <= high, f"a number from {low:,g} to {high:,g}"
+            elif name == "id":
+                right, expected = bool(ID.fullmatch(value)), "letters, digits, dots, dashes and underscores"
             else:
                 continue
             if not right:
@@ -87,16 +92,14 @@ class Member:
     def from_row(cls, row: Mapping[str, Any]) -> "Member":
         """Create a member from a row of `rows`.
 
-        KFP and JSON may have turned integers into floats; they become integers again. A field that is missing, because
-        an earlier version wrote the row, gets its default.
+        KFP may have turned integers into floats; they become integers again. A field that is missing, because an
+        earlier version wrote the row, gets its default.
 
         Raises:
-            UserError: If the row has no fields of a member.
+            UserError: If the row does not have the fields of a member.
         """
-        try:
-            return cls(**{field.name: field.type(row[field.name]) for field in fields(cls) if field.name in row})  # type: ignore[operator]
-        except (TypeError, ValueError) as error:
-            raise UserError(f"expected the fields of a member, found {row} ({error})") from error
+        member: Member = convert(row, cls)
+        return member
 
 
 REFERENCE = (

@@ -1,5 +1,7 @@
+import hashlib
 import json
-from dataclasses import asdict, fields
+import logging
+from dataclasses import asdict, fields, replace
 
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ from fabricated import fabricate_model
 
 from audiotagging.artifacts.model_folder import (
     ModelFacts,
+    check_weights,
     model_folders,
     read_facts,
     read_history,
@@ -26,7 +29,12 @@ def test_what_is_written_is_read(tmp_path, model):
     facts, history = read_facts(model), read_history(model)
     copy = tmp_path / "copy"
     write_model(copy, facts=facts, history=history, write_weights=lambda path: path.write_bytes(b"weights"))
-    assert read_facts(copy) == facts and facts.member == REFERENCE[5] and facts.name == "xresnet50-bce-fold2"
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert (
+        read_facts(copy) == replace(facts, sha256=digest)
+        and facts.member == REFERENCE[5]
+        and facts.name == "xresnet50-bce-fold2"
+    )
     pd.testing.assert_frame_equal(read_history(copy), history)
     assert weights_path(copy).read_bytes() == b"weights"
     assert {path.name for path in copy.iterdir()} == {"weights.safetensors", "member.json", "history.parquet"}
@@ -48,22 +56,51 @@ def test_only_models_are_listed(tmp_path, model):
     assert model_folders(tmp_path) == [model]
 
 
+def test_weights_are_those_that_were_written(model, caplog):
+    check_weights(model)
+    with (model / "weights.safetensors").open("ab") as weights:
+        weights.write(b"\0")
+    with pytest.raises(UserError, match=r"weights\.safetensors: expected the weights that member\.json describes"):
+        check_weights(model)
+    facts = json.loads((model / "member.json").read_text())
+    del facts["sha256"]  # an earlier version did not write it
+    (model / "member.json").write_text(json.dumps(facts))
+    with caplog.at_level(logging.DEBUG):
+        check_weights(model)
+    assert "an earlier version wrote this model" in caplog.text
+
+
 @pytest.mark.parametrize("name", [field.name for field in fields(ModelFacts)])
-@pytest.mark.parametrize("value", [None, 7.5])
+@pytest.mark.parametrize("value", [True, 7.5])
 def test_facts_of_another_type_are_refused(model, name, value):
     facts = asdict(read_facts(model))
     value = "text" if isinstance(facts[name], float) and value else value
     (model / "member.json").write_text(json.dumps(facts | {name: value}))
-    with pytest.raises(UserError, match=rf"member\.json: expected .*{name}.*, found .*; copy it again"):
+    with pytest.raises(UserError, match=rf"member\.json: expected {name} to be .*, found .*; restore the original"):
+        read_facts(model)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": ["bark", "bark"]}, "expected classes that differ, found bark, bark"),
+        ({"classes": []}, "expected classes that differ, found none"),
+        ({"fold": -2}, "expected a fold from -1 to 127, found -2"),
+        ({"fold": 128}, "expected a fold from -1 to 127, found 128"),
+    ],
+)
+def test_facts_out_of_range_are_refused(model, change, message):
+    (model / "member.json").write_text(json.dumps(asdict(read_facts(model)) | change))
+    with pytest.raises(UserError, match=rf"member\.json: {message}"):
         read_facts(model)
 
 
 def test_corrupt_files_are_named(model):
     (model / "history.parquet").write_bytes(b"half a table")
-    with pytest.raises(UserError, match=r"history\.parquet: expected a table, found"):
+    with pytest.raises(UserError, match=r"history\.parquet: this table is corrupt"):
         read_history(model)
     (model / "member.json").write_text('{"member": {}}')
-    with pytest.raises(UserError, match=r"member\.json: expected an object with member, fold, seed"):
+    with pytest.raises(UserError, match=r"member\.json: expected the key fold, found no such key"):
         read_facts(model)
     (model / "member.json").unlink()
     with pytest.raises(UserError, match=r"model: expected the folder of a trained model, found no member\.json"):

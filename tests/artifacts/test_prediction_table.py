@@ -9,7 +9,7 @@ from audiotagging.errors import UserError
 
 @pytest.fixture
 def predictions():
-    rows = pd.DataFrame({"clip": ["a.wav", "b.wav"], "part": ["test", "validation"], "member": "m", "fold": [-1, 3]})
+    rows = pd.DataFrame({"clip": ["a.wav", "b.wav"], "part": ["test", "validation"], "member": "m", "fold": 3})
     return Predictions(["bark", "meow", "hiss, spit"], rows, np.random.default_rng(1).random((2, 3), np.float32))
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from fabricated import PLAIN, fabricate_run, models_of, predictions_of
+from fabricated import PLAIN, fabricate_run, models_of, predictions_of, replace_weights
 from kfp.dsl import HTML, Dataset, Metrics, Model
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from audiotagging.artifacts.champion import read_champion
 from audiotagging.artifacts.model_folder import read_facts, read_history, weights_path
@@ -158,7 +158,7 @@ def test_train_begins_with_the_champion(run, tmp_path, monkeypatch, in_this_proc
     torch.manual_seed(7)
     champion = NETWORKS[SHORT.network](4 * 3)
     for path in models_of(whole):
-        save_file(champion.state_dict(), weights_path(path))
+        replace_weights(path, save(champion.state_dict()))
     write_ensemble(predictions_of(whole), spectrograms=whole / "spectrograms", out=whole / "averaged", **PLAIN)
     call_promote(whole, tmp_path / "champions")
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from fabricated import PLAIN, fabricate_run, models_of, predictions_of
+from fabricated import PLAIN, fabricate_run, models_of, predictions_of, replace_weights
 
 from audiotagging.artifacts.champion import champion_folder, read_champion
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
@@ -34,7 +34,7 @@ def make_run(folder, *, noise=0.0, seed=1, **options):
         scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
         write_predictions(path, Predictions(table.classes, table.rows, scores))
     for model in models_of(folder):
-        (model / "weights.safetensors").write_bytes(f"{model.name} {noise} {seed}".encode())
+        replace_weights(model, f"{model.name} {noise} {seed}".encode())
     ensemble(predictions_of(folder), spectrograms=folder / "spectrograms", out=folder / "averaged", **PLAIN)
     return folder
 
@@ -139,7 +139,7 @@ def test_other_predictions_or_weights_are_another_version(tmp_path, file):
         table = read_predictions(path)
         write_predictions(path, Predictions(table.classes, table.rows, table.scores / 2))
     else:
-        path.write_bytes(b"other")
+        replace_weights(path.parent, b"other")
     assert promote_run(run, tmp_path / "second")["version"] != first["version"]
 
 

@@ -8,6 +8,7 @@ import pytest
 from browser import check_page
 from fabricated import fabricate_run, finish_run
 
+from audiotagging.artifacts.champion import Decision
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.data import spectrogram
 from audiotagging.members import REFERENCE
@@ -30,7 +31,9 @@ KINDS = {
 @pytest.fixture(scope="module", params=KINDS)
 def run(request, tmp_path_factory):
     run = fabricate_run(tmp_path_factory.mktemp("run"), **KINDS[request.param])
-    promotion = {"reason": "Promoted: <no champion> yet."} if request.param == "plain" else None
+    reason = "Promoted: <no champion> yet."
+    decision = Decision(version="0" * 16, champion="", promoted=True, reason=reason)
+    promotion = decision if request.param == "plain" else None
     finish_run(run, promotion=promotion)
     if request.param == "plain":
         evaluate_again(argparse.Namespace(out=run, baseline=run / "submission.csv"))

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from fabricated import PLAIN, fabricate_run, models_of
-from safetensors.torch import save_file
+from fabricated import PLAIN, fabricate_run, models_of, replace_weights
+from safetensors.torch import save
 from torch import nn
 
 from audiotagging.artifacts.selection import write_selection
@@ -47,7 +47,7 @@ def run(tmp_path_factory):
     run = fabricate_run(tmp_path_factory.mktemp("run"), members=MEMBERS, classes=6, clips=4)
     for number, path in enumerate(models_of(run)):
         torch.manual_seed(number)
-        save_file(tiny(4 * 6).state_dict(), path / "weights.safetensors")
+        replace_weights(path, save(tiny(4 * 6).state_dict()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(NETWORKS, DEMO[0].network, tiny)
         yield run

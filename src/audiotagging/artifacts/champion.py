@@ -5,29 +5,93 @@ versions/VERSION/models/MEMBER-foldK/    weights.safetensors, member.json, histo
 versions/VERSION/                        predictions.parquet, submission.csv, ensemble.json
 """
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from audiotagging.errors import UserError
-from audiotagging.files import read_json
+from audiotagging.json_file import read_json
 
 POINTER = "champion.json"
 VERSIONS = "versions"
+VERSION = re.compile("[0-9a-f]{16}")
 
 
-def read_champion(champions: Path) -> dict[str, Any] | None:
-    """Read `champion.json`, which has at least the key `version`. Return None if nothing has been promoted yet."""
+class Comparison(TypedDict):
+    """A comparison of an ensemble with the champion.
+
+    Attributes:
+        set: The clips that both were scored on: "all" (test clips) or "out_of_fold" (curated clips).
+        clips: Number of these clips.
+        score: Lwlrap of the ensemble.
+        champion: Lwlrap of the champion.
+        difference: The difference between the two.
+        low: Lower end of its 95 % interval.
+        high: Upper end of its 95 % interval.
+    """
+
+    set: str
+    clips: int
+    score: float
+    champion: float
+    difference: float
+    low: float
+    high: float
+
+
+class Decision(TypedDict):
+    """The decision on whether an ensemble becomes the champion.
+
+    Attributes:
+        version: Version of the ensemble.
+        champion: Version of the champion that it was compared with, or "" if there was none.
+        promoted: Whether the ensemble becomes the champion.
+        reason: Why, in one sentence.
+        comparison: The comparison of the two, if there was one.
+    """
+
+    version: str
+    champion: str
+    promoted: bool
+    reason: str
+    comparison: NotRequired[Comparison]
+
+
+class Champion(Decision):
+    """The content of `champion.json`: the decision that made the ensemble the champion.
+
+    Attributes:
+        since: Date and time of the promotion.
+    """
+
+    since: str
+
+
+def read_champion(champions: Path) -> Champion | None:
+    """Read `champion.json`. Return None if nothing has been promoted yet.
+
+    Raises:
+        UserError: If the file is corrupt.
+    """
+    path = champions / POINTER
     try:
-        return read_json(champions / POINTER, "version")
+        champion = read_json(path, Champion)
     except FileNotFoundError:
         return None
+    if not VERSION.fullmatch(champion["version"]):
+        raise UserError(
+            f"{path}: expected a version of 16 hexadecimal digits, found {champion['version'][:80]!r}; restore the "
+            "original file"
+        )
+    return champion
 
 
 def champion_folder(champions: Path) -> Path | None:
     """Return the folder of the champion, or None if nothing has been promoted yet.
 
     Raises:
-        UserError: If the folder that `champion.json` names does not exist.
+        UserError: If `champion.json` is corrupt, or if the folder that it names does not exist or is a link to
+            somewhere else.
     """
     champion = read_champion(champions)
     if champion is None:
@@ -37,5 +101,10 @@ def champion_folder(champions: Path) -> Path | None:
         raise UserError(
             f"{folder}: expected the champion that {champions / POINTER} names, found no such folder; restore it, or "
             f"delete {POINTER} to start without a champion"
+        )
+    if not folder.resolve().is_relative_to(champions.resolve()):
+        raise UserError(
+            f"{folder}: expected a folder in the champions folder {champions}, found a link to {folder.resolve()}; "
+            "replace the link by what it links to"
         )
     return folder

@@ -1,28 +1,44 @@
 """The folder of a trained model: one member, trained with one fold held out.
 
     weights.safetensors   the network's weights
-    member.json           the facts about its training (`ModelFacts`)
+    member.json           the facts about its training (`ModelFacts`), with a digest of the weights
     history.parquet       one row per epoch
 
-This module reads everything but the weights, and needs no torch.
+A key that an earlier version did not write has a default. This module reads everything but the weights, and needs no
+torch.
 """
 
-import json
+import hashlib
+import logging
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, get_origin
 
 import pandas as pd
+import pyarrow as pa
 
+from audiotagging.artifacts.tables import check_columns, corrupt_table, read_parquet, write_parquet
 from audiotagging.errors import UserError
-from audiotagging.files import atomic_folder, read_json, write_json
+from audiotagging.files import atomic_folder
+from audiotagging.json_file import read_json, write_json
 from audiotagging.members import Member
 
 WEIGHTS = "weights.safetensors"
 FACTS = "member.json"
 HISTORY = "history.parquet"
+HISTORY_SCHEMA = pa.schema(
+    [
+        pa.field("epoch", pa.int64(), nullable=False),
+        pa.field("cycle", pa.int64(), nullable=False),
+        pa.field("loss", pa.float64(), nullable=False),
+        pa.field("lr", pa.float64(), nullable=False),
+        pa.field("lwlrap", pa.float64()),  # empty where an epoch was not validated
+        pa.field("seconds", pa.float64(), nullable=False),
+    ]
+)
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +55,7 @@ class ModelFacts:
         seconds: Seconds spent on training steps.
         crops_per_second: Crops per second of training.
         device: Name of the device. That of a CPU ends with the number of threads.
+        sha256: SHA-256 digest of the weights, in hexadecimal digits. None if an earlier version trained the model.
     """
 
     member: Member
@@ -50,6 +67,14 @@ class ModelFacts:
     seconds: float
     crops_per_second: float
     device: str
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the classes and the fold."""
+        if not self.classes or len(set(self.classes)) < len(self.classes):
+            raise UserError(f"expected classes that differ, found {', '.join(self.classes)[:80] or 'none'}")
+        if not -1 <= self.fold < 128:  # prediction tables store it in 8 bits
+            raise UserError(f"expected a fold from -1 to 127, found {self.fold}")
 
     @property
     def on_gpu(self) -> bool:
@@ -79,14 +104,14 @@ def write_model(
 
     Args:
         folder: The folder to create.
-        facts: The facts about the training.
+        facts: The facts about the training. The digest of the weights is added.
         history: One row per epoch: `epoch`, `cycle`, `loss`, `lr`, `lwlrap` and `seconds`.
         write_weights: A function that writes the weights to a path in the safetensors format.
     """
     with atomic_folder(folder) as partial:
         write_weights(partial / WEIGHTS)
-        write_json(partial / FACTS, asdict(facts))
-        history.to_parquet(partial / HISTORY, index=False)
+        write_json(partial / FACTS, asdict(replace(facts, sha256=_sha256(partial / WEIGHTS))))
+        write_parquet(partial / HISTORY, pa.Table.from_pandas(history, HISTORY_SCHEMA, preserve_index=False))
 
 
 def model_folders(parent: Path) -> list[Path]:
@@ -108,19 +133,23 @@ def read_facts(folder: Path) -> ModelFacts:
     path = folder / FACTS
     if not path.is_file():
         raise UserError(f"{folder}: expected the folder of a trained model, found no {FACTS} in it; name another")
-    names = [field.name for field in fields(ModelFacts)]
-    content = read_json(path, *names)
-    try:
-        facts = ModelFacts(**{name: content[name] for name in names} | {"member": Member.from_row(content["member"])})
-    except UserError as error:
-        raise UserError(f"{path}: {error}; copy it again") from error
-    for field in fields(ModelFacts):
-        kind = get_origin(field.type) or field.type
-        value = getattr(facts, field.name)
-        if not isinstance(value, (float, int) if kind is float else kind):  # type: ignore[arg-type]
-            expected = kind.__name__  # type: ignore[union-attr]
-            raise UserError(f"{path}: expected {field.name} of type {expected}, found {_shown(value)}; copy it again")
-    return facts
+    return read_json(path, ModelFacts)
+
+
+def check_weights(folder: Path) -> None:
+    """Check that the weights of a model are those that training wrote.
+
+    Raises:
+        UserError: If they are not. The weights of a model that an earlier version trained cannot be checked.
+    """
+    expected, path = read_facts(folder).sha256, folder / WEIGHTS
+    if expected is None:
+        logger.debug("%s: an earlier version wrote this model, without the digest of its weights", folder)
+    elif _sha256(path) != expected:
+        raise UserError(
+            f"{path}: expected the weights that {FACTS} describes, found others, whose SHA-256 digest is not "
+            f"{expected[:16]}...; copy the folder of the model again"
+        )
 
 
 def read_history(folder: Path) -> pd.DataFrame:
@@ -134,10 +163,11 @@ def read_history(folder: Path) -> pd.DataFrame:
         UserError: If the file is missing or corrupt.
     """
     path = folder / HISTORY
-    try:
-        return pd.read_parquet(path)
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path}: expected a table, found {str(error).splitlines()[0]}; copy it again") from error
+    table = read_parquet(path)
+    check_columns(path, table, HISTORY_SCHEMA)
+    if not len(table):
+        raise corrupt_table(path, "it has no rows")
+    return table.to_pandas()
 
 
 def final_metrics(folder: Path) -> dict[str, float]:
@@ -146,5 +176,6 @@ def final_metrics(folder: Path) -> dict[str, float]:
     return {name: float(last[name]) for name in ("loss", "lwlrap") if math.isfinite(last[name])}
 
 
-def _shown(value: Any) -> str:
-    return json.dumps(value)[:80]
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

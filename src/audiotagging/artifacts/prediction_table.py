@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from audiotagging.artifacts.tables import check_columns, corrupt_table, read_parquet, write_parquet
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_file
 
 SCHEMA_VERSION = 1
+PARTS = ("validation", "test")
 
 
 @dataclass(frozen=True)
@@ -54,22 +55,49 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         }
     ).replace_schema_metadata({"version": str(SCHEMA_VERSION), "classes": "\n".join(classes)})
     with atomic_file(path) as partial:
-        pq.write_table(table, partial)
+        write_parquet(partial, table)
 
 
 def read_predictions(path: Path) -> Predictions:
     """Read a prediction table.
 
     Raises:
-        UserError: If the file has another schema version than this program.
+        UserError: If the file has another schema version than this program, or if it is corrupt.
     """
-    table = pq.read_table(path)
-    metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    table = read_parquet(path)
+    metadata = {key.decode(): value.decode(errors="replace") for key, value in (table.schema.metadata or {}).items()}
     if metadata.get("version") != str(SCHEMA_VERSION):
         raise UserError(
             f"{path}: expected a prediction table of version {SCHEMA_VERSION}, "
             f"found {metadata.get('version', 'no version')}; run the predictions again with this version of the program"
         )
-    classes = metadata["classes"].split("\n")
-    scores = table["scores"].combine_chunks().flatten().to_numpy().reshape(-1, len(classes))
-    return Predictions(classes, table.drop_columns("scores").to_pandas(), scores)
+    classes = metadata.get("classes", "").split("\n")
+    check_columns(path, table, _schema(len(classes)))
+    scores = table["scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, len(classes))
+    rows = table.drop_columns("scores").to_pandas()
+    if reason := _find_fault(classes, rows, scores):
+        raise corrupt_table(path, reason)
+    return Predictions(classes, rows, scores)
+
+
+def _schema(classes: int) -> pa.Schema:
+    names = pa.dictionary(pa.int32(), pa.string())
+    types = {"clip": pa.string(), "part": names, "member": names, "fold": pa.int8()}
+    types["scores"] = pa.list_(pa.float32(), classes)
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in types.items()])
+
+
+def _find_fault(classes: list[str], rows: pd.DataFrame, scores: np.ndarray) -> str:
+    """Return why these cannot be predictions, or an empty string if they can be."""
+    members = rows[["member", "fold"]].drop_duplicates()
+    if len(set(classes)) < len(classes):
+        return "a class occurs more than once"
+    if not rows["part"].isin(PARTS).all():
+        return f"a part is neither {' nor '.join(PARTS)}"
+    if rows.duplicated(["clip", "part", "member", "fold"]).any():
+        return "it has several rows for the same clip, member and fold"
+    if not (rows.groupby(["clip", "part"], observed=True).size() == len(members)).all():
+        return "its members have different clips"
+    if not ((scores >= 0) & (scores <= 1)).all():  # also false for NaN
+        return "a score is not from 0 to 1"
+    return ""

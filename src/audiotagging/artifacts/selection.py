@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from audiotagging.artifacts.tables import corrupt_table, read_csv
+from audiotagging.errors import UserError
+
 DEALT_FOLDS = 5  # number of folds if the curated table has no column `fold`
 NOISY = "noisy.csv"
 FOLDS = "folds.csv"
@@ -30,13 +33,23 @@ def write_selection(folder: Path, *, folds: Mapping[str, int], noisy_clips: pd.D
 
 
 def read_noisy_clips(folder: Path) -> pd.DataFrame:
-    """Read the noisy clips to train on, one row per clip: `fname` and, if a judge chose them, `margin`."""
-    return pd.read_csv(folder / NOISY, dtype={"fname": str}, keep_default_na=False)  # a clip may be called "NA"
+    """Read the noisy clips to train on, one row per clip: `fname` and, if a judge chose them, `margin` (as text).
+
+    Raises:
+        UserError: If the table cannot be read or is corrupt.
+    """
+    return read_csv(folder / NOISY, {"fname": str}, key=["fname"])
 
 
 def read_folds(folder: Path) -> dict[str, int]:
-    """Read the fold of every curated clip."""
-    table = pd.read_csv(folder / FOLDS, dtype={"fname": str, "fold": int}, keep_default_na=False)
+    """Read the fold of every curated clip.
+
+    Raises:
+        UserError: If the table cannot be read or is corrupt.
+    """
+    table = read_csv(folder / FOLDS, {"fname": str, "fold": int}, key=["fname"])
+    if not table["fold"].between(0, 127).all():
+        raise corrupt_table(folder / FOLDS, "a fold is not from 0 to 127")
     return dict(zip(table["fname"], table["fold"].tolist(), strict=True))
 
 
@@ -46,7 +59,16 @@ def with_folds(clips: pd.DataFrame, folds: Mapping[str, int]) -> pd.DataFrame:
     Args:
         clips: One row per clip, with at least `clip` and `part`.
         folds: The fold of every curated clip.
+
+    Raises:
+        UserError: If a curated clip has no fold.
     """
     curated = clips["part"] == "curated"
+    unknown = set(clips["clip"][curated]) - folds.keys()
+    if unknown:
+        raise UserError(
+            f"expected a fold for each curated clip of the spectrograms, found none for {len(unknown)} of them, "
+            f"such as {min(unknown)}; use the selection and the spectrograms of the same run"
+        )
     fold = [folds[clip] if folded else -1 for clip, folded in zip(clips["clip"], curated, strict=True)]
     return clips.assign(fold=pd.array(fold, "int8").to_numpy())

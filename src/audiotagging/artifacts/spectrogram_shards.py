@@ -25,6 +25,7 @@ group.
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,13 +37,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from audiotagging.artifacts.tables import corrupt_table, read_csv
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_folder
+from audiotagging.json_file import parse_json
 
 SCHEMA_VERSION = 3
 MELS = 128
+PARTS = ("curated", "noisy", "test")
+SHARD = re.compile(r"\d{5}-of-\d{5}\.parquet")
 ROW_GROUP_BYTES = 2 << 20
 SHARD_BYTES = 256 << 20
 
@@ -229,7 +235,7 @@ def read_fingerprint(folder: Path) -> str:
     Raises:
         UserError: If the folder is not a complete folder of shards of this version.
     """
-    return next(iter(_shard_metadata(folder).values())).metadata.get(b"fingerprint", b"").decode()
+    return next(iter(_shard_metadata(folder).values())).metadata.get(b"fingerprint", b"").decode(errors="replace")
 
 
 def read_notes(folder: Path) -> list[str]:
@@ -238,13 +244,21 @@ def read_notes(folder: Path) -> list[str]:
     Raises:
         UserError: If the folder is not a complete folder of shards of this version.
     """
-    return json.loads(next(iter(_shard_metadata(folder).values())).metadata.get(b"notes", b"[]"))
+    path, metadata = next(iter(_shard_metadata(folder).items()))
+    return parse_json(metadata.metadata.get(b"notes", b"[]"), list[str], source=path)
 
 
 def read_rejected(folder: Path) -> pd.DataFrame:
-    """Read the rejected clips: one row per clip with `clip`, `part`, `place` (its index in the part) and `reason`."""
-    types = {"clip": str, "part": str, "place": int, "reason": str}
-    return pd.read_csv(folder / "rejected.csv", dtype=types, keep_default_na=False)  # a clip may be called "NA"
+    """Read the rejected clips: one row per clip with `clip`, `part`, `place` (its index in the part) and `reason`.
+
+    Raises:
+        UserError: If the table cannot be read or is corrupt.
+    """
+    path = folder / "rejected.csv"
+    table = read_csv(path, {"clip": str, "part": str, "place": int, "reason": str}, key=["part", "clip"])
+    if (table["place"] < 0).any():
+        raise corrupt_table(path, "a place is below 0")
+    return table
 
 
 def read_listing(folder: Path, *, part: str) -> list[str]:
@@ -289,6 +303,8 @@ def read_spectrograms(
     def fill(path: Path, group: int, rows: slice) -> None:
         """Copy the chosen rows of a row group to `frames`."""
         column = _read(path, shards[path], ["spectrogram"], row_groups=[group])["spectrogram"]
+        if not np.array_equal(pc.binary_length(column), MELS * table["frames"][rows].astype(np.int64)):
+            raise _corrupt(path, "a spectrogram has more or fewer bytes than frames x mels")
         if not chosen[rows].all():
             column = column.filter(pa.array(chosen[rows]))
         start = starts[rows.start]
@@ -319,12 +335,14 @@ def _running_sum(lengths: np.ndarray) -> np.ndarray:
 
 def _shard_metadata(folder: Path) -> dict[Path, pq.FileMetaData]:
     """Read the metadata of all shards, and check that no shard is missing and that all have this version."""
-    paths = sorted(folder.glob("*-of-*.parquet"))
+    paths = sorted(path for path in folder.glob("*.parquet") if SHARD.fullmatch(path.name))
     if not paths:
         raise UserError(f"{folder}: expected a folder of spectrograms, found no shards in it; run preprocess first")
     total = int(paths[-1].stem.split("-of-")[1])
-    missing = {f"{number:05d}-of-{total:05d}.parquet" for number in range(total)} - {path.name for path in paths}
-    if missing:
+    names, found = {f"{number:05d}-of-{total:05d}.parquet" for number in range(total)}, {path.name for path in paths}
+    if more := found - names:
+        raise UserError(f"{folder}: expected {total} shards, found {min(more)} too; delete what is from another run")
+    if missing := names - found:
         raise UserError(
             f"{folder}: {len(missing)} of {total} shards are missing ({min(missing)}); run preprocess again"
         )
@@ -334,7 +352,7 @@ def _shard_metadata(folder: Path) -> dict[Path, pq.FileMetaData]:
             shards[path] = pq.read_metadata(path)
             schema = shards[path].schema.to_arrow_schema()
             version = (schema.metadata or {}).get(b"version", b"no version").decode()
-        except (ValueError, OSError) as error:
+        except (pa.ArrowException, ValueError, OSError) as error:
             raise _corrupt(path, error) from error
         if version != str(SCHEMA_VERSION):
             raise UserError(
@@ -352,17 +370,19 @@ def _corrupt(path: Path, reason: object) -> UserError:
 def _read(path: Path, metadata: pq.FileMetaData, columns: list[str], *, row_groups: Sequence[int]) -> pa.Table:
     try:
         with pq.ParquetFile(path, metadata=metadata, page_checksum_verification=True, pre_buffer=False) as shard:
-            return shard.read_row_groups(row_groups, columns, use_threads=False)
-    except (ValueError, OSError) as error:
+            table = shard.read_row_groups(row_groups, columns, use_threads=False)
+        table.validate(full=True)
+        return table
+    except (pa.ArrowException, ValueError, OSError, MemoryError) as error:
         raise _corrupt(path, error) from error
 
 
 def _classes(shards: Mapping[Path, pq.FileMetaData]) -> list[str]:
     path, metadata = next(iter(shards.items()))
-    try:
-        return json.loads(metadata.metadata[b"classes"])
-    except (ValueError, KeyError) as error:
-        raise _corrupt(path, error) from error
+    classes = parse_json(metadata.metadata.get(b"classes", b""), list[str], source=path)
+    if not classes or len(set(classes)) < len(classes):
+        raise _corrupt(path, "its classes are not all different")
+    return classes
 
 
 def _clips(shards: Mapping[Path, pq.FileMetaData]) -> pd.DataFrame:
@@ -370,5 +390,26 @@ def _clips(shards: Mapping[Path, pq.FileMetaData]) -> pd.DataFrame:
         _read(path, metadata, CLIP_COLUMNS, row_groups=range(metadata.num_row_groups))
         for path, metadata in shards.items()
     ]
-    clips = pa.concat_tables(tables).to_pandas()
+    table = pa.concat_tables(tables)
+    clips = table.to_pandas()
+    stored = sum(
+        each.row_group(group).total_byte_size for each in shards.values() for group in range(each.num_row_groups)
+    )
+    if reason := _find_fault(table, clips, _classes(shards), stored=stored):
+        raise _corrupt(next(iter(shards)).parent, reason)
     return clips.assign(part=clips["part"].astype(str), labels=[list(labels) for labels in clips["labels"]])
+
+
+def _find_fault(table: pa.Table, clips: pd.DataFrame, classes: list[str], *, stored: int) -> str:
+    """Return why this cannot be a table of clips with so many bytes of spectrograms, or an empty string if it can."""
+    if any(column.null_count for column in [*table.columns, table["labels"].combine_chunks().flatten()]):
+        return "a field is empty"
+    if not clips["part"].isin(PARTS).all():
+        return f"a part is none of {', '.join(PARTS)}"
+    if clips.duplicated(["clip", "part"]).any():
+        return "a clip has several rows"
+    if not set(table["labels"].combine_chunks().flatten().to_pylist()) <= set(classes):
+        return "a label is not one of its classes"
+    if (clips["frames"] < 0).any() or MELS * clips["frames"].sum() > stored:
+        return "a number of frames is below 0 or too high"
+    return ""

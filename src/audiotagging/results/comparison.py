@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audiotagging.artifacts.prediction_table import read_predictions
-from audiotagging.artifacts.spectrogram_shards import read_clips
+from audiotagging.artifacts.ensemble_folder import AVERAGING, ENSEMBLE, PREDICTIONS, read_ensemble
 from audiotagging.errors import UserError
-from audiotagging.files import read_json, require
-from audiotagging.results.ensembling import ENSEMBLE
-from audiotagging.results.labelled_clips import SETS, LabelledSet, labelled_sets
+from audiotagging.files import require
+from audiotagging.json_file import read_json
+from audiotagging.results.labelled_clips import SETS, LabelledSet, check_predictions, labelled_sets
+from audiotagging.results.scores_file import NAME, Facts
 from audiotagging.results.scoring import compare_classes, estimate_systems
 
 
@@ -36,8 +36,8 @@ def compare(old: Path, new: Path) -> dict[str, Any]:
         `classes` lists the gain of every class on the first of these sets, largest gain first.
 
     Raises:
-        UserError: If a folder is not the output of a run, if the classes differ, or if the runs have no labelled clip
-            in common.
+        UserError: If a folder is not the output of a run or is corrupt, if the classes differ, or if the runs have no
+            labelled clip in common.
     """
     runs = _read(old), _read(new)
     if runs[0].classes != runs[1].classes:
@@ -106,9 +106,9 @@ def align(old: LabelledSet, new: LabelledSet) -> tuple[LabelledSet, LabelledSet,
 
 
 def _read(folder: Path) -> _Run:
-    require(folder, "predictions.parquet", "scores.json", "spectrograms", what="the output of a run")
-    predictions = read_predictions(folder / "predictions.parquet")
-    sets = labelled_sets(predictions, read_clips(folder / "spectrograms"))
-    scores = read_json(folder / "scores.json", "run", "selection")
+    require(folder, PREDICTIONS, AVERAGING, NAME, "spectrograms", what="the output of a run")
+    predictions, _ = read_ensemble(folder)
+    sets = labelled_sets(predictions, check_predictions(folder, predictions, folder / "spectrograms"))
+    scores = read_json(folder / NAME, Facts)
     noisy_clips = set(scores["selection"]["clips"])
     return _Run(folder, predictions.classes, sets, scores["run"]["fingerprints"], noisy_clips)

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
+from audiotagging.artifacts.ensemble_folder import ENSEMBLE, Averaging, write_ensemble
+from audiotagging.artifacts.prediction_table import Predictions, read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_listing
 from audiotagging.errors import UserError
-from audiotagging.files import atomic_folder, write_json
 from audiotagging.metrics import label_table, lwlrap
 
-ENSEMBLE = "ensemble"  # the "member" under which a prediction table holds the ensemble's own scores
 SELECTIONS = 50  # number of times that fit_weights picks a member
 
 logger = logging.getLogger(__name__)
@@ -156,16 +155,12 @@ def ensemble(
 ) -> None:
     """Average the members' predictions and write the submission.
 
-    The folder `out` appears only when all of its files are complete:
-
-    * `submission.csv`: the column `fname`, then one column per class. Test clips that could not be read score zero.
-    * `predictions.parquet`: the scores of the member "ensemble" and of every member, averaged over its folds.
-    * `ensemble.json`: the mean, and the weight of every member.
+    Test clips that could not be read score zero in the submission.
 
     Args:
         predictions: Prediction tables, one per member and fold.
         spectrograms: The folder of shards that they were predicted from.
-        out: The folder to write.
+        out: The folder to write (`audiotagging.artifacts.ensemble_folder`).
         mean: A key of `MEANS`.
         weights: "equal", or "fitted" to the out-of-fold predictions.
 
@@ -188,11 +183,8 @@ def ensemble(
     )
     averaged = _average_parts(parts, mean=mean, weights=shares)
     submission = _submission(averaged, read_listing(spectrograms, part="test"))
-    settings = {"mean": mean, "weights": dict(zip(members, shares.tolist(), strict=True))}
-    with atomic_folder(out) as folder:
-        write_predictions(folder / "predictions.parquet", averaged)
-        submission.to_csv(folder / "submission.csv", index=False)
-        write_json(folder / "ensemble.json", settings)
+    averaging = Averaging(mean, dict(zip(members, shares.tolist(), strict=True)))
+    write_ensemble(out, predictions=averaged, submission=submission, averaging=averaging)
 
 
 def _read_members(paths: Sequence[Path], *, classes: list[str], test_clips: list[str]) -> Predictions:
@@ -204,6 +196,11 @@ def _read_members(paths: Sequence[Path], *, classes: list[str], test_clips: list
     rows, scores = pd.concat([table.rows for table in tables]), np.concatenate([table.scores for table in tables])
     if rows.empty:
         raise UserError("expected predictions of test or out-of-fold clips, found none; add test clips or use folds")
+    if rows.duplicated(["clip", "part", "member", "fold"]).any():
+        raise UserError(
+            f"expected one prediction table per member and fold, found the same predictions twice in "
+            f"{', '.join(map(str, paths))[:200]}; pass each table once"
+        )
     _refuse_other_validation_clips(rows)
     return Predictions(classes, rows, scores)
 
@@ -237,8 +234,8 @@ def _fit_out_of_fold(validation: Gathered, clips: pd.DataFrame, *, mean: str) ->
 
 
 def _name(table: Predictions, path: Path) -> str:
-    first = table.rows.iloc[0]
-    return f"member {first['member']}, fold {first['fold']} ({path})"
+    names = [f"member {row.member}, fold {row.fold} " for row in table.rows.head(1).itertuples()]
+    return f"{''.join(names)}({path})"
 
 
 def _difference(expected: Sequence[str], found: Sequence[str]) -> str:

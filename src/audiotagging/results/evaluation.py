@@ -20,21 +20,25 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from audiotagging.artifacts.prediction_table import Predictions, read_predictions
-from audiotagging.artifacts.spectrogram_shards import read_clips, read_notes, read_rejected, read_spectrograms
+from audiotagging.artifacts.champion import Decision
+from audiotagging.artifacts.ensemble_folder import ENSEMBLE, Averaging, read_ensemble
+from audiotagging.artifacts.prediction_table import Predictions
+from audiotagging.artifacts.spectrogram_shards import read_notes, read_rejected, read_spectrograms
 from audiotagging.csv_table import read_table
 from audiotagging.errors import UserError
-from audiotagging.files import atomic_file, read_json, write_json
+from audiotagging.files import atomic_file
+from audiotagging.json_file import write_json
 from audiotagging.metrics import chance, mean_average_precision
 from audiotagging.results import report as html
-from audiotagging.results.ensembling import ENSEMBLE, average, gather
-from audiotagging.results.labelled_clips import LabelledSet, labelled_sets
+from audiotagging.results.ensembling import average, gather
+from audiotagging.results.labelled_clips import LabelledSet, check_predictions, labelled_sets
 from audiotagging.results.mistakes import confusions, worst_clips
 from audiotagging.results.run_facts import (
     Origin,
@@ -45,6 +49,7 @@ from audiotagging.results.run_facts import (
     summarise_selection,
     summarise_training,
 )
+from audiotagging.results.scores_file import OriginSummary
 from audiotagging.results.scoring import describe_classes, estimate_classes, estimate_systems, similarity
 
 BASELINE = "baseline"
@@ -61,8 +66,8 @@ def evaluate(
     report: Path,
     scores: Path,
     baseline: Path | None = None,
-    promotion: dict[str, Any] | None = None,
-    origin: Origin | dict[str, Any] | None = None,
+    promotion: Decision | None = None,
+    origin: Origin | OriginSummary | None = None,
 ) -> dict[str, Any]:
     """Score the ensemble and its members, and write the scores and the report.
 
@@ -81,12 +86,11 @@ def evaluate(
         The content of `scores`, as this module's docstring describes it. Sets without labelled clips are left out.
 
     Raises:
-        UserError: If the baseline is not a submission for the same clips and classes, or if there is a baseline but no
-            test clip has labels.
+        UserError: If an input is corrupt or from another run, if the baseline is not a submission for the same clips
+            and classes, or if there is a baseline but no test clip has labels.
     """
-    predictions = read_predictions(ensemble / "predictions.parquet")
-    settings = read_json(ensemble / "ensemble.json", "mean", "weights")
-    clips = read_clips(spectrograms)
+    predictions, averaging = read_ensemble(ensemble)
+    clips = check_predictions(ensemble, predictions, spectrograms)
     sets = labelled_sets(predictions, clips)
     earlier = None if baseline is None else _read_baseline(baseline, predictions)
     if baseline and "all" not in sets:
@@ -95,9 +99,9 @@ def evaluate(
             "add the labels to the data, or leave the baseline out"
         )
 
-    estimates = {name: _estimate(scored, settings, earlier) for name, scored in sets.items()}
+    estimates = {name: _estimate(scored, averaging, earlier) for name, scored in sets.items()}
 
-    trained = read_models(models)
+    trained = read_models(models, members=list(averaging.weights), classes=predictions.classes)
     gathered = gather(predictions, part="test" if (predictions.rows["part"] == "test").any() else "validation")
     result: dict[str, Any] = {
         "ensemble": {name: estimate["ensemble"]["score"] for name, estimate in estimates.items()},
@@ -116,7 +120,7 @@ def evaluate(
         "trained": summarise_training(trained),
         "data": summarise_data(clips, predictions.classes, read_rejected(spectrograms), read_notes(spectrograms)),
         "selection": summarise_selection(selection, clips, predictions.classes),
-        "run": settings | summarise_run(trained),
+        "run": asdict(averaging) | summarise_run(trained),
     }
     if promotion:
         result["promotion"] = promotion
@@ -138,13 +142,13 @@ def evaluate(
     return result
 
 
-def _estimate(scored: LabelledSet, settings: dict[str, Any], baseline: pd.DataFrame | None) -> dict[str, Any]:
+def _estimate(scored: LabelledSet, averaging: Averaging, baseline: pd.DataFrame | None) -> dict[str, Any]:
     """Return the number of clips, chance, the estimates of the ensemble, and those of what it is compared to.
 
     The groups are its `members`, the ensembles `without` one of them, and the `baseline`.
     """
     members = {member: scores for member, scores in scored.systems.items() if member != ENSEMBLE}
-    others = {"members": members, "without": _leave_one_out(members, settings)}
+    others = {"members": members, "without": _leave_one_out(members, averaging)}
     if baseline is not None and baseline.index.isin(scored.clips).any():  # out-of-fold clips have none
         others[BASELINE] = {BASELINE: baseline.loc[scored.clips].to_numpy()}
     ensemble, groups = estimate_systems(scored.truth, scored.systems[ENSEMBLE], others)
@@ -171,15 +175,15 @@ def _look_closer(sets: Mapping[str, LabelledSet], classes: list[str], clips: pd.
     return found
 
 
-def _leave_one_out(members: Mapping[str, np.ndarray], settings: dict[str, Any]) -> dict[str, np.ndarray]:
+def _leave_one_out(members: Mapping[str, np.ndarray], averaging: Averaging) -> dict[str, np.ndarray]:
     """Return, for each member, the scores of the ensemble of the other members. The result is empty for one member."""
     without = {}
     for left_out in members if len(members) > 1 else ():
         others = [member for member in members if member != left_out]
-        weights = np.array([settings["weights"][member] for member in others])
+        weights = np.array([averaging.weights[member] for member in others])
         if weights.sum():  # if it is 0, this member has all the weight
             scores = np.stack([members[member] for member in others])
-            without[left_out] = average(scores, mean=settings["mean"], weights=weights / weights.sum())
+            without[left_out] = average(scores, mean=averaging.mean, weights=weights / weights.sum())
     return without
 
 

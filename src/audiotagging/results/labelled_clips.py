@@ -1,11 +1,14 @@
 """The labelled clips of a run, with the scores that the ensemble and its members gave them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from audiotagging.artifacts.prediction_table import Predictions
+from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips
+from audiotagging.errors import UserError
 from audiotagging.metrics import label_table
 from audiotagging.results.ensembling import Gathered, gather
 
@@ -30,6 +33,36 @@ class LabelledSet:
         """Return the set of the given clips, in the given order."""
         rows = pd.Index(self.clips).get_indexer(clips)
         return LabelledSet(clips, self.truth[rows], {name: scores[rows] for name, scores in self.systems.items()})
+
+
+def check_predictions(path: Path, predictions: Predictions, spectrograms: Path) -> pd.DataFrame:
+    """Check that predictions are of the clips and classes of a folder of spectrograms.
+
+    Args:
+        path: Where the predictions are from, for the message.
+        predictions: The predictions of all test clips and of some or all curated clips.
+        spectrograms: The folder of shards.
+
+    Returns:
+        The table of clips of the spectrograms.
+
+    Raises:
+        UserError: If the classes or clips differ.
+    """
+    clips, rows = read_clips(spectrograms), predictions.rows
+    curated, test = (set(clips["clip"][clips["part"] == part]) for part in ("curated", "test"))
+    validation, tested = (set(rows["clip"][rows["part"] == part]) for part in ("validation", "test"))
+    for what, is_right in (
+        ("classes", predictions.classes == read_classes(spectrograms)),
+        ("test clips", tested == test),
+        ("curated clips", validation <= curated),
+    ):
+        if not is_right:
+            raise UserError(
+                f"{path}: expected predictions of the {what} of {spectrograms}, found others; use the predictions and "
+                "the spectrograms of the same run"
+            )
+    return clips
 
 
 def labelled_sets(predictions: Predictions, clips: pd.DataFrame) -> dict[str, LabelledSet]:

@@ -7,15 +7,24 @@ import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from audiotagging.artifacts.champion import POINTER, VERSIONS, champion_folder, read_champion
-from audiotagging.artifacts.model_folder import read_facts, weights_path
-from audiotagging.artifacts.prediction_table import Predictions, read_predictions
+from audiotagging.artifacts.champion import (
+    POINTER,
+    VERSIONS,
+    Champion,
+    Comparison,
+    Decision,
+    champion_folder,
+    read_champion,
+)
+from audiotagging.artifacts.ensemble_folder import PREDICTIONS, read_ensemble
+from audiotagging.artifacts.model_folder import check_weights, read_facts, weights_path
+from audiotagging.artifacts.prediction_table import Predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
-from audiotagging.files import atomic_file, atomic_folder, write_json
+from audiotagging.files import atomic_file, atomic_folder
+from audiotagging.json_file import convert, write_json
 from audiotagging.locks import file_lock
 from audiotagging.results.comparison import align, compare_ensembles
 from audiotagging.results.labelled_clips import labelled_sets
@@ -28,7 +37,7 @@ NAME = re.compile("[0-9a-f]{16}")  # of a version; a folder with another name is
 logger = logging.getLogger(__name__)
 
 
-def promote(ensemble: Path, *, models: Sequence[Path], spectrograms: Path, champions: Path) -> dict[str, Any]:
+def promote(ensemble: Path, *, models: Sequence[Path], spectrograms: Path, champions: Path) -> Decision:
     """Make an ensemble the champion, unless it is worse than the current champion.
 
     It is worse if the 95 % interval of the difference in lwlrap lies below zero, by a paired bootstrap over the clips
@@ -42,13 +51,11 @@ def promote(ensemble: Path, *, models: Sequence[Path], spectrograms: Path, champ
         champions: The champions folder (`audiotagging.artifacts.champion`).
 
     Returns:
-        The decision: `promoted`, `version`, `champion` (the version that it was compared with, or "" if there was
-        none), `reason` (one sentence) and, if there was a comparison, `comparison` with `set`, `clips`, `score`,
-        `champion`, `difference`, `low` and `high`. If the ensemble is the champion already, this is the decision that
-        made it the champion.
+        The decision. If the ensemble is the champion already, this is the decision that made it the champion.
 
     Raises:
-        UserError: If the folder that `champion.json` names does not exist.
+        UserError: If the ensemble or the champion is corrupt, or if the folder that `champion.json` names does not
+            exist.
     """
     version = _version(ensemble, models)
     champions.mkdir(parents=True, exist_ok=True)
@@ -56,7 +63,7 @@ def promote(ensemble: Path, *, models: Sequence[Path], spectrograms: Path, champ
         champion, folder = read_champion(champions), champion_folder(champions)
         if champion and champion["version"] == version:
             logger.info("this ensemble has been the champion since %s", champion["since"])
-            return {name: value for name, value in champion.items() if name != "since"}
+            return convert(champion, Decision)  # without the date
         decision = _decide(version, ensemble, spectrograms, champion, folder)
         if decision["promoted"]:
             _store(champions / VERSIONS / version, ensemble, models)
@@ -67,12 +74,11 @@ def promote(ensemble: Path, *, models: Sequence[Path], spectrograms: Path, champ
 
 
 def _decide(
-    version: str, ensemble: Path, spectrograms: Path, champion: dict[str, Any] | None, folder: Path | None
-) -> dict[str, Any]:
-    decision: dict[str, Any] = {"version": version, "champion": champion["version"] if champion else ""}
+    version: str, ensemble: Path, spectrograms: Path, champion: Champion | None, folder: Path | None
+) -> Decision:
     if champion is None or folder is None:
-        return decision | {"promoted": True, "reason": "Promoted: there was no champion yet."}
-    new, old = (read_predictions(path / "predictions.parquet") for path in (ensemble, folder))
+        return Decision(version=version, champion="", promoted=True, reason="Promoted: there was no champion yet.")
+    new, old = (read_ensemble(path)[0] for path in (ensemble, folder))
     comparison = None if new.classes != old.classes else compare_with_champion(new, old, read_clips(spectrograms))
     if comparison is None:
         why = "different classes than" if new.classes != old.classes else "no labelled clips in common with"
@@ -80,7 +86,7 @@ def _decide(
             f"Not promoted: the ensemble has {why} the champion, so the two cannot be compared. "
             f"Delete {POINTER} to start over with the next ensemble."
         )
-        return decision | {"promoted": False, "reason": reason}
+        return Decision(version=version, champion=champion["version"], promoted=False, reason=reason)
     promoted = comparison["high"] >= 0
     verdict = "better than" if comparison["low"] > 0 else "not worse than" if promoted else "worse than"
     reason = (
@@ -88,10 +94,12 @@ def _decide(
         f"{comparison['score']:.4f} against {comparison['champion']:.4f} on {comparison['clips']} clips (difference "
         f"{comparison['difference']:+.4f}, 95 % interval {comparison['low']:+.4f} to {comparison['high']:+.4f})."
     )
-    return decision | {"promoted": promoted, "reason": reason, "comparison": comparison}
+    return Decision(
+        version=version, champion=champion["version"], promoted=promoted, reason=reason, comparison=comparison
+    )
 
 
-def compare_with_champion(new: Predictions, old: Predictions, clips: pd.DataFrame) -> dict[str, Any] | None:
+def compare_with_champion(new: Predictions, old: Predictions, clips: pd.DataFrame) -> Comparison | None:
     """Compare two ensembles on the labelled clips that both predicted, on test clips if there are any.
 
     Args:
@@ -100,9 +108,7 @@ def compare_with_champion(new: Predictions, old: Predictions, clips: pd.DataFram
         clips: The table of clips, with their labels.
 
     Returns:
-        `set` ("all" or "out_of_fold"), `clips` (their number), `score` and `champion` (the lwlrap of the new ensemble
-        and of the champion), `difference`, and `low` and `high` (its 95 % interval). None if the two have no labelled
-        clip in common.
+        The comparison, or None if the two have no labelled clip in common.
     """
     ours, theirs = labelled_sets(new, clips), labelled_sets(old, clips)
     for name in SETS_TO_COMPARE:
@@ -111,22 +117,23 @@ def compare_with_champion(new: Predictions, old: Predictions, clips: pd.DataFram
         champion, challenger, _ = align(theirs[name], ours[name])
         if challenger.clips:
             found = compare_ensembles(champion, challenger)
-            return {
-                "set": name,
-                "clips": found["clips"],
-                "score": found["new"]["score"],
-                "champion": found["old"]["score"],
-                "difference": found["difference"],
-                "low": found["difference_low"],
-                "high": found["difference_high"],
-            }
+            return Comparison(
+                set=name,
+                clips=found["clips"],
+                score=found["new"]["score"],
+                champion=found["old"]["score"],
+                difference=found["difference"],
+                low=found["difference_low"],
+                high=found["difference_high"],
+            )
     return None
 
 
 def _version(ensemble: Path, models: Sequence[Path]) -> str:
     """Return a hash of the predictions and weights, so that a retry of the stage finds the same version."""
-    digest = hashlib.sha256((ensemble / "predictions.parquet").read_bytes())
+    digest = hashlib.sha256((ensemble / PREDICTIONS).read_bytes())
     for model in sorted(models, key=lambda model: read_facts(model).name):
+        check_weights(model)
         with weights_path(model).open("rb") as weights:
             digest.update(hashlib.file_digest(weights, "sha256").digest())
     return digest.hexdigest()[:16]
@@ -143,7 +150,7 @@ def _store(folder: Path, ensemble: Path, models: Sequence[Path]) -> None:
             path.chmod(path.stat().st_mode & ~(0o022 if path.is_dir() else 0o222))
 
 
-def _switch(champions: Path, decision: dict[str, Any]) -> None:
+def _switch(champions: Path, decision: Decision) -> None:
     since = datetime.now(UTC).isoformat(timespec="seconds")
     with atomic_file(champions / POINTER) as partial:
         write_json(partial, decision | {"since": since})

@@ -1,7 +1,7 @@
 """The facts about training that the report shows: the models, their data, and the versions that trained them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ import pandas as pd
 from audiotagging.artifacts.model_folder import ModelFacts, read_facts, read_history
 from audiotagging.artifacts.selection import JUDGE, read_folds, read_noisy_clips
 from audiotagging.costs import Meter, add_up
+from audiotagging.errors import UserError
 from audiotagging.metrics import chance, label_table
 
 FRAMES_PER_SECOND = 44_100 / 694  # frames of a spectrogram: the sampling rate divided by the hop length
@@ -46,9 +47,27 @@ class TrainedModel:
     history: pd.DataFrame
 
 
-def read_models(folders: Sequence[Path]) -> list[TrainedModel]:
-    """Read the facts of trained models, ordered by member and fold."""
+def read_models(folders: Sequence[Path], *, members: Collection[str], classes: Sequence[str]) -> list[TrainedModel]:
+    """Read the facts of the trained models of an ensemble, ordered by member and fold.
+
+    Args:
+        folders: The folders of the models.
+        members: Ids of the members of the ensemble.
+        classes: The classes of the ensemble.
+
+    Raises:
+        UserError: If a folder is corrupt, or if the models are not those of the ensemble.
+    """
     models = [TrainedModel(read_facts(folder), read_history(folder)) for folder in folders]
+    for folder, model in zip(folders, models, strict=True):
+        if model.facts.classes != list(classes) or model.facts.member.id not in members:
+            raise UserError(
+                f"{folder}: expected a model of {', '.join(members)} with the {len(classes)} classes of the ensemble, "
+                f"found a model of {model.facts.member.id} with {len(model.facts.classes)} classes; restore the models "
+                "of that run"
+            )
+    if missing := sorted(set(members) - {model.facts.member.id for model in models}):
+        raise UserError(f"expected models of {', '.join(members)}, found none of {missing[0]}; restore it")
     return sorted(models, key=lambda model: (model.facts.member.id, model.facts.fold))
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from audiotagging.artifacts.ensemble_folder import AVERAGING, Averaging, read_averaging
 from audiotagging.artifacts.model_folder import model_folders
 from audiotagging.data.audio import RATE, SoundError, decode_blocks
 from audiotagging.data.spectrogram import SHORTEST, clip_spectrogram
 from audiotagging.errors import UserError
-from audiotagging.files import read_json
 from audiotagging.results.ensembling import average
 from audiotagging.training.prediction import Model, load_model, score_clips
 
@@ -78,17 +78,7 @@ class Tagger:
                 )
         models.sort(key=lambda model: model.member.id)
         self._members = {name: list(folds) for name, folds in groupby(models, key=lambda model: model.member.id)}
-        settings = folder.parent / "ensemble.json"
-        self._mean, self._weights = "arithmetic", np.full(len(self._members), 1 / len(self._members))
-        if settings.exists():
-            values = read_json(settings, "mean", "weights")
-            if set(values["weights"]) != set(self._members):
-                raise UserError(
-                    f"{folder}: expected models of {', '.join(values['weights'])}, which {settings} averages, found "
-                    f"models of {', '.join(self._members)}; restore the models of that run"
-                )
-            self._mean = values["mean"]
-            self._weights = np.array([values["weights"][member] for member in self._members])
+        self._averaging = _averaging(folder, list(self._members))
 
     def tag(self, paths: Iterable[Path]) -> Iterator[Tagged]:
         """Yield the tags of every file, in order.
@@ -135,7 +125,22 @@ class Tagger:
         if file.reason:
             return Tagged(file.path, reason=file.reason)
         assert isinstance(file.best, np.ndarray)
-        return Tagged(file.path, average(file.best[:, None], mean=self._mean, weights=self._weights)[0])
+        weights = np.array([self._averaging.weights[member] for member in self._members])
+        return Tagged(file.path, average(file.best[:, None], mean=self._averaging.mean, weights=weights)[0])
+
+
+def _averaging(folder: Path, members: list[str]) -> Averaging:
+    """Return how the members are averaged: as in the `ensemble.json` beside the folder, or equally if there is none."""
+    try:
+        averaging = read_averaging(folder.parent)
+    except FileNotFoundError:
+        return Averaging("arithmetic", dict.fromkeys(members, 1 / len(members)))
+    if set(averaging.weights) != set(members):
+        raise UserError(
+            f"{folder}: expected models of {', '.join(averaging.weights)}, which {folder.parent / AVERAGING} averages, "
+            f"found models of {', '.join(members)}; restore the models of that run"
+        )
+    return averaging
 
 
 def _frames(files: Iterable[_File]) -> int:

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from audiotagging.artifacts.model_folder import read_facts, weights_path
+from audiotagging.artifacts.model_folder import check_weights, read_facts, weights_path
 from audiotagging.artifacts.prediction_table import Predictions, write_predictions
 from audiotagging.artifacts.selection import read_folds, with_folds
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_spectrograms
@@ -46,25 +46,34 @@ def load_model(folder: Path) -> Model:
     """Load a trained model, onto the GPU if there is one.
 
     Raises:
-        UserError: If the folder contains no model.
+        UserError: If the folder contains no model, or if the model is corrupt.
     """
     facts = read_facts(folder)
     network = NETWORKS[facts.member.network](VIEWS * len(facts.classes))
-    network.load_state_dict(read_weights(folder))
+    load_weights(network, folder)
     return Model(move(network, best_device()).eval(), facts.member, facts.classes, facts.fold)
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Read the weights from the folder of a model.
+def load_weights(network: nn.Module, folder: Path) -> None:
+    """Load the weights of a trained model into a network of the same kind.
 
     Raises:
-        UserError: If the file is corrupt.
+        UserError: If they are corrupt, or the weights of another network.
     """
-    path = weights_path(folder)
+    check_weights(folder)
+    path, expected = weights_path(folder), network.state_dict()
     try:
-        return load_file(path)
-    except SafetensorError as error:
+        found = load_file(path)
+    except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: expected complete weights, found a corrupt file ({error}); copy it again") from error
+    for name in sorted(expected.keys() | found.keys()):
+        tensors = [tensors.get(name) for tensors in (expected, found)]
+        kinds = ["no such tensor" if tensor is None else f"{tensor.dtype} {list(tensor.shape)}" for tensor in tensors]
+        if kinds[0] != kinds[1]:
+            raise UserError(f"{path}: expected {name[:80]} to be {kinds[0]}, found {kinds[1]}; copy the model again")
+        if not found[name].isfinite().all():
+            raise UserError(f"{path}: expected finite weights, found others in {name}; copy the model again")
+    network.load_state_dict(found)
 
 
 def predict(model: Path, *, spectrograms: Path, selection: Path, out: Path, precision: str = "auto") -> None:
@@ -78,7 +87,7 @@ def predict(model: Path, *, spectrograms: Path, selection: Path, out: Path, prec
         precision: "auto" or "float32", as in `devices.autocast`.
 
     Raises:
-        UserError: If there is no model, or if the folder of shards is incomplete.
+        UserError: If an input is missing, incomplete or corrupt.
     """
     loaded = load_model(model)
     clips = with_folds(read_clips(spectrograms), read_folds(selection))
@@ -111,9 +120,12 @@ def score_clips(
 
     Returns:
         Probabilities, float32, shape (clips, classes).
+
+    Raises:
+        UserError: If the network returns NaN.
     """
     store = Store(frames, offsets, device=next(model.network.parameters()).device)
-    return score(
+    scores = score(
         model.network,
         store,
         torch.arange(len(store.lengths)),
@@ -122,6 +134,12 @@ def score_clips(
         precision=precision,
         label=label,
     )
+    if not np.isfinite(scores).all():
+        raise UserError(
+            f"member {model.member.id}, fold {model.fold}: expected scores, found NaN; its weights are corrupt, copy "
+            "the model again"
+        )
+    return scores
 
 
 @torch.inference_mode()

@@ -29,7 +29,7 @@ from audiotagging.training.checkpoints import Checkpoints, run_checkpoints
 from audiotagging.training.devices import best_device, device_name
 from audiotagging.training.identity import code_version, run_identity, run_seed
 from audiotagging.training.loop import Run
-from audiotagging.training.prediction import read_weights
+from audiotagging.training.prediction import load_weights
 from audiotagging.training.training_data import split
 from audiotagging.training.warm_start import starting_point
 
@@ -135,7 +135,7 @@ def train(
     torch.manual_seed(run_seed(member, fold=fold, seed=seed))
     run = Run(member, data, fold=fold, device=best_device(), precision=precision)
     if start is not None:
-        run.network.load_state_dict(read_weights(start))
+        load_weights(run.network, start)
     with run_checkpoints(checkpoints, identity=identity) as kept:
         _train_to_the_end(run, kept)
         facts = ModelFacts(

@@ -1,0 +1,79 @@
+"""Reads the tables that stages wrote, in CSV and Parquet, and checks their columns."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from audiotagging.csv_table import TableError, read_table
+from audiotagging.errors import UserError
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write a table whose pages have checksums, which reveal a corrupt one."""
+    pq.write_table(table, path, write_page_checksum=True)
+
+
+def read_parquet(path: Path) -> pa.Table:
+    """Read a Parquet file.
+
+    Raises:
+        UserError: If it cannot be read or is corrupt.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
+            table = file.read()
+        table.validate(full=True)
+        return table
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        raise corrupt_table(path, error) from error
+
+
+def check_columns(path: Path, table: pa.Table, schema: pa.Schema) -> None:
+    """Check that a table has all columns of a schema. Those that the schema calls nullable may have empty fields.
+
+    Raises:
+        UserError: If a column is missing or of another type, or if it has empty fields.
+    """
+    for field in schema:
+        if table.column_names.count(field.name) != 1:
+            raise corrupt_table(path, f"{table.column_names.count(field.name)} columns are called {field.name}")
+        column = table[field.name]
+        if column.type != field.type:
+            raise corrupt_table(path, f"its column {field.name} is of type {column.type}, not {field.type}")
+        if column.null_count and not field.nullable:
+            raise corrupt_table(path, f"its column {field.name} has empty fields")
+
+
+def read_csv(path: Path, types: Mapping[str, type], *, key: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV table, which may have no rows.
+
+    Args:
+        path: The table.
+        types: Its columns, each with the type of its values: `str` or `int`. Further columns stay text.
+        key: The columns that identify a row.
+
+    Raises:
+        UserError: If the table cannot be read or is corrupt.
+    """
+    try:
+        table, problems = read_table(path, list(types), may_be_empty=True)
+        if problems:
+            raise TableError(problems)
+        table = table.astype(dict(types))
+    except (ValueError, OverflowError, TableError) as error:
+        raise corrupt_table(path, error) from error
+    twice = table[list(key)][table.duplicated(list(key))]
+    if len(twice):
+        raise corrupt_table(path, f"{', '.join(twice.iloc[0])} has several rows")
+    return table.reset_index(drop=True)
+
+
+def corrupt_table(path: Path, reason: object) -> UserError:
+    """Return an error for a table that is corrupt, with the first line of the reason."""
+    first = (str(reason).splitlines() or [type(reason).__name__])[0]
+    return UserError(
+        f"{path}: this table is corrupt ({first[:200]}); copy it again, or run the stage that wrote it again"
+    )

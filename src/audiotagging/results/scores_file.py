@@ -1,0 +1,72 @@
+"""What is read of `scores.json`, which `audiotagging.results.evaluation` writes and describes."""
+
+from typing import NotRequired, TypedDict
+
+from audiotagging.artifacts.champion import Decision
+
+NAME = "scores.json"
+
+
+class Estimate(TypedDict):
+    """A score and its 95 % interval."""
+
+    score: float
+    low: float
+    high: float
+
+
+class Compared(Estimate):
+    """The score of a system, and by how much the ensemble is better."""
+
+    difference: float
+    difference_low: float
+    difference_high: float
+
+
+class Estimates(TypedDict):
+    """The estimates on one set of clips."""
+
+    clips: int
+    chance: float
+    ensemble: Estimate
+    members: dict[str, Compared]
+    baseline: NotRequired[dict[str, Compared]]
+
+
+class Judge(TypedDict):
+    """The lwlrap of the judge of the noisy clips, and that of random scores."""
+
+    score: float
+    chance: float
+
+
+class Selection(TypedDict):
+    """The noisy clips that the members were trained on."""
+
+    clips: list[str]
+    judge: NotRequired[Judge]
+
+
+class Run(TypedDict):
+    """The fingerprints of the data that the members were trained on."""
+
+    fingerprints: list[str]
+
+
+class Facts(TypedDict):
+    """What earlier versions wrote too."""
+
+    ensemble: dict[str, float]
+    members: dict[str, dict[str, float]]
+    run: Run
+    selection: Selection
+    promotion: NotRequired[Decision]
+
+
+class Scores(Facts):
+    """What is printed when a run is done."""
+
+    mean_average_precision: dict[str, dict[str, float]]
+    estimates: dict[str, Estimates]
+    scored: NotRequired[str]
+    baseline: NotRequired[str]
