@@ -3,8 +3,9 @@
 import argparse
 import csv
 import json
+import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,39 +39,67 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--top: expected a number of at least 1, found {args.top}")
     torch.set_num_threads(threads())
     tagger = Tagger(champion_folder(args.models) or args.models)
-    paths = [path for given in args.files for path in _expand(given)]
-    unread = [given for given in args.files if given.is_dir() and not _expand(given)]
-    for folder in unread:
-        print(f"{folder}: has no sound files", file=sys.stderr)
+    unread = []
 
-    def readable(files: Iterable[Tagged]) -> Iterator[tuple[Path, list[tuple[str, float]]]]:
+    def report(path: str, reason: str) -> None:
+        print(f"{_in_one_line(path)}: {reason}", file=sys.stderr)
+        unread.append(path)
+
+    def readable(files: Iterable[Tagged]) -> Iterator[tuple[str, list[tuple[str, float]]]]:
         for file in files:
             if file.scores is None:
-                print(f"{file.path}: {file.reason}", file=sys.stderr)
-                unread.append(file.path)
+                report(_text(file.path), file.reason)
             else:
                 best = np.argsort(-file.scores, kind="stable")[: args.top]
-                yield file.path, [(tagger.classes[number], float(file.scores[number])) for number in best]
+                yield _text(file.path), [(tagger.classes[number], float(file.scores[number])) for number in best]
 
+    paths = [path for given in args.files for path in _expand(given, report)]
     # On a terminal the results themselves show the progress.
     steps = paths if sys.stdout.isatty() else track(paths, label="tag", total=len(paths))
     FORMATS[args.format](readable(tagger.tag(steps)))
     return 1 if unread else 0
 
 
-def _expand(path: Path) -> list[Path]:
-    """Return the path of a file, or the paths of all sound files in a folder and its subfolders."""
-    if not path.is_dir():
+def _expand(path: Path, report: Callable[[str, str], None]) -> list[Path]:
+    """Return the path of a file, or the paths of all sound files in a folder and its subfolders.
+
+    Links to folders are not followed. Folders that cannot be read or have no sound files are reported.
+    """
+    if not os.path.isdir(path):  # noqa: PTH112 - `Path.is_dir` raises an error for a name that is too long
         return [path]
-    return sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file())
+    problems: list[OSError] = []
+    found = [
+        Path(folder, name)
+        for folder, _, names in os.walk(path, onerror=problems.append)
+        for name in names
+        if Path(name).suffix.lower() in AUDIO_SUFFIXES
+    ]
+    for error in problems:
+        report(_text(error.filename), f"cannot be read: {error.strerror}")
+    if not found and not problems:
+        report(_text(path), "has no sound files")
+    return sorted(found)
 
 
-Rows = Iterable[tuple[Path, list[tuple[str, float]]]]
+def _text(path: Path | str) -> str:
+    r"""Return a path as text, with bytes that are not UTF-8 as in `\xff`."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def _in_one_line(text: str) -> str:
+    r"""Return text with control characters as in `\n`."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+Rows = Iterable[tuple[str, list[tuple[str, float]]]]
 
 
 def _print_table(rows: Rows) -> None:
     for path, tags in rows:
-        print(f"{path}\n" + "\n".join(f"  {score:.3f}  {label}" for label, score in tags), flush=True)
+        print(
+            f"{_in_one_line(path)}\n" + "\n".join(f"  {score:.3f}  {_in_one_line(label)}" for label, score in tags),
+            flush=True,
+        )
 
 
 def _print_csv(rows: Rows) -> None:
@@ -83,7 +112,7 @@ def _print_csv(rows: Rows) -> None:
 def _print_json(rows: Rows) -> None:
     separator = "["
     for path, tags in rows:
-        row = {"file": str(path), "tags": [{"label": label, "score": score} for label, score in tags]}
+        row = {"file": path, "tags": [{"label": label, "score": score} for label, score in tags]}
         print(separator, json.dumps(row), sep="\n", end="", flush=True)
         separator = ","
     print("[]" if separator == "[" else "\n]")

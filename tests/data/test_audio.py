@@ -1,3 +1,10 @@
+import contextlib
+import os
+import socket
+import struct
+from functools import partial
+from pathlib import Path
+
 import librosa
 import numpy as np
 import pytest
@@ -5,6 +12,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audiotagging.data import audio
 from audiotagging.data.audio import RATE, SoundError, decode, decode_blocks, duration, trim
 
 
@@ -128,8 +136,29 @@ def write_without_length(path):
 
 
 def write_slow(path):
-    """An hour at 1 Hz would be 635 MB at 44 100 Hz."""
-    soundfile.write(path, tone(3600), 1)
+    """An hour at 1 kHz is 635 MB at 44 100 Hz."""
+    soundfile.write(path, np.zeros(3_600_000, np.int16), 1000)
+
+
+def write_rate(path, rate):
+    """A header that claims another rate."""
+    soundfile.write(path, tone(1000), RATE)
+    content = bytearray(path.read_bytes())
+    content[24:28] = struct.pack("<I", rate)
+    path.write_bytes(content)
+
+
+def write_pipe(path):
+    os.mkfifo(path)
+
+
+def write_socket(path):
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as server:  # its path must be short
+        server.bind(path.name)
+
+
+def write_circle(path):
+    path.symlink_to(path.name)
 
 
 UNUSABLE = {
@@ -142,6 +171,13 @@ UNUSABLE = {
     write_infinity: "not sound",
     write_absurd: "not sound",
     write_header_only: "has no samples",
+    partial(write_rate, rate=1): "expected a rate of 1000 to 1000000 Hz, found 1 Hz",
+    partial(write_rate, rate=2**31 - 1): "expected a rate of 1000 to 1000000 Hz, found 2147483647 Hz",
+    partial(write_rate, rate=2**32 - 1): "cannot be decoded",
+    write_pipe: "it is a pipe, a socket or a device, not a file",
+    write_socket: "it is a pipe, a socket or a device, not a file",
+    lambda path: path.symlink_to("/dev/zero"): "it is a pipe, a socket or a device, not a file",
+    write_circle: "cannot be read: Too many levels of symbolic links",
 }
 
 
@@ -153,6 +189,21 @@ def test_unusable_files(tmp_path, write, reason):
         decode(path)
     with pytest.raises(SoundError, match=reason):
         list(decode_blocks(path))
+
+
+def test_many_channels_take_no_more_memory_than_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(audio, "BLOCK_SAMPLES", 6400)
+    samples = np.random.default_rng(1).uniform(-0.1, 0.1, (1000, 64))
+    soundfile.write(tmp_path / "clip.wav", samples, RATE)
+    blocks = list(decode_blocks(tmp_path / "clip.wav"))
+    assert [len(block) for block in blocks] == [100] * 10
+    assert np.array_equal(np.concatenate(blocks), decode(tmp_path / "clip.wav").samples)
+
+
+def test_a_name_need_not_be_utf_8(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.wav"))
+    soundfile.write(os.fsencode(path), tone(1000), RATE)
+    assert len(decode(path).samples) == len(np.concatenate(list(decode_blocks(path)))) == 1000
 
 
 @pytest.mark.parametrize("read", [decode, duration])

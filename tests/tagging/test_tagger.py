@@ -1,9 +1,13 @@
 import argparse
 import csv
+import errno
 import io
 import json
+import os
+import sys
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -186,6 +190,85 @@ def test_the_command_prints_the_best_tags_and_names_what_it_cannot_read(run, sou
                 path = line
                 found[path] = []
     assert found == expected
+
+
+@pytest.fixture
+def odd(sounds, tmp_path):
+    """A folder of files that are not sounds, or have odd names, and what is said of them."""
+    folder = tmp_path / "odd"
+    (folder / "closed").mkdir(parents=True)
+    (folder / "in a circle").symlink_to(folder)
+    sound = (sounds / "short.flac").read_bytes()
+    for name in (b"\xff\xfe.flac", b"two\nlines \x1b[31m.flac", "grün.flac".encode()):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(sound)
+    os.mkfifo(folder / "pipe.wav")
+    (folder / "zero.wav").symlink_to("/dev/zero")
+    (folder / "circle.wav").symlink_to("circle.wav")
+    (folder / "gone.wav").symlink_to("nowhere.wav")
+    return folder
+
+
+READ = {
+    "table": ["grün.flac", r"two\nlines \x1b[31m.flac", r"\xff\xfe.flac"],
+    "csv": ["grün.flac", "two\nlines \x1b[31m.flac", r"\xff\xfe.flac"],
+    "json": ["grün.flac", "two\nlines \x1b[31m.flac", r"\xff\xfe.flac"],
+}
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_odd_files_and_names_stand_alone(run, odd, kind, capfdbinary, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", os.fdopen(os.dup(1), "w", encoding="utf-8", newline=""))
+    long = odd / ("x" * 300)
+    assert run_command(argparse.Namespace(files=[odd, long, odd / "closed"], models=run, top=1, format=kind)) == 1
+    sys.stdout.flush()
+    printed = capfdbinary.readouterr()
+    output = printed.out.decode()
+    if kind == "json":
+        names = [row["file"] for row in json.loads(output)]
+    elif kind == "csv":
+        names = [row["file"] for row in csv.DictReader(io.StringIO(output, newline=""))]
+    else:
+        names = [line for line in output.splitlines() if not line.startswith(" ")]
+    assert names == [f"{odd}/{name}" for name in READ[kind]]
+    assert sorted(printed.err.decode().splitlines()) == sorted(
+        [
+            f"{odd}/circle.wav: cannot be read: Too many levels of symbolic links",
+            f"{odd}/closed: has no sound files",
+            f"{odd}/gone.wav: cannot be read: No such file or directory",
+            f"{odd}/pipe.wav: cannot be read: it is a pipe, a socket or a device, not a file",
+            f"{odd}/zero.wav: cannot be read: it is a pipe, a socket or a device, not a file",
+            f"{long}: cannot be read: File name too long",
+        ]
+    )
+
+
+def test_a_folder_that_cannot_be_read_is_reported(run, sounds, tmp_path, capsys, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "sound.flac").write_bytes((sounds / "short.flac").read_bytes())
+    scandir = os.scandir
+
+    def closed(path):  # root may read any folder
+        if os.fspath(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert run_command(argparse.Namespace(files=[tmp_path], models=run, top=1, format="json")) == 1
+    printed = capsys.readouterr()
+    assert printed.err == f"{tmp_path}/closed: cannot be read: Permission denied\n"
+    assert [row["file"] for row in json.loads(printed.out)] == [f"{tmp_path}/sound.flac"]
+
+
+def test_a_file_that_vanishes_is_reported(tagger, sounds, tmp_path):
+    path = tmp_path / "sound.flac"
+    path.write_bytes((sounds / "short.flac").read_bytes())
+
+    def paths():
+        yield sounds / "plain.wav"
+        path.unlink()
+        yield path
+
+    assert [file.reason for file in tagger.tag(paths())] == ["", "cannot be read: No such file or directory"]
 
 
 def test_all_is_well_that_can_be_read(run, sounds, capsys):

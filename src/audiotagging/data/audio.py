@@ -6,7 +6,9 @@ half the time.
 """
 
 import math
+import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ from audiotagging.errors import UserError
 
 RATE = 44_100  # Hz
 BLOCK_SECONDS = 60.0
+RATES = (1_000, 1_000_000)  # Hz. Recordings of bats have up to 500 kHz; a corrupt header can claim any rate.
+BLOCK_SAMPLES = 1 << 24  # largest number of samples in a block, of all channels, 64 MiB
 LARGEST = 1 << 27  # samples, half a GiB. No clip is as long, but a corrupt header can claim any length.
 LOUDEST = 1e6  # times full scale. Float files can hold any value, and a sample's power must stay finite.
 
@@ -89,7 +93,7 @@ def decode_blocks(path: Path, *, seconds: float = BLOCK_SECONDS) -> Iterator[np.
 
     Args:
         path: Any file that libsndfile can read.
-        seconds: Approximate length of a block.
+        seconds: Approximate length of a block. It is shorter if the file has many channels.
 
     Yields:
         Mono samples at 44 100 Hz, float32, shape (samples,). Together they equal the samples of `decode`.
@@ -98,7 +102,7 @@ def decode_blocks(path: Path, *, seconds: float = BLOCK_SECONDS) -> Iterator[np.
         SoundError: If the file cannot be decoded, has no samples, or contains values that are not sound, such as NaN.
     """
     with _opened(path) as file:
-        frames = max(1, round(seconds * file.samplerate))
+        frames = max(1, min(round(seconds * file.samplerate), BLOCK_SAMPLES // file.channels))
         resampler = soxr.ResampleStream(file.samplerate, RATE, 1, dtype="float32")
         empty = True
         while len(samples := _read_mono(file, frames)):
@@ -115,9 +119,15 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     if path.suffix.lower() == ".raw":
         raise SoundError("cannot be decoded: a raw file does not state its sampling rate")
     try:
+        if not path.is_dir() and not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its other end
+            raise SoundError("cannot be read: it is a pipe, a socket or a device, not a file")
         with path.open("rb"):  # gives a better message than libsndfile's "System error"
             pass
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:  # as bytes, because a name need not be UTF-8
+            if not RATES[0] <= file.samplerate <= RATES[1]:
+                raise SoundError(
+                    f"cannot be decoded: expected a rate of {RATES[0]} to {RATES[1]} Hz, found {file.samplerate} Hz"
+                )
             yield file
     except OSError as error:
         raise SoundError(f"cannot be read: {error.strerror}") from error
