@@ -6,22 +6,26 @@ This module is written for one version of kfp, and `check_version` refuses all o
 
 import contextlib
 import copy
+import itertools
 import queue
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import kfp
 import kfp_server_api
 import urllib3
-from kfp.local import docker_task_handler, logging_utils, subprocess_task_handler, task_dispatcher
+from kfp.dsl import Artifact
+from kfp.local import cache, docker_task_handler, logging_utils, subprocess_task_handler, task_dispatcher
 from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
 from kfp.local.status import Status
 
 from audiotagging.errors import UserError
+from audiotagging.files import atomic_file, digest
 from commands.local.slots import Slots
 
 VERSION = "2.17"
@@ -34,6 +38,7 @@ REPLACED: tuple[tuple[Any, str, str], ...] = (
     (task_dispatcher, "run_single_task_implementation", "reports only in its log that a stage starts, ends or fails"),
     (subprocess_task_handler, "run_local_subprocess", "leaves the process running if this one is killed"),
     (docker_task_handler, "run_docker_container", "takes a container that disappears early for successful"),
+    (cache, "LocalCache", "takes outputs that were changed or damaged since then from the cache"),
     (logging_utils, "local_logger_context", "replaces the handlers of the root logger in several threads at once"),
     (logging_utils, "indented_print", "replaces Python's `print` in several threads at once"),
 )
@@ -59,6 +64,9 @@ class Watcher(Protocol):
 
     def cached(self, stage: str) -> None:
         """Handle a stage whose outputs come from the cache."""
+
+    def damaged(self, stage: str) -> None:
+        """Handle a stage that runs again, because its outputs in the cache are damaged."""
 
 
 def check_version() -> None:
@@ -136,6 +144,10 @@ def local_runner(
         free.put(slot)
     execute, run = task_executor.execute_single_task, task_dispatcher.run_single_task_implementation
 
+    class Cache(CheckedCache):
+        def damaged(self) -> None:
+            watcher.damaged(current.stage)
+
     class ParallelExecutor(enhanced_dag_orchestrator.ParallelExecutor):
         def __init__(self) -> None:
             super().__init__()
@@ -166,6 +178,7 @@ def local_runner(
         return outputs, status
 
     values = {
+        "LocalCache": Cache,
         "ParallelExecutor": ParallelExecutor,
         "execute_single_task": execute_single_task,
         "run_single_task_implementation": run_single_task_implementation,
@@ -178,6 +191,45 @@ def local_runner(
         for owner, name, _ in REPLACED:
             stack.enter_context(replaced(owner, name, values[name]))
         yield
+
+
+class CheckedCache(cache.LocalCache):
+    """kfp's cache of the outputs of stages, without outputs that have changed since they were written.
+
+    A digest of the entry and one of the files that it names are kept beside it.
+    """
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return the outputs of a stage, or None if they are not in the cache or are damaged."""
+        entry, kept = Path(self._entry_path(key)), self._digests_path(key)
+        if not entry.exists():
+            return None
+        with contextlib.suppress(OSError, ValueError):
+            entry_digest, files_digest = kept.read_text(encoding="utf-8").split()
+            outputs = super().get(key) if digest([entry]) == entry_digest else None
+            if outputs is not None and digest(_paths(outputs)) == files_digest:
+                return outputs
+        self.damaged()
+        return None
+
+    def put(self, key: str, outputs: dict[str, Any]) -> None:
+        """Write the outputs of a stage, and their digests."""
+        super().put(key, outputs)
+        digests = f"{digest([Path(self._entry_path(key))])}\n{digest(_paths(outputs))}\n"
+        with atomic_file(self._digests_path(key)) as partial:
+            partial.write_text(digests, encoding="utf-8")
+
+    def damaged(self) -> None:
+        """Handle outputs that are damaged."""
+
+    def _digests_path(self, key: str) -> Path:
+        return Path(self.cache_root) / f"{key}.sha256"
+
+
+def _paths(outputs: Mapping[str, Any]) -> list[Path]:
+    """Return the paths of all artifacts in the outputs of a stage, in order."""
+    values = [value if isinstance(value, list) else [value] for _, value in sorted(outputs.items())]
+    return [Path(each.path) for each in itertools.chain(*values) if isinstance(each, Artifact)]
 
 
 def _with_environment(executor: Any, environment: Mapping[str, str]) -> Any:

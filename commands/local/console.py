@@ -86,6 +86,10 @@ class Console:
         """Show that the output of a stage was taken from the cache."""
         self._say(f"{stage} unchanged, taken from the cache")
 
+    def damaged(self, stage: str) -> None:
+        """Show that a stage runs again, because its output in the cache is damaged."""
+        self._say(f"{stage}: its output in the cache is damaged, so it runs again")
+
     def _line(self, line: str) -> None:
         self.log.write(line + "\n")
         if (message := logged_message(line)) is not None:

@@ -5,9 +5,10 @@ also complete if the machine fails. They are removed if an error occurs.
 """
 
 import errno
+import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -107,6 +108,23 @@ def _sync(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """Return the SHA-256 digest of files, and of all files in folders with their names, in hexadecimal digits.
+
+    Raises:
+        OSError: If a file does not exist or cannot be read.
+    """
+    total = hashlib.sha256()
+    for path in paths:
+        files = sorted(each for each in path.rglob("*") if not each.is_dir()) if path.is_dir() else [path]
+        for file in files:
+            with file.open("rb") as content:
+                total.update(
+                    f"{file.relative_to(path)} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode()
+                )
+    return total.hexdigest()
 
 
 def require(folder: Path, *names: str, what: str) -> None:

@@ -105,7 +105,8 @@ def first(place: Output[Dataset]):
     import os
     from pathlib import Path
 
-    Path(place.path).mkdir(parents=True)
+    Path(place.path).write_text("here")
+    Path(f"{place.path} they meet").mkdir()
     logging.getLogger("first").info("here, slot %s", os.environ["SLOT"])
 
 
@@ -117,9 +118,10 @@ def meet(row: dict, place: Input[Dataset]):
     import time
     from pathlib import Path
 
-    Path(place.path, row["name"]).touch()
+    folder = Path(f"{place.path} they meet")
+    (folder / row["name"]).touch()
     end = time.monotonic() + row["patience"]
-    while not all(Path(place.path, other).exists() for other in row["others"]):
+    while not all((folder / other).exists() for other in row["others"]):
         if time.monotonic() > end:
             raise TimeoutError(f"{row['name']} is alone")
         time.sleep(0.02)
@@ -185,6 +187,32 @@ def test_further_rows_wait(run):
 
 def test_what_was_done_comes_from_the_cache(run):
     run(rows("a", patience=1, others=[]), parallel=1)
+    seen = run(rows("a", patience=1, others=[]), parallel=1)
+    assert seen == ["first unchanged, taken from the cache", "meet unchanged, taken from the cache"]
+
+
+def damage_artifact(stages):
+    (place,) = (path for path in stages.rglob("place") if path.is_file())
+    place.write_text("elsewhere")
+
+
+def damage_entry(stages):
+    for entry in (stages / ".kfp_cache").glob("*.json"):
+        entry.write_text("[" * 100_000)
+
+
+def remove_digests(stages):
+    for digests in (stages / ".kfp_cache").glob("*.sha256"):
+        digests.unlink()
+
+
+@pytest.mark.parametrize("damage", [damage_artifact, damage_entry, remove_digests])
+def test_what_was_damaged_in_the_cache_is_made_again(run, tmp_path, damage):
+    run(rows("a", patience=1, others=[]), parallel=1)
+    damage(tmp_path / "stages")
+    seen = run(rows("a", patience=1, others=[]), parallel=1)
+    assert seen[:2] == ["first: its output in the cache is damaged, so it runs again", "first ..."]
+    assert [line.partition(" after")[0] for line in seen][-1] == "meet done"
     seen = run(rows("a", patience=1, others=[]), parallel=1)
     assert seen == ["first unchanged, taken from the cache", "meet unchanged, taken from the cache"]
 
