@@ -141,7 +141,7 @@ def print_results(out: Path) -> None:
     scores = read_json(out / NAME, Scores)
     _print_table("lwlrap", scores["members"] | {"ensemble": scores["ensemble"]})
     precisions = scores["mean_average_precision"]
-    _print_table("mAP", {system: precisions[system] for system in (*scores["members"], "ensemble")})
+    _print_table("mAP", {system: precisions.get(system, {}) for system in (*scores["members"], "ensemble")})
     print_findings(scores)
     print()
     for name in ("report.html", "submission.csv", "scores.json", "models", "predictions", "spectrograms"):
