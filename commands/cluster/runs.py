@@ -9,7 +9,7 @@ from kfp_server_api import ApiException, V2beta1Run
 
 from audiotagging.errors import UserError
 from audiotagging.json_file import parse_json
-from audiotagging.results.scores_file import Facts
+from audiotagging.results.scores_file import EnsembleScores
 from commands.cluster.artifacts import read_artifact
 from commands.cluster.client import Client, named
 from commands.cluster.logs import read_log
@@ -84,7 +84,7 @@ def read_scores(client: Client, run_id: str, workflow: Workflow) -> dict[str, fl
     for stage in (stage for stage in workflow.stages if stage.name == "evaluate" and stage.pods):
         for uri in stage.outputs.get("scores", []):
             try:
-                return parse_json(read_artifact(client, uri), Facts, source=uri)["ensemble"]
+                return parse_json(read_artifact(client, uri), EnsembleScores, source=uri)["ensemble"]
             except (ApiException, UserError):
                 break
         for line in read_log(client, run_id, workflow, stage, stage.pods[-1]):

@@ -53,10 +53,15 @@ class Run(TypedDict):
     fingerprints: list[str]
 
 
-class Facts(TypedDict):
-    """What earlier versions wrote too."""
+class EnsembleScores(TypedDict):
+    """The lwlrap of the ensemble by set of clips."""
 
     ensemble: dict[str, float]
+
+
+class Facts(EnsembleScores):
+    """What earlier versions wrote too."""
+
     members: dict[str, dict[str, float]]
     run: Run
     selection: Selection
