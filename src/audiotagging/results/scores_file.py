@@ -53,6 +53,29 @@ class Run(TypedDict):
     fingerprints: list[str]
 
 
+class StageCost(TypedDict):
+    """What a stage cost (`audiotagging.costs`)."""
+
+    stage: str
+    started: str
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: float
+
+
+class OriginSummary(TypedDict):
+    """Where a run came from, and what it cost (`audiotagging.results.run_facts.summarise_origin`)."""
+
+    command: str
+    started: str
+    finished: str
+    seconds: float
+    cpu_seconds: float
+    gpu_seconds: float
+    peak_bytes: float
+    stages: list[StageCost]
+
+
 class EnsembleScores(TypedDict):
     """The lwlrap of the ensemble by set of clips."""
 
@@ -66,6 +89,7 @@ class Facts(EnsembleScores):
     run: Run
     selection: Selection
     promotion: NotRequired[Decision]
+    origin: NotRequired[OriginSummary]
 
 
 class Scores(Facts):
