@@ -93,15 +93,30 @@ def test_a_row_group_holds_one_part(folder):
             assert len(set(shard.read_row_group(group, ["part"])["part"].to_pylist())) == 1
 
 
-@pytest.mark.parametrize(("frames", "rows"), [(100, [[2, 2], [2, 2], [2]]), (99, [[3, 3], [3, 1]])])
-def test_a_row_group_and_a_shard_end_with_the_clip_that_fills_them(tmp_path, monkeypatch, frames, rows):
-    monkeypatch.setattr(spectrogram_shards, "ROW_GROUP_BYTES", 200 * 128)
-    with ShardWriter(tmp_path / "out", classes=CLASSES, shard_bytes=400 * 128) as writer:
-        for number in range(10):
+@pytest.mark.parametrize(
+    ("frames", "group", "shard", "rows"),
+    [
+        (100, 200 * 128, 400 * 128, [[2, 2]] * 5),
+        (99, 200 * 128, 400 * 128, [[3, 3]] * 3 + [[2]]),
+        (100, 200 * 128 + 1, 600 * 128 + 1, [[3, 3, 3]] * 2 + [[2]]),
+    ],
+)
+def test_a_row_group_and_a_shard_end_with_the_clip_that_fills_them(tmp_path, monkeypatch, frames, group, shard, rows):
+    monkeypatch.setattr(spectrogram_shards, "ROW_GROUP_BYTES", group)
+    with ShardWriter(tmp_path / "out", classes=CLASSES, shard_bytes=shard) as writer:
+        for number in range(20):
             clip = {"clip": f"{number}.wav", "part": "test", "labels": [], "fold": -1, "usage": "", "seconds": 1.0}
             writer.add(**clip, spectrogram=np.zeros((frames, 128), np.uint8))
     shards = [pq.read_metadata(path) for path in sorted(writer.folder.glob("*.parquet"))]
     assert [[shard.row_group(i).num_rows for i in range(shard.num_row_groups)] for shard in shards] == rows
+
+
+@pytest.mark.parametrize(
+    "spectrogram", [np.zeros((4, 128)), np.zeros((4, 64), np.uint8), np.zeros((4, 128, 3), np.uint8)]
+)
+def test_what_is_no_spectrogram_is_a_defect(tmp_path, clips, spectrogram):
+    with pytest.raises(AssertionError), ShardWriter(tmp_path / "out", classes=CLASSES) as writer:
+        writer.add(**clips[0] | {"spectrogram": spectrogram})
 
 
 def test_columns_are_stored_as_documented(folder):

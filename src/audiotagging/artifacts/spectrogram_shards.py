@@ -182,7 +182,7 @@ class ShardWriter:
                 write_page_checksum=True,
             )
         # Write an empty row group too: a folder without clips still needs a shard for the classes.
-        self.shard.write_table(pa.Table.from_pylist(self.rows, self.schema), row_group_size=max(1, len(self.rows)))
+        self.shard.write_table(pa.Table.from_pylist(self.rows, self.schema))
         self.written_bytes += self.row_group_bytes
         self.rows, self.row_group_bytes = [], 0
         if self.written_bytes >= self.shard_bytes:
