@@ -8,7 +8,7 @@ import pytest
 from audiotagging.results import report
 from audiotagging.results.learning_curves import learning_curves, loss_limits
 from audiotagging.results.plots import ROLES, Dot, dot_plot
-from audiotagging.results.score_plot import ScoreRow, score_plot
+from audiotagging.results.score_plot import ScoreRow, score_limits, score_plot
 
 CSS = (Path(report.__file__).parent / "page" / "report.css").read_text()
 
@@ -69,7 +69,7 @@ def test_scores_with_the_label_are_to_the_right_of_lower_ones_and_thresholds_are
         ScoreRow(label="bark", with_label=[0.1, 0.5, 0.6, 0.9, 1.0], without_label=[0, 0.001, 0.01, 0.1, 0.5]),
         ScoreRow(label="meow", with_label=[0.1, 0.2, 0.3, 0.4, 0.5], without_label=[], threshold=0.254),
     ]
-    plot = score_plot(rows, description="scores", label_length=8)
+    plot = score_plot(rows, description="scores", limits=score_limits(rows), label_length=8)
     assert {"bark", "meow", "threshold", "0.254"} <= set(texts(plot))
     (first, second), (other,) = bars(plot, "second"), bars(plot, "accent")
     assert other[0] < other[1] < first[0] < first[1]
@@ -80,9 +80,22 @@ def test_scores_with_the_label_are_to_the_right_of_lower_ones_and_thresholds_are
     assert other[1] - other[0] == pytest.approx(scale * (logit(0.1) - logit(0.001)), rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.0, 1.0), (0.05, 0.3), (0.1, 0.101), (0.0004, 0.002), (0.9, 0.98), (0.02, 0.5)]
+)
+def test_scores_of_any_range_fill_the_axis(low, high):
+    quantiles = np.linspace(low, high, 5).tolist()
+    row = ScoreRow(label="bark", with_label=quantiles, without_label=[])
+    limits = score_limits([row])
+    assert limits == (max(low, 0.001), min(high, 0.999))
+    plot = score_plot([row], description="scores", limits=limits, label_length=8)
+    ticks = [float(text) for text in texts(plot) if re.fullmatch(r"\.\d+", text)]
+    assert ticks == sorted(set(ticks)) and len(ticks) <= 12
+
+
 def colours(scheme):
     """The colours of the page by their names, in light or in dark mode."""
-    light, dark = re.findall(r":root \{(.*?)\}", CSS, re.DOTALL)
+    light, dark, _ = re.findall(r":root \{(.*?)\}", CSS, re.DOTALL)  # the last one is for print
     found = dict(re.findall(r"--(\w+): ([^;]+);", light))
     return found | (dict(re.findall(r"--(\w+): ([^;]+);", dark)) if scheme == "dark" else {})
 

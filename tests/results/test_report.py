@@ -43,7 +43,7 @@ def run(request, tmp_path_factory):
 class Page(HTMLParser):
     """Collects what the tests look at."""
 
-    VOID = ("meta", "img", "br", "use", "path", "rect")
+    VOID = ("meta", "img", "br", "wbr", "use", "path", "rect")
 
     def __init__(self, text):
         super().__init__()

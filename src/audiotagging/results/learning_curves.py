@@ -52,7 +52,7 @@ def learning_curves(
             _draw_chance(panels[0], chance)
         _scale_losses(panels[-2], losses)
         panels[-1].set_ylim(0, None)
-        panels[-1].yaxis.set_major_locator(MaxNLocator(2))
+        panels[-1].yaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
         return svg(figure, f"{member}: {', '.join(TITLES[column] for column in shown)} by epoch")
 
 

@@ -16,7 +16,7 @@ from audiotagging.results.clip_pictures import draw_clip, time_axis
 from audiotagging.results.learning_curves import learning_curves, loss_limits
 from audiotagging.results.plots import Dot, dot_plot
 from audiotagging.results.run_facts import TrainedModel
-from audiotagging.results.score_plot import ScoreRow, score_plot
+from audiotagging.results.score_plot import ScoreRow, score_limits, score_plot
 
 SETS = {"all": "all test clips", "public": "public", "private": "private", "out_of_fold": "out of fold"}
 CLASSES_PER_PLOT = 27
@@ -46,6 +46,8 @@ def render(scores: dict[str, Any], *, models: Sequence[TrainedModel], pictures: 
     if estimates:
         members.sort(key=lambda member: -estimates["members"][member]["score"])
     classes = scores.get("classes", [])
+    described = [_score_row(row) for row in classes]
+    longest = max((len(row["label"]) for row in classes), default=0)
     seconds = {row["clip"]: row["seconds"] for row in shown_clips(scores)}
     axis = time_axis(seconds.values()) if seconds else None
     return ENVIRONMENT.get_template("report.html.jinja").render(
@@ -56,8 +58,12 @@ def render(scores: dict[str, Any], *, models: Sequence[TrainedModel], pictures: 
         figure=_figures(scores),
         member_plot=estimates and _member_plot(estimates, members),
         without_plot=estimates and _without_plot(estimates),
-        class_plots=_plots_of_classes(classes, _class_plot, chance=estimates and estimates["chance"]),
-        score_plots=_plots_of_classes(classes, _score_plot),
+        class_plots=_plots_of_classes(
+            classes, _class_plot, label_length=longest, chance=estimates and estimates["chance"]
+        ),
+        score_plots=_plots_of_classes(
+            described, _score_plot, label_length=longest, limits=classes and score_limits(described)
+        ),
         curves=_curves(models, chance=scores["estimates"].get("out_of_fold", {}).get("chance")),
         axis=axis,
         pictures={
@@ -74,6 +80,14 @@ def shown_clips(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the descriptions of all clips that the report shows. A clip may have several."""
     examples = [clip for pair in scores.get("confusions", []) for clip in pair["examples"]]
     return [*scores.get("worst", []), *examples]
+
+
+def breakable(name: str) -> Markup:
+    """Allow a line break after every underscore of a name, for narrow screens."""
+    return Markup("_<wbr>").join(name.split("_"))
+
+
+ENVIRONMENT.filters["breakable"] = breakable
 
 
 def signed(value: float) -> str:
@@ -179,15 +193,11 @@ def _limits(rows: Sequence[Dot], *others: float) -> tuple[float, float]:
     return min(ends) - margin, max(ends) + margin
 
 
-def _plots_of_classes(classes: Sequence[dict[str, Any]], draw: Callable[..., str], **options: Any) -> list[Markup]:
+def _plots_of_classes(classes: Sequence[Any], draw: Callable[..., str], **options: Any) -> list[Markup]:
     """Return plots with about the same number of classes each, three of them if there are enough classes."""
     count = max(math.ceil(len(classes) / CLASSES_PER_PLOT), min(3, math.ceil(len(classes) / 8)))
     pieces = np.array_split(np.array(classes, dtype=object), count) if count else []
-    longest = max((len(row["label"]) for row in classes), default=0)
-    return [
-        Markup(draw(rows, part=f"part {number} of {count}", label_length=longest, **options))
-        for number, rows in enumerate(pieces, 1)
-    ]
+    return [Markup(draw(rows, part=f"part {number} of {count}", **options)) for number, rows in enumerate(pieces, 1)]
 
 
 def _class_plot(rows: Sequence[dict[str, Any]], *, part: str, label_length: int, chance: float) -> str:
@@ -212,19 +222,18 @@ def _class_plot(rows: Sequence[dict[str, Any]], *, part: str, label_length: int,
     )
 
 
-def _score_plot(rows: Sequence[dict[str, Any]], *, part: str, label_length: int) -> str:
-    described = [
-        ScoreRow(
-            label=row["label"],
-            with_label=row["with_label"],
-            without_label=row.get("without_label", []),
-            threshold=row.get("threshold"),
-        )
-        for row in rows
-    ]
-    return score_plot(
-        described, description=f"Scores of clips with and without the label, {part}", label_length=label_length
+def _score_row(row: dict[str, Any]) -> ScoreRow:
+    return ScoreRow(
+        label=row["label"],
+        with_label=row["with_label"],
+        without_label=row.get("without_label", []),
+        threshold=row.get("threshold"),
     )
+
+
+def _score_plot(rows: Sequence[ScoreRow], *, part: str, label_length: int, limits: tuple[float, float]) -> str:
+    description = f"Scores of clips with and without the label, {part}"
+    return score_plot(rows, description=description, limits=limits, label_length=label_length)
 
 
 def _curves(models: Sequence[TrainedModel], *, chance: float | None) -> dict[str, Markup]:

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
-from audiotagging.results.plots import ACCENT, INK, PAPER, SECOND, notes, row_axes, svg
+from audiotagging.results.plots import ACCENT, INK, PAPER, SECOND, WIDTH, notes, row_axes, svg
 
 EDGE = 0.001  # scores are drawn between this and 1 minus this
-TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
+TICKS = (0.5, 0.1, 0.9, 0.01, 0.99, 0.001, 0.999, 0.2, 0.8, 0.05, 0.95, 0.02, 0.98, 0.3, 0.7)  # the first ones first
+GAP = 30.0  # points, the minimum distance between ticks
 ROW = 20.0  # points
 
 
@@ -30,7 +32,14 @@ class ScoreRow:
     threshold: float | None = None
 
 
-def score_plot(rows: Sequence[ScoreRow], *, description: str, label_length: int) -> str:
+def score_limits(rows: Sequence[ScoreRow]) -> tuple[float, float]:
+    """Return the lowest and the highest of all quantiles and thresholds of the classes, between 0.001 and 0.999."""
+    ends = [value for row in rows for values in (row.with_label, row.without_label) for value in values]
+    ends += [row.threshold for row in rows if row.threshold is not None]
+    return max(EDGE, min(ends)), min(1 - EDGE, max(ends))
+
+
+def score_plot(rows: Sequence[ScoreRow], *, description: str, limits: tuple[float, float], label_length: int) -> str:
     """Draw the scores of each class: a bar for the clips with its label above one for the clips without it.
 
     The axis is that of logits, log(p / (1 - p)), because most scores are close to 0.
@@ -38,15 +47,18 @@ def score_plot(rows: Sequence[ScoreRow], *, description: str, label_length: int)
     Args:
         rows: The classes, from top to bottom.
         description: What the plot shows, for screen readers.
+        limits: Scores at both ends of the axis, between 0.001 and 0.999.
         label_length: Number of characters to reserve for labels.
     """
     has_thresholds = any(row.threshold is not None for row in rows)
     labels = [row.label for row in rows]
     headers = ["threshold"] if has_thresholds else []
-    limits = float(_place(EDGE)) - 0.3, float(_place(1 - EDGE)) + 0.3
-    with row_axes(labels, headers=headers, limits=limits, row=ROW, longest=label_length) as axes:
-        axes.xaxis.set_major_locator(FixedLocator(_place(TICKS).tolist()))
-        axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:g}".removeprefix("0") for tick in TICKS]))
+    low, high = (float(_place(end)) for end in limits)
+    space = 0.03 * (high - low) + 0.05
+    with row_axes(labels, headers=headers, limits=(low - space, high + space), row=ROW, longest=label_length) as axes:
+        ticks = _choose_ticks(axes)
+        axes.xaxis.set_major_locator(FixedLocator(_place(ticks).tolist()))
+        axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:g}".removeprefix("0") for tick in ticks]))
         for place, row in enumerate(rows):
             for quantiles, colour, up in ((row.with_label, SECOND, -0.19), (row.without_label, ACCENT, 0.19)):
                 if len(quantiles):
@@ -58,6 +70,17 @@ def score_plot(rows: Sequence[ScoreRow], *, description: str, label_length: int)
                 axes.vlines(_place(row.threshold), place - 0.42, place + 0.42, color=INK, linewidth=1.6)
                 notes(axes, place, [f"{row.threshold:.3f}"])
         return svg(axes.figure, description)
+
+
+def _choose_ticks(axes: Axes) -> list[float]:
+    """Return as many of `TICKS` as fit on the axis, in ascending order."""
+    low, high = axes.get_xlim()
+    gap = GAP / (axes.get_position().width * WIDTH) * (high - low)
+    chosen: list[float] = []
+    for tick in TICKS:
+        if low <= _place(tick) <= high and all(abs(_place(tick) - _place(other)) >= gap for other in chosen):
+            chosen.append(tick)
+    return sorted(chosen)
 
 
 def _place(scores: Sequence[float] | float) -> np.ndarray:
