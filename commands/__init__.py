@@ -5,8 +5,9 @@ import logging
 import shlex
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
+from audiotagging.errors import UserError
 from audiotagging.gate import through
 
 GROUPS = {
@@ -35,6 +36,14 @@ COMMANDS = {name: help for group in GROUPS.values() for name, help in group.item
 LIST_OPTIONS = ("--folds",)  # their values may start with a minus sign
 
 
+class Parser(argparse.ArgumentParser):
+    """Reads the arguments. What is wrong with them is said like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with a message of one line."""
+        raise UserError(f"{message}; `{self.prog} --help` lists the options")
+
+
 def main(pipeline: Any, arguments: list[str] | None = None) -> int:
     """Run one command.
 
@@ -54,7 +63,7 @@ def _run(pipeline: Any, arguments: list[str]) -> int:
         "\n".join([f"{group}:", *(f"  {name:<12}{help}" for name, help in commands.items())])
         for group, commands in GROUPS.items()
     )
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="pipeline.py",
         description="Train an ensemble of audio taggers from a folder of labelled sounds.",
         epilog=f"{listing}\n\n`pipeline.py COMMAND --help` lists the options of a command.",
@@ -63,7 +72,7 @@ def _run(pipeline: Any, arguments: list[str]) -> int:
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     command = import_module(f"commands.{parser.parse_args(arguments[:1]).command}")
 
-    parser = argparse.ArgumentParser(prog=f"pipeline.py {arguments[0]}", description=command.__doc__)
+    parser = Parser(prog=f"pipeline.py {arguments[0]}", description=command.__doc__)
     command.add_arguments(parser)
     parser.set_defaults(pipeline=pipeline, command_line=shlex.join(["pipeline.py", *arguments]))
     logging.basicConfig(level=logging.INFO, format="%(message)s")

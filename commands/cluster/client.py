@@ -22,12 +22,14 @@ from kfp.client.client import KF_PIPELINES_ENDPOINT_ENV, KF_PIPELINES_UI_ENDPOIN
 from kfp.dsl.graph_component import GraphComponent
 from kfp_server_api import ApiException
 
-from audiotagging.errors import UserError
+from audiotagging.errors import UserError, hide
 from commands.kfp_internals import Client
 
 OLDEST = (2, 17)  # the first version that respects the user of a stage
 MLFLOW = "mlflow"  # Kubeflow's name for its plugin
 TOKEN_FILE = "/var/run/secrets/kubeflow/pipelines/token"  # the token of the service account, from Kubernetes
+COOKIES = "AUDIOTAGGING_COOKIES"  # a variable, because other users of the machine can see command lines
+AUTHENTICATION = f"--token-file or the variable {COOKIES}"
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +44,12 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
         help=f"URL of its page, such as http://localhost:8080 (default: {KF_PIPELINES_ENDPOINT_ENV}, or this cluster)",
     )
     group.add_argument("--namespace", metavar="NAME", help="your namespace, if Kubeflow has users")
-    group.add_argument("--token-file", type=Path, metavar="FILE", help="file with a bearer token")
-    group.add_argument("--cookies", metavar="TEXT", help="cookies of a browser that is logged in")
+    group.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help=f"file with a bearer token; {COOKIES} in the environment may have the cookies of a browser instead",
+    )
     group.add_argument("--experiment", default="audiotagging", help="experiment of the runs (default: audiotagging)")
 
 
@@ -58,17 +64,37 @@ def connection(args: argparse.Namespace) -> Iterator[Client]:
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it logs every new attempt
     with _one_line_errors(host), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        in_cluster = Path(TOKEN_FILE).is_file() and not (args.token_file or args.cookies)
+        token, cookies = _token(args.token_file), _cookies()
+        in_cluster = Path(TOKEN_FILE).is_file() and not (token or cookies)
         client = Client(
             host=args.host,
             namespace=args.namespace,
-            existing_token=args.token_file.read_text().strip() if args.token_file else None,
-            cookies=args.cookies,
+            existing_token=token,
+            cookies=cookies,
             credentials=ServiceAccountTokenVolumeCredentials(TOKEN_FILE) if in_cluster else None,
             ui_host=os.environ.get(KF_PIPELINES_UI_ENDPOINT_ENV),
         )
         _check(client, host, namespace=args.namespace)
         yield client
+
+
+def _token(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    token = file.read_text(encoding="utf-8", errors="replace").strip()
+    hide(token)
+    if not re.fullmatch(r"[!-~]+", token):
+        raise UserError(f"{file}: expected a bearer token, one line without spaces, found something else")
+    return token
+
+
+def _cookies() -> str | None:
+    cookies = os.environ.get(COOKIES)
+    if cookies:
+        hide(cookies)
+        if not re.fullmatch(r"[ -~]+", cookies):
+            raise UserError(f"{COOKIES}: expected cookies in one line, such as NAME=VALUE, found something else")
+    return cookies or None
 
 
 def _check(client: Client, host: str, *, namespace: str | None) -> None:
@@ -81,7 +107,7 @@ def _check(client: Client, host: str, *, namespace: str | None) -> None:
     except json.JSONDecodeError:
         raise UserError(
             f"{host}: expected Kubeflow Pipelines, found something else, perhaps a login page; "
-            "use --token-file or --cookies, or the address of the service ml-pipeline-ui"
+            f"use {AUTHENTICATION}, or the address of the service ml-pipeline-ui"
         ) from None
     tag = health.get("tag_name") or health.get("apiServerTagName") or ""  # from the server of the API or of the page
     version = re.match(r"(\d+)\.(\d+)", tag)
@@ -122,7 +148,7 @@ def _said(error: ApiException) -> str:
     text = " ".join(text.split())
     text = text if len(text) <= 300 else text[:300] + " ..."
     if error.status in (401, 403):
-        text += "; use --token-file or --cookies, and your own --namespace"
+        text += f"; use {AUTHENTICATION}, and your own --namespace"
     return f"{error.status} {error.reason}: {text}"
 
 

@@ -14,7 +14,8 @@ HIDDEN = "[hidden]"
 # JSON and environment variables.
 _NAME = r"[\w-]{0,40}(?:token|passw|secret|signature|credential|cookie|session|api_?key|accesskeyid)[\w-]{0,40}|sig"
 SECRETS = (
-    re.compile(r"(?P<before>\b(?:bearer|basic) )[^\s'\"]+", re.IGNORECASE),
+    re.compile(r"(?P<before>\bauthorization['\"]?: ?['\"]?)[^'\"\n]+", re.IGNORECASE),
+    re.compile(r"(?P<before>\bBearer )[^\s'\"]+"),
     re.compile(r"(?P<before>\b(?:set-)?cookie['\"]?: ?['\"]?)[^'\"\n]+", re.IGNORECASE),
     re.compile(r"(?P<before>://[^/\s:@]*:)[^/\s@]+(?=@)"),
     re.compile(rf"(?P<before>\b(?:{_NAME})(?:=|['\"]: ?)['\"]?)[^\s'\"&;,]+", re.IGNORECASE),

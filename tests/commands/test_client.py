@@ -163,7 +163,7 @@ def test_servers_that_fit_are_used(server, call, tag):
         ),
         (
             {r"GET /apis/v2beta1/pipelines": (403, {"code": 7, "message": "User 'x' is not\n authorized"})},
-            "User 'x' is not authorized; use --token-file or --cookies",
+            "User 'x' is not authorized; use --token-file or the variable AUDIOTAGGING_COOKIES",
         ),
         ({r"POST /apis/v2beta1/runs": (500, {"error": "Internal", "message": "x" * 1000})}, "500 Internal"),
     ],
@@ -179,13 +179,33 @@ def test_who_asks_is_told_by_token_cookie_or_service_account(server, call, tmp_p
     token.write_text("secret\n")
     assert call("submit", "--data", "demo", "--token-file", str(token))[0] == 0
     assert server.headers["authorization"] == "Bearer secret"
-    assert call("submit", "--data", "demo", "--cookies", "session=1")[0] == 0
+    monkeypatch.setenv("AUDIOTAGGING_COOKIES", "session=1")
+    assert call("submit", "--data", "demo")[0] == 0
     assert server.headers["Cookie"] == "session=1" and "authorization" not in server.headers
+    monkeypatch.delenv("AUDIOTAGGING_COOKIES")
     monkeypatch.setattr(client, "TOKEN_FILE", str(token))
     assert call("submit", "--data", "demo")[0] == 0
     assert server.headers["authorization"] == "Bearer secret"
     code, _, error = call("submit", "--data", "demo", "--token-file", str(tmp_path / "absent"))
     assert code == 2 and error.count("\n") == 1 and "absent" in error
+
+
+@pytest.mark.parametrize("token", ["first-part\nsecond-part", "first-part second-part", "", "first-pärt"])
+def test_a_token_that_cannot_be_sent_is_refused_and_not_quoted(server, call, tmp_path, monkeypatch, token):
+    (tmp_path / "token").write_text(token, encoding="utf-8")
+    code, _, error = call("submit", "--data", "demo", "--token-file", str(tmp_path / "token"))
+    assert code == 2 and error.count("\n") == 1 and "expected a bearer token, one line" in error
+    monkeypatch.setenv("AUDIOTAGGING_COOKIES", "session=first-part\nx=second-part")
+    code, _, more = call("submit", "--data", "demo")
+    assert code == 2 and more.count("\n") == 1 and "AUDIOTAGGING_COOKIES: expected cookies in one line" in more
+    assert not any(part in error + more for part in ("first-p", "second-part")) and not server.requests
+
+
+def test_a_token_that_the_server_repeats_is_not_shown(server, call, tmp_path):
+    (tmp_path / "token").write_text("eyJhbGciOi.payload.sig\n")
+    server.broken = {r"GET /apis/v2beta1/pipelines": (401, {"message": "cannot parse eyJhbGciOi.payload.sig of user"})}
+    code, _, error = call("submit", "--data", "demo", "--token-file", str(tmp_path / "token"))
+    assert code == 2 and "cannot parse [hidden] of user" in error
 
 
 def test_users_have_namespaces(server, call):
