@@ -20,7 +20,7 @@ style="border: 0; width: {width}px; height: 1200px"></iframe>"""
 def check_page(report: Path, *, folder: Path, width: int, dark: bool) -> None:
     """Look at a report in a sandboxed frame, as Kubeflow shows it: it fits, follows the scheme, and is not empty."""
     frame, picture = folder / "frame.html", folder / f"{width}.png"
-    frame.write_text(FRAME.format(page=escape(report.read_text()), width=width))
+    frame.write_text(FRAME.format(page=escape(report.read_text(encoding="utf-8")), width=width))
     assert f"<title>{width} of {width}</title>" in chromium(f"--window-size={width},1200", "--dump-dom", frame.as_uri())
     photograph(frame, picture, width=width, height=1200, dark=dark)
     pixels = np.asarray(Image.open(picture).convert("RGB"))

@@ -66,9 +66,8 @@ def test_what_is_no_secret_is_shown(text):
 
 
 def test_a_message_is_one_line_of_500_characters_whose_end_says_what_to_do():
-    message = str(
-        UserError("x.zip: " + "\n".join(f"  x.z{number:05}," for number in range(65_535)) + " fetch them all")
-    )
+    missing = "\n".join(f"  x.z{number:05}," for number in range(65_535))
+    message = str(UserError(f"x.zip:\n{missing} fetch them all"))
     assert len(message) == 500 and message.isprintable()
     assert message.startswith("x.zip: x.z00000, x.z00001, ") and message.endswith("x.z65534, fetch them all")
 

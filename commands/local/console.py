@@ -42,7 +42,7 @@ class Console:
 
     def __init__(self, terminal: TextIO, log: Path) -> None:
         self.terminal = terminal
-        self.log = log.open("a", buffering=1)
+        self.log = log.open("a", encoding="utf-8", buffering=1)
         self.failure: tuple[str, str, str] | None = None
         self._thread = _Thread()
 

@@ -41,7 +41,7 @@ def memory_limit() -> float:
 
 def _limits(name: str) -> list[str]:
     """Return the content of all files of a name in this process's cgroups (version 1 or 2) and their parents."""
-    lines = OWN_CGROUPS.read_text().splitlines() if OWN_CGROUPS.exists() else []
+    lines = OWN_CGROUPS.read_text(encoding="utf-8").splitlines() if OWN_CGROUPS.exists() else []
     found = []
     for line in lines:
         _, controllers, path = line.split(":", 2)  # such as "4:memory:/pod/container"; version 2 names no controllers

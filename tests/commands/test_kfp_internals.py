@@ -105,7 +105,7 @@ def first(place: Output[Dataset]):
     import os
     from pathlib import Path
 
-    Path(place.path).write_text("here")
+    Path(place.path).write_text("here", encoding="utf-8")
     Path(f"{place.path} they meet").mkdir()
     logging.getLogger("first").info("here, slot %s", os.environ["SLOT"])
 

@@ -228,7 +228,7 @@ def test_ensemble_promote_and_evaluate(run, tmp_path):
         scores=scores,
         report=report,
     )
-    written = json.loads(Path(scores.path).read_text())
+    written = json.loads(Path(scores.path).read_text(encoding="utf-8"))
     sets = ("all", "public", "private", "out_of_fold")
     expected = {f"lwlrap_{name}": written["ensemble"][name] for name in sets}
     for member in REFERENCE[:2]:
@@ -245,4 +245,4 @@ def test_ensemble_promote_and_evaluate(run, tmp_path):
     ]  # two members, each with two folds
     assert [stage["stage"] for stage in origin["stages"]][5:] == ["ensemble", "evaluate"]
     assert origin["gpu_seconds"] == 0 and origin["cpu_seconds"] > 1100 and origin["peak_bytes"] >= 5e8
-    assert written["promotion"] == decision and "</html>" in Path(report.path).read_text()
+    assert written["promotion"] == decision and "</html>" in Path(report.path).read_text(encoding="utf-8")

@@ -155,7 +155,7 @@ def _write_part(folder: Path, rng: Rng, *, count: int, two_labels: float, wrong_
 
 
 def _write_table(path: Path, header: list[str], rows: list[list[str]]) -> None:
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([header, *rows])
 
 

@@ -70,7 +70,7 @@ def _read_record(url: str, copy: Path) -> list[dict]:
             files = json.load(response)["files"]
         with atomic_file(copy) as partial:
             partial.write_text(json.dumps(files))
-    files = json.loads(copy.read_text())
+    files = json.loads(copy.read_text(encoding="utf-8"))
     for file in files:
         if file["key"] != Path(file["key"]).name:
             raise DownloadError(f"{url}: expected file names without a folder, found {file['key']!r}")
