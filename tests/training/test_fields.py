@@ -13,7 +13,7 @@ from audiotagging.members import CHOICES, RANGES, Member
 from audiotagging.training.loop import Run
 from audiotagging.training.networks import NETWORKS
 
-INTEGERS = {name for name, limits in RANGES.items() if Member.__dataclass_fields__[name].type is int}
+INTEGERS = {name for name in RANGES if Member.__dataclass_fields__[name].type is int}
 # The cost of a step grows with these, and nothing in it changes further above.
 AFFORDABLE = {"size": 70, "batch_size": 8}
 
