@@ -6,16 +6,19 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from audiotagging.artifacts.calibration import calibrate
 from audiotagging.artifacts.champion import champion_folder
 from audiotagging.data.data_folder import AUDIO_SUFFIXES
 from audiotagging.errors import UserError
 from audiotagging.machine import threads
 from audiotagging.progress import track
+from audiotagging.results.thresholds import PROMISES
 from audiotagging.tagging.tagger import Tagged, Tagger
 
 
@@ -30,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="output of a run, its folder models, or a champions folder",
     )
     parser.add_argument("--top", type=int, default=5, metavar="N", help="number of tags per file (default: 5)")
+    parser.add_argument(
+        "--precision",
+        type=float,
+        choices=PROMISES,
+        metavar="SHARE",
+        help="print only tags of which this share (0.8, 0.9 or 0.95) is right on clips like those of training, with "
+        "calibrated scores",
+    )
     parser.add_argument("--format", choices=FORMATS, default="table", help="output format (default: table)")
 
 
@@ -39,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--top: expected a number of at least 1, found {args.top}")
     torch.set_num_threads(threads())
     tagger = Tagger(champion_folder(args.models) or args.models)
+    choose = _best if args.precision is None else _promised(tagger, args.precision, args.models)
     unread = []
 
     def report(path: str, reason: str) -> None:
@@ -50,14 +62,46 @@ def run(args: argparse.Namespace) -> int:
             if file.scores is None:
                 report(_text(file.path), file.reason)
             else:
-                best = np.argsort(-file.scores, kind="stable")[: args.top]
-                yield _text(file.path), [(tagger.classes[number], float(file.scores[number])) for number in best]
+                tags = ((tagger.classes[number], score) for number, score in choose(file.scores))
+                yield _text(file.path), list(islice(tags, args.top))
 
     paths = [path for given in args.files for path in _expand(given, report)]
     # On a terminal the results themselves show the progress.
     steps = paths if sys.stdout.isatty() else track(paths, label="tag", total=len(paths))
     FORMATS[args.format](readable(tagger.tag(steps)))
     return 1 if unread else 0
+
+
+def _best(scores: np.ndarray) -> Iterator[tuple[int, float]]:
+    """Yield all classes and their scores, best first."""
+    for number in np.argsort(-scores, kind="stable"):
+        yield int(number), float(scores[number])
+
+
+def _promised(tagger: Tagger, precision: float, models: Path) -> Callable[[np.ndarray], Iterator[tuple[int, float]]]:
+    """Return a function that yields the classes whose thresholds are reached, with their probabilities, best first."""
+    averaging = tagger.averaging
+    if averaging.calibration is None:
+        raise UserError(
+            f"--precision: expected an ensemble with calibrated scores, found {models}, whose scores are uncalibrated "
+            "because no fold was held out; train with --folds 0,1,2,3,4, or omit --precision"
+        )
+    curves = [averaging.calibration.curves[label] for label in tagger.classes]
+    found = averaging.lowest_scores(precision)
+    missing = [label for label in tagger.classes if label not in found]
+    if missing:
+        print(
+            f"no threshold promises a precision of {precision} for {len(missing)} of {len(tagger.classes)} classes, "
+            f"which are never printed: {', '.join(map(_in_one_line, missing))}",
+            file=sys.stderr,
+        )
+    lowest = np.array([found.get(label, np.inf) for label in tagger.classes])
+
+    def choose(scores: np.ndarray) -> Iterator[tuple[int, float]]:
+        (probabilities,) = calibrate(scores[None], curves)
+        return (each for each in _best(probabilities) if scores[each[0]] >= lowest[each[0]])
+
+    return choose
 
 
 def _expand(path: Path, report: Callable[[str, str], None]) -> list[Path]:

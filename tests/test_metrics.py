@@ -6,7 +6,14 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, label_ranking_average_precision_score
 
 from audiotagging.errors import UserError
-from audiotagging.metrics import average_precisions, calibration_error, chance, lwlrap, mean_average_precision
+from audiotagging.metrics import (
+    average_precisions,
+    calibration_bins,
+    calibration_error,
+    chance,
+    lwlrap,
+    mean_average_precision,
+)
 
 
 @given(st.integers(1, 30), st.integers(2, 12), st.integers(0, 2**32 - 1))
@@ -51,6 +58,11 @@ def test_the_calibration_error_is_that_of_scikit_learns_calibration_curve(clips,
     truth = rng.random((clips, classes)) < probabilities**2
     shares, means = calibration_curve(truth.ravel(), probabilities.ravel(), n_bins=15)
     counts, _ = np.histogram(probabilities, np.linspace(0, 1, 16))
+    found = {
+        key: [row[key] for row in calibration_bins(truth, probabilities)] for key in ("probability", "share", "pairs")
+    }
+    assert [found["share"], found["probability"]] == [pytest.approx(shares), pytest.approx(means)]
+    assert found["pairs"] == counts[counts > 0].tolist()
     expected = (counts[counts > 0] * abs(shares - means)).sum() / truth.size
     assert calibration_error(truth, probabilities) == pytest.approx(expected)
 

@@ -179,17 +179,44 @@ def mean_average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
     return float(np.nanmean(average_precisions(truth, scores)))
 
 
-def calibration_error(truth: np.ndarray, probabilities: np.ndarray, *, bins: int = 15) -> float:
-    """Compute the expected calibration error (ECE) of probabilities.
-
-    The pairs of a clip and a class are divided into bins of equal width by their probability. The error is the mean
-    difference between the mean probability of a bin and the share of its pairs that are true, weighted by the number of
-    pairs (Guo et al., "On calibration of modern neural networks", ICML 2017).
+def calibration_bins(truth: np.ndarray, probabilities: np.ndarray, *, bins: int = 15) -> list[dict[str, float]]:
+    """Compare probabilities with what is true, in bins of equal width.
 
     Args:
         truth: True where the clip has the label, bool, shape (clips, classes).
         probabilities: Values in [0, 1], shape (clips, classes).
         bins: Number of bins.
+
+    Returns:
+        One row per bin that is not empty: the mean `probability` of its pairs of a clip and a class, the `share` of
+        these that are true, and the number of `pairs`.
+
+    Examples:
+        >>> calibration_bins(np.array([[True, False]]), np.array([[0.75, 0.0]]))
+        [{'probability': 0.0, 'share': 0.0, 'pairs': 1}, {'probability': 0.75, 'share': 1.0, 'pairs': 1}]
+    """
+    places = np.minimum((probabilities * bins).astype(int), bins - 1).ravel()
+    pairs = np.bincount(places, minlength=bins)
+    sums = np.bincount(places, probabilities.ravel(), bins), np.bincount(places, truth.ravel(), bins)
+    return [
+        {
+            "probability": float(sums[0][place] / pairs[place]),
+            "share": float(sums[1][place] / pairs[place]),
+            "pairs": int(pairs[place]),
+        }
+        for place in np.flatnonzero(pairs)
+    ]
+
+
+def calibration_error(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """Compute the expected calibration error (ECE) of probabilities.
+
+    This is the mean difference between the probability and the share of 15 bins, weighted by their pairs (Guo et al.,
+    "On calibration of modern neural networks", ICML 2017).
+
+    Args:
+        truth: True where the clip has the label, bool, shape (clips, classes).
+        probabilities: Values in [0, 1], shape (clips, classes).
 
     Returns:
         A value in [0, 1]; 0 is perfect.
@@ -198,6 +225,5 @@ def calibration_error(truth: np.ndarray, probabilities: np.ndarray, *, bins: int
         >>> calibration_error(np.array([[True, False]]), np.array([[0.75, 0.0]]))
         0.125
     """
-    place = np.minimum((probabilities * bins).astype(int), bins - 1).ravel()
-    difference = np.bincount(place, (probabilities - truth).ravel())  # summed over the pairs of each bin
-    return float(np.abs(difference).sum() / truth.size)
+    bins = calibration_bins(truth, probabilities)
+    return sum(row["pairs"] * abs(row["probability"] - row["share"]) for row in bins) / truth.size

@@ -7,6 +7,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss as scikit_log_loss
 
+from audiotagging.artifacts import calibration as artifacts
 from audiotagging.artifacts.calibration import Curve, calibrate, logits, sigmoid
 from audiotagging.metrics import calibration_error
 from audiotagging.results.calibrate import METHODS, fit_calibration, fit_curves, fit_isotonic, fit_platt, log_loss
@@ -61,6 +62,10 @@ def test_platt_is_finite_for_scores_that_separate_the_labels(positives):
     ).x  # fmt: skip
     expected = sigmoid(line[0] * logits(scores) + line[1])
     assert apply(fit_platt(scores, labels), scores) == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_methods_are_those_that_can_be_read():
+    assert tuple(METHODS) == artifacts.METHODS
 
 
 @pytest.mark.parametrize("method", METHODS)

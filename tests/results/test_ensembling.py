@@ -1,4 +1,6 @@
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -6,12 +8,16 @@ import pytest
 from fabricated import PLAIN, fabricate_run, predictions_of
 from scipy.stats import gmean, rankdata
 
+from audiotagging.artifacts.calibration import calibrate
+from audiotagging.artifacts.ensemble_folder import read_ensemble
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.errors import UserError
 from audiotagging.members import REFERENCE
-from audiotagging.metrics import lwlrap
+from audiotagging.metrics import label_table, lwlrap
+from audiotagging.results.calibrate import fit_calibration
 from audiotagging.results.ensembling import average, ensemble, fit_weights, gather
+from audiotagging.results.thresholds import find_thresholds
 
 SCORES = np.random.default_rng(1).integers(1, 8, (4, 20, 6)).astype(np.float32) / 8  # few values: many ties
 
@@ -157,6 +163,103 @@ def test_fitted_weights_are_written_and_used(run, tmp_path, mean):
     labels = read_clips(run / "spectrograms").set_index("clip").loc[held_out.clips, "labels"]
     truth = np.array([[name in names for name in held_out.classes] for names in labels])
     assert weights == pytest.approx(fit_weights(held_out.scores[1:], truth, mean=mean))
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory):
+    run = fabricate_run(tmp_path_factory.mktemp("many"), clips=200)
+    ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=run / "out", **PLAIN)
+    return run
+
+
+def test_what_is_calibrated_are_the_out_of_fold_scores_of_the_ensemble(calibrated):
+    predictions, averaging = read_ensemble(calibrated / "out")
+    clips = read_clips(calibrated / "spectrograms")
+    labels = clips.set_index("clip")["labels"]
+    rows = predictions.rows
+    chosen = ((rows["part"] == "validation") & (rows["member"] == "ensemble")).to_numpy()
+    truth = label_table(labels.loc[rows.loc[chosen, "clip"]].tolist(), predictions.classes)
+    scores = predictions.scores[chosen]
+    assert averaging.calibration == fit_calibration(truth, scores, predictions.classes)
+    assert averaging.thresholds == find_thresholds(truth, scores, predictions.classes)
+    assert any(averaging.thresholds.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content["calibration"].update(method="beta"), "expected method to be one of platt, isotonic"),
+        (lambda content: content["calibration"]["curves"].popitem(), "the curve and the thresholds of every class"),
+        (lambda content: content["thresholds"].popitem(), "the curve and the thresholds of every class"),
+        (lambda content: content.update(calibration=None), "the curve and the thresholds of every class"),
+        (lambda content: _first_curve(content)["scores"].reverse(), "expected a curve with ascending scores"),
+        (lambda content: _first_curve(content)["probabilities"].reverse(), "expected a curve with ascending scores"),
+        (lambda content: _first_curve(content)["scores"].pop(), "expected a curve with one probability per score"),
+        (lambda content: _first_curve(content).update(scores=[], probabilities=[]), "found 0 scores"),
+        (
+            lambda content: _first_threshold(content).update(low=0.5),
+            "expected a threshold with a precision of at least",
+        ),
+        (
+            lambda content: _first_threshold(content).update(recall=0),
+            "expected a threshold with a precision of at least",
+        ),
+        (lambda content: _first_threshold(content).update(score="high"), 'to be a number, found "high"'),
+        (lambda content: _rename_a_class(content), "expected the calibration of 8 classes"),
+    ],
+)
+def test_a_calibration_that_makes_no_sense_is_refused(calibrated, tmp_path, change, message):
+    shutil.copytree(calibrated / "out", tmp_path / "out")
+    content = json.loads((calibrated / "out" / "ensemble.json").read_text())
+    change(content)
+    (tmp_path / "out" / "ensemble.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"ensemble.json: .*{message}"):
+        read_ensemble(tmp_path / "out")
+
+
+def _first_curve(content):
+    return next(iter(content["calibration"]["curves"].values()))
+
+
+def _first_threshold(content):
+    return next(each for thresholds in content["thresholds"].values() for each in thresholds)
+
+
+def _rename_a_class(content):
+    for table in (content["calibration"]["curves"], content["thresholds"]):
+        table["Other"] = table.pop("Class_001")
+
+
+@pytest.mark.parametrize("helps", [True, False])
+def test_the_submission_is_calibrated_if_that_ranks_the_classes_better(calibrated, tmp_path, helps):
+    """Members that are too sure of one class put it on top of every clip."""
+    run = shutil.copytree(calibrated, tmp_path / "run")
+    for path in predictions_of(run):
+        table = read_predictions(path)
+        if helps:
+            table = replace(table, scores=table.scores ** np.where(np.arange(8) == 3, 0.2, 1).astype(np.float32))
+        write_predictions(path, table)
+    ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=tmp_path / "out", **PLAIN)
+    predictions, averaging = read_ensemble(tmp_path / "out")
+    assert averaging.calibration.submitted == helps
+    submission = pd.read_csv(tmp_path / "out" / "submission.csv").set_index("fname")
+    tested = gather(predictions, part="test")
+    expected = tested.scores[0]
+    if helps:
+        expected = calibrate(expected, [averaging.calibration.curves[label] for label in predictions.classes])
+    assert submission.loc[tested.clips].to_numpy() == pytest.approx(expected, abs=1e-6)
+    assert (submission.loc[["test-first.wav", "test-broken.wav"]] == 0).all(axis=None)
+    labels = read_clips(run / "spectrograms").set_index("clip")["labels"]
+    truth = label_table(labels.loc[tested.clips].tolist(), predictions.classes)
+    if helps:
+        assert lwlrap(truth, expected) > lwlrap(truth, tested.scores[0]) + 0.01
+
+
+def test_without_folds_there_is_no_calibration(tmp_path):
+    run = fabricate_run(tmp_path, folds=[-1])
+    ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=tmp_path / "out", **PLAIN)
+    _, averaging = read_ensemble(tmp_path / "out")
+    assert averaging.calibration is None and averaging.thresholds == {}
 
 
 def test_without_folds_there_is_nothing_to_fit(tmp_path):

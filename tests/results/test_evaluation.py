@@ -139,3 +139,34 @@ def test_the_judge_is_compared_with_chance(tmp_path):
 def test_the_terminal_says_that_there_is_nothing_to_score(tmp_path):
     (sentence,) = findings(finish_run(fabricate_run(tmp_path, test_labels=False, folds=[-1])))
     assert "nothing to score" in sentence
+
+
+def test_the_terminal_says_what_is_promised_and_kept(run):
+    scores = json.loads((run / "scores.json").read_text())
+    promised = {"tags": 20, "recall": 0.25, "precision": 0.95, "low": 0.9, "high": 0.99}
+    promises = [
+        {"promised": 0.9, "classes": 7, "missing": 1, "sets": {"all": promised}},
+        {"promised": 0.95, "classes": 0, "missing": 8, "sets": {"all": {"tags": 0, "recall": 0.0}}},
+    ]
+    first, second = findings(scores | {"thresholds": {"promises": promises}})[-2:]
+    assert first == (
+        "A precision of 0.9 is promised for 7 of 8 classes: the precision is 0.9500, 95 % interval 0.9000 to 0.9900, "
+        "and the recall 0.2500."
+    )
+    assert second == "A precision of 0.95 is promised for 0 of 8 classes: nothing passes."
+
+
+@pytest.mark.parametrize(("submitted", "numbers_said"), [(True, [0.75, 0.7]), (False, [0.7, 0.75])])
+def test_the_terminal_says_which_scores_are_submitted(run, submitted, numbers_said):
+    scores = json.loads((run / "scores.json").read_text())
+    both = {"uncalibrated": {"lwlrap": 0.7}, "calibrated": {"lwlrap": 0.75}}
+    calibration = {"submitted": submitted, "sets": {"out_of_fold": both}}
+    (sentence,) = [each for each in findings(scores | {"calibration": calibration}) if "submission.csv" in each]
+    assert sentence.startswith(f"submission.csv holds {'calibrated' if submitted else 'uncalibrated'} scores")
+    assert numbers(sentence) == pytest.approx(numbers_said)
+
+
+def test_the_terminal_says_that_scores_are_uncalibrated(tmp_path):
+    scores = finish_run(fabricate_run(tmp_path, folds=[-1]))
+    assert "calibration" not in scores and "thresholds" not in scores
+    assert "The scores are uncalibrated" in findings(scores)[-1]

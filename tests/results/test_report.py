@@ -128,6 +128,16 @@ def test_every_score_is_shown(run, page):
         assert {f"confusions/{place}/clips" for place in range(len(scores["confusions"]))} <= shown
         for place in range(len(scores["classes"])):
             assert {f"classes/{place}/members/{member}" for member in scores["members"]} <= shown
+    text = (run / "report.html").read_text()
+    assert ("The scores are uncalibrated" in text) == ("scored" in scores and "calibration" not in scores)
+    if "calibration" in scores:
+        kinds = ("uncalibrated", "calibrated")
+        assert {f"calibration/sets/{scores['scored']}/{kind}/error" for kind in kinds} <= shown
+        for place, row in enumerate(scores["thresholds"]["classes"]):
+            for column, promise in enumerate(row["promises"]):
+                path = f"thresholds/classes/{place}/promises/{column}"
+                assert (f"{path}/score" in shown) == ("score" in promise)
+        assert {f"thresholds/promises/{place}/sets/{scores['scored']}/recall" for place in range(3)} <= shown
     if "baseline" in scores["estimates"].get("all", {}):
         assert scores["estimates"]["all"]["baseline"]["baseline"]["difference"] == 0  # it is its own baseline
         assert "Not clearly different from the baseline" in (run / "report.html").read_text()

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import tracemalloc
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ from fabricated import PLAIN, fabricate_run, models_of, replace_weights
 from safetensors.torch import save
 from torch import nn
 
+from audiotagging.artifacts.calibration import Calibration, Curve, Threshold
+from audiotagging.artifacts.ensemble_folder import Averaging
 from audiotagging.artifacts.selection import write_selection
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
 from audiotagging.data.audio import decode
@@ -28,6 +30,7 @@ from audiotagging.results.ensembling import ensemble
 from audiotagging.tagging.tagger import Tagger
 from audiotagging.training.networks import NETWORKS, Network
 from audiotagging.training.prediction import predict
+from commands import main
 from commands.tag import run as run_command
 
 MEMBERS = [replace(DEMO[0], frames=256, size=16), replace(DEMO[2], size=16)]
@@ -164,7 +167,7 @@ def test_files_that_cannot_be_read_have_a_reason_and_do_not_stop_the_others(tagg
 
 @pytest.mark.parametrize("kind", ["table", "csv", "json"])
 def test_the_command_prints_the_best_tags_and_names_what_it_cannot_read(run, sounds, kind, capsys, tagger):
-    arguments = argparse.Namespace(files=[sounds], models=run, top=2, format=kind)
+    arguments = argparse.Namespace(files=[sounds], models=run, top=2, format=kind, precision=None)
     assert run_command(arguments) == 1
     printed = capsys.readouterr()
     assert sorted(line.split(":")[0] for line in printed.err.splitlines()) == [
@@ -219,7 +222,12 @@ READ = {
 def test_odd_files_and_names_stand_alone(run, odd, kind, capfdbinary, monkeypatch):
     monkeypatch.setattr(sys, "stdout", os.fdopen(os.dup(1), "w", encoding="utf-8", newline=""))
     long = odd / ("x" * 300)
-    assert run_command(argparse.Namespace(files=[odd, long, odd / "closed"], models=run, top=1, format=kind)) == 1
+    assert (
+        run_command(
+            argparse.Namespace(files=[odd, long, odd / "closed"], models=run, top=1, format=kind, precision=None)
+        )
+        == 1
+    )
     sys.stdout.flush()
     printed = capfdbinary.readouterr()
     output = printed.out.decode()
@@ -253,7 +261,7 @@ def test_a_folder_that_cannot_be_read_is_reported(run, sounds, tmp_path, capsys,
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", closed)
-    assert run_command(argparse.Namespace(files=[tmp_path], models=run, top=1, format="json")) == 1
+    assert run_command(argparse.Namespace(files=[tmp_path], models=run, top=1, format="json", precision=None)) == 1
     printed = capsys.readouterr()
     assert printed.err == f"{tmp_path}/closed: cannot be read: Permission denied\n"
     assert [row["file"] for row in json.loads(printed.out)] == [f"{tmp_path}/sound.flac"]
@@ -272,7 +280,10 @@ def test_a_file_that_vanishes_is_reported(tagger, sounds, tmp_path):
 
 
 def test_all_is_well_that_can_be_read(run, sounds, capsys):
-    assert run_command(argparse.Namespace(files=[sounds / "plain.wav"], models=run, top=1, format="table")) == 0
+    assert (
+        run_command(argparse.Namespace(files=[sounds / "plain.wav"], models=run, top=1, format="table", precision=None))
+        == 0
+    )
     assert capsys.readouterr().err == ""
 
 
@@ -280,14 +291,16 @@ def test_tagging_uses_the_threads_that_this_process_may_have(run, sounds, monkey
     before = torch.get_num_threads()
     monkeypatch.setenv("OMP_NUM_THREADS", str(before + 1))
     try:
-        run_command(argparse.Namespace(models=run, files=[sounds / "short.flac"], top=5, format="table"))
+        run_command(
+            argparse.Namespace(models=run, files=[sounds / "short.flac"], top=5, format="table", precision=None)
+        )
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
 
 
 def test_a_folder_without_sounds_is_reported(run, tmp_path, capsys):
-    assert run_command(argparse.Namespace(files=[tmp_path], models=run, top=1, format="json")) == 1
+    assert run_command(argparse.Namespace(files=[tmp_path], models=run, top=1, format="json", precision=None)) == 1
     printed = capsys.readouterr()
     assert printed.err == f"{tmp_path}: has no sound files\n"
     assert json.loads(printed.out) == []
@@ -304,3 +317,73 @@ def test_models_that_are_not_those_that_were_averaged_are_refused(run, predicted
     (tmp_path / "out" / "models").symlink_to(run / "models")
     with pytest.raises(UserError, match=r"expected models of .*, which .*ensemble.json averages, found models of"):
         Tagger(tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def calibrated(run, sounds, tagger, tmp_path_factory):
+    """The run with a calibration that halves the odds, and thresholds between the scores of the sounds."""
+    out = tmp_path_factory.mktemp("calibrated")
+    (out / "models").symlink_to(run / "models")
+    files = list(tagger.tag([sounds / name for name in READABLE]))
+    lowest = np.median([file.scores for file in files], axis=0)
+    curve = Curve([-13.0, 13.0], [-13.0 - np.log(2), 13.0 - np.log(2)])
+    thresholds = {label: [] for label in tagger.classes}
+    for label, score in list(zip(tagger.classes, lowest.tolist(), strict=True))[1:]:
+        thresholds[label] = [Threshold(0.9, score, clips=20, precision=0.97, low=0.91, high=0.99, recall=0.5)]
+    calibration = Calibration("platt", {"platt": 0.1}, False, dict.fromkeys(tagger.classes, curve))
+    averaging = Averaging("arithmetic", {member.id: 0.5 for member in MEMBERS}, calibration, thresholds)
+    (out / "ensemble.json").write_text(json.dumps(asdict(averaging)))
+    expected = {}
+    for file in files:
+        odds = file.scores / (1 - file.scores) / 2
+        passed = [number for number in range(1, 6) if file.scores[number] >= lowest[number]]
+        passed.sort(key=lambda number, scores=file.scores: -scores[number])
+        expected[str(file.path)] = [(tagger.classes[n], float(odds[n] / (1 + odds[n]))) for n in passed]
+    return out, expected
+
+
+def tagged(capsys, models, files, **options):
+    """Run the command, and return the tags of every file and what it printed to the error output."""
+    defaults = {"top": 5, "format": "json", "precision": 0.9}
+    assert run_command(argparse.Namespace(files=files, models=models, **defaults | options)) == 0
+    printed = capsys.readouterr()
+    rows = json.loads(printed.out)
+    return {row["file"]: [(tag["label"], tag["score"]) for tag in row["tags"]] for row in rows}, printed.err
+
+
+def test_only_what_a_precision_is_promised_for_is_printed_with_calibrated_scores(calibrated, sounds, capsys, tagger):
+    out, expected = calibrated
+    found, error = tagged(capsys, out, [sounds / name for name in READABLE])
+    assert found.keys() == expected.keys()
+    assert 0 < sum(map(len, found.values())) < 5 * len(READABLE)
+    for path, tags in found.items():
+        assert [label for label, _ in tags] == [label for label, _ in expected[path]]
+        assert [score for _, score in tags] == pytest.approx([score for _, score in expected[path]], rel=1e-4)
+    (line,) = error.splitlines()
+    assert line == (
+        f"no threshold promises a precision of 0.9 for 1 of 6 classes, which are never printed: {tagger.classes[0]}"
+    )
+    few, _ = tagged(capsys, out, [sounds / name for name in READABLE], top=1)
+    assert few == {path: tags[:1] for path, tags in found.items()}
+
+
+def test_a_precision_that_is_promised_for_no_class_prints_no_tags(calibrated, sounds, capsys):
+    found, error = tagged(capsys, calibrated[0], [sounds / "plain.wav"], precision=0.95)
+    assert found == {str(sounds / "plain.wav"): []}
+    assert "for 6 of 6 classes" in error
+
+
+def test_a_calibration_changes_nothing_unless_a_precision_is_asked_for(calibrated, run, sounds, capsys):
+    plain, error = tagged(capsys, run, [sounds / "plain.wav"], precision=None)
+    assert tagged(capsys, calibrated[0], [sounds / "plain.wav"], precision=None) == (plain, error) and error == ""
+
+
+def test_a_precision_of_uncalibrated_scores_is_refused(run, sounds):
+    with pytest.raises(UserError, match=r"--precision: expected an ensemble with calibrated scores, found .*--folds"):
+        run_command(argparse.Namespace(files=[sounds], models=run, top=5, format="json", precision=0.9))
+
+
+def test_a_precision_that_is_never_promised_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(None, ["tag", "a.wav", "--models", "out", "--precision", "0.7"])
+    assert "choose from 0.8, 0.9, 0.95" in capsys.readouterr().err

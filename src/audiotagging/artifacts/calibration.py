@@ -1,6 +1,6 @@
 """How the scores of an ensemble become probabilities, and the thresholds that promise a precision.
 
-Both are a part of `ensemble.json`, if folds were held out to fit them to.
+Both are in `ensemble.json` (`audiotagging.artifacts.ensemble_folder`), if folds were held out to fit them to.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import numpy as np
 
 from audiotagging.errors import UserError
 
+METHODS = ("platt", "isotonic")  # keys of results.calibrate.METHODS
 EDGE = 1e-6  # scores are limited to [EDGE, 1 - EDGE], so that their logits are finite
 
 
@@ -43,14 +44,21 @@ class Calibration:
     """The curves of an ensemble.
 
     Attributes:
-        method: How they were fitted: "platt" or "isotonic".
+        method: How they were fitted: one of `METHODS`.
         log_loss: The mean log loss in a cross-validation, of both methods and of the "uncalibrated" scores.
+        submitted: Whether the submission holds calibrated scores, because their lwlrap was clearly higher in that.
         curves: The curve of every class.
     """
 
     method: str
     log_loss: dict[str, float]
+    submitted: bool
     curves: dict[str, Curve]
+
+    def __post_init__(self) -> None:
+        """Check the method."""
+        if self.method not in METHODS:
+            raise UserError(f"expected method to be one of {', '.join(METHODS)}, found {self.method[:80]!r}")
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class Threshold:
         score: The threshold: the ensemble's uncalibrated score.
         clips: Number of out-of-fold clips that reach it.
         precision: Share of these clips that have the label.
-        low: Lower end of the 95 % interval of this share.
+        low: Lower end of the interval of this share, at least the promised precision.
         high: Upper end of this interval.
         recall: Share of the clips with the label that reach the threshold.
     """
@@ -74,6 +82,11 @@ class Threshold:
     low: float
     high: float
     recall: float
+
+    def __post_init__(self) -> None:
+        """Check that it keeps its promise."""
+        if not (0 < self.promised <= self.low <= self.precision <= self.high <= 1 and 0 < self.recall <= 1):
+            raise UserError(f"expected a threshold with a precision of at least {self.promised}, found {self}")
 
 
 def logits(probabilities: np.ndarray) -> np.ndarray:

@@ -1,5 +1,8 @@
 """Fits the curves that turn an ensemble's scores into probabilities, to clips that its models were not trained on.
 
+A curve keeps the order of the clips in a class, but not that of the classes in a clip, which lwlrap depends on. The
+submission therefore holds calibrated scores only if their lwlrap is clearly higher in the cross-validation.
+
 There are two methods, and the one with the lower log loss in a cross-validation over clips is used:
 
 * "platt": a straight line on the scale of logits, with a slope and an intercept (Platt, "Probabilistic outputs for
@@ -16,6 +19,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from audiotagging.artifacts.calibration import EDGE, Calibration, Curve, calibrate, logits, sigmoid
+from audiotagging.results.scoring import estimate_systems
 
 # Number of clips with the label for which a class's own curve counts as much as the shared one. Of 5 to 200, 40 gave
 # the lowest log loss on four splits of ESC-10's recordings, on clips with the label of 36 per class.
@@ -142,9 +146,13 @@ def fit_calibration(truth: np.ndarray, scores: np.ndarray, classes: Sequence[str
         scores: Out-of-fold scores in [0, 1], shape (clips, classes).
         classes: The classes.
     """
-    losses = {method: log_loss(truth, cross_calibrate(truth, scores, method=method)) for method in METHODS}
+    crossed = {method: cross_calibrate(truth, scores, method=method) for method in METHODS}
+    losses = {method: log_loss(truth, probabilities) for method, probabilities in crossed.items()}
     method = min(losses, key=lambda method: losses[method])
-    curves = fit_curves(truth, scores, method=method)
+    _, others = estimate_systems(truth, crossed[method], {"": {"uncalibrated": scores}})
     return Calibration(
-        method, {"uncalibrated": log_loss(truth, scores), **losses}, dict(zip(classes, curves, strict=True))
+        method=method,
+        log_loss={"uncalibrated": log_loss(truth, scores), **losses},
+        submitted=others[""]["uncalibrated"]["difference_low"] > 0,
+        curves=dict(zip(classes, fit_curves(truth, scores, method=method), strict=True)),
     )

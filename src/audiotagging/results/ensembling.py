@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from audiotagging.artifacts.calibration import Calibration, Threshold, calibrate
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, Averaging, write_ensemble
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_listing
 from audiotagging.errors import UserError
 from audiotagging.metrics import label_table, lwlrap
+from audiotagging.results.calibrate import fit_calibration
+from audiotagging.results.thresholds import find_thresholds
 
 SELECTIONS = 50  # number of times that fit_weights picks a member
 
@@ -155,7 +158,8 @@ def ensemble(
 ) -> None:
     """Average the members' predictions and write the submission.
 
-    Test clips that could not be read score zero in the submission.
+    If folds were held out, a calibration and thresholds are fitted to the out-of-fold scores. Test clips that could not
+    be read score zero in the submission.
 
     Args:
         predictions: Prediction tables, one per member and fold.
@@ -182,8 +186,9 @@ def ensemble(
         "weights: %s", ", ".join(f"{member} {share:.2f}" for member, share in zip(members, shares, strict=True))
     )
     averaged = _average_parts(parts, mean=mean, weights=shares)
-    submission = _submission(averaged, read_listing(spectrograms, part="test"))
-    averaging = Averaging(mean, dict(zip(members, shares.tolist(), strict=True)))
+    calibration, thresholds = _calibrate_out_of_fold(averaged, clips)
+    submission = _submission(averaged, read_listing(spectrograms, part="test"), calibration)
+    averaging = Averaging(mean, dict(zip(members, shares.tolist(), strict=True)), calibration, thresholds)
     write_ensemble(out, predictions=averaged, submission=submission, averaging=averaging)
 
 
@@ -217,10 +222,13 @@ def _average_parts(parts: Mapping[str, Gathered], *, mean: str, weights: np.ndar
     return Predictions(gathered.classes, pd.concat(rows, ignore_index=True), np.concatenate(scores))
 
 
-def _submission(predictions: Predictions, fnames: list[str]) -> pd.DataFrame:
-    rows = predictions.rows
+def _submission(predictions: Predictions, fnames: list[str], calibration: Calibration | None) -> pd.DataFrame:
+    rows, classes = predictions.rows, predictions.classes
     chosen = ((rows["part"] == "test") & (rows["member"] == ENSEMBLE)).to_numpy()
-    table = pd.DataFrame(predictions.scores[chosen], index=rows.loc[chosen, "clip"], columns=predictions.classes)
+    scores = predictions.scores[chosen]
+    if calibration and calibration.submitted and len(scores):
+        scores = calibrate(scores, [calibration.curves[label] for label in classes])
+    table = pd.DataFrame(scores, index=rows.loc[chosen, "clip"], columns=classes)
     return table.reindex(fnames, fill_value=np.float32(0)).rename_axis("fname").reset_index()
 
 
@@ -229,8 +237,30 @@ def _fit_out_of_fold(validation: Gathered, clips: pd.DataFrame, *, mean: str) ->
         raise UserError(
             "expected out-of-fold predictions to fit the weights to, found none; train with folds, or use equal weights"
         )
-    labels = clips[clips["part"] == "curated"].set_index("clip").loc[validation.clips, "labels"]
-    return fit_weights(validation.scores, label_table(labels.tolist(), validation.classes), mean=mean)
+    return fit_weights(validation.scores, _truth(validation.clips, clips, validation.classes), mean=mean)
+
+
+def _calibrate_out_of_fold(
+    averaged: Predictions, clips: pd.DataFrame
+) -> tuple[Calibration | None, dict[str, list[Threshold]]]:
+    """Fit the calibration and the thresholds of the ensemble, if there are out-of-fold predictions."""
+    chosen = ((averaged.rows["part"] == "validation") & (averaged.rows["member"] == ENSEMBLE)).to_numpy()
+    if not chosen.any():
+        logger.info("calibration: none, because no fold was held out")
+        return None, {}
+    truth = _truth(averaged.rows.loc[chosen, "clip"].tolist(), clips, averaged.classes)
+    scores = averaged.scores[chosen]
+    calibration = fit_calibration(truth, scores, averaged.classes)
+    losses = ", ".join(f"{kind} {loss:.4f}" for kind, loss in calibration.log_loss.items())
+    submitted = "calibrated" if calibration.submitted else "uncalibrated"
+    logger.info("calibration: %s; log loss %s; the submission is %s", calibration.method, losses, submitted)
+    return calibration, find_thresholds(truth, scores, averaged.classes)
+
+
+def _truth(names: list[str], clips: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
+    """Return the labels of curated clips as a table."""
+    labels = clips[clips["part"] == "curated"].set_index("clip").loc[names, "labels"]
+    return label_table(labels.tolist(), classes)
 
 
 def _name(table: Predictions, path: Path) -> str:

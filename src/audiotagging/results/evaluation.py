@@ -12,6 +12,8 @@
   out-of-fold clips.
 * `classes`: the score of each class, with its interval, and what `scoring.describe_classes` says of it.
 * `worst`, `confusions`: the clips whose labels the ensemble ranks worst, and the classes that it confuses.
+* `calibration`, `thresholds`: how far the probabilities and thresholds can be trusted
+  (`audiotagging.results.reliability`), if folds were held out.
 * `similarity`, `trained`, `data`, `selection`, `run`: facts about the members, their training data and their versions.
 * `promotion`: the decision on whether the ensemble becomes the champion, if a champions folder was given
   (`audiotagging.results.promotion`).
@@ -20,7 +22,6 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from audiotagging.results import report as html
 from audiotagging.results.ensembling import average, gather
 from audiotagging.results.labelled_clips import LabelledSet, check_predictions, labelled_sets
 from audiotagging.results.mistakes import confusions, worst_clips
+from audiotagging.results.reliability import describe_calibration, describe_thresholds
 from audiotagging.results.run_facts import (
     Origin,
     read_models,
@@ -53,6 +55,7 @@ from audiotagging.results.scores_file import OriginSummary
 from audiotagging.results.scoring import describe_classes, estimate_classes, estimate_systems, similarity
 
 BASELINE = "baseline"
+DRAWN = 0.9  # the promised precision whose thresholds are drawn beside the scores of each class
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +123,7 @@ def evaluate(
         "trained": summarise_training(trained),
         "data": summarise_data(clips, predictions.classes, read_rejected(spectrograms), read_notes(spectrograms)),
         "selection": summarise_selection(selection, clips, predictions.classes),
-        "run": asdict(averaging) | summarise_run(trained),
+        "run": {"mean": averaging.mean, "weights": averaging.weights} | summarise_run(trained),
     }
     if promotion:
         result["promotion"] = promotion
@@ -129,6 +132,13 @@ def evaluate(
     if origin:
         result["origin"] = summarise_origin(origin, trained) if isinstance(origin, Origin) else origin
     result |= _look_closer(sets, predictions.classes, clips)
+    if averaging.calibration and "out_of_fold" in sets:
+        result["calibration"] = describe_calibration(averaging.calibration, sets, predictions.classes)
+        result["thresholds"] = describe_thresholds(averaging.thresholds, sets, predictions.classes)
+        lowest = averaging.lowest_scores(DRAWN)
+        for row in result["classes"]:
+            if row["label"] in lowest:
+                row["threshold"] = lowest[row["label"]]
     shown = {row["clip"] for row in html.shown_clips(result)}
     figures = ", ".join(f"{name} {score:.4f}" for name, score in result["ensemble"].items()) or "nothing to score"
     logger.info("lwlrap of the ensemble: %s", figures)

@@ -29,6 +29,11 @@ def findings(scores: Mapping[str, Any]) -> list[str]:
                 f"It is {_comparison(other)} {scores['baseline']}, whose lwlrap is {other['score']:.4f}: "
                 f"{_difference(other)}."
             )
+        if "thresholds" in scores:
+            sentences.append(_submission(scores["calibration"]))
+            sentences += [_promise(promise, scores["scored"]) for promise in scores["thresholds"]["promises"]]
+        else:
+            sentences.append("The scores are uncalibrated, and no precision can be promised: that needs --folds.")
     else:
         sentences.append("There is nothing to score: no test clip has labels, and no fold was held out.")
     if judge := scores["selection"].get("judge"):
@@ -37,6 +42,26 @@ def findings(scores: Mapping[str, Any]) -> list[str]:
             f"chance is {judge['chance']:.4f}."
         )
     return sentences
+
+
+def _submission(calibration: Mapping[str, Any]) -> str:
+    kind, other = ("calibrated", "uncalibrated") if calibration["submitted"] else ("uncalibrated", "calibrated")
+    lwlraps = {name: scores["lwlrap"] for name, scores in calibration["sets"]["out_of_fold"].items()}
+    return (
+        f"submission.csv holds {kind} scores: their lwlrap is {lwlraps[kind]:.4f} out of fold, that of {other} ones "
+        f"{lwlraps[other]:.4f}."
+    )
+
+
+def _promise(promise: Mapping[str, Any], scored: str) -> str:
+    observed, classes = promise["sets"][scored], promise["classes"] + promise["missing"]
+    kept = "nothing passes"
+    if observed["tags"]:
+        kept = (
+            f"the precision is {observed['precision']:.4f}, 95 % interval {observed['low']:.4f} to "
+            f"{observed['high']:.4f}, and the recall {observed['recall']:.4f}"
+        )
+    return f"A precision of {promise['promised']} is promised for {promise['classes']} of {classes} classes: {kept}."
 
 
 def _comparison(other: Mapping[str, float]) -> str:

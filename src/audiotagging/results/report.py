@@ -15,6 +15,7 @@ from markupsafe import Markup
 from audiotagging.results.clip_pictures import draw_clip, time_axis
 from audiotagging.results.learning_curves import learning_curves, loss_limits
 from audiotagging.results.plots import Dot, dot_plot
+from audiotagging.results.reliability_plot import reliability_plot
 from audiotagging.results.run_facts import TrainedModel
 from audiotagging.results.score_plot import ScoreRow, score_limits, score_plot
 
@@ -64,6 +65,7 @@ def render(scores: dict[str, Any], *, models: Sequence[TrainedModel], pictures: 
         score_plots=_plots_of_classes(
             described, _score_plot, label_length=longest, limits=classes and score_limits(described)
         ),
+        reliability=_reliability(scores),
         curves=_curves(models, chance=scores["estimates"].get("out_of_fold", {}).get("chance")),
         axis=axis,
         pictures={
@@ -234,6 +236,13 @@ def _score_row(row: dict[str, Any]) -> ScoreRow:
 def _score_plot(rows: Sequence[ScoreRow], *, part: str, label_length: int, limits: tuple[float, float]) -> str:
     description = f"Scores of clips with and without the label, {part}"
     return score_plot(rows, description=description, limits=limits, label_length=label_length)
+
+
+def _reliability(scores: Mapping[str, Any]) -> Markup | None:
+    if "calibration" not in scores:
+        return None
+    described = scores["calibration"]["sets"][scores["scored"]]
+    return Markup(reliability_plot({kind: described[kind]["bins"] for kind in ("uncalibrated", "calibrated")}))
 
 
 def _curves(models: Sequence[TrainedModel], *, chance: float | None) -> dict[str, Markup]:

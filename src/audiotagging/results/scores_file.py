@@ -33,6 +33,44 @@ class Estimates(TypedDict):
     baseline: NotRequired[dict[str, Compared]]
 
 
+class Kind(TypedDict):
+    """The lwlrap of calibrated or of uncalibrated scores."""
+
+    lwlrap: float
+
+
+class Calibrated(TypedDict):
+    """Whether the submission holds calibrated scores, and for each set of clips what that changes."""
+
+    submitted: bool
+    sets: dict[str, dict[str, Kind]]
+
+
+class Observed(TypedDict):
+    """What the tags that pass the thresholds keep on one set of clips."""
+
+    tags: int
+    recall: float
+    precision: NotRequired[float]
+    low: NotRequired[float]
+    high: NotRequired[float]
+
+
+class Promise(TypedDict):
+    """A promised precision, and the number of classes with and without a threshold for it."""
+
+    promised: float
+    classes: int
+    missing: int
+    sets: dict[str, Observed]
+
+
+class Thresholds(TypedDict):
+    """The promises that can be made."""
+
+    promises: list[Promise]
+
+
 class Judge(TypedDict):
     """The lwlrap of the judge of the noisy clips, and that of random scores."""
 
@@ -98,4 +136,6 @@ class Scores(Facts):
     mean_average_precision: dict[str, dict[str, float]]
     estimates: dict[str, Estimates]
     scored: NotRequired[str]
+    calibration: NotRequired[Calibrated]
+    thresholds: NotRequired[Thresholds]
     baseline: NotRequired[str]

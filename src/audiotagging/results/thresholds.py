@@ -37,7 +37,8 @@ def wilson(right: np.ndarray, clips: np.ndarray, *, level: float = LEVEL) -> tup
     share = right / clips
     middle = share + z**2 / (2 * clips)
     width = z * np.sqrt(share * (1 - share) / clips + z**2 / (4 * clips**2))
-    return (middle - width) / (1 + z**2 / clips), (middle + width) / (1 + z**2 / clips)
+    low, high = (middle - width) / (1 + z**2 / clips), (middle + width) / (1 + z**2 / clips)
+    return np.clip(low, 0, share), np.clip(high, share, 1)  # rounding could exceed them
 
 
 def fewest_clips(promised: float) -> int:

@@ -53,6 +53,7 @@ class Tagger:
 
     Attributes:
         classes: The classes, in the order of the scores.
+        averaging: How the members are averaged, and what their average means.
     """
 
     def __init__(self, run: Path) -> None:
@@ -78,7 +79,7 @@ class Tagger:
                 )
         models.sort(key=lambda model: model.member.id)
         self._members = {name: list(folds) for name, folds in groupby(models, key=lambda model: model.member.id)}
-        self._averaging = _averaging(folder, list(self._members))
+        self.averaging = _averaging(folder, list(self._members), self.classes)
 
     def tag(self, paths: Iterable[Path]) -> Iterator[Tagged]:
         """Yield the tags of every file, in order.
@@ -125,14 +126,14 @@ class Tagger:
         if file.reason:
             return Tagged(file.path, reason=file.reason)
         assert isinstance(file.best, np.ndarray)
-        weights = np.array([self._averaging.weights[member] for member in self._members])
-        return Tagged(file.path, average(file.best[:, None], mean=self._averaging.mean, weights=weights)[0])
+        weights = np.array([self.averaging.weights[member] for member in self._members])
+        return Tagged(file.path, average(file.best[:, None], mean=self.averaging.mean, weights=weights)[0])
 
 
-def _averaging(folder: Path, members: list[str]) -> Averaging:
+def _averaging(folder: Path, members: list[str], classes: list[str]) -> Averaging:
     """Return how the members are averaged: as in the `ensemble.json` beside the folder, or equally if there is none."""
     try:
-        averaging = read_averaging(folder.parent)
+        averaging = read_averaging(folder.parent, classes=classes)
     except FileNotFoundError:
         return Averaging("arithmetic", dict.fromkeys(members, 1 / len(members)))
     if set(averaging.weights) != set(members):

@@ -1,0 +1,105 @@
+"""How far an ensemble's probabilities and thresholds can be trusted, on the clips of each set.
+
+The curves and thresholds were fitted to the out-of-fold clips, so only the test clips show whether they hold on other
+clips. The probabilities of the out-of-fold clips come from a cross-validation.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from audiotagging.artifacts.calibration import Calibration, Threshold, calibrate
+from audiotagging.artifacts.ensemble_folder import ENSEMBLE
+from audiotagging.metrics import calibration_bins, calibration_error, lwlrap
+from audiotagging.results.calibrate import cross_calibrate
+from audiotagging.results.labelled_clips import LabelledSet
+from audiotagging.results.thresholds import PROMISES, fewest_clips, wilson
+
+
+def describe_calibration(
+    calibration: Calibration, sets: Mapping[str, LabelledSet], classes: Sequence[str]
+) -> dict[str, Any]:
+    """Compare the scores of the ensemble before and after their calibration.
+
+    Args:
+        calibration: The calibration.
+        sets: The sets of labelled clips by name.
+        classes: The classes, in the order of the scores.
+
+    Returns:
+        `method`, `log_loss` and `submitted` as in `Calibration`, and `sets`: for each set, of the "uncalibrated" and of
+        the "calibrated" scores, `error` (the expected calibration error), `lwlrap`, and `bins` (rows of `probability`,
+        `share` and `pairs`).
+    """
+    described: dict[str, Any] = {}
+    for name, scored in sets.items():
+        scores = scored.systems[ENSEMBLE]
+        if name == "out_of_fold":
+            probabilities = cross_calibrate(scored.truth, scores, method=calibration.method)
+        else:
+            probabilities = calibrate(scores, [calibration.curves[label] for label in classes])
+        described[name] = {
+            kind: {
+                "error": calibration_error(scored.truth, values),
+                "lwlrap": lwlrap(scored.truth, values),
+                "bins": calibration_bins(scored.truth, values),
+            }
+            for kind, values in (("uncalibrated", scores), ("calibrated", probabilities))
+        }
+    return {
+        "method": calibration.method,
+        "log_loss": calibration.log_loss,
+        "submitted": calibration.submitted,
+        "sets": described,
+    }
+
+
+def describe_thresholds(
+    thresholds: Mapping[str, Sequence[Threshold]], sets: Mapping[str, LabelledSet], classes: Sequence[str]
+) -> dict[str, Any]:
+    """Describe what the thresholds promise, and what they keep.
+
+    Args:
+        thresholds: The thresholds of every class.
+        sets: The sets of labelled clips by name, "out_of_fold" among them.
+        classes: The classes, in the order of the scores.
+
+    Returns:
+        `promises`: for each promised precision, the numbers of `classes` with and `missing` a threshold, and by set the
+        number of `tags` that pass, their `precision` with its interval (`low` and `high`), and the `recall` among all
+        labels.
+        `classes`: for each class, `label`, `clips` (the out-of-fold clips with the label), and `promises`, which hold
+        the fields of `Threshold`, or `promised` and the `reason` why there is no threshold.
+    """
+    clips = sets["out_of_fold"].truth.sum(axis=0)
+    rows = []
+    for label, count in zip(classes, clips.tolist(), strict=True):
+        found = {threshold.promised: asdict(threshold) for threshold in thresholds[label]}
+        missing = {
+            promised: {
+                "promised": promised,
+                "reason": "too few clips" if count < fewest_clips(promised) else "too imprecise",
+            }
+            for promised in PROMISES
+        }
+        rows.append({"label": label, "clips": count, "promises": list((missing | found).values())})
+    promises = []
+    for promised in PROMISES:
+        ends = {label: each.score for label in classes for each in thresholds[label] if each.promised == promised}
+        lowest = np.array([ends.get(label, np.inf) for label in classes])
+        kept = {name: _observe(scored, lowest) for name, scored in sets.items()}
+        promises.append({"promised": promised, "classes": len(ends), "missing": len(classes) - len(ends), "sets": kept})
+    return {"promises": promises, "classes": rows}
+
+
+def _observe(scored: LabelledSet, lowest: np.ndarray) -> dict[str, float]:
+    """Return how many tags pass the thresholds of their classes, and how many of them are right."""
+    passed = scored.systems[ENSEMBLE] >= lowest
+    tags, right = int(passed.sum()), int((passed & scored.truth).sum())
+    observed: dict[str, float] = {"tags": tags, "recall": right / int(scored.truth.sum())}
+    if tags:
+        low, high = wilson(np.array(right), np.array(tags), level=0.95)
+        observed |= {"precision": right / tags, "low": float(low), "high": float(high)}
+    return observed
