@@ -20,7 +20,7 @@ from audiotagging.training.networks import NETWORKS
 
 ROOT = Path(pipeline.__file__).parent
 C = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": "src"}
-NAME = "Bär – 熊.wav"
+NAME = "Bär 熊.wav"
 
 
 def call(*arguments, **environment):
@@ -66,4 +66,4 @@ def test_tag_names_the_files(tmp_path):
 def test_an_output_that_knows_only_ascii_gets_escapes(folder):
     (folder / "train_curated" / NAME).unlink()
     code, output, error = call("check", "--data", folder, PYTHONUTF8="1", PYTHONIOENCODING="ascii")
-    assert code == 2 and r"B\xe4r \u2013 \u718a.wav" in output and error == ""
+    assert code == 2 and r"B\xe4r \u718a.wav" in output and error == ""
