@@ -3,6 +3,7 @@ import shutil
 import stat
 import struct
 import subprocess
+import time
 import zipfile
 from bisect import bisect_right
 from pathlib import Path
@@ -39,7 +40,17 @@ def test_a_folder_that_holds_everything_is_left_out(tmp_path):
     assert files(tmp_path / "flat") == {"a.wav": b"1", "deep/b.wav": b"2"}
 
 
-def test_times_are_those_in_the_archive(tmp_path):
+@pytest.fixture(params=["UTC", "Asia/Tokyo"])
+def zone(request, monkeypatch):
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("zone")
+def test_times_are_those_in_the_archive_wherever_it_is_unpacked(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(zipfile.ZipInfo("a.wav", (2019, 4, 1, 12, 30, 2)), b"1")
         archive.writestr(zipfile.ZipInfo("b.wav", (1980, 0, 0, 0, 0, 0)), b"1")
@@ -217,6 +228,14 @@ def test_the_joined_pieces_are_an_archive_for_others_too(tmp_path, first):
         assert joined.seek(0) == joined.tell() == 0
         (tmp_path / "joined.zip").write_bytes(joined.read())
     assert subprocess.run(["unzip", "-tqq", "joined.zip"], cwd=tmp_path, check=False).returncode == 0
+    # The records at the end, each where the next one says it is (APPNOTE.TXT, 4.3.14 to 4.3.16).
+    content = (tmp_path / "joined.zip").read_bytes()
+    assert content[-22:-18] == b"PK\5\6" and content[-2:] == b"\0\0"
+    signature, disk, at, disks = struct.unpack("<4sLQL", content[-42:-22])
+    assert (signature, disk, disks) == (b"PK\6\7", 0, 1)
+    signature, rest, *_, size, start = struct.unpack("<4sQ2H2L4Q", content[at:-42])
+    assert (signature, at + 12 + rest) == (b"PK\6\6", len(content) - 42)
+    assert (content[start : start + 4], start + size) == (b"PK\1\2", at)
     with zipfile.ZipFile(tmp_path / "joined.zip") as archive:
         entries = archive.infolist()
     assert [entry.comment for entry in entries[1:]] == [b"a comment" * number for number in range(4)]
@@ -238,9 +257,11 @@ zipfile_of_python = zipfile.ZipFile
 
 
 def test_zipfile_is_given_an_archive_that_is_not_split(tmp_path, monkeypatch):
+    second, _ = make_rich(tmp_path / "a.zip")
+    split(tmp_path / "a.zip", [second])
     monkeypatch.setattr(zip_archives.zipfile, "ZipFile", strict_zipfile)
-    extract(SPLIT, tmp_path / "out")
-    assert len(files(tmp_path / "out")) == 6
+    extract(tmp_path / "a.zip", tmp_path / "out")
+    assert files(tmp_path / "out") == RICH
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -272,6 +293,16 @@ def test_missing_pieces_are_named(tmp_path):
 def test_what_is_no_archive_is_named(tmp_path, content):
     (tmp_path / "a.zip").write_bytes(content)
     with pytest.raises(ArchiveError, match=r"a.zip cannot be unpacked: File is not a zip file; download it again"):
+        extract(tmp_path / "a.zip", tmp_path / "out")
+
+
+def test_a_directory_longer_than_the_archive_is_refused(tmp_path):
+    _, directory = make_rich(tmp_path / "a.zip")
+    split(tmp_path / "a.zip", [directory])
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    struct.pack_into("<L", content, content.rfind(b"PK\5\6") + 12, len(content) + 1)
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(ArchiveError, match=r"a.zip cannot be unpacked: its central directory is longer than"):
         extract(tmp_path / "a.zip", tmp_path / "out")
 
 

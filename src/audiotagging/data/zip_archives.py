@@ -161,8 +161,8 @@ def _join_directory(joined: "_Joined", end: Sequence[int]) -> None:
         at += ENTRY.size + len(text)
     end64 = END64.pack(b"PK\6\6", END64.size - 12, 45, 45, 0, 0, count, count, len(written), start)
     locator = LOCATOR.pack(b"PK\6\7", 0, start + len(written), 1)
-    few, much = min(count, 0xFFFF), 0xFFFFFFFF
-    joined.end_with(start, bytes(written) + end64 + locator + END.pack(END_RECORD, 0, 0, few, few, much, much, 0))
+    last = END.pack(END_RECORD, 0, 0, count, count, 0xFFFFFFFF, 0xFFFFFFFF, 0)  # size and offset are in `end64`
+    joined.end_with(start, bytes(written) + end64 + locator + last)
 
 
 class _Joined(io.RawIOBase):
