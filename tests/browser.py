@@ -1,5 +1,6 @@
 """A report as a person sees it: in headless Chromium, where there is one."""
 
+import re
 from html import escape
 from pathlib import Path
 
@@ -9,21 +10,52 @@ from PIL import Image
 from docs.pictures import chromium, photograph
 
 LIGHT_PAPER, DARK_PAPER = (253, 253, 252), (20, 23, 26)
-FRAME = """<!doctype html><body style="margin: 0">
-<script>function measure(frame) {{
-  document.title = frame.contentDocument.documentElement.scrollWidth + " of " + frame.contentWindow.innerWidth
-}}</script>
+FRAME = """<!doctype html><meta charset="utf-8"><body style="margin: 0">
+<script>function measure(frame) {{ const page = frame.contentDocument; document.title = {measure} }}</script>
 <iframe sandbox="allow-same-origin" srcdoc="{page}" onload="measure(this)"
 style="border: 0; width: {width}px; height: 1200px"></iframe>"""
+WIDTHS = 'page.documentElement.scrollWidth + " of " + frame.contentWindow.innerWidth'
+# How far the first column of each table moves if the table is scrolled to its end, and whether any table scrolls.
+MOVES = """(() => {{
+  const tables = [...page.querySelectorAll(".scroll")].filter(each => each.scrollWidth > each.clientWidth)
+  const moves = tables.map(each => {{
+    const cell = each.querySelector("tbody th"), left = cell.getBoundingClientRect().left
+    each.scrollLeft = 10000
+    return Math.abs(cell.getBoundingClientRect().left - left)
+  }})
+  return Math.max(...moves) + " in " + (tables.length > 0)
+}})()"""
 
 
 def check_page(report: Path, *, folder: Path, width: int, dark: bool) -> None:
     """Look at a report in a sandboxed frame, as Kubeflow shows it: it fits, follows the scheme, and is not empty."""
     frame, picture = folder / "frame.html", folder / f"{width}.png"
-    frame.write_text(FRAME.format(page=escape(report.read_text(encoding="utf-8")), width=width))
-    assert f"<title>{width} of {width}</title>" in chromium(f"--window-size={width},1200", "--dump-dom", frame.as_uri())
+    assert _measure(report.read_text(encoding="utf-8"), WIDTHS, frame=frame, width=width) == f"{width} of {width}"
     photograph(frame, picture, width=width, height=1200, dark=dark)
     pixels = np.asarray(Image.open(picture).convert("RGB"))
     paper = DARK_PAPER if dark else LIGHT_PAPER
     assert tuple(pixels[2, 2]) == paper
     assert (np.abs(pixels.astype(int) - paper).sum(axis=2) > 200).mean() > 0.01  # there is something to see
+
+
+def check_paper(report: Path, *, folder: Path) -> None:
+    """Check that no table is cut off on A4 paper, whose margins leave 688 pixels of 1/96 inch, with all folds open."""
+    page = (
+        report.read_text(encoding="utf-8").replace("@media print", "@media all").replace("<details>", "<details open>")
+    )
+    assert _measure(page, WIDTHS, frame=folder / "paper.html", width=688) == "688 of 688"
+
+
+def check_first_columns(report: Path, *, folder: Path) -> None:
+    """Check that the first column of a table stays on a phone where the table is scrolled."""
+    page = report.read_text(encoding="utf-8").replace("<details>", "<details open>")
+    assert _measure(page, MOVES.format(), frame=folder / "phone.html", width=390) == "0 in true"
+
+
+def _measure(page: str, measure: str, *, frame: Path, width: int) -> str:
+    """Return what an expression gives of a page in a frame of a width."""
+    frame.write_text(FRAME.format(page=escape(page), measure=measure, width=width), encoding="utf-8")
+    document = chromium(f"--window-size={max(width, 500)},1200", "--dump-dom", frame.as_uri())
+    found = re.search("<title>(.*?)</title>", document)
+    assert found
+    return found[1]

@@ -13,10 +13,12 @@ from audiotagging.artifacts.model_folder import ModelFacts, read_facts, read_his
 from audiotagging.artifacts.prediction_table import Predictions, write_predictions
 from audiotagging.artifacts.selection import write_selection
 from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_classes, read_clips
+from audiotagging.costs import Meter
 from audiotagging.members import REFERENCE, Member
 from audiotagging.metrics import label_table
 from audiotagging.results.ensembling import ensemble
 from audiotagging.results.evaluation import evaluate
+from audiotagging.results.run_facts import Origin
 
 PLAIN = {"mean": "arithmetic", "weights": "equal"}  # how the members are averaged unless told otherwise
 
@@ -101,6 +103,14 @@ def replace_weights(folder: Path, weights: bytes) -> None:
     write_model(folder, facts=facts, history=history, write_weights=lambda path: path.write_bytes(weights))
 
 
+def fabricate_origin() -> Origin:
+    """Return where a run came from: a command line with a long name, and stages that took an hour each."""
+    stages = ("ingest", "preprocess", "select", "train", "predict", "ensemble")
+    cost = {"started": "2026-01-02T03:04:05+00:00", "seconds": 3600.0, "cpu_seconds": 7200.0, "peak_bytes": 3.5e9}
+    command = f"pipeline.py run --data 'my <sounds>' --out {'/a_long_name' * 20}"
+    return Origin(command=command, costs=dict.fromkeys(stages, cost), meter=Meter())
+
+
 def predictions_of(run: Path) -> list[Path]:
     return sorted((run / "predictions").glob("*.parquet"))
 
@@ -109,7 +119,14 @@ def models_of(run: Path) -> list[Path]:
     return sorted((run / "models").iterdir())
 
 
-def finish_run(run: Path, *, baseline: Path | None = None, promotion: Decision | None = None, **settings: str) -> dict:
+def finish_run(
+    run: Path,
+    *,
+    baseline: Path | None = None,
+    promotion: Decision | None = None,
+    origin: Origin | None = None,
+    **settings: str,
+) -> dict:
     """Do the last two stages on a fabricated run, lay the results where `run` lays them, and return the scores."""
     ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=run / "averaged", **PLAIN | settings)
     for file in (run / "averaged").iterdir():
@@ -123,6 +140,7 @@ def finish_run(run: Path, *, baseline: Path | None = None, promotion: Decision |
         scores=run / "scores.json",
         baseline=baseline,
         promotion=promotion,
+        origin=origin,
     )
 
 

@@ -10,7 +10,7 @@ from audiotagging.results.learning_curves import learning_curves, loss_limits
 from audiotagging.results.plots import ROLES, Dot, dot_plot
 from audiotagging.results.score_plot import ScoreRow, score_limits, score_plot
 
-CSS = (Path(report.__file__).parent / "page" / "report.css").read_text()
+CSS = (Path(report.__file__).parent / "page" / "report.css").read_text(encoding="utf-8")
 
 
 def texts(plot):

@@ -5,10 +5,11 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from browser import check_page
-from fabricated import fabricate_run, finish_run
+from browser import check_first_columns, check_page, check_paper
+from fabricated import fabricate_origin, fabricate_run, finish_run
+from markupsafe import Markup
 
-from audiotagging.artifacts.champion import Decision
+from audiotagging.artifacts.champion import Comparison, Decision
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.data import spectrogram
 from audiotagging.members import REFERENCE
@@ -28,14 +29,18 @@ KINDS = {
 }
 
 
+COMPARISON = Comparison(set="all", clips=40, score=0.8, champion=0.85, difference=-0.05, low=-0.08, high=-0.02)
+DECISION = Decision(
+    version="0" * 16, champion="1" * 16, promoted=False, reason="Not promoted: <worse>.", comparison=COMPARISON
+)
+
+
 @pytest.fixture(scope="module", params=KINDS)
 def run(request, tmp_path_factory):
     run = fabricate_run(tmp_path_factory.mktemp("run"), **KINDS[request.param])
-    reason = "Promoted: <no champion> yet."
-    decision = Decision(version="0" * 16, champion="", promoted=True, reason=reason)
-    promotion = decision if request.param == "plain" else None
-    finish_run(run, promotion=promotion)
-    if request.param == "plain":
+    plain = request.param == "plain"
+    finish_run(run, promotion=DECISION if plain else None, origin=fabricate_origin() if plain else None)
+    if plain:
         evaluate_again(argparse.Namespace(out=run, baseline=run / "submission.csv"))
     return run
 
@@ -76,12 +81,12 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(run):
-    return Page((run / "report.html").read_text())
+    return Page((run / "report.html").read_text(encoding="utf-8"))
 
 
 def test_the_noisy_clips_that_were_chosen_are_listed(run, page):
     chosen = pd.read_csv(run / "selection" / "noisy.csv")["fname"]
-    text = (run / "report.html").read_text()
+    text = (run / "report.html").read_text(encoding="utf-8")
     assert ("chosen by agreement" in text) == (len(chosen) > 0)
     noisy = read_clips(run / "spectrograms").query("part == 'noisy'")
     figures = [(figure["data-of"].split("/", 2), figure["text"]) for figure in page.figures]
@@ -94,7 +99,7 @@ def test_the_noisy_clips_that_were_chosen_are_listed(run, page):
 
 
 def test_every_figure_is_that_of_the_scores(run, page):
-    scores = json.loads((run / "scores.json").read_text())
+    scores = json.loads((run / "scores.json").read_text(encoding="utf-8"))
     number = {
         "score": lambda text: pytest.approx(float(text), abs=0.0005001),
         "signed": lambda text: pytest.approx(float(text.replace("\N{MINUS SIGN}", "-")), abs=0.0005001),
@@ -114,7 +119,7 @@ def test_every_figure_is_that_of_the_scores(run, page):
 
 
 def test_every_score_is_shown(run, page):
-    scores = json.loads((run / "scores.json").read_text())
+    scores = json.loads((run / "scores.json").read_text(encoding="utf-8"))
     shown = {figure["data-of"] for figure in page.figures}
     assert {f"estimates/{name}/ensemble/score" for name in scores["ensemble"]} <= shown
     assert {f"mean_average_precision/ensemble/{name}" for name in scores["ensemble"]} <= shown
@@ -128,7 +133,7 @@ def test_every_score_is_shown(run, page):
         assert {f"confusions/{place}/clips" for place in range(len(scores["confusions"]))} <= shown
         for place in range(len(scores["classes"])):
             assert {f"classes/{place}/members/{member}" for member in scores["members"]} <= shown
-    text = (run / "report.html").read_text()
+    text = (run / "report.html").read_text(encoding="utf-8")
     assert ("The scores are uncalibrated" in text) == ("scored" in scores and "calibration" not in scores)
     if "calibration" in scores:
         kinds = ("uncalibrated", "calibrated")
@@ -140,11 +145,11 @@ def test_every_score_is_shown(run, page):
         assert {f"thresholds/promises/{place}/sets/{scores['scored']}/recall" for place in range(3)} <= shown
     if "baseline" in scores["estimates"].get("all", {}):
         assert scores["estimates"]["all"]["baseline"]["baseline"]["difference"] == 0  # it is its own baseline
-        assert "Not clearly different from the baseline" in (run / "report.html").read_text()
+        assert "Not clearly different from the baseline" in (run / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_page_needs_nothing_else(run, page):
-    text = (run / "report.html").read_text()
+    text = (run / "report.html").read_text(encoding="utf-8")
     assert len(text.encode()) < 8e6
     assert "script" not in page.tags and "link" not in page.tags
     assert all(url.startswith(("data:image/png;base64,", "#")) for url in page.urls)
@@ -157,12 +162,16 @@ def test_the_page_is_sound(run, page):
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
     assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
-    assert page.tags.count("img") == len(html.shown_clips(json.loads((run / "scores.json").read_text())))
+    assert page.tags.count("img") == len(
+        html.shown_clips(json.loads((run / "scores.json").read_text(encoding="utf-8")))
+    )
 
 
 def test_axes_of_lwlrap_include_1_and_chance(run):
-    scores = json.loads((run / "scores.json").read_text())
-    plots = re.findall(r'<svg role="img" aria-label="(.*?)"(.*?)</svg>', (run / "report.html").read_text())
+    scores = json.loads((run / "scores.json").read_text(encoding="utf-8"))
+    plots = re.findall(
+        r'<svg role="img" aria-label="(.*?)"(.*?)</svg>', (run / "report.html").read_text(encoding="utf-8")
+    )
     plots = {label: re.findall(r">([^<>]+)</text>", plot) for label, plot in plots}
     axes = {label: texts for label, texts in plots.items() if re.search("^lwlrap|: lwlrap", label)}
     assert bool(axes) == bool(scores["estimates"])
@@ -171,14 +180,14 @@ def test_axes_of_lwlrap_include_1_and_chance(run):
 
 
 def test_six_of_the_worst_clips_are_open(run):
-    text = (run / "report.html").read_text()
-    if "worst" in json.loads((run / "scores.json").read_text()):
+    text = (run / "report.html").read_text(encoding="utf-8")
+    if "worst" in json.loads((run / "scores.json").read_text(encoding="utf-8")):
         section = re.search(r'<section id="worst">(.*?)</section>', text, re.DOTALL)[1]
         assert section.partition("<details>")[0].count("<img") == 6
 
 
 def test_a_short_clip_is_as_long_as_its_sound(run):
-    scores = json.loads((run / "scores.json").read_text())
+    scores = json.loads((run / "scores.json").read_text(encoding="utf-8"))
     clips = read_clips(run / "spectrograms").set_index("clip")
     for row in html.shown_clips(scores):
         assert row["seconds"] == pytest.approx(clips.loc[row["clip"], "seconds"])
@@ -215,14 +224,37 @@ def test_frames_last_as_long_as_the_spectrograms_have_them():
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-@pytest.mark.parametrize(("width", "dark"), [(400, True), (1400, False)])
+@pytest.mark.parametrize(("width", "dark"), [(390, True), (768, True), (1280, False)])
 def test_the_page_fits_a_sandboxed_frame_in_light_and_dark(width, dark, tmp_path):
     run = fabricate_run(tmp_path)
     finish_run(run)
     check_page(run / "report.html", folder=tmp_path, width=width, dark=dark)
 
 
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_no_table_is_cut_off_on_phones_and_paper(tmp_path):
+    run = fabricate_run(tmp_path, members=REFERENCE, classes=30, clips=60, folds=[0, 1, 2, 3, 4])
+    finish_run(run, origin=fabricate_origin())
+    check_first_columns(run / "report.html", folder=tmp_path)
+    check_paper(run / "report.html", folder=tmp_path)
+
+
 def test_the_report_says_whether_the_ensemble_became_the_champion(run):
-    promotion = json.loads((run / "scores.json").read_text()).get("promotion")
-    page = (run / "report.html").read_text()
-    assert ("Promoted: &lt;no champion&gt; yet." in page) == (promotion is not None)
+    promotion = json.loads((run / "scores.json").read_text(encoding="utf-8")).get("promotion")
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert ("Not promoted: &lt;worse&gt;." in page) == (promotion is not None)
+    assert ("Worse than the champion" in page) == (promotion is not None)
+
+
+def test_a_report_that_is_written_again_says_where_the_run_came_from(run, page):
+    """That of "plain" was written twice."""
+    origin = json.loads((run / "scores.json").read_text(encoding="utf-8")).get("origin")
+    shown = {figure["data-of"] for figure in page.figures}
+    if origin is None:
+        assert not any(name.startswith("origin") for name in shown)
+        return
+    assert Markup.escape(origin["command"]) in (run / "report.html").read_text(encoding="utf-8")
+    names = ("seconds", "cpu_seconds", "peak_bytes")
+    assert {f"origin/{name}" for name in names} <= shown
+    assert {f"origin/stages/{place}/{name}" for place in range(7) for name in names} <= shown
+    assert origin["cpu_seconds"] == pytest.approx(6 * 7200, abs=600) and origin["peak_bytes"] == 3.5e9
