@@ -39,7 +39,7 @@ export AUDIOTAGGING_REGISTRY ?= $(REGISTRY)
 export AUDIOTAGGING_TORCH ?= $(or $(TORCH),$(if $(OFFLINE),cuda,cpu))
 
 .DEFAULT_GOAL := help
-.PHONY: help run venv test lint unit-test pipeline-test mutants bench pictures clean lock audit images push base-image test-containers manifests kind-up kind-test kind-down
+.PHONY: help run venv test lint unit-test pipeline-test test-kills mutants bench pictures clean lock audit images push base-image test-containers manifests kind-up kind-test kind-down
 
 help: ## Print this help
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-18s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ unit-test: $(ENVIRONMENT) ## Run the unit tests and the examples in docstrings
 
 pipeline-test: $(ENVIRONMENT) ## Run the whole pipeline on small data, and check its results
 	$(BIN)/pytest -m pipeline
+
+test-kills: $(ENVIRONMENT) ## Kill small runs of the whole pipeline at 20 moments, and run the same command again (half an hour)
+	$(BIN)/pytest -m kills
 
 mutants: $(ENVIRONMENT) ## Change the code bit by bit, and print the changes that no test notices (hours; MUTANTS="audiotagging.results.*")
 	nice $(BIN)/mutmut run $(if $(MUTANTS),"$(MUTANTS)")
