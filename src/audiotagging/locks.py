@@ -17,6 +17,7 @@ from typing import TextIO
 
 from audiotagging.errors import UserError
 
+LOCK = ".audiotagging.lock"  # the locked file in a folder that is not a working folder
 POLL = 0.2  # seconds between two attempts
 UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 

@@ -6,16 +6,21 @@ import pytest
 from audiotagging.data import mirror as mirror_module
 from audiotagging.data.mirror import fetch, list_files, mirror
 from audiotagging.errors import UserError
+from audiotagging.locks import LOCK, file_lock
 
 URL = "s3://bucket/sounds"
 
 
+def files(folder):
+    return [path for path in folder.rglob("*") if path.is_file() and path.name != LOCK]
+
+
 def content(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files(folder)}
 
 
 def inodes(folder):
-    return {path.name: path.stat().st_ino for path in folder.rglob("*") if path.is_file()}
+    return {path.name: path.stat().st_ino for path in files(folder)}
 
 
 @pytest.fixture
@@ -159,6 +164,20 @@ def test_an_interrupted_mirror_resumes(s3, source, target, monkeypatch):
     mirror(URL, target)
     assert content(target) == content(source)
     assert before.items() <= inodes(target).items()
+
+
+def test_nobody_else_mirrors_into_the_same_folder_meanwhile(s3, source, target, monkeypatch):
+    s3.put(source, "sounds")
+    held = []
+
+    def fetch_all(files, folder):
+        with pytest.raises(UserError, match="is in use by process"), file_lock(folder / LOCK, wait=0):
+            pass
+        held.append(folder)
+
+    monkeypatch.setattr(mirror_module, "fetch_all", fetch_all)
+    mirror(URL, target)
+    assert held == [target]
 
 
 def test_a_disk_that_is_too_small(s3, source, target, monkeypatch):

@@ -13,6 +13,7 @@ from audiotagging.data import zenodo as zenodo_module
 from audiotagging.data.dataset import fingerprint, read_dataset
 from audiotagging.data.sources import resolve
 from audiotagging.errors import UserError
+from audiotagging.locks import LOCK, file_lock
 
 
 def zip_folder(folder, archive, top=""):
@@ -193,6 +194,20 @@ def test_a_record_is_downloaded_once(data, downloads, zenodo):
     assert asked == 5
     assert resolve("zenodo:42", downloads=downloads, zenodo="http://127.0.0.1:1") == folder
     assert not list(downloads.rglob("*.part"))
+
+
+def test_nobody_else_downloads_to_the_same_folder_meanwhile(data, downloads, zenodo, monkeypatch):
+    held, download = [], zenodo_module.download
+
+    def locked(url, path, **options):
+        with pytest.raises(UserError, match="is in use by process"), file_lock(path.parent / LOCK, wait=0):
+            pass
+        held.append(path)
+        download(url, path, **options)
+
+    monkeypatch.setattr(zenodo_module, "download", locked)
+    resolve("zenodo:42", downloads=downloads, zenodo=zenodo.url)
+    assert len(held) == 4
 
 
 @pytest.mark.parametrize("ranges", [True, False])

@@ -13,6 +13,7 @@ from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
 
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_file
+from audiotagging.locks import LOCK, file_lock
 from audiotagging.object_store import open_store, store_errors
 from audiotagging.progress import track
 
@@ -53,10 +54,12 @@ def mirror(url: str, folder: Path) -> None:
     if not files or "" in files:
         raise UserError(f"{url}: expected a folder with files in it, found {'a file' if files else 'no files'}")
     folder.mkdir(parents=True, exist_ok=True)
-    fetch_all({folder / name: file for name, file in files.items() if not _arrived(file.info, folder / name)}, folder)
-    for path in folder.rglob("*"):
-        if path.is_file() and path.relative_to(folder).as_posix() not in files:
-            path.unlink()
+    with file_lock(folder / LOCK):
+        missing = {name: file for name, file in files.items() if not _arrived(file.info, folder / name)}
+        fetch_all({folder / name: file for name, file in missing.items()}, folder)
+        for path in folder.rglob("*"):
+            if path.is_file() and path.relative_to(folder).as_posix() not in {*files, LOCK}:
+                path.unlink()
 
 
 def list_files(url: str, *, endpoint: str = "") -> dict[str, StoredFile]:

@@ -16,7 +16,7 @@ from audiotagging.data.mirror import mirror
 from audiotagging.data.zenodo import ZENODO, download_record
 from audiotagging.data.zip_archives import extract
 from audiotagging.errors import UserError
-from audiotagging.files import atomic_folder
+from audiotagging.files import atomic_folder, publish
 
 # For each folder of Kaggle's and Zenodo's editions (or archive of this name with `.zip`), its path in the data folder.
 LAYOUT = {
@@ -143,5 +143,5 @@ def _download_from_kaggle(competition: str, downloads: Path) -> Path:
         command = ["kaggle", "competitions", "download", competition, "--path", str(partial)]
         if code := subprocess.run(command).returncode:
             raise UserError(f"`{' '.join(command)}` failed with code {code}; fix what it reports above, or {by_hand}")
-        partial.replace(folder)
+        publish(partial, folder)
     return folder / f"{competition}.zip"

@@ -12,7 +12,8 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 from audiotagging.errors import UserError
-from audiotagging.files import atomic_file
+from audiotagging.files import atomic_file, publish
+from audiotagging.locks import LOCK, file_lock
 from audiotagging.progress import track
 
 ZENODO = "https://zenodo.org"
@@ -45,18 +46,19 @@ def download_record(record: str, folder: Path, *, zenodo: str = ZENODO) -> None:
     )
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        files = _read_record(f"{zenodo}/api/records/{quote(record)}", folder / "files.json")
-        missing = [file for file in files if not (folder / file["key"]).exists()]
-        size, free = sum(file["size"] for file in missing), shutil.disk_usage(folder).free
-        if size > free:
-            raise DownloadError(
-                f"{folder}: expected {size:,} free bytes for record {record}, found {free:,}; free some space, or name "
-                "a folder on another disk with --downloads"
-            )
-        for file in missing:
-            kind, _, md5 = file["checksum"].partition(":")
-            assert kind == "md5", "Zenodo's checksums are MD5 sums"
-            download(file["links"]["self"], folder / file["key"], size=file["size"], md5=md5)
+        with file_lock(folder / LOCK):
+            files = _read_record(f"{zenodo}/api/records/{quote(record)}", folder / "files.json")
+            missing = [file for file in files if not (folder / file["key"]).exists()]
+            size, free = sum(file["size"] for file in missing), shutil.disk_usage(folder).free
+            if size > free:
+                raise DownloadError(
+                    f"{folder}: expected {size:,} free bytes for record {record}, found {free:,}; free some space, or "
+                    "name a folder on another disk with --downloads"
+                )
+            for file in missing:
+                kind, _, md5 = file["checksum"].partition(":")
+                assert kind == "md5", "Zenodo's checksums are MD5 sums"
+                download(file["links"]["self"], folder / file["key"], size=file["size"], md5=md5)
     except (OSError, HTTPException, json.JSONDecodeError, KeyError) as error:
         raise DownloadError(
             f"record {record} of {zenodo} cannot be downloaded ({error}); try again, or {by_hand}"
@@ -112,7 +114,7 @@ def download(url: str, path: Path, *, size: int, md5: str) -> None:
             f"{path.name}: expected {size:,} bytes with the MD5 sum {md5}, found {have:,} with {found}; "
             f"the file was removed, so try again, or download {url} by hand"
         )
-    partial.replace(path)
+    publish(partial, path)
 
 
 def _fetch_rest(url: str, partial: Path, size: int) -> None:

@@ -25,10 +25,10 @@ from audiotagging.artifacts.prediction_table import Predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.files import atomic_file, atomic_folder
 from audiotagging.json_file import convert, write_json
-from audiotagging.locks import file_lock
+from audiotagging.locks import LOCK, file_lock
 from audiotagging.results.comparison import align, compare_ensembles
 from audiotagging.results.labelled_clips import labelled_sets
-from audiotagging.working_folder import MARKER, working_folder
+from audiotagging.working_folder import working_folder
 
 SETS_TO_COMPARE = ("all", "out_of_fold")  # the first set that both ensembles have is used
 KEPT = 5  # number of newest versions that are never removed
@@ -59,7 +59,7 @@ def promote(ensemble: Path, *, models: Sequence[Path], spectrograms: Path, champ
     """
     version = _version(ensemble, models)
     champions.mkdir(parents=True, exist_ok=True)
-    with file_lock(champions / MARKER):
+    with file_lock(champions / LOCK):
         champion, folder = read_champion(champions), champion_folder(champions)
         if champion and champion["version"] == version:
             logger.info("this ensemble has been the champion since %s", champion["since"])
