@@ -29,5 +29,5 @@ def reliability_plot(bins: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
         axes.set_title("share of the tags that are right", color=MUTED)
         axes.grid(axis="y")
         axes.tick_params(axis="y", labelcolor=MUTED, labelsize=9.5)
-        axes.legend(frameon=False, fontsize=9.5, loc="upper left")
+        axes.legend(frameon=False, fontsize=9.5, loc="lower right")
         return svg(figure, "Share of the tags that are right, by their score")
