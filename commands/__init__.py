@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 from typing import Any, NoReturn
 
-from audiotagging.errors import UserError
+from audiotagging.errors import UserError, without_secrets
 from audiotagging.gate import through
 
 GROUPS = {
@@ -74,7 +74,8 @@ def _run(pipeline: Any, arguments: list[str]) -> int:
 
     parser = Parser(prog=f"pipeline.py {arguments[0]}", description=command.__doc__)
     command.add_arguments(parser)
-    parser.set_defaults(pipeline=pipeline, command_line=shlex.join(["pipeline.py", *arguments]))
+    command_line = without_secrets(shlex.join(["pipeline.py", *arguments]))  # for the report
+    parser.set_defaults(pipeline=pipeline, command_line=command_line)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     return int(command.run(parser.parse_args(_join_lists(arguments[1:]))))
 

@@ -53,6 +53,13 @@ def test_parameters_are_those_of_the_command_line_with_paths_as_the_stages_see_t
     }
 
 
+def test_the_command_line_of_a_run_is_recorded_without_secrets(server, call):
+    assert call("submit", "--data", "demo", "--name", "night of token=4f0c1a and more")[0] == 0
+    (run,) = server.runs.values()
+    command = run["runtime_config"]["parameters"]["command"]
+    assert command.startswith("pipeline.py submit --data demo --name 'night of token=[hidden] and more'")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
