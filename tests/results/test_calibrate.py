@@ -10,7 +10,15 @@ from sklearn.metrics import log_loss as scikit_log_loss
 from audiotagging.artifacts import calibration as artifacts
 from audiotagging.artifacts.calibration import Curve, calibrate, logits, sigmoid
 from audiotagging.metrics import calibration_error
-from audiotagging.results.calibrate import METHODS, fit_calibration, fit_curves, fit_isotonic, fit_platt, log_loss
+from audiotagging.results.calibrate import (
+    METHODS,
+    cross_calibrate,
+    fit_calibration,
+    fit_curves,
+    fit_isotonic,
+    fit_platt,
+    log_loss,
+)
 
 
 def draw(seed, clips=400, classes=3, *, distort=lambda logit: logit):
@@ -115,6 +123,21 @@ def test_the_method_that_fits_is_chosen_by_the_log_loss_of_clips_it_was_not_fitt
     fresh_truth, fresh_scores, _ = draw(5, 1500, 4, distort=distort)
     found = log_loss(fresh_truth, calibrate(fresh_scores, list(calibration.curves.values())))
     assert found == pytest.approx(calibration.log_loss[method], rel=0.1)
+
+
+@pytest.mark.parametrize(("seed", "method"), [(4, "platt"), (5, "platt"), (9, "isotonic"), (11, "isotonic")])
+def test_steps_are_used_only_if_their_log_loss_is_clearly_lower(seed, method):
+    truth, scores, _ = draw(seed, 120, 4, distort=lambda logit: np.where(logit > -1, 1 + 0.3 * logit, logit))
+    calibration = fit_calibration(truth, scores, list("abcd"))
+    assert calibration.log_loss["isotonic"] < calibration.log_loss["platt"]
+    crossed = [cross_calibrate(truth, scores, method=each) for each in METHODS]
+    line, steps = (
+        np.array([scikit_log_loss(row, clip, labels=[0, 1]) for row, clip in zip(truth, each, strict=True)])
+        for each in crossed
+    )
+    picks = np.random.default_rng(1).integers(120, size=(4000, 120))
+    is_clear = np.percentile((steps - line)[picks].mean(axis=1), 97.5) < 0
+    assert calibration.method == method == ("isotonic" if is_clear else "platt")
 
 
 def test_a_curve_is_linear_between_its_logits_and_constant_outside():

@@ -3,12 +3,15 @@
 A curve keeps the order of the clips in a class, but not that of the classes in a clip, which lwlrap depends on. The
 submission therefore holds calibrated scores only if their lwlrap is clearly higher in the cross-validation.
 
-There are two methods, and the one with the lower log loss in a cross-validation over clips is used:
+There are two methods:
 
 * "platt": a straight line on the scale of logits, with a slope and an intercept (Platt, "Probabilistic outputs for
   support vector machines", 1999).
 * "isotonic": the steps that never fall and fit best by least squares (Zadrozny and Elkan, "Transforming classifier
   scores into accurate multiclass probability estimates", KDD 2002).
+
+A line keeps more of what the scores tell, because steps tie the clips on them. The steps are therefore used only if
+their log loss in a cross-validation over clips is clearly lower.
 
 The curve of a class is the mean of its own and of one that is fitted to all classes together. The fewer clips have the
 label, the less its own counts.
@@ -19,6 +22,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from audiotagging.artifacts.calibration import EDGE, Calibration, Curve, calibrate, logits, sigmoid
+from audiotagging.results.bootstrap import draw_scores, interval
 from audiotagging.results.scoring import estimate_systems
 
 # Number of clips with the label for which a class's own curve counts as much as the shared one. Of 5 to 200, 40 gave
@@ -138,6 +142,14 @@ def log_loss(truth: np.ndarray, probabilities: np.ndarray) -> float:
     return float((np.logaddexp(0, values) - truth * values).mean())
 
 
+def _is_clearly_better(truth: np.ndarray, probabilities: np.ndarray, than: np.ndarray) -> bool:
+    """Return whether the interval of the difference in log loss, by a paired bootstrap over clips, is below zero."""
+    values, others = logits(probabilities), logits(than)
+    differences = np.logaddexp(0, values) - np.logaddexp(0, others) - truth * (values - others)
+    _, high = interval(draw_scores(differences.mean(axis=1, keepdims=True), np.ones((len(truth), 1)))[:, 0])
+    return high < 0
+
+
 def fit_calibration(truth: np.ndarray, scores: np.ndarray, classes: Sequence[str]) -> Calibration:
     """Fit the calibration of an ensemble.
 
@@ -148,7 +160,8 @@ def fit_calibration(truth: np.ndarray, scores: np.ndarray, classes: Sequence[str
     """
     crossed = {method: cross_calibrate(truth, scores, method=method) for method in METHODS}
     losses = {method: log_loss(truth, probabilities) for method, probabilities in crossed.items()}
-    method = min(losses, key=lambda method: losses[method])
+    is_better = _is_clearly_better(truth, crossed["isotonic"], than=crossed["platt"])
+    method = "isotonic" if is_better else "platt"
     _, others = estimate_systems(truth, crossed[method], {"": {"uncalibrated": scores}})
     return Calibration(
         method=method,

@@ -23,7 +23,7 @@ def reliability_plot(bins: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
         axes.plot((0, 1), (0, 1), color=MUTED, linewidth=1)
         for kind, rows in bins.items():
             places = [row["probability"] for row in rows], [row["share"] for row in rows]
-            axes.plot(*places, color=COLOURS[kind], linewidth=1.3, marker="o", markersize=4, label=kind)
+            axes.plot(*places, color=COLOURS[kind], linewidth=1.3, marker="o", markersize=4, label=kind, clip_on=False)
         axes.set(xlim=(0, 1), ylim=(0, 1), yticks=(0, 0.5, 1), xticks=(0, 0.25, 0.5, 0.75, 1))
         axes.set_xlabel("score", fontsize=9.5)
         axes.set_title("share of the tags that are right", color=MUTED)
