@@ -26,6 +26,7 @@ from kfp.local.status import Status
 
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_file, digest
+from commands.cluster.answers import checked
 from commands.local.slots import Slots
 
 VERSION = "2.17"
@@ -45,7 +46,7 @@ REPLACED: tuple[tuple[Any, str, str], ...] = (
 
 # How kfp prints log messages in the process of a stage, how its own messages start, and what its launcher and Argo
 # print before and after that on a cluster.
-LOGGED = re.compile(r"\[KFP Executor (\S+ \S+) (?:INFO|WARNING|ERROR)\]: (.*)")
+LOGGED = re.compile(r"\[KFP Executor (\d{4}-[01]\d-[0-3]\d [0-2]\d:[0-5]\d:[0-5]\d,\d+) (?:INFO|WARNING|ERROR)\]: (.*)")
 TIME = "%Y-%m-%d %H:%M:%S,%f"
 KFP_MESSAGE = re.compile(
     r"Looking for component |Loading KFP component |Got executor_input:|Wrote executor output file|Did not write output"
@@ -262,8 +263,9 @@ class Client(kfp.Client):
         check_version()
         super().__init__(namespace=namespace, **options)
         self.namespace = namespace
-        rest = self._healthz_api.api_client.rest_client
-        rest.request = _limited(rest.request)
+        api = self._healthz_api.api_client
+        api.rest_client.request = _limited(api.rest_client.request)
+        api.deserialize = checked(api.deserialize)
 
     def get_kfp_healthz(self, sleep_duration: int = 0) -> kfp_server_api.V2beta1GetHealthzResponse:
         """Return a constant, because kfp would ask five times, with tracebacks, only to guess the user's namespace."""

@@ -1,13 +1,12 @@
 """List the newest runs on a Kubeflow cluster."""
 
 import argparse
-from datetime import UTC, datetime
 from itertools import islice
 
 from kfp_server_api import V2beta1Run
 
 from commands.cluster.client import Client, add_connection, connection
-from commands.cluster.runs import ENDED, duration, list_runs, read_scores, state
+from commands.cluster.runs import ENDED, list_runs, read_scores, state, took
 from commands.cluster.workflow import Workflow, read_workflow
 
 HEADER = ("name", "id", "state", "started", "duration", "lwlrap")
@@ -34,13 +33,12 @@ def _row(client: Client, run: V2beta1Run) -> tuple[str, ...]:
     ended = run.state in ENDED
     workflow = read_workflow(client, run.run_id) if ended else Workflow()
     scores = read_scores(client, run.run_id, workflow) if run.state == "SUCCEEDED" else {}
-    end = run.finished_at if ended else datetime.now(UTC)
     score = scores.get("all", scores.get("out_of_fold"))
     return (
-        run.display_name,
+        run.display_name or "",
         run.run_id[:8],
         state(run, workflow),
         f"{run.created_at.astimezone():%Y-%m-%d %H:%M}",
-        duration(end - run.created_at),
+        took(run),
         "" if score is None else f"{score:.4f}",
     )

@@ -90,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
         server.requests.append(f"{self.command} {path}")
         server.headers = dict(self.headers)
         time.sleep(server.delay)
-        status, answer = 200, None
+        status, answer, self.missing = 200, None, 0
         for pattern, broken in server.broken.items():
             if re.fullmatch(pattern, f"{self.command} {path}"):
                 status, answer = broken(self) if callable(broken) else broken
@@ -102,9 +102,10 @@ class Handler(BaseHTTPRequestHandler):
         content = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "text/plain" if isinstance(answer, str) else "application/json")
-        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Length", str(len(content) + self.missing))
         self.end_headers()
         self.wfile.write(content)
+        self.close_connection = self.close_connection or self.missing > 0
 
     def route(self, path, query):
         for pattern, method in ROUTES.items():

@@ -17,13 +17,14 @@ from audiotagging.data.mirror import fetch_all, list_files
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_file, atomic_folder
 from audiotagging.progress import track
+from commands.cluster.answers import AnswerError
 from commands.cluster.client import Client
 
 THREADS = 6  # artifacts to download at once; kfp's client has 10 connections
 CHUNK = 1 << 20
 TRIES = 3  # attempts to download an artifact if the connection breaks
 SOURCES = {"minio": "minio", "s3": "s3", "gs": "gcs"}  # the page's names of the stores, by URI scheme
-BROKEN_OFF = (urllib3.exceptions.HTTPError, tarfile.ReadError, EOFError, zlib.error)
+BROKEN_OFF = (urllib3.exceptions.HTTPError, tarfile.TarError, EOFError, zlib.error)
 
 
 def read_artifact(client: Client, uri: str) -> bytes:
@@ -37,6 +38,8 @@ def read_artifact(client: Client, uri: str) -> bytes:
 
 def _address(uri: str) -> str:
     parts = urlsplit(uri)
+    if parts.scheme not in SOURCES:
+        raise AnswerError(f"expected an artifact in a store of {', '.join(SOURCES)}, found {uri}")
     return f"/artifacts/{SOURCES[parts.scheme]}/{parts.netloc}/{quote(parts.path.lstrip('/'))}"
 
 

@@ -23,6 +23,7 @@ from kfp.dsl.graph_component import GraphComponent
 from kfp_server_api import ApiException
 
 from audiotagging.errors import UserError, hide
+from commands.cluster.answers import readable
 from commands.kfp_internals import Client
 
 OLDEST = (2, 17)  # the first version that respects the user of a stage
@@ -104,13 +105,16 @@ def _check(client: Client, host: str, *, namespace: str | None) -> None:
         if error.status != 404:
             raise
         raise UserError(f"{host}: expected Kubeflow Pipelines 2.17 or newer, found a server without its API") from None
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         raise UserError(
             f"{host}: expected Kubeflow Pipelines, found something else, perhaps a login page; "
             f"use {AUTHENTICATION}, or the address of the service ml-pipeline-ui"
         ) from None
-    tag = health.get("tag_name") or health.get("apiServerTagName") or ""  # from the server of the API or of the page
-    version = re.match(r"(\d+)\.(\d+)", tag)
+    with readable(host):
+        tag = (
+            health.get("tag_name") or health.get("apiServerTagName") or ""
+        )  # from the server of the API or of the page
+        version = re.match(r"(\d+)\.(\d+)", tag)
     if version and (int(version[1]), int(version[2])) < OLDEST:
         expected = ".".join(map(str, OLDEST))
         raise UserError(f"{host}: expected Kubeflow Pipelines {expected} or newer, found {tag}")
@@ -143,7 +147,7 @@ def _said(error: ApiException) -> str:
     try:
         body = json.loads(error.body)
         text = body.get("error_message") or body.get("message") or body.get("error") or str(body)
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, AttributeError, RecursionError):
         text = str(error.body or error.reason)
     text = " ".join(text.split())
     text = text if len(text) <= 300 else text[:300] + " ..."
@@ -223,6 +227,8 @@ def where(key: str, value: str) -> str:
 
 def experiment_id(client: Client, name: str, *, namespace: str | None) -> str:
     """Return the id of an experiment, and create the experiment if needed."""
+    if found := client.list_experiments(filter=named(name), namespace=namespace).experiments:
+        return found[0].experiment_id
     with _quiet():
         return client.create_experiment(name, namespace=namespace).experiment_id
 

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import urllib3
 from kfp_server_api import ApiException, V2beta1Run
 
+from commands.cluster.answers import readable
 from commands.cluster.client import Client
 from commands.cluster.failures import Failure, find_failures
-from commands.cluster.runs import ENDED, duration, read_scores, state
+from commands.cluster.runs import ENDED, duration, read_scores, state, took
 from commands.cluster.trainings import Trainings
 from commands.cluster.waiting import waits_for
 from commands.cluster.workflow import Stage, Workflow, read_workflow
@@ -67,10 +68,10 @@ class Progress:
         """Return the time and the description of a stage's state. The description is empty if it is not of interest."""
         if stage.state == "cached":
             return stage.finished, "unchanged, taken from the cache"
-        if stage.state == "failed" and not stage.pods:
-            return stage.finished, "failed"
         if stage.state not in {"running", "done", "failed"}:
             return None, ""
+        if not stage.pods:
+            return stage.finished, stage.state
         pod = stage.pods[-1]
         since = max(filter(None, (self._idle.get(pod.name), pod.started)), default=None)
         if stage.state == "running":
@@ -108,11 +109,11 @@ def follow(client: Client, run_id: str, *, tries: int = 1) -> bool:
         Whether the run succeeded.
     """
     run = _patiently(lambda: client.get_run(run_id))
-    progress = Progress(run.runtime_config.parameters.get("rows", []))
+    progress = Progress(_rows(run))
     for number in range(1, tries + 1):
         run, workflow = _watch(client, run_id, progress)
         ended = state(run, workflow)
-        print(f"run {ended} after {duration(run.finished_at - run.created_at)}", flush=True)
+        print(f"run {ended} after {took(run)}", flush=True)
         if ended != "failed":
             break
         failures = find_failures(client, run_id, workflow)
@@ -125,6 +126,13 @@ def follow(client: Client, run_id: str, *, tries: int = 1) -> bool:
     if ended == "succeeded":
         print(_scores(client, run_id, workflow))
     return bool(ended == "succeeded")
+
+
+def _rows(run: V2beta1Run) -> list[dict[str, Any]]:
+    """Return the rows of the loop, from the parameters of a run."""
+    with readable(f"the parameters of run {run.run_id}"):
+        rows = ((run.runtime_config and run.runtime_config.parameters) or {}).get("rows", [])
+        return [{"id": str(row["id"]), "fold": float(row["fold"])} for row in rows]
 
 
 def _watch(client: Client, run_id: str, progress: Progress) -> tuple[V2beta1Run, Workflow]:

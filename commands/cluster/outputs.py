@@ -3,6 +3,7 @@
 from typing import Any
 
 from audiotagging.errors import UserError
+from commands.cluster.answers import readable
 from commands.cluster.client import Client
 from commands.cluster.workflow import Stage, read_workflow
 from commands.outputs import layout
@@ -22,24 +23,27 @@ def find_outputs(client: Client, run_id: str) -> dict[str, str]:
     if not evaluate or evaluate.state != "done":
         state = evaluate.state if evaluate else "not started"
         raise UserError(f"run {run_id}: expected the stage evaluate to be done, found it {state}; wait for it")
-    (averaged,) = _given(evaluate, "averaged")
-    ensemble = stages["ensemble"]
-    if ensemble.state == "cached":
-        origin = averaged["uri"].split("/")[-4]  # ROOT/PIPELINE/RUN/STAGE/EXECUTION/NAME
-        earlier = {stage.name: stage for stage in read_workflow(client, origin).stages}
-        if "ensemble" not in earlier:
-            raise UserError(f"run {run_id} took its average from the cache, and run {origin}, which made it, is gone")
-        ensemble = earlier["ensemble"]
-    (spectrograms,), (selection,) = _given(evaluate, "spectrograms"), _given(evaluate, "selection")
-    return layout(
-        spectrograms=spectrograms["uri"],
-        selection=selection["uri"],
-        models=_by_row(_given(evaluate, "models")),
-        predictions=_by_row(_given(ensemble, "predictions")),
-        averaged=averaged["uri"],
-        scores=evaluate.outputs["scores"][0],
-        report=evaluate.outputs["report"][0],
-    )
+    with readable(f"the outputs of run {run_id}"):
+        (averaged,) = _given(evaluate, "averaged")
+        ensemble = stages["ensemble"]
+        if ensemble.state == "cached":
+            origin = averaged["uri"].split("/")[-4]  # ROOT/PIPELINE/RUN/STAGE/EXECUTION/NAME
+            earlier = {stage.name: stage for stage in read_workflow(client, origin).stages}
+            if "ensemble" not in earlier:
+                raise UserError(
+                    f"run {run_id} took its average from the cache, and run {origin}, which made it, is gone"
+                )
+            ensemble = earlier["ensemble"]
+        (spectrograms,), (selection,) = _given(evaluate, "spectrograms"), _given(evaluate, "selection")
+        return layout(
+            spectrograms=spectrograms["uri"],
+            selection=selection["uri"],
+            models=_by_row(_given(evaluate, "models")),
+            predictions=_by_row(_given(ensemble, "predictions")),
+            averaged=averaged["uri"],
+            scores=evaluate.outputs["scores"][0],
+            report=evaluate.outputs["report"][0],
+        )
 
 
 def _given(stage: Stage, name: str) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import argparse
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from kfp_server_api import ApiException, V2beta1Run
 
@@ -73,7 +73,13 @@ def state(run: V2beta1Run, workflow: Workflow) -> str:
     """Return the state of a run in one word. Kubeflow itself calls a stopped run failed."""
     if run.state in ENDED and run.state != "SUCCEEDED" and workflow.stopped:
         return "stopped"
-    return STATES.get(run.state, run.state.lower())
+    return STATES.get(run.state, (run.state or "PENDING").lower())
+
+
+def took(run: V2beta1Run) -> str:
+    """Return how long a run took, or has taken so far."""
+    end = run.finished_at if run.state in ENDED else None
+    return duration((end or datetime.now(UTC)) - run.created_at)
 
 
 def read_scores(client: Client, run_id: str, workflow: Workflow) -> dict[str, float]:

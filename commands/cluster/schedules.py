@@ -19,6 +19,7 @@ from kfp_server_api import (
 )
 
 from audiotagging.errors import UserError
+from commands.cluster.answers import readable
 from commands.cluster.client import MLFLOW, Client, mlflow_input, named, what_is_run, where
 from commands.cluster.runs import ENDED
 
@@ -93,13 +94,14 @@ def content_of(schedule: V2beta1RecurringRun) -> dict[str, Any]:
     It consists of the version and parameters of the pipeline, cron or seconds, and the MLflow experiment.
     """
     cron, periodic = schedule.trigger.cron_schedule, schedule.trigger.periodic_schedule
-    return {
-        "version": schedule.pipeline_version_reference.pipeline_version_id,
-        "parameters": schedule.runtime_config.parameters,
-        "cron": cron.cron if cron else None,
-        "seconds": int(periodic.interval_second) if periodic else None,
-        "mlflow": (schedule.plugins_input or {}).get(MLFLOW, {}).get("experiment_name"),
-    }
+    with readable(f"schedule {schedule.display_name}"):
+        return {
+            "version": schedule.pipeline_version_reference.pipeline_version_id,
+            "parameters": schedule.runtime_config.parameters,
+            "cron": cron.cron if cron else None,
+            "seconds": int(periodic.interval_second) if periodic else None,
+            "mlflow": (schedule.plugins_input or {}).get(MLFLOW, {}).get("experiment_name"),
+        }
 
 
 def delete_replaced(client: Client, experiment: str) -> list[V2beta1Run]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from commands.cluster.answers import readable
 from commands.cluster.client import Client
 from commands.cluster.logs import read_log
 from commands.cluster.runs import duration
@@ -38,8 +39,9 @@ class Trainings:
 
 
 def _epochs(stage: Stage) -> int:
-    row = stage.executor_input["inputs"]["parameterValues"]["row"]
-    return int(row["epochs"] * row["cycles"])
+    with readable("the input of the stage train"):
+        row = stage.executor_input["inputs"]["parameterValues"]["row"]
+        return int(row["epochs"] * row["cycles"])
 
 
 def progress(log: list[str], *, epochs: int) -> str:

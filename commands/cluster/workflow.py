@@ -23,6 +23,7 @@ from typing import Any
 
 from kfp_server_api import ApiException
 
+from commands.cluster.answers import readable
 from commands.cluster.client import Client
 from components.cluster import NEEDS
 
@@ -137,13 +138,14 @@ def read_workflow(client: Client, run_id: str) -> Workflow:
     The result is empty if the workflow has not started, or if the API of the server has no version 1 any more.
     """
     try:
-        run = json.loads(client.get_text(f"/apis/v1beta1/runs/{run_id}"))
+        answer = client.get_text(f"/apis/v1beta1/runs/{run_id}")
     except ApiException as error:
         if error.status != 404:
             raise
         return Workflow()
-    manifest = run.get("pipeline_runtime", {}).get("workflow_manifest")
-    return parse_workflow(json.loads(manifest)) if manifest else Workflow()
+    with readable(f"the workflow of run {run_id}"):
+        manifest = json.loads(answer).get("pipeline_runtime", {}).get("workflow_manifest")
+        return parse_workflow(json.loads(manifest)) if manifest else Workflow()
 
 
 def parse_workflow(workflow: dict[str, Any]) -> Workflow:
