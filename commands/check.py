@@ -6,6 +6,7 @@ from pathlib import Path
 from audiotagging.data.dataset import DataError, fingerprint, read_dataset
 from audiotagging.data.overview import describe, durations
 from audiotagging.data.sources import resolve
+from audiotagging.errors import brief
 from commands.parameters import add_data_options
 
 
@@ -25,9 +26,9 @@ def run(args: argparse.Namespace) -> int:
         dataset = read_dataset(folder, noisy=args.noisy)
         lines = describe(dataset, durations(dataset, max_rejected=args.max_rejected))
     except DataError as error:
-        print(f"{folder} cannot be used. Problems: {len(error.problems)}")
-        print(*error.problems, sep="\n")
+        print(f"{brief(str(folder))} cannot be used. Problems: {len(error.problems)}")
+        print(*map(brief, error.problems), sep="\n")
         return 2
-    print(f"{folder} can be used, fingerprint {fingerprint(dataset)}")
-    print(*lines, *(f"note: {note}" for note in dataset.notes), sep="\n")
+    print(f"{brief(str(folder))} can be used, fingerprint {fingerprint(dataset)}")
+    print(*map(brief, [*lines, *(f"note: {note}" for note in dataset.notes)]), sep="\n")
     return 0

@@ -41,7 +41,8 @@ class Handler(BaseHTTPRequestHandler):
             manifest = json.dumps(self.server.workflows[match[1]])
             self.answer(200, {"pipeline_runtime": {"workflow_manifest": manifest}})
         elif (match := re.fullmatch("/apis/v2beta1/runs/(.+)", path)) and match[1] in self.server.workflows:
-            self.answer(200, {"run_id": match[1], "display_name": "a run", "state": "SUCCEEDED"})
+            run = {"run_id": match[1], "display_name": "a run", "created_at": "2026-11-24T08:00:00Z"}
+            self.answer(200, run | {"state": "SUCCEEDED"})
         elif (match := re.fullmatch("/artifacts/minio/([^/]+)/(.+)", path)) and self.server.is_page:
             self.hand_out(match[1], unquote(match[2]))
         else:

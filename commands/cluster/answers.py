@@ -66,7 +66,7 @@ def _check(content: Any, kind: str) -> None:
     """Check a value against a type of the API: a model, list[TYPE], dict(str, TYPE), datetime, object or a plain type.
 
     Raises:
-        TypeError, KeyError, ValueError: If it is of another type, or if something is missing in it.
+        TypeError, LookupError, ValueError: If it is of another type, or if something is missing in it.
     """
     if content is None or kind == "object":
         return
@@ -87,7 +87,7 @@ def _check(content: Any, kind: str) -> None:
         _expect(content, dict if model.openapi_types else str, kind)  # a model without fields is an enumeration
         for name in REQUIRED.get(kind, ()):
             if content.get(model.attribute_map[name]) is None:
-                raise KeyError(f"{kind}.{name}")
+                raise LookupError(f"{kind} without {name}")
         for name, field in model.openapi_types.items():
             _check(content.get(model.attribute_map[name]), field)
 

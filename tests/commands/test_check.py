@@ -10,7 +10,7 @@ from audiotagging.data.ingest import ingest
 from audiotagging.data.overview import describe, durations
 from audiotagging.errors import UserError
 from audiotagging.members import DEMO, rows
-from commands import check
+from commands import check, main
 
 
 def run(data, *options):
@@ -116,3 +116,12 @@ def test_check_prints_the_fingerprint_of_a_run(data, capsys, noisy):
     found = ingest(str(data), rows=table, downloads=data.parent / "downloads", noisy=noisy, max_rejected=0.01)
     assert run(data, "--noisy", noisy) == 0
     assert f"fingerprint {found.fingerprint}\n" in capsys.readouterr().out
+
+
+def test_names_cannot_control_the_terminal(data, capsys):
+    name = "\x1b]0;title\x07c00.wav"
+    table = data / "train_curated.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("c00.wav", name), encoding="utf-8")
+    assert main(None, ["check", "--data", str(data)]) == 2
+    output = capsys.readouterr().out
+    assert r"\x1b]0;title\x07c00.wav" in output and output.replace("\n", "").isprintable()

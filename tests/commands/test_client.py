@@ -324,6 +324,11 @@ def test_runs_and_schedules_name_the_experiment_of_mlflow(server, call, caplog):
     ],
 )
 def test_it_is_said_when_mlflow_does_not_get_the_run(server, call, caplog, output, messages):
-    server.broken = {r"POST /apis/v2beta1/runs": (200, {"run_id": "run", "plugins_output": {"mlflow": output}})}
+    server.broken = {
+        r"POST /apis/v2beta1/runs": (
+            200,
+            {"run_id": "run", "created_at": "2026-11-24T08:00:00Z", "plugins_output": {"mlflow": output}},
+        )
+    }
     assert call("submit", "--data", "demo", "--mlflow-experiment", "tagging")[0] == 0
     assert caplog.messages == messages

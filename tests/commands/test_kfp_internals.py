@@ -225,6 +225,14 @@ def test_a_stage_that_fails_is_named_with_its_exception(run, tmp_path):
     assert not any("executor" in line for line in run.seen)
 
 
+def test_a_defect_of_a_stage_is_called_one_and_its_traceback_is_in_the_log(run, tmp_path):
+    with pytest.raises(StageError, match="meet: KeyError: 'others'; this is a defect of the program") as caught:
+        run([{"name": "a", "patience": 0}], parallel=1)
+    assert caught.value.kind == "defect"
+    log = (tmp_path / "log.txt").read_text(encoding="utf-8")
+    assert "Traceback (most recent call last)" in log and 'for other in row["others"]' in log
+
+
 def test_a_runner_that_fails_is_named_with_its_exception(run, monkeypatch, tmp_path):
     def break_down(**arguments):
         raise MemoryError("killed, because it needed more memory than there is")

@@ -119,7 +119,7 @@ def test_what_a_run_took_from_the_cache_is_found_at_the_run_that_made_it(results
 
     del page.workflows[RUN]
     code, _, error, _ = results("--force", run_id=LATER)
-    assert code == 2 and f"and run {RUN} with it is gone" in error
+    assert code == 2 and f"and run {RUN}, which made it, is gone" in error
     assert tree(here) == tree(finished)
 
 
