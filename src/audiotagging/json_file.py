@@ -14,6 +14,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from audiotagging.errors import UserError
 
+RESTORE = "restore the original file"
 LONGEST = 80  # characters of a value or a key in a message
 SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can hold them, UTF-8 cannot
 
@@ -39,13 +40,14 @@ def read_json(path: Path, kind: type[T]) -> T:
     return parse_json(path.read_bytes(), kind, source=path)
 
 
-def parse_json(text: str | bytes, kind: type[T], *, source: object) -> T:
+def parse_json(text: str | bytes, kind: type[T], *, source: object, advice: str = RESTORE) -> T:
     """Parse JSON, and convert it to a declared type.
 
     Args:
         text: The JSON.
         kind: The type, as for `convert`.
         source: Where the text is from, for the message.
+        advice: What to do about an error.
 
     Raises:
         UserError: If the text is not JSON, or not of this type.
@@ -53,12 +55,10 @@ def parse_json(text: str | bytes, kind: type[T], *, source: object) -> T:
     try:
         return convert(json.loads(text, object_pairs_hook=_object), kind)
     except UserError as error:
-        raise UserError(f"{source}: {error}; restore the original file") from error
+        raise UserError(f"{source}: {error}; {advice}") from error
     except (ValueError, RecursionError) as error:
         found = str(error)[:LONGEST]
-        raise UserError(
-            f"{source}: expected JSON, found something else ({found}); restore the original file"
-        ) from error
+        raise UserError(f"{source}: expected JSON, found something else ({found}); {advice}") from error
 
 
 def convert(value: Any, kind: Any, *, key: str = "") -> Any:

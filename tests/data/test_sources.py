@@ -244,10 +244,21 @@ def test_without_network_it_says_what_to_do_by_hand(data, downloads, zenodo, whe
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("content", ["", "{}", '[{"key": "a.zip"}]', "[" * 100_000])
+def test_a_damaged_copy_of_a_record_is_fetched_again(data, downloads, zenodo, content):
+    folder = downloads / "zenodo-42"
+    folder.mkdir(parents=True)
+    (folder / "files.json").write_text(content)
+    resolve("zenodo:42", downloads=downloads, zenodo=zenodo.url)
+    names = {file["key"] for file in json.loads((folder / "files.json").read_text())}
+    assert names and names <= {path.name for path in folder.iterdir()}
+
+
 def test_a_record_whose_files_have_paths_is_refused(data, downloads, zenodo):
     folder = downloads / "zenodo-42"
     folder.mkdir(parents=True)
-    (folder / "files.json").write_text(json.dumps([{"key": "../a.zip"}]))
+    file = {"key": "../a.zip", "size": 1, "checksum": "md5:0", "links": {"self": ""}}
+    (folder / "files.json").write_text(json.dumps([file]))
     with pytest.raises(UserError, match=r"expected file names without a folder, found '../a.zip'"):
         resolve("zenodo:42", downloads=downloads, zenodo=zenodo.url)
 

@@ -25,6 +25,7 @@ from audiotagging.artifacts.spectrogram_shards import ShardWriter
 from audiotagging.data.audio import decode
 from audiotagging.data.spectrogram import clip_spectrogram
 from audiotagging.errors import UserError
+from audiotagging.json_file import write_json
 from audiotagging.members import DEMO
 from audiotagging.results.ensembling import ensemble
 from audiotagging.tagging.tagger import Tagger
@@ -55,6 +56,8 @@ def run(tmp_path_factory):
     for number, path in enumerate(models_of(run)):
         torch.manual_seed(number)
         replace_weights(path, save(tiny(4 * 6).state_dict()))
+    weights = dict.fromkeys([member.id for member in MEMBERS], 1 / len(MEMBERS))
+    write_json(run / "ensemble.json", asdict(Averaging("arithmetic", weights)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(NETWORKS, DEMO[0].network, tiny)
         yield run

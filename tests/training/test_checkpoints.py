@@ -51,14 +51,36 @@ def test_newest_two_are_kept(uri):
     assert checkpoints.latest() == {"step": 1100}
 
 
-def test_a_corrupt_checkpoint_is_ignored(uri, caplog):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-100],
+        lambda content: content[:-1],
+        lambda content: content[:10],
+        lambda content: b"",
+        lambda content: content[:500] + bytes([content[500] ^ 1]) + content[501:],
+        lambda content: content + b"more",
+        lambda content: bytes(len(content)),
+    ],
+)
+def test_a_corrupt_checkpoint_is_ignored(uri, caplog, damage):
     checkpoints = Checkpoints(uri, identity=IDENTITY)
     for step in (1, 2):
         checkpoints.write(step, {"step": step})
-    path = f"{checkpoints.folder}/000000002.checkpoint"
-    write(checkpoints, path, read(checkpoints, path)[:-100])
+    paths = [f"{checkpoints.folder}/00000000{step}.checkpoint" for step in (1, 2)]
+    write(checkpoints, paths[1], damage(read(checkpoints, paths[1])))
     assert checkpoints.latest() == {"step": 1}
     assert "000000002.checkpoint, which is corrupt" in caplog.text
+    write(checkpoints, paths[0], damage(read(checkpoints, paths[0])))
+    assert checkpoints.latest() is None
+    assert "000000001.checkpoint, which is corrupt" in caplog.text
+
+
+def test_a_folder_is_no_checkpoint(tmp_path):
+    checkpoints = Checkpoints(str(tmp_path), identity=IDENTITY)
+    checkpoints.write(1, {"step": 1})
+    (tmp_path / "000000002.checkpoint").mkdir()
+    assert checkpoints.latest() == {"step": 1}
 
 
 def test_a_checkpoint_that_was_not_finished_does_not_count(uri):

@@ -115,8 +115,8 @@ def write_model(
 
 
 def model_folders(parent: Path) -> list[Path]:
-    """Return the folders of all models in a folder, sorted by name."""
-    return sorted(path.parent for path in parent.glob(f"*/{FACTS}"))
+    """Return the folders of all models in a folder, sorted by name. They may be incomplete."""
+    return sorted({path.parent for name in (FACTS, WEIGHTS, HISTORY) for path in parent.glob(f"*/{name}")})
 
 
 def weights_path(folder: Path) -> Path:
@@ -165,9 +165,12 @@ def read_history(folder: Path) -> pd.DataFrame:
     path = folder / HISTORY
     table = read_parquet(path)
     check_columns(path, table, HISTORY_SCHEMA)
-    if not len(table):
-        raise corrupt_table(path, "it has no rows")
-    return table.to_pandas()
+    history = table.replace_schema_metadata().to_pandas()  # metadata of pandas may be corrupt, and are not needed
+    if not len(history) or list(history["epoch"]) != list(range(1, len(history) + 1)):
+        raise corrupt_table(path, "it does not have one row per epoch")
+    if not history["lwlrap"].dropna().between(0, 1).all():
+        raise corrupt_table(path, "an lwlrap is not from 0 to 1")
+    return history
 
 
 def final_metrics(folder: Path) -> dict[str, float]:

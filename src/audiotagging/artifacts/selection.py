@@ -32,13 +32,25 @@ def write_selection(folder: Path, *, folds: Mapping[str, int], noisy_clips: pd.D
     pd.DataFrame({"fname": list(folds), "fold": list(folds.values())}).to_csv(folder / FOLDS, index=False)
 
 
-def read_noisy_clips(folder: Path) -> pd.DataFrame:
-    """Read the noisy clips to train on, one row per clip: `fname` and, if a judge chose them, `margin` (as text).
+def read_noisy_clips(folder: Path, clips: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Read the noisy clips to train on.
+
+    Args:
+        folder: The folder of the selection.
+        clips: The table of clips of the spectrograms, which must have all of them. None checks nothing.
+
+    Returns:
+        One row per clip: `fname` and, if a judge chose them, `margin` (as text).
 
     Raises:
-        UserError: If the table cannot be read or is corrupt.
+        UserError: If the table cannot be read or is corrupt, or if a clip is not a noisy clip of the spectrograms.
     """
-    return read_csv(folder / NOISY, {"fname": str}, key=["fname"])
+    table = read_csv(folder / NOISY, {"fname": str}, key=["fname"], optional=["margin"])
+    if clips is not None:
+        unknown = set(table["fname"]).difference(clips["clip"][clips["part"] == "noisy"])
+        if unknown:
+            raise corrupt_table(folder / NOISY, f"{min(unknown)!r} is not a noisy clip of the spectrograms")
+    return table
 
 
 def read_folds(folder: Path) -> dict[str, int]:

@@ -48,6 +48,7 @@ from audiotagging.json_file import parse_json
 SCHEMA_VERSION = 3
 MELS = 128
 PARTS = ("curated", "noisy", "test")
+USAGES = ("", "Public", "Private")
 SHARD = re.compile(r"\d{5}-of-\d{5}\.parquet")
 ROW_GROUP_BYTES = 2 << 20
 SHARD_BYTES = 256 << 20
@@ -406,6 +407,8 @@ def _find_fault(table: pa.Table, clips: pd.DataFrame, classes: list[str], *, sto
         return "a field is empty"
     if not clips["part"].isin(PARTS).all():
         return f"a part is none of {', '.join(PARTS)}"
+    if not clips["usage"].isin(USAGES).all():
+        return f"a usage is none of {', '.join(filter(None, USAGES))}"
     if clips.duplicated(["clip", "part"]).any():
         return "a clip has several rows"
     if not set(table["labels"].combine_chunks().flatten().to_pylist()) <= set(classes):

@@ -1,6 +1,6 @@
 """Reads the tables that stages wrote, in CSV and Parquet, and checks their columns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -47,12 +47,15 @@ def check_columns(path: Path, table: pa.Table, schema: pa.Schema) -> None:
             raise corrupt_table(path, f"its column {field.name} has empty fields")
 
 
-def read_csv(path: Path, types: Mapping[str, type], *, key: Sequence[str]) -> pd.DataFrame:
+def read_csv(
+    path: Path, types: Mapping[str, type], *, key: Sequence[str], optional: Collection[str] = ()
+) -> pd.DataFrame:
     """Read a CSV table, which may have no rows.
 
     Args:
         path: The table.
-        types: Its columns, each with the type of its values: `str` or `int`. Further columns stay text.
+        types: Its columns, each with the type of its values: `str` or `int`.
+        optional: Further columns that it may have. They stay text.
         key: The columns that identify a row.
 
     Raises:
@@ -60,6 +63,10 @@ def read_csv(path: Path, types: Mapping[str, type], *, key: Sequence[str]) -> pd
     """
     try:
         table, problems = read_table(path, list(types), may_be_empty=True)
+        if unknown := set(table.columns) - {*types, *optional}:
+            problems.append(f"it has the unknown column {min(unknown)!r}")
+        if not path.read_bytes().endswith(b"\n"):
+            problems.append("its last line is cut short")
         if problems:
             raise TableError(problems)
         table = table.astype(dict(types))

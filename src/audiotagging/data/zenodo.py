@@ -1,18 +1,19 @@
 """Downloads the files of a Zenodo record, resumes interrupted downloads, and verifies every file's MD5 sum."""
 
 import hashlib
-import json
 import logging
 import shutil
 import time
 from http.client import HTTPException
 from pathlib import Path
+from typing import TypedDict
 from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_file, publish
+from audiotagging.json_file import parse_json, read_json, write_json
 from audiotagging.locks import LOCK, file_lock
 from audiotagging.progress import track
 
@@ -23,6 +24,27 @@ PAUSE = 2.0  # seconds before the second attempt; the pause doubles before each 
 CHUNK = 1 << 20
 
 logger = logging.getLogger(__name__)
+
+
+class Links(TypedDict):
+    """The URL of a file."""
+
+    self: str
+
+
+class File(TypedDict):
+    """A file of a record: its name, its bytes, the kind and the value of its checksum, and its URL."""
+
+    key: str
+    size: int
+    checksum: str
+    links: Links
+
+
+class Record(TypedDict):
+    """What is read of a record."""
+
+    files: list[File]
 
 
 class DownloadError(UserError):
@@ -59,20 +81,21 @@ def download_record(record: str, folder: Path, *, zenodo: str = ZENODO) -> None:
                 kind, _, md5 = file["checksum"].partition(":")
                 assert kind == "md5", "Zenodo's checksums are MD5 sums"
                 download(file["links"]["self"], folder / file["key"], size=file["size"], md5=md5)
-    except (OSError, HTTPException, json.JSONDecodeError, KeyError) as error:
+    except (OSError, HTTPException) as error:
         raise DownloadError(
             f"record {record} of {zenodo} cannot be downloaded ({error}); try again, or {by_hand}"
         ) from error
 
 
-def _read_record(url: str, copy: Path) -> list[dict]:
+def _read_record(url: str, copy: Path) -> list[File]:
     """Return the files of a record. A record never changes, so a local copy of its list is used if there is one."""
-    if not copy.exists():
+    try:
+        files = read_json(copy, list[File])
+    except (FileNotFoundError, UserError):
         with urlopen(url, timeout=TIMEOUT) as response:
-            files = json.load(response)["files"]
+            files = parse_json(response.read(), Record, source=url, advice="try again later")["files"]
         with atomic_file(copy) as partial:
-            partial.write_text(json.dumps(files))
-    files = json.loads(copy.read_text(encoding="utf-8"))
+            write_json(partial, files)
     for file in files:
         if file["key"] != Path(file["key"]).name:
             raise DownloadError(f"{url}: expected file names without a folder, found {file['key']!r}")

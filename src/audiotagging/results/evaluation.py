@@ -32,7 +32,7 @@ from audiotagging.artifacts.champion import Decision
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, Averaging, read_ensemble
 from audiotagging.artifacts.prediction_table import Predictions
 from audiotagging.artifacts.spectrogram_shards import read_notes, read_rejected, read_spectrograms
-from audiotagging.csv_table import read_table
+from audiotagging.csv_table import TableError, read_table
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_file
 from audiotagging.json_file import write_json
@@ -199,9 +199,12 @@ def _leave_one_out(members: Mapping[str, np.ndarray], averaging: Averaging) -> d
 
 def _read_baseline(path: Path, predictions: Predictions) -> pd.DataFrame:
     classes = predictions.classes
-    table, uneven = read_table(path, ["fname"])
+    try:
+        table, uneven = read_table(path, ["fname"])
+    except TableError as error:
+        raise UserError(f"{path}: expected a submission, found that {error.problems[0]}") from error
     if uneven:
-        raise UserError(f"{path}: {uneven[0]}")
+        raise UserError(f"{path}: expected a submission, found that {uneven[0]}")
     if set(table.columns) != {"fname", *classes}:
         raise UserError(
             f"{path}: expected a submission with the column fname and the {len(classes)} classes of this run, "

@@ -20,9 +20,10 @@ from audiotagging.artifacts.champion import (
     read_champion,
 )
 from audiotagging.artifacts.ensemble_folder import PREDICTIONS, read_ensemble
-from audiotagging.artifacts.model_folder import check_weights, read_facts, weights_path
+from audiotagging.artifacts.model_folder import check_weights, read_facts
 from audiotagging.artifacts.prediction_table import Predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
+from audiotagging.errors import UserError
 from audiotagging.files import atomic_file, atomic_folder
 from audiotagging.json_file import convert, write_json
 from audiotagging.locks import LOCK, file_lock
@@ -134,8 +135,10 @@ def _version(ensemble: Path, models: Sequence[Path]) -> str:
     digest = hashlib.sha256((ensemble / PREDICTIONS).read_bytes())
     for model in sorted(models, key=lambda model: read_facts(model).name):
         check_weights(model)
-        with weights_path(model).open("rb") as weights:
-            digest.update(hashlib.file_digest(weights, "sha256").digest())
+        weights = read_facts(model).sha256
+        if weights is None:
+            raise UserError(f"{model}: expected a model with the digest of its weights, found none; train it again")
+        digest.update(bytes.fromhex(weights))
     return digest.hexdigest()[:16]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audiotagging.artifacts.model_folder import ModelFacts, read_facts, read_history
+from audiotagging.artifacts.model_folder import ModelFacts, final_metrics, read_facts, read_history
 from audiotagging.artifacts.selection import JUDGE, read_folds, read_noisy_clips
 from audiotagging.costs import Meter, add_up
 from audiotagging.errors import UserError
@@ -103,7 +103,7 @@ def summarise_selection(selection: Path, clips: pd.DataFrame, classes: Sequence[
         used, and how many were not); and, if there is a judge, `judge`: its lwlrap on the fold that it was not trained
         on, as `score`, and that of random scores, as `chance`.
     """
-    table = read_noisy_clips(selection)
+    table = read_noisy_clips(selection, clips)
     noisy = clips[clips["part"] == "noisy"]
     used = noisy["clip"].isin(table["fname"])
     taken, left = (Counter(noisy["labels"][chosen].explode()) for chosen in (used, ~used))
@@ -117,7 +117,9 @@ def summarise_selection(selection: Path, clips: pd.DataFrame, classes: Sequence[
     if (selection / JUDGE).exists():
         fold, folds = read_facts(selection / JUDGE).fold, read_folds(selection)
         held_out = clips[(clips["part"] == "curated") & (clips["clip"].map(folds) == fold)]
-        score = float(read_history(selection / JUDGE)["lwlrap"].iloc[-1])
+        score = final_metrics(selection / JUDGE).get("lwlrap")
+        if score is None:
+            raise UserError(f"{selection / JUDGE}: expected the lwlrap of the judge, found none; copy it again")
         summary["judge"] = {"score": score, "chance": chance(label_table(held_out["labels"].tolist(), classes))}
     return summary
 

@@ -3,6 +3,7 @@
 This is the only module that needs both the audio packages and torch. No stage imports it.
 """
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from audiotagging.data.spectrogram import SHORTEST, clip_spectrogram
 from audiotagging.errors import UserError
 from audiotagging.results.ensembling import average
 from audiotagging.training.prediction import Model, load_model, score_clips
+
+logger = logging.getLogger(__name__)
 
 PIECE = 60 * RATE  # samples; longer files are split into pieces of this length
 BATCH_FRAMES = 16_384  # frames scored at once, about four minutes of sound
@@ -79,7 +82,7 @@ class Tagger:
                 )
         models.sort(key=lambda model: model.member.id)
         self._members = {name: list(folds) for name, folds in groupby(models, key=lambda model: model.member.id)}
-        self.averaging = _averaging(folder, list(self._members), self.classes)
+        self.averaging = _averaging(folder, list(self._members), self.classes, may_be_missing=folder == run)
 
     def tag(self, paths: Iterable[Path]) -> Iterator[Tagged]:
         """Yield the tags of every file, in order.
@@ -130,11 +133,17 @@ class Tagger:
         return Tagged(file.path, average(file.best[:, None], mean=self.averaging.mean, weights=weights)[0])
 
 
-def _averaging(folder: Path, members: list[str], classes: list[str]) -> Averaging:
-    """Return how the members are averaged: as in the `ensemble.json` beside the folder, or equally if there is none."""
+def _averaging(folder: Path, members: list[str], classes: list[str], *, may_be_missing: bool) -> Averaging:
+    """Return how the members are averaged: as in the `ensemble.json` beside the folder.
+
+    The folder of the models may have been copied without it. Then all members weigh the same.
+    """
     try:
         averaging = read_averaging(folder.parent, classes=classes)
     except FileNotFoundError:
+        if not may_be_missing:
+            raise
+        logger.info("%s: there is no %s beside it, so all members weigh the same", folder, AVERAGING)
         return Averaging("arithmetic", dict.fromkeys(members, 1 / len(members)))
     if set(averaging.weights) != set(members):
         raise UserError(

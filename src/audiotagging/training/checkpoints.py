@@ -105,7 +105,7 @@ class Checkpoints:
     def _paths(self) -> list[str]:
         """Return the paths of all checkpoints, oldest first."""
         found = self.files.get_file_info(FileSelector(self.folder, allow_not_found=True))
-        return sorted(info.path for info in found if info.path.endswith(SUFFIX))
+        return sorted(info.path for info in found if info.path.endswith(SUFFIX) and info.type == FileType.File)
 
 
 @contextmanager

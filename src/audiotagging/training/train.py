@@ -75,7 +75,7 @@ def train_row(
         checkpoints=checkpoints,
         start=start,
         folds=read_folds(selection),
-        noisy_clips=list(read_noisy_clips(selection)["fname"]),
+        noisy_clips=list(read_noisy_clips(selection, read_clips(spectrograms))["fname"]),
     )
 
 
