@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file, save_file
 
+from audiotagging.artifacts.ensemble_folder import Averaging
 from audiotagging.artifacts.model_folder import ModelFacts
 from audiotagging.members import Member
 
@@ -32,10 +33,14 @@ OTHERS = {
     dict: [[], None, "x", NESTED],
     type(None): [7, [], {}],
 }
-BY_NAME = {"ensemble", "members", "estimates", "weights", "versions"}  # objects whose keys are data
+# Objects whose keys are data.
+BY_NAME = {*("ensemble", "members", "estimates", "weights", "versions"), *("curves", "thresholds", "log_loss", "sets")}
 # Keys with a default, because earlier versions did not write them.
 OF_LATER_VERSIONS = {
-    field.name for kind in (Member, ModelFacts) for field in fields(kind) if field.default is not MISSING
+    field.name
+    for kind in (Averaging, Member, ModelFacts)
+    for field in fields(kind)
+    if (field.default, field.default_factory) != (MISSING, MISSING)
 }
 SAMPLE = 15  # keys of a JSON file that are damaged
 

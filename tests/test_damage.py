@@ -191,7 +191,7 @@ READERS = {
     "run/selection/judge/history.parquet": (evaluate,),
     "run/selection/judge/weights.safetensors": NOBODY,
     "champions/champion.json": (tag_with_champion, promote_again),
-    "champions/.audiotagging": NOBODY,
+    "champions/.audiotagging*": NOBODY,
     f"{VERSION}/submission.csv": NOBODY,
     f"{VERSION}/ensemble.json": (tag_with_champion, promote_again),
     f"{VERSION}/predictions.parquet": (promote_again,),
