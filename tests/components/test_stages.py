@@ -130,6 +130,7 @@ def test_train(run, tmp_path):
     history = read_history(tmp_path / "model")
     assert len(history) == 2
     assert metrics.metadata == {"loss": history["loss"].iloc[-1], "lwlrap": history["lwlrap"].iloc[-1]}
+    assert json.loads(Path(metrics.path).read_text(encoding="utf-8")) == metrics.metadata
 
 
 def test_train_takes_the_chosen_noisy_clips_and_resumes_only_the_same_run(run, tmp_path, monkeypatch, in_this_process):
