@@ -33,6 +33,10 @@ def run(args: argparse.Namespace) -> int:
     for name, row in comparison["sets"].items():
         interval = (row["difference_low"], row["difference_high"])
         _print_row(name, row["clips"], row["old"]["score"], row["new"]["score"], row["difference"], interval)
+    print(f"\n{'mAP':<36}{'clips':>6}{'A':>8}{'B':>8}{'B - A':>9}")
+    for name, row in comparison["sets"].items():
+        old, new = (row["mean_average_precision"][run] for run in ("old", "new"))
+        print(f"{name:<36}{row['clips']:>6}{old:>8.4f}{new:>8.4f}{new - old:>+9.4f}")
     classes = comparison["classes"]
     gains = [row for row in classes if row["difference"] > 0]
     losses = [row for row in reversed(classes) if row["difference"] < 0]

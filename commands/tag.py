@@ -83,8 +83,8 @@ def _promised(tagger: Tagger, precision: float, models: Path) -> Callable[[np.nd
     averaging = tagger.averaging
     if averaging.calibration is None:
         raise UserError(
-            f"--precision: expected an ensemble with calibrated scores, found {models}, whose scores are uncalibrated "
-            "because no fold was held out; train with --folds 0,1,2,3,4, or omit --precision"
+            f"--precision: expected an ensemble with calibrated scores, found uncalibrated ones in {models}; "
+            "train with --folds 0,1,2,3,4, or omit --precision"
         )
     curves = [averaging.calibration.curves[label] for label in tagger.classes]
     found = averaging.lowest_scores(precision)

@@ -29,7 +29,9 @@ def runs(tmp_path_factory):
 
 def test_scores_and_differences_are_those_of_the_runs(runs):
     comparison = compare(*runs)
-    old, new = (json.loads((run / "scores.json").read_text())["ensemble"] for run in runs)
+    scores = [json.loads((run / "scores.json").read_text()) for run in runs]
+    old, new = (each["ensemble"] for each in scores)
+    precisions = [each["mean_average_precision"]["ensemble"] for each in scores]
     assert comparison["notes"] == []
     assert list(comparison["sets"]) == ["all", "public", "private", "out_of_fold"]
     for name, row in comparison["sets"].items():
@@ -37,6 +39,8 @@ def test_scores_and_differences_are_those_of_the_runs(runs):
         assert row["new"]["score"] == pytest.approx(new[name])
         assert row["difference"] == pytest.approx(new[name] - old[name])
         assert row["difference_low"] < row["difference"] < row["difference_high"]
+        found = [row["mean_average_precision"][run] for run in ("old", "new")]
+        assert found == pytest.approx([each[name] for each in precisions])
     assert comparison["sets"]["all"]["difference_low"] > 0  # three members are clearly better than one
 
 
@@ -103,6 +107,11 @@ def test_the_command_prints_the_difference_and_the_classes(runs, capsys):
     row = comparison["sets"]["all"]
     assert f"{row['old']['score']:.4f}  {row['new']['score']:.4f}  {row['difference']:+.4f}" in printed
     assert f"{row['difference_low']:+.4f} to {row['difference_high']:+.4f}  clear" in printed
+    both = row["mean_average_precision"]
+    mean_precisions = printed.partition("mAP")[2].splitlines()[1].split()
+    assert mean_precisions[0] == "all"
+    expected = [row["clips"], both["old"], both["new"], both["new"] - both["old"]]
+    assert [float(cell) for cell in mean_precisions[1:]] == pytest.approx(expected, abs=5.1e-5)
     gained = [row for row in comparison["classes"] if row["difference"] > 0]
     assert f"{len(gained)} of 8 classes gained" in printed
     assert gained[0]["label"] in printed

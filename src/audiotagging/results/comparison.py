@@ -8,6 +8,7 @@ from audiotagging.artifacts.ensemble_folder import AVERAGING, ENSEMBLE, PREDICTI
 from audiotagging.errors import UserError
 from audiotagging.files import require
 from audiotagging.json_file import read_json
+from audiotagging.metrics import mean_average_precision
 from audiotagging.results.labelled_clips import SETS, LabelledSet, check_predictions, labelled_sets
 from audiotagging.results.scores_file import NAME, Facts
 from audiotagging.results.scoring import compare_classes, estimate_systems
@@ -32,8 +33,9 @@ def compare(old: Path, new: Path) -> dict[str, Any]:
     Returns:
         A dictionary with three entries. `notes` lists how the data of the runs differ, one sentence per difference.
         `sets` has one entry per set of clips that both runs scored: the number of `clips`, the estimates `old` and
-        `new` (`score`, `low`, `high`), and `difference`, `difference_low` and `difference_high` (new minus old).
-        `classes` lists the gain of every class on the first of these sets, largest gain first.
+        `new` (`score`, `low`, `high`), `difference`, `difference_low` and `difference_high` (new minus old), and
+        `mean_average_precision` (`old` and `new`). `classes` lists the gain of every class on the first of these sets,
+        largest gain first.
 
     Raises:
         UserError: If a folder is not the output of a run or is corrupt, if the classes differ, or if the runs have no
@@ -61,8 +63,9 @@ def compare(old: Path, new: Path) -> dict[str, Any]:
         first, second, differences = align(pair[0], pair[1])
         notes += [f"{name}: {difference}" for difference in differences]
         if first.clips:
-            sets[name] = compare_ensembles(first, second)
             scores = first.systems[ENSEMBLE], second.systems[ENSEMBLE]
+            old_map, new_map = (mean_average_precision(second.truth, each) for each in scores)
+            sets[name] = compare_ensembles(first, second) | {"mean_average_precision": {"old": old_map, "new": new_map}}
             classes = classes or compare_classes(second.truth, *scores, runs[1].classes)
     if not sets:
         raise UserError(
