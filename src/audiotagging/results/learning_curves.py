@@ -68,8 +68,8 @@ def _draw_chance(axes: Axes, chance: float | None) -> None:
     if chance is not None:
         axes.axhline(chance, color=MUTED, linewidth=1, dashes=(3, 2))
         axes.annotate(
-            "chance", (1, chance), (0, 2), ("axes fraction", "data"), "offset points",
-            ha="right", va="bottom", color=MUTED, fontsize=9.5,
+            "chance", (1, chance), (0, -2), ("axes fraction", "data"), "offset points",
+            ha="right", va="top", color=MUTED, fontsize=9.5,
         )  # fmt: skip
 
 
