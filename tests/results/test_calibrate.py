@@ -107,6 +107,18 @@ def test_a_class_with_few_clips_uses_what_is_known_of_all_classes(method):
     assert abs(apply(few, high) - apply(pooled, high)) < 0.1 * abs(apply(alone, high) - apply(pooled, high))
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("positives", "share"), [(10, 0.2), (40, 0.5), (120, 0.75)])
+def test_the_more_clips_a_class_has_the_more_its_own_curve_counts(method, positives, share):
+    truth, scores, _ = draw(6, 400, 3, distort=lambda logit: 0.4 * logit - 1)
+    truth[:, 1] = False
+    truth[np.argsort(-scores[:, 1])[: 3 * positives : 3], 1] = True
+    mixed = fit_curves(truth, scores, method=method)[1]
+    own, shared = METHODS[method](scores[:, 1], truth[:, 1]), METHODS[method](scores.ravel(), truth.ravel())
+    expected = share * logits(apply(own, scores[:, 1])) + (1 - share) * logits(apply(shared, scores[:, 1]))
+    assert logits(apply(mixed, scores[:, 1])) == pytest.approx(expected, abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("distort", "method"),
     [
