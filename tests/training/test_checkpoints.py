@@ -93,7 +93,8 @@ def test_a_checkpoint_that_was_not_finished_does_not_count(uri):
 @pytest.mark.parametrize("name, value", [("member id", "n"), ("lr", 0.02), ("warm start", "a hash")])
 def test_another_runs_checkpoint_is_refused(uri, name, value):
     Checkpoints(uri, identity=IDENTITY | {name: value}).write(1, {})
-    with pytest.raises(UserError, match=f"000000001.checkpoint: expected a checkpoint with {name} .*, found {value!r}; delete it"):
+    message = f"000000001.checkpoint: expected a checkpoint with {name} .*, found {value!r}; delete it"
+    with pytest.raises(UserError, match=message):
         Checkpoints(uri, identity=IDENTITY).latest()
 
 
