@@ -146,14 +146,16 @@ def test_the_terminal_says_what_is_promised_and_kept(run):
     promised = {"tags": 20, "recall": 0.25, "precision": 0.95, "low": 0.9, "high": 0.99}
     promises = [
         {"promised": 0.9, "classes": 7, "missing": 1, "sets": {"all": promised}},
+        {"promised": 0.95, "classes": 1, "missing": 7, "sets": {"all": {"tags": 0, "recall": 0.0}}},
         {"promised": 0.95, "classes": 0, "missing": 8, "sets": {"all": {"tags": 0, "recall": 0.0}}},
     ]
-    first, second = findings(scores | {"thresholds": {"promises": promises}})[-2:]
+    first, second, third = findings(scores | {"thresholds": {"promises": promises}})[-3:]
     assert first == (
         "A precision of 0.9 is promised for 7 of 8 classes: the precision is 0.9500, 95 % interval 0.9000 to 0.9900, "
         "and the recall 0.2500."
     )
-    assert second == "A precision of 0.95 is promised for 0 of 8 classes: nothing passes."
+    assert second == "A precision of 0.95 is promised for 1 of 8 classes: nothing passes."
+    assert third == "A precision of 0.95 is promised for none of 8 classes."
 
 
 @pytest.mark.parametrize(("submitted", "numbers_said"), [(True, [0.75, 0.7]), (False, [0.7, 0.75])])

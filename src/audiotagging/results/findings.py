@@ -55,6 +55,8 @@ def _submission(calibration: Mapping[str, Any]) -> str:
 
 def _promise(promise: Mapping[str, Any], scored: str) -> str:
     observed, classes = promise["sets"][scored], promise["classes"] + promise["missing"]
+    if not promise["classes"]:
+        return f"A precision of {promise['promised']} is promised for none of {classes} classes."
     kept = "nothing passes"
     if observed["tags"]:
         kept = (
