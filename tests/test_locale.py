@@ -58,7 +58,9 @@ def test_tag_names_the_files(tmp_path):
     (model,) = models_of(run)
     replace_weights(model, save(NETWORKS[DEMO[0].network](4 * 3).state_dict()))
     soundfile.write(tmp_path / NAME, np.zeros(44_100), 44_100)
-    code, output, error = call("tag", tmp_path / NAME, tmp_path / "fehlt.wäv", "--models", run, "--format", "csv")
+    code, output, error = call(
+        "tag", tmp_path / NAME, tmp_path / "fehlt.wäv", "--models", run / "models", "--format", "csv"
+    )
     assert code == 1 and "fehlt.wäv" in error
     assert {row["file"] for row in csv.DictReader(io.StringIO(output))} == {str(tmp_path / NAME)}
 
