@@ -108,7 +108,9 @@ def test_ingest_and_preprocess(data, tmp_path):
 
 def test_select(run, tmp_path):
     options = {"seed": 1, "spectrograms": artifact(Dataset, run / "spectrograms")}
-    select.python_func(noisy_choice={"noisy": "all"}, selection=artifact(Dataset, tmp_path / "all"), **options)
+    selection = artifact(Dataset, tmp_path / "all")
+    select.python_func(noisy_choice={"noisy": "all"}, selection=selection, **options)
+    assert_cost(selection.metadata)
     assert len(read_noisy_clips(tmp_path / "all")) == 20
     judge = row_of(replace(SHORT, epochs=60, size=64, batch_size=16), -1)
     choice = {"noisy": "agreement", "judge": judge}
