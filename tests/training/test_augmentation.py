@@ -208,6 +208,15 @@ def test_bands_shrink_with_the_picture():
     assert shares[0] == pytest.approx(shares[1], abs=0.05)
 
 
+def test_bands_cover_whole_rows_and_columns():
+    torch.manual_seed(10)
+    white = torch.full((100, 128, 128), 255, dtype=torch.uint8)
+    dark = augment(white, torch.zeros(100, dtype=torch.long), size=64)[:, 0] * 0.2556 + 0.2932 < 1e-3
+    rows, columns = dark.all(dim=2), dark.all(dim=1)
+    assert torch.equal(dark, rows[:, :, None] | columns[:, None, :])
+    assert rows.any() and columns.any() and not dark.all()
+
+
 def test_everything_is_made_on_the_device_of_the_crops():
     """The device `meta` holds no values, and refuses to work with tensors of another device."""
     crops, views = torch.empty(8, 200, 128, dtype=torch.uint8, device="meta"), torch.zeros(8, device="meta")
