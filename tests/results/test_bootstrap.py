@@ -27,6 +27,19 @@ def test_systems_are_paired():
     assert np.ptp(draws[:, 0]) > 0.01
 
 
+def test_the_interval_leaves_out_as_much_on_either_side():
+    assert interval(np.arange(1001)) == pytest.approx((25, 975))
+    assert interval(np.arange(1001), level=0.5) == pytest.approx((250, 750))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_clips_that_no_draw_takes_count_nothing(seed):
+    numerators = np.random.default_rng(1).random((4, 1))
+    draws = draw_scores(numerators, np.ones((4, 1)), draws=3, seed=seed)
+    assert draws.shape == (3, 1) and numerators.min() <= draws.min() <= draws.max() <= numerators.max()
+
+
+@pytest.mark.filterwarnings("error")
 def test_a_rare_class_that_no_draw_holds_does_not_spoil_the_interval():
     labels = np.zeros((50, 1))
     labels[0] = 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import label_ranking_average_precision_score
 
-from audiotagging.results.mistakes import PER_CLASS, confusions, worst_clips
+from audiotagging.results.mistakes import PER_CLASS, confusions, describe_clip, worst_clips
 
 CLASSES = list("abcdefgh")
 RNG = np.random.default_rng(4)
@@ -101,3 +101,22 @@ def test_confusions_count_clips_by_label_and_first_class():
 def test_what_is_ranked_right_is_not_confused():
     truth = np.array([[True, True, False], [False, False, False]])
     assert confusions(truth, np.array([[0.1, 0.9, 0.5], [0.1, 0.2, 0.3]]), ["1", "2"], list("abc")) == []
+
+
+def test_confusions_show_the_two_clips_that_are_most_wrong():
+    truth = np.array([[True, False]] * 4)
+    scores = np.array([[0.4, 0.5], [0.1, 0.6], [0.2, 0.5], [0.3, 0.5]])
+    (row,) = confusions(truth, scores, list("wxyz"), ["a", "b"])
+    assert row["clips"] == 4 and [example["clip"] for example in row["examples"]] == ["x", "y"]
+
+
+def test_equally_frequent_confusions_come_in_the_order_of_the_classes():
+    truth, scores = np.eye(3, dtype=bool)[[2, 1]], np.array([[0.9, 0.1, 0.2]] * 2)
+    assert [row["label"] for row in confusions(truth, scores, ["1", "2"], list("abc"))] == ["b", "c"]
+
+
+def test_classes_with_equal_scores_keep_their_order():
+    classes = [f"{number:03}" for number in range(200)]
+    row = describe_clip(np.ones(200, bool), np.arange(200) % 2, "clip", classes, shown=200)
+    expected = [*classes[1::2], *classes[::2]]
+    assert [label["label"] for label in row["labels"]] == [label["label"] for label in row["predicted"]] == expected

@@ -184,7 +184,8 @@ def test_what_cannot_be_compared_is_not_promoted(tmp_path, runs):
         write_predictions(path, Predictions(table.classes, rows, table.scores))
     for run, words in ((other_clips, "no labelled clips in common with"), (other_classes, "different classes than")):
         decision = promote_run(run, tmp_path)
-        assert not decision["promoted"] and f"the ensemble has {words} the champion, so" in decision["reason"]
+        assert decision["promoted"] is False and decision["champion"] == champion["version"]
+        assert f"the ensemble has {words} the champion, so" in decision["reason"]
         assert "Delete champion.json to start over" in decision["reason"]
         assert read_champion(tmp_path)["version"] == champion["version"]
 
