@@ -11,6 +11,7 @@ from typing import Any
 from kfp import local
 from kfp.local.config import LocalRunnerType
 
+from audiotagging.artifacts.champion import prepare_champions
 from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.ingest import check_folds
 from audiotagging.data.sources import resolve
@@ -77,7 +78,7 @@ def _run_stages(
     if args.docker:
         runner = docker_runner(data=dataset.folder, work=work, champions=champions, memory=args.memory)
     if champions:
-        champions.mkdir(parents=True, exist_ok=True)
+        prepare_champions(champions)
         values["champions"] = str(champions)
     sounds = [Path(path) for path in dataset.clips["path"][dataset.clips["part"] != "test"]]
     slots = divide(values["rows"], sounds, parallel=args.parallel, gpus=usable_gpus(docker=args.docker))

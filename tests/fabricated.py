@@ -95,7 +95,7 @@ def fabricate_model(folder: Path, member: Member, *, fold: int, classes: Sequenc
         crops_per_second=1040.0,
         device="Epyc, 2 threads",
     )
-    write_model(folder, facts=facts, history=history, write_weights=lambda path: path.write_bytes(b"no weights"))
+    write_model(folder, facts=facts, history=history, weights=b"no weights")
     return folder
 
 
@@ -103,7 +103,7 @@ def replace_weights(folder: Path, weights: bytes) -> None:
     """Give a model other weights, as training would have written them."""
     facts, history = read_facts(folder), read_history(folder)
     shutil.rmtree(folder)
-    write_model(folder, facts=facts, history=history, write_weights=lambda path: path.write_bytes(weights))
+    write_model(folder, facts=facts, history=history, weights=weights)
 
 
 def fabricate_origin() -> Origin:

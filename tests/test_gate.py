@@ -40,7 +40,9 @@ def test_a_defect_is_one_line_that_names_the_file_with_the_traceback(capsys, mon
     ("error", "line", "code"),
     [
         (UserError("expected a, found b"), "error: expected a, found b", 2),
-        (PermissionError(13, "Permission denied", "x.csv"), "error: [Errno 13] Permission denied: 'x.csv'", 2),
+        (PermissionError(13, "Permission denied", "x.csv"), "error: x.csv: Permission denied", 2),
+        (FileNotFoundError(2, "No such file", "x", None, "y"), "error: x and y: No such file", 2),
+        (OSError(28, "No space left on device"), "error: [Errno 28] No space left on device", 2),
         (MemoryError(), "out of memory: use a machine with more memory", 1),
         (RuntimeError("CUDA out of memory. Tried to"), "out of memory: CUDA out of memory. Tried to", 1),
         (KeyboardInterrupt(), "interrupted", 130),
@@ -69,7 +71,7 @@ def test_every_stage_starts_behind_the_gate(stage):
     [
         ("print('fine')", "fine", 0),
         ("raise UserError('expected a, found b')", "error: expected a, found b", 2),
-        ("open('/nowhere/x')", "error: [Errno 2] No such file or directory: '/nowhere/x'", 2),
+        ("open('/nowhere/x')", "error: /nowhere/x: No such file or directory", 2),
         ("raise MemoryError", "out of memory: use a machine with more memory", 1),
         ("raise KeyError('a')", "defect: KeyError: 'a'", 70),
         ("raise SystemExit(2)", "", 2),

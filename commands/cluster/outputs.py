@@ -3,6 +3,7 @@
 from typing import Any
 
 from audiotagging.errors import UserError
+from audiotagging.members import ID
 from commands.cluster.answers import readable
 from commands.cluster.client import Client
 from commands.cluster.workflow import Stage, read_workflow
@@ -52,4 +53,8 @@ def _given(stage: Stage, name: str) -> list[dict[str, Any]]:
 
 
 def _by_row(artifacts: list[dict[str, Any]]) -> list[tuple[str, int, str]]:
-    return [(each["metadata"]["member"], int(each["metadata"]["fold"]), each["uri"]) for each in artifacts]
+    rows = [(each["metadata"]["member"], int(each["metadata"]["fold"]), each["uri"]) for each in artifacts]
+    for member, *_ in rows:  # it becomes part of a path
+        if not ID.fullmatch(member):
+            raise ValueError(f"expected the id of a member, found {member!r}")
+    return rows

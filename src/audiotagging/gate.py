@@ -39,9 +39,14 @@ def explain(error: BaseException) -> tuple[str, str]:
     Examples:
         >>> explain(UserError("x.csv: expected a table, found none"))
         ('error', 'x.csv: expected a table, found none')
+        >>> explain(PermissionError(13, "Permission denied", "x.csv"))
+        ('error', 'x.csv: Permission denied')
         >>> explain(KeyError("fname"))
         ('defect', "KeyError: 'fname'")
     """
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        names = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+        return "error", brief(f"{names}: {error.strerror}")
     if isinstance(error, UserError | OSError):
         return "error", brief(str(error))
     of_torch = isinstance(error, RuntimeError) and any(text in str(error) for text in MEMORY)

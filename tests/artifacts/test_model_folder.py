@@ -1,7 +1,11 @@
+import errno
 import hashlib
 import json
 import logging
+import os
+import stat
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -28,7 +32,7 @@ def model(tmp_path):
 def test_what_is_written_is_read(tmp_path, model):
     facts, history = read_facts(model), read_history(model)
     copy = tmp_path / "copy"
-    write_model(copy, facts=facts, history=history, write_weights=lambda path: path.write_bytes(b"weights"))
+    write_model(copy, facts=facts, history=history, weights=b"weights")
     digest = hashlib.sha256(b"weights").hexdigest()
     assert (
         read_facts(copy) == replace(facts, sha256=digest)
@@ -41,13 +45,28 @@ def test_what_is_written_is_read(tmp_path, model):
 
 
 def test_a_model_is_there_when_it_is_complete(tmp_path, model):
-    def fail(path):
-        path.write_bytes(b"half of the weights")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_model(tmp_path / "next", facts=read_facts(model), history=read_history(model), write_weights=fail)
+    history = read_history(model).drop(columns="loss")  # written last
+    with pytest.raises(KeyError, match="loss"):
+        write_model(tmp_path / "next", facts=read_facts(model), history=history, weights=b"weights")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_all_files_of_a_model_can_be_read_by_those_whom_the_umask_allows(tmp_path, model):
+    before = os.umask(0o022)
+    try:
+        write_model(tmp_path / "next", facts=read_facts(model), history=read_history(model), weights=b"weights")
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "next").iterdir()} == {0o644}
+
+
+def test_a_folder_that_cannot_be_read_is_not_taken_for_one_without_models(tmp_path, model, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(PermissionError):
+        model_folders(tmp_path)
 
 
 def test_only_models_are_listed(tmp_path, model):

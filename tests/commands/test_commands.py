@@ -134,6 +134,22 @@ def test_results_that_cannot_be_replaced_are_named_before_anything_starts(capsys
     assert code == 2 and "read-only" in error and [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_champions_that_could_not_be_written_or_read_are_named_before_anything_starts(
+    capsys, tmp_path, data, monkeypatch
+):
+    champions = tmp_path / "champions"
+    command = ["run", "--data", data, "--out", tmp_path / "out", "--champions", champions]
+    champions.mkdir()
+    (champions / "champion.json").write_text("{}")
+    code, _, error = call(capsys, *command)
+    assert code == 2 and "champion.json: expected the key" in error and "ingest" not in error
+    (champions / "champion.json").unlink()
+    monkeypatch.setattr(os, "access", lambda path, mode: path != champions)
+    code, _, error = call(capsys, *command)
+    assert code == 2 and f"{champions}: expected a folder for the champions that can be written" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["champions"]
+
+
 @pytest.fixture
 def outputs(tmp_path):
     """Outputs of stages, as the local runner gives them; what they log lies beside them."""

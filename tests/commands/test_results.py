@@ -144,6 +144,13 @@ def test_an_artifact_that_is_gone(results, s3):
     assert code == 2 and f"minio://mlpipeline/{key} is gone from the store" in error and not here.exists()
 
 
+def test_a_member_whose_name_is_a_path_is_refused(results, page, tmp_path):
+    page.workflows[RUN] = json.loads(json.dumps(page.workflows[RUN]).replace(MEMBERS[0].id, "../../x"))
+    code, _, error, here = results()
+    assert code == 2 and "expected the id of a member, found '../../x'" in error and not here.exists()
+    assert {path.name for path in tmp_path.iterdir()} <= {"context.json"}
+
+
 def test_the_servers_of_the_api_hand_out_no_artifacts(results, page):
     page.is_page = False
     code, _, error, _ = results()

@@ -5,6 +5,7 @@ versions/VERSION/models/MEMBER-foldK/    weights.safetensors, member.json, histo
 versions/VERSION/                        predictions.parquet, submission.csv, ensemble.json
 """
 
+import os
 import re
 from pathlib import Path
 from typing import NotRequired, TypedDict
@@ -84,6 +85,19 @@ def read_champion(champions: Path) -> Champion | None:
             "original file"
         )
     return champion
+
+
+def prepare_champions(champions: Path) -> None:
+    """Create the champions folder if needed, and check that a champion can be written there and read.
+
+    Raises:
+        UserError: If it is read-only, or if its champion is corrupt.
+        OSError: If it cannot be created.
+    """
+    champions.mkdir(parents=True, exist_ok=True)
+    if not os.access(champions, os.W_OK | os.X_OK):
+        raise UserError(f"{champions}: expected a folder for the champions that can be written, found a read-only one")
+    champion_folder(champions)
 
 
 def champion_folder(champions: Path) -> Path | None:

@@ -11,7 +11,6 @@ torch.
 import hashlib
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -97,26 +96,29 @@ def model_name(member_id: str, fold: float) -> str:
     return f"{member_id}-fold{int(fold)}"
 
 
-def write_model(
-    folder: Path, *, facts: ModelFacts, history: pd.DataFrame, write_weights: Callable[[Path], None]
-) -> None:
+def write_model(folder: Path, *, facts: ModelFacts, history: pd.DataFrame, weights: bytes) -> None:
     """Write the folder of a model. It appears only when it is complete.
 
     Args:
         folder: The folder to create.
         facts: The facts about the training. The digest of the weights is added.
         history: One row per epoch: `epoch`, `cycle`, `loss`, `lr`, `lwlrap` and `seconds`.
-        write_weights: A function that writes the weights to a path in the safetensors format.
+        weights: The weights in the safetensors format.
     """
     with atomic_folder(folder) as partial:
-        write_weights(partial / WEIGHTS)
+        (partial / WEIGHTS).write_bytes(weights)
         write_json(partial / FACTS, asdict(replace(facts, sha256=_sha256(partial / WEIGHTS))))
         write_parquet(partial / HISTORY, pa.Table.from_pandas(history, HISTORY_SCHEMA, preserve_index=False))
 
 
 def model_folders(parent: Path) -> list[Path]:
-    """Return the folders of all models in a folder, sorted by name. They may be incomplete."""
-    return sorted({path.parent for name in (FACTS, WEIGHTS, HISTORY) for path in parent.glob(f"*/{name}")})
+    """Return the folders of all models in a folder, sorted by name. They may be incomplete.
+
+    Raises:
+        OSError: If the folder or one in it cannot be read.
+    """
+    folders = [path for path in parent.iterdir() if path.is_dir()] if parent.is_dir() else []
+    return sorted(path for path in folders if {FACTS, WEIGHTS, HISTORY} & {file.name for file in path.iterdir()})
 
 
 def weights_path(folder: Path) -> Path:

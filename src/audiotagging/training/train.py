@@ -10,13 +10,12 @@ import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from audiotagging.artifacts.model_folder import ModelFacts, write_model
 from audiotagging.artifacts.selection import read_folds, read_noisy_clips, with_folds
@@ -150,7 +149,7 @@ def train(
             device=device_name(run.device),
         )
         weights = {name: tensor.cpu().contiguous() for name, tensor in run.network.state_dict().items()}
-        write_model(out, facts=facts, history=pd.DataFrame(run.history), write_weights=partial(save_file, weights))
+        write_model(out, facts=facts, history=pd.DataFrame(run.history), weights=save(weights))
 
 
 def _train_to_the_end(run: Run, kept: Checkpoints | None) -> None:
