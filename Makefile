@@ -76,7 +76,7 @@ pipeline-test: $(ENVIRONMENT) ## Run the whole pipeline on small data, and check
 test-kills: $(ENVIRONMENT) ## Kill small runs of the whole pipeline at 20 moments, and run the same command again (half an hour)
 	$(BIN)/pytest -m kills
 
-mutants: $(ENVIRONMENT) ## Change the code bit by bit, and print the changes that no test notices (hours; MUTANTS="audiotagging.results.*")
+mutants: $(ENVIRONMENT) ## Change the code bit by bit, and print the changes that no test notices (up to an hour; MUTANTS="audiotagging.results.*")
 	nice $(BIN)/mutmut run $(if $(MUTANTS),"$(MUTANTS)")
 	$(BIN)/mutmut results
 
