@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,6 +43,11 @@ def test_a_defect_is_one_line_that_names_the_file_with_the_traceback(capsys, mon
         (UserError("expected a, found b"), "error: expected a, found b", 2),
         (PermissionError(13, "Permission denied", "x.csv"), "error: x.csv: Permission denied", 2),
         (FileNotFoundError(2, "No such file", "x", None, "y"), "error: x and y: No such file", 2),
+        (
+            shutil.Error([("a", "b/a", "No space"), ("c", "b/c", "No")]),
+            "error: a could not be copied: No space (and 1 more)",
+            2,
+        ),
         (OSError(28, "No space left on device"), "error: [Errno 28] No space left on device", 2),
         (MemoryError(), "out of memory: use a machine with more memory", 1),
         (RuntimeError("CUDA out of memory. Tried to"), "out of memory: CUDA out of memory. Tried to", 1),

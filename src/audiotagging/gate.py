@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import runpy
+import shutil
 import sys
 import tempfile
 import traceback
@@ -44,6 +45,10 @@ def explain(error: BaseException) -> tuple[str, str]:
         >>> explain(KeyError("fname"))
         ('defect', "KeyError: 'fname'")
     """
+    if isinstance(error, shutil.Error):  # of `copytree`, with a list of all files
+        (source, _, reason), *others = error.args[0]
+        also = f" (and {len(others)} more)" if others else ""
+        return "error", brief(f"{source} could not be copied: {reason}{also}")
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         names = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
         return "error", brief(f"{names}: {error.strerror}")
