@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -14,12 +15,24 @@ import torch
 
 from audiotagging.artifacts.calibration import calibrate
 from audiotagging.artifacts.champion import champion_folder
+from audiotagging.data.audio import SoundError
 from audiotagging.data.data_folder import AUDIO_SUFFIXES
 from audiotagging.errors import UserError
+from audiotagging.files import atomic_file, digest
 from audiotagging.machine import threads
 from audiotagging.progress import track
 from audiotagging.results.thresholds import PROMISES
-from audiotagging.tagging.tagger import Tagged, Tagger
+from audiotagging.tagging.formats import FORMATS as WINDOW_FORMATS
+from audiotagging.tagging.formats import Format, in_one_line, path_text, write_file
+from audiotagging.tagging.results_folder import Settings, is_tagged, open_results, result_paths
+from audiotagging.tagging.tagger import Tagger
+from audiotagging.tagging.windows import Tag, merge, score_windows
+
+WINDOW_SECONDS = (0.1, 60.0)  # shortest and longest window; longer ones would take too much memory
+MOST_OVERLAP = 0.9  # of a window; more would score the same sound more than ten times
+
+Choose = Callable[[np.ndarray], Iterator[tuple[int, float]]]
+Report = Callable[[str, str], None]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="output of a run, its folder models, or a champions folder",
     )
-    parser.add_argument("--top", type=int, default=5, metavar="N", help="number of tags per file (default: 5)")
+    parser.add_argument(
+        "--top", type=int, default=5, metavar="N", help="number of tags per file or window (default: 5)"
+    )
     parser.add_argument(
         "--precision",
         type=float,
@@ -41,35 +56,124 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="print only tags of which this share (0.8, 0.9 or 0.95) is right on clips like those of training, with "
         "calibrated scores",
     )
-    parser.add_argument("--format", choices=FORMATS, default="table", help="output format (default: table)")
+    parser.add_argument("--format", choices=WINDOW_FORMATS, default="table", help="output format (default: table)")
+    parser.add_argument("--every", type=float, metavar="SECONDS", help="tag every window of this length")
+    parser.add_argument(
+        "--overlap", type=float, default=0.0, metavar="SECONDS", help="of a window, covered by the next (default: 0)"
+    )
+    parser.add_argument("--merge", action="store_true", help="merge neighbouring windows with the same label")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write the tags of windows to one file per sound; given again, the command skips finished files",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the tags of every file. For a file that cannot be read, print one line to the error output."""
-    if args.top < 1:
-        raise UserError(f"--top: expected a number of at least 1, found {args.top}")
+    """Print or write the tags of every file. For a file that cannot be read, print one line to the error output."""
+    _check_options(args)
     torch.set_num_threads(threads())
     tagger = Tagger(champion_folder(args.models) or args.models)
     choose = _best if args.precision is None else _promised(tagger, args.precision, args.models)
     unread = []
 
     def report(path: str, reason: str) -> None:
-        print(f"{_in_one_line(path)}: {reason}", file=sys.stderr)
+        print(f"{in_one_line(path)}: {reason}", file=sys.stderr)
         unread.append(path)
 
-    def readable(files: Iterable[Tagged]) -> Iterator[tuple[str, list[tuple[str, float]]]]:
-        for file in files:
-            if file.scores is None:
-                report(_text(file.path), file.reason)
-            else:
-                tags = ((tagger.classes[number], score) for number, score in choose(file.scores))
-                yield _text(file.path), list(islice(tags, args.top))
-
-    paths = [path for given in args.files for path in _expand(given, report)]
+    found = [(path, given) for given in args.files for path in _expand(given, report)]
+    if args.out:
+        results = _results(args, tagger, found)
+        _write_windows(results, partial(_window_tags, args, tagger, choose), WINDOW_FORMATS[args.format], report)
+        return 1 if unread else 0
+    paths = [path for path, _ in found]
     # On a terminal the results themselves show the progress.
     steps = paths if sys.stdout.isatty() else track(paths, label="tag", total=len(paths))
-    FORMATS[args.format](readable(tagger.tag(steps)))
+    if args.every is None:
+        FORMATS[args.format](_file_tags(args, tagger, choose, steps, report))
+    else:
+        rows = _window_rows(steps, partial(_window_tags, args, tagger, choose), report)
+        WINDOW_FORMATS[args.format].write(rows, sys.stdout)
     return 1 if unread else 0
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    if args.top < 1:
+        raise UserError(f"--top: expected a number of at least 1, found {args.top}")
+    if args.every is None:
+        given = {"--overlap": args.overlap, "--merge": args.merge, "--out": args.out}
+        given[f"--format {args.format}"] = args.format not in FORMATS
+        for option in (option for option, value in given.items() if value):
+            raise UserError(f"{option}: expected --every SECONDS beside it, found none; add it")
+        return
+    shortest, longest = WINDOW_SECONDS
+    if not shortest <= args.every <= longest:
+        raise UserError(f"--every: expected {shortest:g} to {longest:g} seconds, found {args.every:g}")
+    if not 0 <= args.overlap <= MOST_OVERLAP * args.every:
+        raise UserError(
+            f"--overlap: expected 0 to {MOST_OVERLAP * args.every:g} seconds for windows of {args.every:g} seconds, "
+            f"found {args.overlap:g}"
+        )
+    if not args.out and not WINDOW_FORMATS[args.format].printed:
+        raise UserError(f"--format {args.format}: expected --out DIR for its files, found none; add it")
+
+
+def _file_tags(
+    args: argparse.Namespace, tagger: Tagger, choose: Choose, paths: Iterable[Path], report: Report
+) -> Iterator[tuple[str, list[tuple[str, float]]]]:
+    """Yield every file and its best tags."""
+    for file in tagger.tag(paths):
+        if file.scores is None:
+            report(path_text(file.path), file.reason)
+        else:
+            tags = ((tagger.classes[number], score) for number, score in choose(file.scores))
+            yield path_text(file.path), list(islice(tags, args.top))
+
+
+def _window_tags(args: argparse.Namespace, tagger: Tagger, choose: Choose, path: Path) -> Iterator[Tag]:
+    """Return the best tags of every window of a file."""
+    tags = (
+        Tag(start, end, tagger.classes[number], score)
+        for start, end, scores in score_windows(tagger.score, path, every=args.every, overlap=args.overlap)
+        for number, score in islice(choose(scores), args.top)
+    )
+    return merge(tags) if args.merge else tags
+
+
+def _window_rows(
+    paths: Iterable[Path], tags: Callable[[Path], Iterator[Tag]], report: Report
+) -> Iterator[tuple[Path, Tag]]:
+    """Yield the tags of the windows of every file."""
+    for path in paths:
+        try:
+            yield from ((path, tag) for tag in tags(path))
+        except SoundError as error:
+            report(path_text(path), str(error))
+
+
+def _results(args: argparse.Namespace, tagger: Tagger, found: list[tuple[Path, Path]]) -> dict[Path, Path]:
+    """Create the folder of results, or check an earlier one, and return the path of the result of every sound."""
+    names = [(path, Path(path.name) if path == given else path.relative_to(given)) for path, given in found]
+    results = result_paths(args.out, names, suffix=WINDOW_FORMATS[args.format].suffix)
+    options = {name: getattr(args, name) for name in ("every", "overlap", "merge", "top", "precision", "format")}
+    open_results(args.out, Settings(models=digest(tagger.sources), **options))
+    return results
+
+
+def _write_windows(
+    results: dict[Path, Path], tags: Callable[[Path], Iterator[Tag]], kind: Format, report: Report
+) -> None:
+    """Write the tags of the windows of every file, except where an earlier command did."""
+    for path, result in track(results.items(), label="tag", total=len(results)):
+        if is_tagged(result, path):
+            continue
+        try:
+            result.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_file(result) as incomplete:
+                write_file(incomplete, ((path, tag) for tag in tags(path)), kind=kind)
+        except SoundError as error:
+            report(path_text(path), str(error))
 
 
 def _best(scores: np.ndarray) -> Iterator[tuple[int, float]]:
@@ -78,7 +182,7 @@ def _best(scores: np.ndarray) -> Iterator[tuple[int, float]]:
         yield int(number), float(scores[number])
 
 
-def _promised(tagger: Tagger, precision: float, models: Path) -> Callable[[np.ndarray], Iterator[tuple[int, float]]]:
+def _promised(tagger: Tagger, precision: float, models: Path) -> Choose:
     """Return a function that yields the classes whose thresholds are reached, with their probabilities, best first."""
     averaging = tagger.averaging
     if averaging.calibration is None:
@@ -92,7 +196,7 @@ def _promised(tagger: Tagger, precision: float, models: Path) -> Callable[[np.nd
     if missing:
         print(
             f"no threshold promises a precision of {precision} for {len(missing)} of {len(tagger.classes)} classes, "
-            f"which are never printed: {', '.join(map(_in_one_line, missing))}",
+            f"which are never printed: {', '.join(map(in_one_line, missing))}",
             file=sys.stderr,
         )
     lowest = np.array([found.get(label, np.inf) for label in tagger.classes])
@@ -104,7 +208,7 @@ def _promised(tagger: Tagger, precision: float, models: Path) -> Callable[[np.nd
     return choose
 
 
-def _expand(path: Path, report: Callable[[str, str], None]) -> list[Path]:
+def _expand(path: Path, report: Report) -> list[Path]:
     """Return the path of a file, or the paths of all sound files in a folder and its subfolders.
 
     Links to folders are not followed. Folders that cannot be read or have no sound files are reported.
@@ -119,20 +223,10 @@ def _expand(path: Path, report: Callable[[str, str], None]) -> list[Path]:
         if Path(name).suffix.lower() in AUDIO_SUFFIXES
     ]
     for error in problems:
-        report(_text(error.filename), f"cannot be read: {error.strerror}")
+        report(path_text(error.filename), f"cannot be read: {error.strerror}")
     if not found and not problems:
-        report(_text(path), "has no sound files")
+        report(path_text(path), "has no sound files")
     return sorted(found)
-
-
-def _text(path: Path | str) -> str:
-    r"""Return a path as text, with bytes that are not UTF-8 as in `\xff`."""
-    return os.fsencode(path).decode(errors="backslashreplace")
-
-
-def _in_one_line(text: str) -> str:
-    r"""Return text with control characters as in `\n`."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 Rows = Iterable[tuple[str, list[tuple[str, float]]]]
@@ -141,7 +235,7 @@ Rows = Iterable[tuple[str, list[tuple[str, float]]]]
 def _print_table(rows: Rows) -> None:
     for path, tags in rows:
         print(
-            f"{_in_one_line(path)}\n" + "\n".join(f"  {score:.3f}  {_in_one_line(label)}" for label, score in tags),
+            f"{in_one_line(path)}\n" + "\n".join(f"  {score:.3f}  {in_one_line(label)}" for label, score in tags),
             flush=True,
         )
 

@@ -1,4 +1,3 @@
-import argparse
 import csv
 import errno
 import io
@@ -6,7 +5,6 @@ import json
 import os
 import sys
 import tracemalloc
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,83 +12,19 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from fabricated import PLAIN, fabricate_run, models_of, replace_weights
-from safetensors.torch import save
-from torch import nn
+from fabricated import PLAIN, models_of
+from tiny_ensemble import RATE, READABLE, chirp, tag_options
 
-from audiotagging.artifacts.calibration import Calibration, Curve, Threshold
-from audiotagging.artifacts.ensemble_folder import Averaging
 from audiotagging.artifacts.selection import write_selection
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
 from audiotagging.data.audio import decode
 from audiotagging.data.spectrogram import clip_spectrogram
 from audiotagging.errors import UserError
-from audiotagging.json_file import write_json
-from audiotagging.members import DEMO
 from audiotagging.results.ensembling import ensemble
 from audiotagging.tagging.tagger import Tagger
-from audiotagging.training.networks import NETWORKS, Network
 from audiotagging.training.prediction import predict
 from commands import main
 from commands.tag import run as run_command
-
-MEMBERS = [replace(DEMO[0], frames=256, size=16), replace(DEMO[2], size=16)]
-RATE = 44_100
-
-
-def chirp(seconds, rate=RATE, *, seed=0):
-    time = np.arange(int(seconds * rate)) / rate
-    noise = np.random.default_rng(seed).normal(0, 0.02, len(time))
-    return (0.4 * np.sin(2 * np.pi * (200 + 90 * seed) * time * (1 + time)) + noise).astype(np.float32)
-
-
-def tiny(outputs):
-    head = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 7 * 7, outputs))
-    return Network(nn.Identity(), head)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run whose models have weights, though not trained ones, and a network that takes no time."""
-    run = fabricate_run(tmp_path_factory.mktemp("run"), members=MEMBERS, classes=6, clips=4)
-    for number, path in enumerate(models_of(run)):
-        torch.manual_seed(number)
-        replace_weights(path, save(tiny(4 * 6).state_dict()))
-    weights = dict.fromkeys([member.id for member in MEMBERS], 1 / len(MEMBERS))
-    write_json(run / "ensemble.json", asdict(Averaging("arithmetic", weights)))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(NETWORKS, DEMO[0].network, tiny)
-        yield run
-
-
-@pytest.fixture(scope="module")
-def tagger(run):
-    return Tagger(run / "models")
-
-
-@pytest.fixture(scope="module")
-def sounds(tmp_path_factory):
-    """Sound files by what is special about them."""
-    folder = tmp_path_factory.mktemp("sounds")
-    both = np.stack([chirp(3), chirp(3, seed=1)], axis=1)
-    stored = {
-        "plain.wav": (chirp(3), RATE),
-        "short.flac": (chirp(0.4), RATE),
-        "ogg.ogg": (chirp(3), RATE),
-        "mp3.mp3": (chirp(3), RATE),
-        "slow.wav": (chirp(3, 8000), 8000),
-        "stereo.wav": (both, RATE),
-        "one sample.wav": (np.array([0.5]), RATE),
-        "silent.wav": (np.zeros(RATE), RATE),
-    }
-    for name, (samples, rate) in stored.items():
-        soundfile.write(folder / name, samples, rate)
-    (folder / "text.wav").write_text("no sound")
-    soundfile.write(folder / "empty.wav", np.zeros(0), RATE)
-    return folder
-
-
-READABLE = ["plain.wav", "short.flac", "ogg.ogg", "mp3.mp3", "slow.wav", "stereo.wav", "one sample.wav", "silent.wav"]
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +104,7 @@ def test_files_that_cannot_be_read_have_a_reason_and_do_not_stop_the_others(tagg
 
 @pytest.mark.parametrize("kind", ["table", "csv", "json"])
 def test_the_command_prints_the_best_tags_and_names_what_it_cannot_read(run, sounds, kind, capsys, tagger):
-    arguments = argparse.Namespace(files=[sounds], models=run, top=2, format=kind, precision=None)
+    arguments = tag_options(files=[sounds], models=run, top=2, format=kind)
     assert run_command(arguments) == 1
     printed = capsys.readouterr()
     assert sorted(line.split(":")[0] for line in printed.err.splitlines()) == [
@@ -225,12 +159,7 @@ READ = {
 def test_odd_files_and_names_stand_alone(run, odd, kind, capfdbinary, monkeypatch):
     monkeypatch.setattr(sys, "stdout", os.fdopen(os.dup(1), "w", encoding="utf-8", newline=""))
     long = odd / ("x" * 300)
-    assert (
-        run_command(
-            argparse.Namespace(files=[odd, long, odd / "closed"], models=run, top=1, format=kind, precision=None)
-        )
-        == 1
-    )
+    assert run_command(tag_options(files=[odd, long, odd / "closed"], models=run, top=1, format=kind)) == 1
     sys.stdout.flush()
     printed = capfdbinary.readouterr()
     output = printed.out.decode()
@@ -264,7 +193,7 @@ def test_a_folder_that_cannot_be_read_is_reported(run, sounds, tmp_path, capsys,
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", closed)
-    assert run_command(argparse.Namespace(files=[tmp_path], models=run, top=1, format="json", precision=None)) == 1
+    assert run_command(tag_options(files=[tmp_path], models=run, top=1, format="json")) == 1
     printed = capsys.readouterr()
     assert printed.err == f"{tmp_path}/closed: cannot be read: Permission denied\n"
     assert [row["file"] for row in json.loads(printed.out)] == [f"{tmp_path}/sound.flac"]
@@ -283,10 +212,7 @@ def test_a_file_that_vanishes_is_reported(tagger, sounds, tmp_path):
 
 
 def test_all_is_well_that_can_be_read(run, sounds, capsys):
-    assert (
-        run_command(argparse.Namespace(files=[sounds / "plain.wav"], models=run, top=1, format="table", precision=None))
-        == 0
-    )
+    assert run_command(tag_options(files=[sounds / "plain.wav"], models=run, top=1, format="table")) == 0
     assert capsys.readouterr().err == ""
 
 
@@ -294,16 +220,14 @@ def test_tagging_uses_the_threads_that_this_process_may_have(run, sounds, monkey
     before = torch.get_num_threads()
     monkeypatch.setenv("OMP_NUM_THREADS", str(before + 1))
     try:
-        run_command(
-            argparse.Namespace(models=run, files=[sounds / "short.flac"], top=5, format="table", precision=None)
-        )
+        run_command(tag_options(models=run, files=[sounds / "short.flac"], top=5, format="table"))
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
 
 
 def test_a_folder_without_sounds_is_reported(run, tmp_path, capsys):
-    assert run_command(argparse.Namespace(files=[tmp_path], models=run, top=1, format="json", precision=None)) == 1
+    assert run_command(tag_options(files=[tmp_path], models=run, top=1, format="json")) == 1
     printed = capsys.readouterr()
     assert printed.err == f"{tmp_path}: has no sound files\n"
     assert json.loads(printed.out) == []
@@ -322,33 +246,10 @@ def test_models_that_are_not_those_that_were_averaged_are_refused(run, predicted
         Tagger(tmp_path / "out")
 
 
-@pytest.fixture(scope="module")
-def calibrated(run, sounds, tagger, tmp_path_factory):
-    """The run with a calibration that halves the odds, and thresholds between the scores of the sounds."""
-    out = tmp_path_factory.mktemp("calibrated")
-    (out / "models").symlink_to(run / "models")
-    files = list(tagger.tag([sounds / name for name in READABLE]))
-    lowest = np.median([file.scores for file in files], axis=0)
-    curve = Curve([-13.0, 13.0], [-13.0 - np.log(2), 13.0 - np.log(2)])
-    thresholds = {label: [] for label in tagger.classes}
-    for label, score in list(zip(tagger.classes, lowest.tolist(), strict=True))[1:]:
-        thresholds[label] = [Threshold(0.9, score, clips=20, precision=0.97, low=0.91, high=0.99, recall=0.5)]
-    calibration = Calibration("platt", {"platt": 0.1}, False, dict.fromkeys(tagger.classes, curve))
-    averaging = Averaging("arithmetic", {member.id: 0.5 for member in MEMBERS}, calibration, thresholds)
-    (out / "ensemble.json").write_text(json.dumps(asdict(averaging)))
-    expected = {}
-    for file in files:
-        odds = file.scores / (1 - file.scores) / 2
-        passed = [number for number in range(1, 6) if file.scores[number] >= lowest[number]]
-        passed.sort(key=lambda number, scores=file.scores: -scores[number])
-        expected[str(file.path)] = [(tagger.classes[n], float(odds[n] / (1 + odds[n]))) for n in passed]
-    return out, expected
-
-
 def tagged(capsys, models, files, **options):
     """Run the command, and return the tags of every file and what it printed to the error output."""
-    defaults = {"top": 5, "format": "json", "precision": 0.9}
-    assert run_command(argparse.Namespace(files=files, models=models, **defaults | options)) == 0
+    defaults = {"format": "json", "precision": 0.9}
+    assert run_command(tag_options(files=files, models=models, **defaults | options)) == 0
     printed = capsys.readouterr()
     rows = json.loads(printed.out)
     return {row["file"]: [(tag["label"], tag["score"]) for tag in row["tags"]] for row in rows}, printed.err
@@ -383,7 +284,7 @@ def test_a_calibration_changes_nothing_unless_a_precision_is_asked_for(calibrate
 
 def test_a_precision_of_uncalibrated_scores_is_refused(run, sounds):
     with pytest.raises(UserError, match=r"--precision: expected an ensemble with calibrated scores, found .*--folds"):
-        run_command(argparse.Namespace(files=[sounds], models=run, top=5, format="json", precision=0.9))
+        run_command(tag_options(files=[sounds], models=run, top=5, format="json", precision=0.9))
 
 
 def test_a_precision_that_is_never_promised_is_refused(capsys):

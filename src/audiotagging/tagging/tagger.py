@@ -5,7 +5,7 @@ This is the only module that needs both the audio packages and torch. No stage i
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -57,6 +57,7 @@ class Tagger:
     Attributes:
         classes: The classes, in the order of the scores.
         averaging: How the members are averaged, and what their average means.
+        sources: The folders and files that determine the scores.
     """
 
     def __init__(self, run: Path) -> None:
@@ -70,7 +71,8 @@ class Tagger:
                 models.
         """
         folder = run / "models" if (run / "models").is_dir() else run
-        models = [load_model(path) for path in model_folders(folder)]
+        paths = model_folders(folder)
+        models = [load_model(path) for path in paths]
         if not models:
             raise UserError(f"{folder}: expected the folder `models` of a run, found no model in it; name another")
         self.classes = models[0].classes
@@ -83,6 +85,7 @@ class Tagger:
         models.sort(key=lambda model: model.member.id)
         self._members = {name: list(folds) for name, folds in groupby(models, key=lambda model: model.member.id)}
         self.averaging = _averaging(folder, list(self._members), self.classes, may_be_missing=folder == run)
+        self.sources = [*paths, *(path for path in [folder.parent / AVERAGING] if path.exists())]
 
     def tag(self, paths: Iterable[Path]) -> Iterator[Tagged]:
         """Yield the tags of every file, in order.
@@ -108,18 +111,33 @@ class Tagger:
         self._score(waiting)
         yield from map(self._finish, waiting)
 
+    def score(self, spectrograms: Sequence[np.ndarray]) -> np.ndarray:
+        """Score spectrograms as the pipeline scores clips.
+
+        Args:
+            spectrograms: At least one, each uint8 and of shape (frames, 128).
+
+        Returns:
+            Scores, higher for likelier classes, float32, shape (spectrograms, classes).
+        """
+        return self._average(self._score_members(spectrograms))
+
     def _score(self, files: Iterable[_File]) -> None:
         """Score all waiting pieces, and release their memory."""
         pieces = [(file, piece) for file in files for piece in file.pieces]
         if not pieces:
             return
-        frames = np.concatenate([piece for _, piece in pieces])
-        offsets = np.concatenate([[0], np.cumsum([len(piece) for _, piece in pieces])])
-        scores = np.stack([self._score_member(folds, frames, offsets) for folds in self._members.values()], axis=1)
+        scores = self._score_members([piece for _, piece in pieces]).swapaxes(0, 1)
         for (file, _), piece_scores in zip(pieces, scores, strict=True):
             file.best = np.maximum(file.best, piece_scores)
         for file in files:
             file.pieces.clear()
+
+    def _score_members(self, spectrograms: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the scores of every member, shape (members, spectrograms, classes)."""
+        frames = np.concatenate(spectrograms)
+        offsets = np.concatenate([[0], np.cumsum([len(each) for each in spectrograms])])
+        return np.stack([self._score_member(folds, frames, offsets) for folds in self._members.values()])
 
     @staticmethod
     def _score_member(folds: list[Model], frames: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -129,8 +147,12 @@ class Tagger:
         if file.reason:
             return Tagged(file.path, reason=file.reason)
         assert isinstance(file.best, np.ndarray)
+        return Tagged(file.path, self._average(file.best[:, None])[0])
+
+    def _average(self, scores: np.ndarray) -> np.ndarray:
+        """Average the scores of the members, shape (members, clips, classes), as the ensemble does."""
         weights = np.array([self.averaging.weights[member] for member in self._members])
-        return Tagged(file.path, average(file.best[:, None], mean=self.averaging.mean, weights=weights)[0])
+        return average(scores, mean=self.averaging.mean, weights=weights)
 
 
 def _averaging(folder: Path, members: list[str], classes: list[str], *, may_be_missing: bool) -> Averaging:

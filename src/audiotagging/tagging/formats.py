@@ -1,0 +1,156 @@
+"""The formats that the tags of windows are written in."""
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import groupby, islice
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import soundfile
+
+from audiotagging.data.audio import RATE
+from audiotagging.tagging.windows import Tag
+
+Rows = Iterable[tuple[Path, Tag]]
+
+SCHEMA = pa.schema(
+    [
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("start", pa.float64(), nullable=False),
+        pa.field("end", pa.float64(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+    ]
+)
+ROW_GROUP = 65_536  # rows that are in memory at once
+RAVEN_COLUMNS = (
+    "Selection",
+    "View",
+    "Channel",
+    "Begin Time (s)",
+    "End Time (s)",
+    "Low Freq (Hz)",
+    "High Freq (Hz)",
+    "Begin Path",
+    "File Offset (s)",
+    "Annotation",
+    "Score",
+)
+
+
+def path_text(path: Path | str) -> str:
+    r"""Return a path as text, with bytes that are not UTF-8 as in `\xff`."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def in_one_line(text: str) -> str:
+    r"""Return text with control characters as in `\n`."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def write_table(rows: Rows, out: IO[str]) -> None:
+    """Write a table for readers: the file, then one line per tag with its start, end, score and label."""
+    for path, tags in groupby(rows, key=lambda row: row[0]):
+        print(in_one_line(path_text(path)), file=out)
+        for _, tag in tags:
+            print(f"  {tag.start:9.2f} {tag.end:9.2f}  {tag.score:.3f}  {in_one_line(tag.label)}", file=out, flush=True)
+
+
+def write_csv(rows: Rows, out: IO[str]) -> None:
+    """Write a CSV table with a header."""
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(SCHEMA.names)
+    for path, tag in rows:
+        writer.writerow([path_text(path), _seconds(tag.start), _seconds(tag.end), tag.label, f"{tag.score:.6g}"])
+
+
+def write_json(rows: Rows, out: IO[str]) -> None:
+    """Write a list of objects with the keys `file`, `start`, `end`, `label` and `score`, one per line."""
+    separator = "["
+    for path, tag in rows:
+        print(separator, json.dumps(_row(path, tag)), sep="\n", end="", file=out)
+        separator = ","
+    print("[]" if separator == "[" else "\n]", file=out)
+
+
+def write_parquet(rows: Rows, out: IO[bytes]) -> None:
+    """Write a Parquet table."""
+    with pq.ParquetWriter(out, SCHEMA, write_page_checksum=True) as writer:
+        remaining = iter(rows)
+        while group := [_row(path, tag) for path, tag in islice(remaining, ROW_GROUP)]:
+            writer.write_table(pa.Table.from_pylist(group, SCHEMA))
+
+
+def write_audacity(rows: Rows, out: IO[str]) -> None:
+    """Write the labels of one file for Audacity: start, end, and a text of the label and its score.
+
+    The format is in Audacity's manual, "Importing and exporting labels"
+    (manual.audacityteam.org/man/importing_and_exporting_labels.html): columns are separated by tabs, and there is no
+    header.
+    """
+    for _, tag in rows:
+        print(_seconds(tag.start), _seconds(tag.end), f"{in_one_line(tag.label)} {tag.score:.3f}", sep="\t", file=out)
+
+
+def write_raven(rows: Rows, out: IO[str]) -> None:
+    """Write a selection table of one file for Raven, with the columns `Annotation` and `Score`.
+
+    The format is in the Raven Pro User's Manual, "Selection tables": columns are separated by tabs, and their names are
+    in the first line. A selection has a band of frequencies, which is here what the models hear of the file.
+    """
+    print(*RAVEN_COLUMNS, sep="\t", file=out)
+    for path, tags in groupby(rows, key=lambda row: row[0]):
+        band = ("0.0", f"{min(RATE, soundfile.info(os.fsencode(path)).samplerate) / 2:.1f}")
+        absolute = in_one_line(path_text(os.path.abspath(path)))  # noqa: PTH100 - `Path.resolve` follows links
+        for number, (_, tag) in enumerate(tags, 1):
+            start, end = _seconds(tag.start), _seconds(tag.end)
+            fields = [number, "Spectrogram 1", 1, start, end, *band, absolute, start, in_one_line(tag.label)]
+            print(*fields, f"{tag.score:.6g}", sep="\t", file=out)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format for the tags of windows.
+
+    Attributes:
+        write: Writes the tags of files.
+        suffix: Ending of the files.
+        binary: Whether it writes bytes.
+        printed: Whether the tags of several files can be printed.
+    """
+
+    write: Callable[[Rows, Any], None]
+    suffix: str
+    binary: bool = False
+    printed: bool = False
+
+
+FORMATS = {
+    "table": Format(write_table, ".txt", printed=True),
+    "csv": Format(write_csv, ".csv", printed=True),
+    "json": Format(write_json, ".json", printed=True),
+    "parquet": Format(write_parquet, ".parquet", binary=True),
+    "audacity": Format(write_audacity, ".labels.txt"),
+    "raven": Format(write_raven, ".selections.txt"),
+}
+
+
+def write_file(path: Path, rows: Rows, *, kind: Format) -> None:
+    """Write tags to a file."""
+    with closing(path.open("wb") if kind.binary else path.open("w", encoding="utf-8", newline="")) as out:
+        kind.write(rows, out)
+
+
+def _seconds(time: float) -> str:
+    return f"{time:.6f}"
+
+
+def _row(path: Path, tag: Tag) -> dict[str, Any]:
+    values = (path_text(path), round(tag.start, 6), round(tag.end, 6), tag.label, tag.score)
+    return dict(zip(SCHEMA.names, values, strict=True))

@@ -1,0 +1,91 @@
+"""A folder with the tags of many sounds, one file per sound. An interrupted command resumes when it is given again."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from audiotagging.errors import UserError
+from audiotagging.files import atomic_file
+from audiotagging.json_file import read_json, write_json
+
+SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What determines the tags of a sound.
+
+    Attributes:
+        models: Digest of the models and of how they are averaged.
+        every: Length of a window in seconds.
+        overlap: How many seconds of a window the next window covers too.
+        merge: Whether neighbours of one label are merged.
+        top: Largest number of tags per window.
+        precision: The promised precision of the tags. None if all scores count.
+        format: Format of the files.
+    """
+
+    models: str
+    every: float
+    overlap: float
+    merge: bool
+    top: int
+    precision: float | None
+    format: str
+
+
+def open_results(folder: Path, settings: Settings) -> None:
+    """Create a folder of results, or check that it holds results of the same settings.
+
+    Raises:
+        UserError: If it holds anything else.
+    """
+    path = folder / SETTINGS
+    try:
+        found = read_json(path, Settings)
+    except (FileNotFoundError, NotADirectoryError):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UserError(
+                f"--out: expected a new folder, an empty one or one with results of this command, found {folder} "
+                f"without {SETTINGS}; name another"
+            ) from None
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as partial:
+            write_json(partial, asdict(settings))
+        return
+    for field in fields(Settings):
+        expected, other = getattr(settings, field.name), getattr(found, field.name)
+        if expected != other:
+            what = "other models" if field.name == "models" else f"--{field.name} {other}"
+            raise UserError(
+                f"--out: expected results of the same models and options, found {what} in {path}; name another folder"
+            )
+
+
+def is_tagged(result: Path, sound: Path) -> bool:
+    """Return whether a sound has a result that is newer than itself."""
+    try:
+        return result.stat().st_mtime_ns >= sound.stat().st_mtime_ns
+    except OSError:
+        return False
+
+
+def result_paths(folder: Path, names: Iterable[tuple[Path, Path]], *, suffix: str) -> dict[Path, Path]:
+    """Return the path of the result of every sound.
+
+    Args:
+        folder: The folder of results.
+        names: Every sound, and its path relative to the folder that was to be tagged.
+        suffix: Ending of the results.
+
+    Raises:
+        UserError: If two sounds have the same name.
+    """
+    sounds: dict[Path, Path] = {}
+    for sound, name in names:
+        if sounds.setdefault(name, sound) != sound:
+            raise UserError(
+                f"--out: expected sounds with different names, found {sounds[name]} and {sound}; tag them with "
+                "different --out"
+            )
+    return {sound: folder / f"{name}{suffix}" for name, sound in sounds.items()}

@@ -1,0 +1,131 @@
+"""Tags every window of a sound file, at memory that does not grow with the length of the file."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from audiotagging.data.audio import RATE, decode_blocks
+from audiotagging.data.spectrogram import clip_spectrogram
+from audiotagging.tagging.tagger import BATCH_FRAMES
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A label of a part of a sound.
+
+    Attributes:
+        start: Where the part begins, in seconds from the beginning of the file.
+        end: Where it ends.
+        label: The label.
+        score: Its score.
+    """
+
+    start: float
+    end: float
+    label: str
+    score: float
+
+
+def windows(path: Path, *, every: float, overlap: float = 0.0) -> Iterator[tuple[float, float, np.ndarray]]:
+    """Cut a sound file into windows of the same length.
+
+    The last window ends with the file, so it overlaps the one before it by more than the others do. A file that is
+    shorter than a window is one window.
+
+    Args:
+        path: Any file that libsndfile can read.
+        every: Length of a window in seconds.
+        overlap: How many seconds of a window the next window covers too, less than `every`.
+
+    Yields:
+        Start and end of the window in seconds, and its samples: mono, 44 100 Hz, float32, shape (samples,).
+
+    Raises:
+        SoundError: If the file cannot be decoded. Windows may have been yielded before.
+    """
+    length, hop = round(every * RATE), round((every - overlap) * RATE)
+    buffer = np.empty(0, np.float32)  # from the start of the last window on, because the end may need its samples
+    first = start = end = 0  # samples: start of the buffer, start of the next window, end of the last window
+    for block in decode_blocks(path):
+        buffer = np.concatenate([buffer, block])
+        while first + len(buffer) >= start + length:
+            buffer = buffer[start - first :]
+            first, end = start, start + length
+            yield first / RATE, end / RATE, buffer[:length]
+            start += hop
+    missing = first + len(buffer) - end
+    if missing:
+        samples = buffer[-length:]
+        end += missing
+        yield (end - len(samples)) / RATE, end / RATE, samples
+
+
+def score_windows(
+    score: Callable[[list[np.ndarray]], np.ndarray], path: Path, *, every: float, overlap: float = 0.0
+) -> Iterator[tuple[float, float, np.ndarray]]:
+    """Score the windows of a sound file, each as if it were a clip. Silent windows are left out.
+
+    Args:
+        score: Scores spectrograms, as `Tagger.score` does.
+        path: Any file that libsndfile can read.
+        every: Length of a window in seconds.
+        overlap: How many seconds of a window the next window covers too, less than `every`.
+
+    Yields:
+        Start and end of the window in seconds, and its scores, float32, shape (classes,).
+
+    Raises:
+        SoundError: If the file cannot be decoded. Windows may have been yielded before.
+    """
+    times: list[tuple[float, float]] = []
+    spectrograms: list[np.ndarray] = []
+
+    def scored() -> Iterator[tuple[float, float, np.ndarray]]:
+        if spectrograms:
+            for (start, end), scores in zip(times, score(spectrograms), strict=True):
+                yield start, end, scores
+        times.clear()
+        spectrograms.clear()
+
+    for start, end, samples in windows(path, every=every, overlap=overlap):
+        spectrogram = clip_spectrogram(samples)
+        if spectrogram.any():
+            times.append((start, end))
+            spectrograms.append(spectrogram)
+        if sum(map(len, spectrograms)) >= BATCH_FRAMES:
+            yield from scored()
+    yield from scored()
+
+
+def merge(tags: Iterable[Tag]) -> Iterator[Tag]:
+    """Merge tags of the same label that touch or overlap into one, with their highest score.
+
+    Args:
+        tags: The tags of one file, sorted by their starts.
+
+    Yields:
+        The merged tags, sorted by their ends. At most one tag of each label is in memory.
+
+    Examples:
+        >>> tags = [Tag(0, 2, "Bark", 0.5), Tag(2, 4, "Bark", 0.9), Tag(2, 4, "Meow", 0.3), Tag(6, 8, "Bark", 0.4)]
+        >>> for tag in merge(tags):
+        ...     print(tag)
+        Tag(start=0, end=4, label='Bark', score=0.9)
+        Tag(start=2, end=4, label='Meow', score=0.3)
+        Tag(start=6, end=8, label='Bark', score=0.4)
+    """
+    unfinished: dict[str, Tag] = {}
+
+    def finish(before: float) -> Iterator[Tag]:
+        finished = [tag for tag in unfinished.values() if tag.end < before]
+        for tag in sorted(finished, key=lambda tag: tag.end):
+            yield unfinished.pop(tag.label)
+
+    for tag in tags:
+        yield from finish(tag.start)
+        if known := unfinished.get(tag.label):
+            tag = replace(known, end=tag.end, score=max(known.score, tag.score))
+        unfinished[tag.label] = tag
+    yield from finish(np.inf)
