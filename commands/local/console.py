@@ -5,6 +5,8 @@ These lines and all other output also go to a log file.
 
 import contextlib
 import re
+import shutil
+import tempfile
 import threading
 import time
 import traceback
@@ -17,6 +19,14 @@ from commands.kfp_internals import logged_message
 
 COLOUR = re.compile(r"\x1b\[\d+m")
 KILLED = ("out of memory", "it ended without a message, most likely because memory ran out")
+
+
+def _without_message() -> tuple[str, str]:
+    """Say why a stage ended without a message: it was killed, or kfp could not write its program to a file."""
+    folder = tempfile.gettempdir()
+    if shutil.disk_usage(folder).free < 2**20:
+        return "error", f"{folder}: expected space for temporary files, found less than 1 MiB; free some space"
+    return KILLED
 
 
 class _Thread(threading.local):
@@ -79,7 +89,8 @@ class Console:
             self.write(without_secrets("".join(traceback.format_exception(error))))
             self._thread.failure = explain(error)
         if not succeeded:
-            self.failure = self.failure or (stage, *self._thread.failure)
+            failure = _without_message() if self._thread.failure == KILLED else self._thread.failure
+            self.failure = self.failure or (stage, *failure)
         self._say(f"{stage} {'done' if succeeded else 'failed'} after {time.monotonic() - self._thread.start:.0f} s")
 
     def cached(self, stage: str) -> None:

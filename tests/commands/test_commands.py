@@ -1,8 +1,10 @@
 import contextlib
 import io
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from argparse import Namespace
 from pathlib import Path
 
@@ -287,6 +289,18 @@ def test_a_failure_is_read_from_the_last_line_of_the_gate(tmp_path, output, fail
     console.write(output)
     console.ended("train", succeeded=False)
     assert console.failure == ("train", *failure)
+
+
+def test_a_full_folder_of_temporary_files_is_named(tmp_path, monkeypatch):
+    full = shutil.disk_usage(tmp_path)._replace(free=4096)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full if path == "/temporary" else None)
+    monkeypatch.setattr(tempfile, "tempdir", "/temporary")
+    console = Console(io.StringIO(), tmp_path / "log.txt")
+    console.started("train")
+    console.write(": 3: printf: printf: I/O error\n")
+    console.ended("train", succeeded=False)
+    _, kind, message = console.failure
+    assert kind == "error" and message.startswith("/temporary: expected space for temporary files")
 
 
 def test_the_first_stage_that_fails_is_the_failure(tmp_path):
