@@ -133,9 +133,12 @@ def _file_tags(
 
 def _window_tags(args: argparse.Namespace, tagger: Tagger, choose: Choose, path: Path) -> Iterator[Tag]:
     """Return the best tags of every window of a file."""
+    # On a terminal the results themselves show the progress.
+    label = in_one_line(path.name) if args.out or not sys.stdout.isatty() else None
+    scored = score_windows(tagger.score, path, every=args.every, overlap=args.overlap, label=label)
     tags = (
         Tag(start, end, tagger.classes[number], score)
-        for start, end, scores in score_windows(tagger.score, path, every=args.every, overlap=args.overlap)
+        for start, end, scores in scored
         for number, score in islice(choose(scores), args.top)
     )
     return merge(tags) if args.merge else tags

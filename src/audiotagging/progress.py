@@ -23,7 +23,7 @@ def track(things: Iterable[T], *, label: str, total: int) -> Iterator[T]:
         total: Number of items.
     """
     if sys.stderr.isatty():
-        yield from tqdm(things, desc=label, total=total)
+        yield from tqdm(things, desc=label, total=total, leave=None)  # a bar inside another one is removed
         return
     start = last = time.monotonic()
     for done, thing in enumerate(things, 1):

@@ -14,7 +14,7 @@ from audiotagging.artifacts.calibration import logits, sigmoid
 from audiotagging.data.audio import decode
 from audiotagging.errors import UserError
 from audiotagging.tagging.tagger import Tagger
-from audiotagging.tagging.windows import Tag, merge, score_windows, windows
+from audiotagging.tagging.windows import Tag, count_windows, merge, score_windows, windows
 from commands import main
 from commands.tag import run as run_command
 
@@ -47,6 +47,7 @@ def test_windows_follow_each_other_and_the_last_one_ends_with_the_file(seconds, 
     soundfile.write(tmp_path / "sound.wav", chirp(seconds, rate), rate)
     whole = decode(tmp_path / "sound.wav").samples
     found = list(windows(tmp_path / "sound.wav", every=every, overlap=overlap))
+    assert count_windows(tmp_path / "sound.wav", every=every, overlap=overlap) == len(starts)
     assert [start for start, _, _ in found] == pytest.approx(starts, abs=1e-3)
     assert [end for _, end, _ in found] == pytest.approx([min(start + every, seconds) for start in starts], abs=1e-3)
     for start, end, samples in found:
@@ -99,6 +100,15 @@ def test_merged_tags_cover_what_the_tags_cover():
         for run in runs:
             scores = [tag.score for tag in tags if tag.label == label and run.start <= tag.start < run.end]
             assert run.score == max(scores)
+
+
+def test_a_long_file_shows_its_progress(run, long, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("audiotagging.progress.LOG_SECONDS", 0)
+    caplog.set_level("INFO")
+    arguments = tag_options(files=[long], models=run, every=2.0, overlap=1.0, format="csv", out=tmp_path / "out")
+    assert run_command(arguments) == 0
+    shown = [record.getMessage().partition(" (")[0] for record in caplog.records]
+    assert shown == [*(f"long.wav: {done} of 7" for done in range(1, 8)), "tag: 1 of 1"]
 
 
 def best(tagger, path, *, every, top):

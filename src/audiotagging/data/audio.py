@@ -75,14 +75,19 @@ def decode(path: Path) -> Sound:
     return Sound(samples, tuple(what for what, needed in repairs.items() if needed))
 
 
-def duration(path: Path) -> float:
+def duration(path: Path, *, any_length: bool = False) -> float:
     """Return the duration of a sound file in seconds, as its header states it.
 
+    Args:
+        path: Any file that libsndfile can read.
+        any_length: Whether the file may be too long for `decode`.
+
     Raises:
-        SoundError: If the file cannot be decoded, has no samples, or is too long for `decode`.
+        SoundError: If the file cannot be decoded, has no samples, or is too long.
     """
     with _opened(path) as file:
-        _check_size(file)
+        if not any_length:
+            _check_size(file)
         if not file.frames:
             raise SoundError("has no samples")
         return file.frames / file.samplerate

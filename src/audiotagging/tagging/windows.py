@@ -1,13 +1,15 @@
 """Tags every window of a sound file, at memory that does not grow with the length of the file."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from audiotagging.data.audio import RATE, decode_blocks
+from audiotagging.data.audio import RATE, decode_blocks, duration
 from audiotagging.data.spectrogram import clip_spectrogram
+from audiotagging.progress import track
 from audiotagging.tagging.tagger import BATCH_FRAMES
 
 
@@ -62,8 +64,23 @@ def windows(path: Path, *, every: float, overlap: float = 0.0) -> Iterator[tuple
         yield (end - len(samples)) / RATE, end / RATE, samples
 
 
+def count_windows(path: Path, *, every: float, overlap: float = 0.0) -> int:
+    """Return the number of windows of a sound file, from the duration that its header states.
+
+    Raises:
+        SoundError: If the file cannot be decoded or has no samples.
+    """
+    length, hop = round(every * RATE), round((every - overlap) * RATE)
+    return 1 + max(0, math.ceil((round(duration(path, any_length=True) * RATE) - length) / hop))
+
+
 def score_windows(
-    score: Callable[[list[np.ndarray]], np.ndarray], path: Path, *, every: float, overlap: float = 0.0
+    score: Callable[[list[np.ndarray]], np.ndarray],
+    path: Path,
+    *,
+    every: float,
+    overlap: float = 0.0,
+    label: str | None = None,
 ) -> Iterator[tuple[float, float, np.ndarray]]:
     """Score the windows of a sound file, each as if it were a clip. Silent windows are left out.
 
@@ -72,6 +89,7 @@ def score_windows(
         path: Any file that libsndfile can read.
         every: Length of a window in seconds.
         overlap: How many seconds of a window the next window covers too, less than `every`.
+        label: Name of the work, to show next to its progress. None shows no progress.
 
     Yields:
         Start and end of the window in seconds, and its scores, float32, shape (classes,).
@@ -89,7 +107,10 @@ def score_windows(
         times.clear()
         spectrograms.clear()
 
-    for start, end, samples in windows(path, every=every, overlap=overlap):
+    found = windows(path, every=every, overlap=overlap)
+    if label:
+        found = track(found, label=label, total=count_windows(path, every=every, overlap=overlap))
+    for start, end, samples in found:
         spectrogram = clip_spectrogram(samples)
         if spectrogram.any():
             times.append((start, end))
