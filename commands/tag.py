@@ -56,7 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="print only tags of which this share (0.8, 0.9 or 0.95) is right on clips like those of training, with "
         "calibrated scores",
     )
-    parser.add_argument("--format", choices=WINDOW_FORMATS, default="table", help="output format (default: table)")
+    parser.add_argument(
+        "--format",
+        choices=WINDOW_FORMATS,
+        default="table",
+        help="output format (default: table); parquet, audacity and raven need --every and --out",
+    )
     parser.add_argument("--every", type=float, metavar="SECONDS", help="tag every window of this length")
     parser.add_argument(
         "--overlap", type=float, default=0.0, metavar="SECONDS", help="of a window, covered by the next (default: 0)"

@@ -97,27 +97,28 @@ def score_windows(
     Raises:
         SoundError: If the file cannot be decoded. Windows may have been yielded before.
     """
-    times: list[tuple[float, float]] = []
-    spectrograms: list[np.ndarray] = []
-
-    def scored() -> Iterator[tuple[float, float, np.ndarray]]:
-        if spectrograms:
-            for (start, end), scores in zip(times, score(spectrograms), strict=True):
-                yield start, end, scores
-        times.clear()
-        spectrograms.clear()
-
     found = windows(path, every=every, overlap=overlap)
     if label:
         found = track(found, label=label, total=count_windows(path, every=every, overlap=overlap))
+    for batch in _batches(found):
+        scores = score([spectrogram for *_, spectrogram in batch])
+        for (start, end, _), window_scores in zip(batch, scores, strict=True):
+            yield start, end, window_scores
+
+
+def _batches(found: Iterable[tuple[float, float, np.ndarray]]) -> Iterator[list[tuple[float, float, np.ndarray]]]:
+    """Yield start, end and spectrogram of windows that are not silent, as many as are scored at once."""
+    batch, frames = [], 0
     for start, end, samples in found:
         spectrogram = clip_spectrogram(samples)
         if spectrogram.any():
-            times.append((start, end))
-            spectrograms.append(spectrogram)
-        if sum(map(len, spectrograms)) >= BATCH_FRAMES:
-            yield from scored()
-    yield from scored()
+            batch.append((start, end, spectrogram))
+            frames += len(spectrogram)
+        if frames >= BATCH_FRAMES:
+            yield batch
+            batch, frames = [], 0
+    if batch:
+        yield batch
 
 
 def merge(tags: Iterable[Tag]) -> Iterator[Tag]:
