@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import errno
 import json
 import os
 import sys
@@ -182,6 +183,10 @@ def _write_windows(
                 write_file(incomplete, ((path, tag) for tag in tags(path)), kind=kind)
         except SoundError as error:
             report(path_text(path), str(error))
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            report(path_text(path), "has too long a name for a file of its tags; tag it without --out")
 
 
 def _best(scores: np.ndarray) -> Iterator[tuple[int, float]]:

@@ -258,6 +258,22 @@ def test_a_sound_that_ends_in_an_error_has_no_result(run, folder, tmp_path, caps
     assert line.startswith(f"{folder / 'broken.wav'}: contains values that are not sound")
 
 
+def test_a_sound_whose_result_cannot_be_named_does_not_stop_the_others(run, folder, tmp_path, capsys):
+    long = folder / f"a{'x' * 245}.flac"
+    long.write_bytes((folder / "sub" / "short.flac").read_bytes())
+    assert run_command(into(tmp_path / "out", folder, run)) == 1
+    assert set(contents(tmp_path / "out")) == {"settings.json", "long.wav.csv", "sub/short.flac.csv"}
+    assert capsys.readouterr().err == f"{long}: has too long a name for a file of its tags; tag it without --out\n"
+
+
+def test_other_errors_of_the_file_system_end_the_command(run, folder, tmp_path):
+    (tmp_path / "out").mkdir()
+    assert run_command(into(tmp_path / "out", folder / "long.wav", run)) == 0
+    (tmp_path / "out" / "sub").write_text("not a folder")
+    with pytest.raises(FileExistsError):
+        run_command(into(tmp_path / "out", folder, run))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
