@@ -363,7 +363,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, shards, monkeypatch):
     with pytest.raises(UserError, match=r"tiny: training diverged: .* in epoch 2, batch 2;"):
         train(TINY, **options)
     assert not (tmp_path / "model").exists()
-    (checkpoint,) = (tmp_path / "kept").rglob("*.*")
+    (checkpoint,) = (tmp_path / "kept").rglob("*.checkpoint")
     assert checkpoint.name == "000000003.checkpoint"
     state = Checkpoints(str(checkpoint.parent), identity={}).latest()
     assert all(tensor.isfinite().all() for tensor in state["network"].values())
