@@ -6,18 +6,18 @@ import inspect
 import pytest
 from test_layers import MODULES
 
-from audiotagging.errors import UserError
+from audiotagging.errors import MachineError, UserError
 from commands import check, main
 
 
-def test_every_error_of_the_library_is_the_users():
+def test_every_error_of_the_library_is_the_users_or_the_machines():
     found = {
         error
         for module in map(importlib.import_module, MODULES)
         for _, error in inspect.getmembers(module, inspect.isclass)
         if issubclass(error, Exception) and error.__module__.startswith("audiotagging.")
     }
-    assert len(found) > 3 and all(issubclass(error, UserError) for error in found)
+    assert len(found) > 3 and all(issubclass(error, UserError | MachineError) for error in found)
 
 
 @pytest.mark.parametrize(

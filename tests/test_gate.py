@@ -14,7 +14,7 @@ from test_layers import STAGES
 
 import pipeline
 from audiotagging import gate
-from audiotagging.errors import UserError
+from audiotagging.errors import MachineError, UserError
 from commands import COMMANDS, check, main
 from commands.local import runner
 from commands.local.runner import StageError
@@ -51,6 +51,9 @@ def test_a_defect_is_one_line_that_names_the_file_with_the_traceback(capsys, mon
         (OSError(28, "No space left on device"), "error: [Errno 28] No space left on device", 2),
         (MemoryError(), "out of memory: use a machine with more memory", 1),
         (RuntimeError("CUDA out of memory. Tried to"), "out of memory: CUDA out of memory. Tried to", 1),
+        (RuntimeError("CUDA error: out of memory"), "out of memory: CUDA error: out of memory", 1),
+        *((RuntimeError(f"{text}: failed"), f"machine: {text}: failed", 1) for text in gate.DEVICE),
+        (MachineError("its GPU failed"), "machine: its GPU failed", 1),
         (KeyboardInterrupt(), "interrupted", 130),
     ],
 )

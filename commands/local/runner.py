@@ -27,6 +27,7 @@ from commands.local.subprocesses import run_subprocess
 ADVICE = {
     "error": "fix this, and run the same command to resume",
     "out of memory": "use --parallel 1 or a smaller batch_size; the same command resumes the run",
+    "machine": "check the GPU and its driver (nvidia-smi), or use another machine; the same command resumes the run",
     "defect": f"{REPORT} the full output",
 }
 CHECKPOINT_SECONDS = 60  # how long an interrupted stage may take to write its checkpoint

@@ -1,7 +1,7 @@
-"""The base class of errors that the user can fix. Every other exception is a defect of the program.
+"""The base class of errors that the user can fix, and the error of a machine that failed. Others are defects.
 
 A message is one line that says where something is wrong, what was expected, what was found, and what to do. The command
-line prints it without a traceback and exits with code 2. All exceptions of this library derive from `UserError`.
+line prints it without a traceback and exits with code 2. The exceptions of this library derive from `UserError`.
 """
 
 import re
@@ -29,6 +29,10 @@ class UserError(Exception):
     def __str__(self) -> str:
         """Return the message, in one line without secrets."""
         return brief(super().__str__())
+
+
+class MachineError(Exception):
+    """Raised if the machine failed, such as a GPU or its driver. It is neither the user's error nor a defect."""
 
 
 def hide(secret: str) -> None:

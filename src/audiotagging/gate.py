@@ -16,19 +16,22 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TextIO
 
-from audiotagging.errors import UserError, brief, without_secrets
+from audiotagging.errors import MachineError, UserError, brief, without_secrets
 from audiotagging.processes import begin_stage
 
 # The exit codes, by the word that the line starts with.
 CODES = {
     "error": 2,  # the user can fix it
     "out of memory": 1,
+    "machine": 1,  # a GPU or its driver failed
     "defect": 70,  # EX_SOFTWARE of sysexits.h
 }
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 LAST_LINE = re.compile(rf"({'|'.join(CODES)}): (.*)")  # of a stage that failed
 MEMORY = ("out of memory", "can't allocate memory")  # in the messages of torch
+# How messages of torch start if a GPU or its driver failed. Another process may be able to use them.
+DEVICE = ("CUDA error", "CUDA driver error", "cuDNN error", "cuDNN Frontend error", "cuFFT error", "NCCL error")
 REPORT = "this is a defect of the program, not of your input; please report it with"
 
 
@@ -44,6 +47,8 @@ def explain(error: BaseException) -> tuple[str, str]:
         ('error', 'x.csv: Permission denied')
         >>> explain(KeyError("fname"))
         ('defect', "KeyError: 'fname'")
+        >>> explain(RuntimeError("CUDA error: unspecified launch failure"))
+        ('machine', 'CUDA error: unspecified launch failure')
     """
     if isinstance(error, shutil.Error):  # of `copytree`, with a list of all files
         (source, _, reason), *others = error.args[0]
@@ -54,9 +59,11 @@ def explain(error: BaseException) -> tuple[str, str]:
         return "error", brief(f"{names}: {error.strerror}")
     if isinstance(error, UserError | OSError):
         return "error", brief(str(error))
-    of_torch = isinstance(error, RuntimeError) and any(text in str(error) for text in MEMORY)
-    if of_torch or isinstance(error, MemoryError):
+    of_torch = str(error) if isinstance(error, RuntimeError) else ""
+    if any(text in of_torch for text in MEMORY) or isinstance(error, MemoryError):
         return "out of memory", brief(str(error) or "use a machine with more memory")
+    if of_torch.startswith(DEVICE) or isinstance(error, MachineError):
+        return "machine", brief(str(error))
     return "defect", brief(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 
@@ -65,7 +72,8 @@ def leave(error: BaseException, *, log: TextIO | None = None) -> int:
 
     Args:
         error: The exception that ends it.
-        log: Where the traceback of a defect goes. By default, that is a new file in the folder for temporary files.
+        log: Where the traceback of a defect or of a failure of the machine goes. Without it, that of a defect goes to a
+            new file in the folder for temporary files.
     """
     if isinstance(error, BrokenPipeError) and log is None:  # nobody reads the output any more
         return PIPE_CLOSED
@@ -73,12 +81,12 @@ def leave(error: BaseException, *, log: TextIO | None = None) -> int:
         say("interrupted")
         return INTERRUPTED
     kind, message = explain(error)
-    if kind == "defect":
+    if kind in ("defect", "machine"):
         details = without_secrets("".join(traceback.format_exception(error)))
-        if log is None:
-            message = f"{message}; {REPORT} {_kept(details)}"
-        else:
+        if log is not None:
             log.write(details)
+        elif kind == "defect":
+            message = f"{message}; {REPORT} {_kept(details)}"
     say(f"{kind}: {message}")
     return CODES[kind]
 

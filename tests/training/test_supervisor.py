@@ -15,7 +15,8 @@ from fabricated import fabricate_run
 from safetensors.torch import load_file
 
 from audiotagging.artifacts.model_folder import read_history, weights_path
-from audiotagging.errors import UserError
+from audiotagging.errors import MachineError, UserError
+from audiotagging.gate import DEVICE
 from audiotagging.members import REFERENCE, rows
 from audiotagging.training import supervisor
 from audiotagging.training.supervisor import supervise
@@ -57,7 +58,7 @@ def tries(folder, *endings):
         signal.SIGKILL,
         signal.SIGSEGV,
         RuntimeError("CUDA error: an illegal memory access was encountered"),
-        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR"),
+        *(RuntimeError(f"{text}: failed") for text in DEVICE),
     ],
 )
 def test_a_dead_training_is_restarted(tmp_path, caplog, ending):
@@ -71,6 +72,7 @@ def test_a_dead_training_is_restarted(tmp_path, caplog, ending):
         (UserError("expected a folder, found none"), 2, "error: expected a folder, found none"),
         (ValueError("a defect"), 70, "defect: ValueError: a defect"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 1, "out of memory: CUDA out of memory. Tried"),
+        (RuntimeError("CUDA error: out of memory"), 1, "out of memory: CUDA error: out of memory"),
         (RuntimeError("expected a CUDA error"), 70, "defect: RuntimeError: expected a CUDA error"),
     ],
 )
@@ -84,8 +86,8 @@ def test_errors_that_would_happen_again_are_not_retried(tmp_path, capfd, ending,
     ("ending", "kind", "message"),
     [
         (signal.SIGKILL, MemoryError, "killed by SIGKILL, most likely because memory ran out"),
-        (signal.SIGABRT, RuntimeError, "killed by SIGABRT"),
-        (RuntimeError("CUDA error: device lost"), RuntimeError, "its GPU failed"),
+        (signal.SIGABRT, MachineError, "killed by SIGABRT"),
+        (RuntimeError("CUDA error: device lost"), MachineError, "its GPU failed"),
     ],
 )
 def test_it_gives_up_after_four_tries_and_says_why(tmp_path, ending, kind, message):

@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from audiotagging.gate import leave
+from audiotagging.errors import MachineError
+from audiotagging.gate import explain, leave
 from audiotagging.processes import TERMINATED, end_with_parent
 
 PAUSES = (10, 60, 300)  # seconds before the second, third and fourth attempt
@@ -39,7 +40,7 @@ def supervise(function: str, **arguments: Any) -> None:
         SystemExit: If the function raised an exception, which the child process has printed, with the exit code of the
             gate. Also after SIGTERM, with exit code 143.
         MemoryError: If the last attempt was killed by SIGKILL, most likely because memory ran out.
-        RuntimeError: If the last attempt was ended by another signal or by an error of the GPU.
+        MachineError: If the last attempt was ended by another signal or by an error of the GPU.
     """
     with _ended_by_sigterm():
         for pause in (*PAUSES, None):
@@ -55,7 +56,7 @@ def supervise(function: str, **arguments: Any) -> None:
     attempts = f"the training was started {len(PAUSES) + 1} times; the last attempt ended because {what}"
     if code == -signal.SIGKILL:
         raise MemoryError(f"{attempts}, most likely because memory ran out")
-    raise RuntimeError(attempts)
+    raise MachineError(attempts)
 
 
 @contextmanager
@@ -104,12 +105,6 @@ def _in_child(function: str, arguments: dict[str, Any], formatter: logging.Forma
         getattr(import_module(module), name)(**arguments)
     except Exception as error:
         code = leave(error, log=sys.stderr)
-        if _is_of_device(error):
+        if explain(error)[0] == "machine":
             os._exit(DEVICE_FAILED)  # exit immediately, because cleaning up would use the GPU again
         sys.exit(code)
-
-
-def _is_of_device(error: Exception) -> bool:
-    """Return whether the GPU failed. Running out of GPU memory does not count, because it would happen again."""
-    texts = ("CUDA error", "cuDNN error", "NCCL error")
-    return isinstance(error, RuntimeError) and str(error).startswith(texts)
