@@ -5,6 +5,7 @@ import logging
 import shlex
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 from audiotagging.errors import UserError, without_secrets
@@ -59,6 +60,7 @@ def main(pipeline: Any, arguments: list[str] | None = None) -> int:
 
 
 def _run(pipeline: Any, arguments: list[str]) -> int:
+    _check_working_directory()
     listing = "\n\n".join(
         "\n".join([f"{group}:", *(f"  {name:<12}{help}" for name, help in commands.items())])
         for group, commands in GROUPS.items()
@@ -78,6 +80,18 @@ def _run(pipeline: Any, arguments: list[str]) -> int:
     parser.set_defaults(pipeline=pipeline, command_line=command_line)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     return int(command.run(parser.parse_args(_join_lists(arguments[1:]))))
+
+
+def _check_working_directory() -> None:
+    """Check that there is a working directory, which relative paths and the libraries of torch need.
+
+    Raises:
+        UserError: If it was deleted.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UserError("the working directory was deleted; change to another one, and try again") from None
 
 
 def _join_lists(arguments: list[str]) -> list[str]:

@@ -1,11 +1,14 @@
 """Compile the pipeline to a file for a Kubeflow cluster."""
 
 import argparse
+import shutil
+import tempfile
 from pathlib import Path
 
 from kfp import compiler
 
 from audiotagging.errors import UserError
+from audiotagging.files import atomic_file
 from commands.cluster.settings import add_cluster_options, cluster_settings
 from components.cluster import on_cluster
 
@@ -22,6 +25,10 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{args.output}: expected a file name that ends with .yaml; name another")
     if not args.output.parent.is_dir():
         raise UserError(f"{args.output.parent}: expected a folder, found none; create it first")
-    compiler.Compiler().compile(on_cluster(args.pipeline, cluster_settings(args)), str(args.output))
+    pipeline = on_cluster(args.pipeline, cluster_settings(args))
+    with tempfile.TemporaryDirectory() as folder, atomic_file(args.output) as partial:
+        package = Path(folder) / "pipeline.yaml"  # kfp writes only to such names
+        compiler.Compiler().compile(pipeline, str(package))
+        shutil.copyfile(package, partial)
     print(args.output)
     return 0

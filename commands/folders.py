@@ -25,7 +25,8 @@ def check_folders(out: Path, *, work: Path, data: Path, others: Mapping[str, Pat
             data folder, and the data in the downloads.
 
     Raises:
-        UserError: If one folder is another one or inside another one, so that something would be lost.
+        UserError: If one folder is another one or inside another one, so that something would be lost. Also if one
+            of the others is a file.
     """
     others = others or {}
     used = [("--data", path) for path in with_linked(data)] + list(others.items())
@@ -37,6 +38,9 @@ def check_folders(out: Path, *, work: Path, data: Path, others: Mapping[str, Pat
     for option, path in [("--out", out), ("--out", work), *others.items()]:
         if option != "--downloads" and _within(path, with_linked(data)):
             raise UserError(f"{path} is inside the data folder {data}; name another {option}")
+    for option, path in others.items():
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{option}: expected a folder, or nothing yet, found the file {path}; name another")
     for (first, one), (second, other) in combinations(others.items(), 2):
         if _within(one, [other]) and _within(other, [one]):
             raise UserError(f"{first} and {second} are both {one}; name another folder for one of them")

@@ -87,7 +87,7 @@ def working_on(out: Path, *, force: bool) -> Iterator[Path]:
 
 def work_of(out: Path) -> Path:
     """Return the working folder of OUT."""
-    return out.with_name(out.name + ".work")
+    return out.parent / f"{out.name}.work"  # the root has no name
 
 
 def check_out(out: Path, *, force: bool) -> None:

@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
     _check_options(args)
     torch.set_num_threads(threads())
     tagger = Tagger(champion_folder(args.models) or args.models)
+    args.top = min(args.top, len(tagger.classes))
     choose = _best if args.precision is None else _promised(tagger, args.precision, args.models)
     unread = []
 

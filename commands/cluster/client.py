@@ -136,9 +136,9 @@ def _one_line_errors(host: str) -> Iterator[None]:
             f"{host}: no answer from Kubeflow Pipelines ({reason.strip('() ')}); check the address and, if it is on "
             "this machine, that `kubectl port-forward` is running"
         ) from None
-    except BrokenPipeError:  # raised if nobody reads our output any more
-        raise
     except OSError as error:
+        if isinstance(error, BrokenPipeError) or error.filename is not None:  # of our output, or of a file of the user
+            raise
         raise UserError(f"{host}: {error}") from None
 
 

@@ -46,7 +46,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 def partial_of(path: Path) -> Path:
     """Return the working folder of `atomic_folder`."""
-    return path.with_name(path.name + ".part")
+    return path.parent / f"{path.name}.part"  # the root has no name
 
 
 @contextmanager

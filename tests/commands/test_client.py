@@ -208,6 +208,11 @@ def test_a_token_that_cannot_be_sent_is_refused_and_not_quoted(server, call, tmp
     assert not any(part in error + more for part in ("first-p", "second-part")) and not server.requests
 
 
+def test_a_token_file_that_is_missing_is_not_blamed_on_the_server(server, call, tmp_path):
+    code, _, error = call("runs", "--token-file", str(tmp_path / "token"))
+    assert (code, error) == (2, f"error: {tmp_path / 'token'}: No such file or directory\n")
+
+
 def test_a_token_that_the_server_repeats_is_not_shown(server, call, tmp_path):
     (tmp_path / "token").write_text("eyJhbGciOi.payload.sig\n")
     server.broken = {r"GET /apis/v2beta1/pipelines": (401, {"message": "cannot parse eyJhbGciOi.payload.sig of user"})}

@@ -110,6 +110,28 @@ def test_wrong_options_say_what_was_expected(capsys, tmp_path, data, options, me
     assert not (tmp_path / "out").exists()
 
 
+def test_a_working_directory_that_was_deleted_is_named(capsys, tmp_path, data, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    code, output, error = call(capsys, "run", "--data", data, "--out", "out")
+    assert (code, output) == (2, "") and error.startswith("error: the working directory was deleted; change to")
+
+
+def test_a_full_disk_leaves_no_half_of_a_compiled_pipeline(capsys, tmp_path, monkeypatch):
+    path = tmp_path / "p.yaml"
+    path.write_text("of an earlier version")
+
+    def fill(self, pipeline, package):
+        Path(package).write_text("half", encoding="utf-8")
+        raise OSError(28, "No space left on device", package)
+
+    monkeypatch.setattr("kfp.compiler.Compiler.compile", fill)
+    code, _, error = call(capsys, "compile", "-o", path)
+    assert code == 2 and error.endswith("No space left on device\n")
+    assert [file.name for file in tmp_path.iterdir()] == ["p.yaml"] and path.read_text() == "of an earlier version"
+
+
 def test_results_are_not_replaced_unasked(capsys, tmp_path, data):
     code, _, error = call(capsys, "run", "--data", data, "--out", tmp_path)
     assert code == 2 and "exists already" in error and "--force" in error

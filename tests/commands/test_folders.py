@@ -17,6 +17,7 @@ def tree(folder):
 # The test clips of the data are in `linked`, to which a link in the data folder points; `link` points to the data.
 REFUSED = [
     ("run", {"data": "d", "out": "d"}, "--data d is inside d, which the results replace"),
+    ("run", {"data": "d", "out": "/"}, "--data d is inside /, which the results replace"),
     ("run", {"data": "out/d", "out": "out"}, "--data out/d is inside out, which the results replace"),
     ("run", {"data": "out.work", "out": "out"}, "--data out.work is inside out.work, which is removed at the end"),
     ("run", {"data": "out.work/d", "out": "out"}, "--data out.work/d is inside out.work, which is removed at the end"),
@@ -38,7 +39,12 @@ REFUSED = [
     ),
     ("run", {"data": "d", "out": "out", "cache": "x", "champions": "x"}, "--cache and --champions are both x"),
     ("run", {"data": "d", "out": "out", "cache": "x", "downloads": "x"}, "--downloads and --cache are both x"),
+    *(
+        ("run", {"data": "d", "out": "out", option: "file"}, f"--{option}: expected a folder, or nothing yet, found")
+        for option in ("cache", "champions", "downloads")
+    ),
     ("preprocess", {"data": "d", "out": "d"}, "--data d is inside d, which the results replace"),
+    ("preprocess", {"data": "d", "out": "/"}, "--data d is inside /, which the results replace"),
     (
         "preprocess",
         {"data": "out.part", "out": "out"},
@@ -57,6 +63,7 @@ def test_a_folder_that_would_be_lost_is_named_and_left_alone(tmp_path, data, cap
     (folder / "test").rename(tmp_path / "linked")
     (folder / "test").symlink_to(tmp_path / "linked")
     (tmp_path / "link").symlink_to(folder)
+    (tmp_path / "file").touch()
     before = tree(tmp_path)
     options = [text for name, place in folders.items() for text in (f"--{name}", str(tmp_path / place))]
     code = main(pipeline.audiotagging, [command, *options, *(["--force"] if command == "run" else [])])

@@ -290,3 +290,18 @@ def test_a_precision_of_uncalibrated_scores_is_refused(run, sounds):
 def test_a_precision_that_is_never_promised_is_refused(capsys):
     assert main(None, ["tag", "a.wav", "--models", "out", "--precision", "0.7"]) == 2
     assert "choose from 0.8, 0.9, 0.95" in capsys.readouterr().err
+
+
+def test_more_tags_than_classes_are_all_tags(run, sounds, capsys):
+    printed = []
+    for top in (6, 10**30):
+        arguments = ["tag", sounds / "plain.wav", "--models", run, "--format", "csv", "--top", top]
+        assert main(None, list(map(str, arguments))) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1] and printed[0].count("\n") == 1 + 6
+
+
+def test_a_file_in_place_of_models_is_named(sounds, capsys):
+    file = sounds / "plain.wav"
+    assert main(None, ["tag", str(file), "--models", str(file)]) == 2
+    assert f"{file}: expected the folder `models` of a run, found no model in it" in capsys.readouterr().err

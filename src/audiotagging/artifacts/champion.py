@@ -77,7 +77,7 @@ def read_champion(champions: Path) -> Champion | None:
     path = champions / POINTER
     try:
         champion = read_json(path, Champion)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     if not VERSION.fullmatch(champion["version"]):
         raise UserError(

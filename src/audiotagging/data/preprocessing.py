@@ -130,6 +130,7 @@ def _check_rejected(rejected: list[dict[str, Any]], totals: Counter[str], max_re
 def _process_all(paths: Sequence[str], workers: int) -> Iterator[Processed]:
     """Yield the result of every clip, in order."""
     batches = [paths[start : start + BATCH_CLIPS] for start in range(0, len(paths), BATCH_CLIPS)]
+    workers = min(workers, max(1, len(batches)))
     with threadpool_limits(1):  # one thread per process; workers inherit this limit
         if workers == 1:
             for batch in batches:
