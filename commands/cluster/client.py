@@ -67,14 +67,15 @@ def connection(args: argparse.Namespace) -> Iterator[Client]:
         warnings.simplefilter("ignore", FutureWarning)
         token, cookies = _token(args.token_file), _cookies()
         in_cluster = Path(TOKEN_FILE).is_file() and not (token or cookies)
-        client = Client(
-            host=args.host,
-            namespace=args.namespace,
-            existing_token=token,
-            cookies=cookies,
-            credentials=ServiceAccountTokenVolumeCredentials(TOKEN_FILE) if in_cluster else None,
-            ui_host=os.environ.get(KF_PIPELINES_UI_ENDPOINT_ENV),
-        )
+        with _quiet():
+            client = Client(
+                host=args.host,
+                namespace=args.namespace,
+                existing_token=token,
+                cookies=cookies,
+                credentials=ServiceAccountTokenVolumeCredentials(TOKEN_FILE) if in_cluster else None,
+                ui_host=os.environ.get(KF_PIPELINES_UI_ENDPOINT_ENV),
+            )
         _check(client, host, namespace=args.namespace)
         yield client
 
@@ -158,7 +159,7 @@ def _said(error: ApiException) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress the URLs that kfp prints for everything it creates."""
+    """Suppress what kfp prints: the URLs of everything it creates, and that kubectl is not configured."""
     with contextlib.redirect_stdout(StringIO()):
         yield
 

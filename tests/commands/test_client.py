@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from commands import kfp_internals
+from commands import kfp_internals, main
 from commands.cluster import client, schedules
 
 
@@ -137,6 +137,17 @@ def test_a_host_that_cannot_be_reached_ends_in_one_line(call):
     assert code == 2 and error.count("\n") == 1 and "no answer" in error and "refused" in error
     code, _, error = call("submit", "--data", "demo", host="http://kubeflow.invalid")
     assert code == 2 and error.count("\n") == 1 and "no answer" in error
+
+
+def test_without_a_host_only_one_line_says_that_there_is_no_server(capsys, monkeypatch):
+    def refuse(*arguments):
+        print("Failed to load kube config.")  # as kfp does
+        raise ConnectionRefusedError("refused")
+
+    monkeypatch.setattr("commands.cluster.client.Client.__init__", lambda self, **options: refuse())
+    assert main(None, ["runs"]) == 2
+    output, error = capsys.readouterr()
+    assert output == "" and error.count("\n") == 1 and "elsewhere, use --host" in error
 
 
 @pytest.mark.parametrize(

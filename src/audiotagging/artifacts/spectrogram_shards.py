@@ -49,6 +49,7 @@ SCHEMA_VERSION = 3
 MELS = 128
 PARTS = ("curated", "noisy", "test")
 USAGES = ("", "Public", "Private")
+AGAIN = "run the pipeline again, or preprocess"  # what to do about damage
 SHARD = re.compile(r"\d{5}-of-\d{5}\.parquet")
 ROW_GROUP_BYTES = 2 << 20
 SHARD_BYTES = 256 << 20
@@ -344,9 +345,7 @@ def _shard_metadata(folder: Path) -> dict[Path, pq.FileMetaData]:
     if more := found - names:
         raise UserError(f"{folder}: expected {total} shards, found {min(more)} too; delete what is from another run")
     if missing := names - found:
-        raise UserError(
-            f"{folder}: {len(missing)} of {total} shards are missing ({min(missing)}); run preprocess again"
-        )
+        raise UserError(f"{folder}: {len(missing)} of {total} shards are missing ({min(missing)}); {AGAIN}")
     shards = {}
     for path in paths:
         try:
@@ -356,16 +355,14 @@ def _shard_metadata(folder: Path) -> dict[Path, pq.FileMetaData]:
         except (pa.ArrowException, ValueError, OSError) as error:
             raise _corrupt(path, error) from error
         if version != str(SCHEMA_VERSION):
-            raise UserError(
-                f"{path}: expected spectrograms of version {SCHEMA_VERSION}, found {version}; run preprocess again"
-            )
+            raise UserError(f"{path}: expected spectrograms of version {SCHEMA_VERSION}, found {version}; {AGAIN}")
         if schema != SCHEMA:
             raise _corrupt(path, f"its columns are {', '.join(schema.names)}")
     return shards
 
 
 def _corrupt(path: Path, reason: object) -> UserError:
-    return UserError(f"{path}: this shard is corrupt ({str(reason).splitlines()[0]}); run preprocess again")
+    return UserError(f"{path}: this shard is corrupt ({str(reason).splitlines()[0]}); {AGAIN}")
 
 
 def _read(path: Path, metadata: pq.FileMetaData, columns: list[str], *, row_groups: Sequence[int]) -> pa.Table:
