@@ -187,7 +187,7 @@ def test_other_columns_are_named(folder):
     path = sorted(folder.glob("*.parquet"))[1]
     pq.write_table(pq.read_table(path).drop_columns("usage"), path)
     names = "clip, part, labels, fold, seconds, frames, spectrogram"
-    with pytest.raises(UserError, match=rf"^{path}: this shard is corrupt \(its columns are {names}\); run preprocess"):
+    with pytest.raises(UserError, match=rf"^{path}: this shard is corrupt \(its columns are {names}\); run the pipe"):
         read_clips(folder)
 
 
