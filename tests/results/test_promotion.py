@@ -1,4 +1,3 @@
-import argparse
 import json
 import multiprocessing
 import os
@@ -9,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 from fabricated import PLAIN, fabricate_run, models_of, predictions_of, replace_weights
+from tiny_ensemble import tag_options
 
 from audiotagging.artifacts.champion import champion_folder, read_champion
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
@@ -331,5 +331,5 @@ def test_tag_takes_a_champions_folder(tmp_path, runs, monkeypatch):
     promote_run(runs["good"], tmp_path)
     for models in (tmp_path, runs["good"]):
         with pytest.raises(ZeroDivisionError):
-            tag.run(argparse.Namespace(files=[], models=models, top=1, format="table"))
+            tag.run(tag_options(files=[], models=models))
     assert taken == [champion_folder(tmp_path), runs["good"]]
