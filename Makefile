@@ -54,14 +54,11 @@ data/demo: | $(ENVIRONMENT)
 
 ##@ Develop
 
-# One process per core, for at most four, because each takes 2 GB; all tests of a file stay in one process.
-SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
-
 venv: $(ENVIRONMENT) ## Only create the environment, .venv (TORCH=cpu for the small build of torch)
 
 test: lint ## Check style and types, run all tests but those in containers; they must run 95 % of the code
 	mkdir -p build && $(BIN)/coverage erase
-	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest $(SIDE_BY_SIDE)
+	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage run -m pytest -m pipeline
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report
 
@@ -71,7 +68,7 @@ lint: $(ENVIRONMENT) ## Check style and types
 	$(BIN)/mypy
 
 unit-test: $(ENVIRONMENT) ## Run the unit tests and the examples in docstrings
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(SIDE_BY_SIDE)
+	$(BIN)/pytest
 
 pipeline-test: $(ENVIRONMENT) ## Run the whole pipeline on small data, and check its results
 	$(BIN)/pytest -m pipeline
