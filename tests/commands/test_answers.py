@@ -10,7 +10,7 @@ from kfp.compiler import Compiler
 from workflows import recorded
 
 import pipeline
-from commands import main
+from commands import main, schedule, submit
 from commands.cluster import following, schedules
 
 HTML = "<!doctype html>\n<html><head><title>Log in</title></head></html>"
@@ -59,6 +59,8 @@ def odd(server, call, monkeypatch, tmp_path):
     assert main(pipeline.audiotagging, ["compile", "-o", str(tmp_path / "p.yaml")]) == 0  # once, because it takes long
     package = (tmp_path / "p.yaml").read_bytes()
     monkeypatch.setattr(Compiler, "compile", lambda self, function, path: Path(path).write_bytes(package))
+    for module in (submit, schedule):
+        monkeypatch.setattr(module, "on_cluster", lambda function, cluster: function)
 
     def run(verb, broken):
         arguments, state = VERBS[verb]
