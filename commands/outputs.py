@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from audiotagging.artifacts.model_folder import model_name
 from audiotagging.errors import UserError
-from audiotagging.files import publish, sync
+from audiotagging.files import move, sync
 from audiotagging.json_file import read_json
 from audiotagging.results.findings import findings
 from audiotagging.results.labelled_clips import SETS
@@ -128,7 +128,7 @@ def new_out(out: Path, *, work: Path) -> Iterator[Path]:
         sync(partial)
         if out.exists():
             out.rename(replaced)
-        publish(partial, out)
+        move(partial, out)
     except BaseException:
         if replaced.exists() and not out.exists():
             replaced.rename(out)

@@ -3,7 +3,6 @@
 import argparse
 import csv
 import errno
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -18,13 +17,13 @@ from audiotagging.artifacts.calibration import calibrate
 from audiotagging.artifacts.champion import champion_folder
 from audiotagging.data.audio import SoundError
 from audiotagging.data.data_folder import AUDIO_SUFFIXES
-from audiotagging.errors import UserError
+from audiotagging.errors import UserError, in_one_line
 from audiotagging.files import atomic_file, digest
 from audiotagging.machine import threads
 from audiotagging.progress import track
 from audiotagging.results.thresholds import PROMISES
 from audiotagging.tagging.formats import FORMATS as WINDOW_FORMATS
-from audiotagging.tagging.formats import Format, in_one_line, path_text, write_file
+from audiotagging.tagging.formats import Format, path_text, write_file, write_objects
 from audiotagging.tagging.results_folder import Settings, is_tagged, open_results, result_paths
 from audiotagging.tagging.tagger import Tagger
 from audiotagging.tagging.windows import Tag, merge, score_windows
@@ -262,12 +261,8 @@ def _print_csv(rows: Rows) -> None:
 
 
 def _print_json(rows: Rows) -> None:
-    separator = "["
-    for path, tags in rows:
-        row = {"file": path, "tags": [{"label": label, "score": score} for label, score in tags]}
-        print(separator, json.dumps(row), sep="\n", end="", flush=True)
-        separator = ","
-    print("[]" if separator == "[" else "\n]")
+    tags_of = ((path, [{"label": label, "score": score} for label, score in tags]) for path, tags in rows)
+    write_objects(({"file": path, "tags": tags} for path, tags in tags_of), sys.stdout)
 
 
 FORMATS = {"table": _print_table, "csv": _print_csv, "json": _print_json}

@@ -54,6 +54,11 @@ def without_secrets(text: str) -> str:
     return text
 
 
+def in_one_line(text: str) -> str:
+    r"""Return text with the characters that would control a terminal as in `\n`."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def brief(text: str) -> str:
     r"""Return a message as it may be shown: in one line of at most `LONGEST` characters, and without secrets.
 
@@ -63,8 +68,7 @@ def brief(text: str) -> str:
         >>> brief("one line,\n  another, and \x1b[31mred.wav")
         'one line, another, and \\x1b[31mred.wav'
     """
-    line = " ".join(part.strip() for part in without_secrets(text).splitlines())
-    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+    line = in_one_line(" ".join(part.strip() for part in without_secrets(text).splitlines()))
     if len(line) <= LONGEST:
         return line
     return f"{line[: LONGEST - TAIL - 5]} ... {line[-TAIL:]}"

@@ -85,8 +85,18 @@ def publish(partial: Path, path: Path) -> None:
         path: Its new path on the same volume. A file there is replaced; a folder there must be empty.
     """
     sync(partial)
-    partial.replace(path)
-    _sync(path.parent)
+    move(partial, path)
+
+
+def move(path: Path, target: Path) -> None:
+    """Rename a file or a folder that is on disk, and wait until its new name is too.
+
+    Args:
+        path: The file or folder.
+        target: Its new path on the same volume. A file there is replaced; a folder there must be empty.
+    """
+    path.replace(target)
+    _sync(target.parent)
 
 
 def sync(path: Path) -> None:
@@ -121,11 +131,14 @@ def digest(paths: Iterable[Path]) -> str:
     for path in paths:
         files = sorted(each for each in path.rglob("*") if not each.is_dir()) if path.is_dir() else [path]
         for file in files:
-            with file.open("rb") as content:
-                total.update(
-                    f"{file.relative_to(path)} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode()
-                )
+            total.update(f"{file.relative_to(path)} {sha256(file)}\n".encode())
     return total.hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 digest of a file in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require(folder: Path, *names: str, what: str) -> None:

@@ -229,7 +229,7 @@ def test_results_are_not_lost_if_they_cannot_be_replaced(tmp_path, outputs, monk
 
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "scores.json").write_text("mine")
-    monkeypatch.setattr("commands.outputs.publish", fail)
+    monkeypatch.setattr("commands.outputs.move", fail)
     with pytest.raises(OSError, match="full"):
         gather(outputs, tmp_path / "out")
     assert (tmp_path / "out" / "scores.json").read_text() == "mine"

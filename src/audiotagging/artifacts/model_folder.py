@@ -8,7 +8,6 @@ A key that an earlier version did not write has a default. This module reads eve
 torch.
 """
 
-import hashlib
 import logging
 import math
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +18,7 @@ import pyarrow as pa
 
 from audiotagging.artifacts.tables import check_columns, corrupt_table, read_parquet, write_parquet
 from audiotagging.errors import UserError
-from audiotagging.files import atomic_folder
+from audiotagging.files import atomic_folder, sha256
 from audiotagging.json_file import read_json, write_json
 from audiotagging.members import Member
 
@@ -107,7 +106,7 @@ def write_model(folder: Path, *, facts: ModelFacts, history: pd.DataFrame, weigh
     """
     with atomic_folder(folder) as partial:
         (partial / WEIGHTS).write_bytes(weights)
-        write_json(partial / FACTS, asdict(replace(facts, sha256=_sha256(partial / WEIGHTS))))
+        write_json(partial / FACTS, asdict(replace(facts, sha256=sha256(partial / WEIGHTS))))
         write_parquet(partial / HISTORY, pa.Table.from_pandas(history, HISTORY_SCHEMA, preserve_index=False))
 
 
@@ -147,7 +146,7 @@ def check_weights(folder: Path) -> None:
     expected, path = read_facts(folder).sha256, folder / WEIGHTS
     if expected is None:
         logger.debug("%s: an earlier version wrote this model, without the digest of its weights", folder)
-    elif _sha256(path) != expected:
+    elif sha256(path) != expected:
         raise UserError(
             f"{path}: expected the weights that {FACTS} describes, found others, whose SHA-256 digest is not "
             f"{expected[:16]}...; copy the folder of the model again"
@@ -179,8 +178,3 @@ def final_metrics(folder: Path) -> dict[str, float]:
     """Return `loss` and `lwlrap` of the last epoch, those that are finite: a model of all clips has no lwlrap."""
     last = read_history(folder).iloc[-1]
     return {name: float(last[name]) for name in ("loss", "lwlrap") if math.isfinite(last[name])}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

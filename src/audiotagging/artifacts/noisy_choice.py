@@ -9,13 +9,13 @@ passes between them as a parameter, so that another choice runs `select` again b
 """
 
 import csv
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from audiotagging.errors import UserError
+from audiotagging.files import sha256
 from audiotagging.members import Member
 
 NOISY_CHOICES = ("none", "all", "agreement")
@@ -64,7 +64,7 @@ def describe_choice(noisy: str, *, folder: Path, judge: Member) -> dict[str, Any
     if noisy in NOISY_CHOICES:
         return {"noisy": noisy}
     path = folder / noisy
-    return {"noisy": "list", "path": str(path), "sha256": _digest(path)}
+    return {"noisy": "list", "path": str(path), "sha256": sha256(path)}
 
 
 def read_chosen_list(choice: Mapping[str, Any], noisy_clips: Sequence[str]) -> set[str]:
@@ -78,10 +78,6 @@ def read_chosen_list(choice: Mapping[str, Any], noisy_clips: Sequence[str]) -> s
         UserError: If the list has changed since then, or if `read_list` cannot read it.
     """
     path = Path(choice["path"])
-    if _digest(path) != choice["sha256"]:
+    if sha256(path) != choice["sha256"]:
         raise UserError(f"{path} has changed since ingest read it; run the pipeline again")
     return read_list(path, noisy_clips)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

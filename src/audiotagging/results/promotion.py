@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import re
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ import pandas as pd
 
 from audiotagging.artifacts.champion import (
     POINTER,
+    VERSION,
     VERSIONS,
     Champion,
     Comparison,
@@ -33,7 +33,6 @@ from audiotagging.working_folder import working_folder
 
 SETS_TO_COMPARE = ("all", "out_of_fold")  # the first set that both ensembles have is used
 KEPT = 5  # number of newest versions that are never removed
-NAME = re.compile("[0-9a-f]{16}")  # of a version; a folder with another name is none
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +160,7 @@ def _switch(champions: Path, decision: Decision) -> None:
 
 def _forget(versions: Path, *, keep: set[str]) -> None:
     """Remove old versions: all but the `KEPT` newest and those in `keep`."""
-    ours = [path.parent for path in versions.glob("*/ensemble.json") if NAME.fullmatch(path.parent.name)]
+    ours = [path.parent for path in versions.glob("*/ensemble.json") if VERSION.fullmatch(path.parent.name)]
     newest_first = sorted(ours, key=lambda folder: folder.stat().st_mtime, reverse=True)
     with working_folder(versions / "removed") as removed:  # what is only half removed is no version any more
         for folder in newest_first[KEPT:]:

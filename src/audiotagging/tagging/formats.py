@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import soundfile
 
 from audiotagging.data.audio import RATE
+from audiotagging.errors import in_one_line
 from audiotagging.tagging.windows import Tag
 
 Rows = Iterable[tuple[Path, Tag]]
@@ -49,11 +50,6 @@ def path_text(path: Path | str) -> str:
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
-def in_one_line(text: str) -> str:
-    r"""Return text with control characters as in `\n`."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-
-
 def write_table(rows: Rows, out: IO[str]) -> None:
     """Write a table for readers: the file, then one line per tag with its start, end, score and label."""
     for path, tags in groupby(rows, key=lambda row: row[0]):
@@ -72,9 +68,14 @@ def write_csv(rows: Rows, out: IO[str]) -> None:
 
 def write_json(rows: Rows, out: IO[str]) -> None:
     """Write a list of objects with the keys `file`, `start`, `end`, `label` and `score`, one per line."""
+    write_objects((_row(path, tag) for path, tag in rows), out)
+
+
+def write_objects(rows: Iterable[dict[str, Any]], out: IO[str]) -> None:
+    """Write a JSON list with one object per line, each as soon as it is there."""
     separator = "["
-    for path, tag in rows:
-        print(separator, json.dumps(_row(path, tag)), sep="\n", end="", file=out)
+    for row in rows:
+        print(separator, json.dumps(row), sep="\n", end="", file=out, flush=True)
         separator = ","
     print("[]" if separator == "[" else "\n]", file=out)
 
