@@ -47,7 +47,7 @@ help: ## Print this help
 ##@ Train
 
 run: $(ENVIRONMENT) $(if $(filter data/demo,$(DATA)),data/demo) ## Train, average and score the members, and replace OUT (DATA=DIR MEMBERS=reference FOLDS=0,1 OUT=DIR)
-	$(BIN)/python pipeline.py run --data $(DATA) --out $(OUT) $(if $(MEMBERS),--members $(MEMBERS)) $(if $(FOLDS),--folds $(FOLDS)) --force $(ARGS)
+	$(BIN)/python pipeline.py run --data $(DATA) --out $(OUT) --keep-audio $(if $(MEMBERS),--members $(MEMBERS)) $(if $(FOLDS),--folds $(FOLDS)) --force $(ARGS)
 
 data/demo: | $(ENVIRONMENT)
 	$(BIN)/python -m audiotagging.data.synthetic $@

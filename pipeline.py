@@ -23,7 +23,7 @@ if __name__ == "__main__":  # first, because the next imports take seconds, and 
 from kfp import dsl
 from kfp.dsl import HTML, Collected, Dataset, Metrics, Model
 
-from commands.parameters import DOWNLOADS, MAX_REJECTED, MEAN, NOISY, SEED, WEIGHTS
+from commands.parameters import DOWNLOADS, KEEP_AUDIO, MAX_REJECTED, MEAN, NOISY, SEED, WEIGHTS
 from components.ensemble import ensemble
 from components.evaluate import evaluate
 from components.ingest import ingest
@@ -54,6 +54,7 @@ def audiotagging(
     seed: int = SEED,
     noisy: str = NOISY,
     max_rejected: float = MAX_REJECTED,
+    keep_audio: bool = KEEP_AUDIO,
     mean: str = MEAN,
     weights: str = WEIGHTS,
     checkpoints: str = "",
@@ -71,6 +72,7 @@ def audiotagging(
         noisy: The noisy clips to train on: "all", "none", "agreement" (the member of the first row is the judge), or
             the path of a list in the data folder.
         max_rejected: Share of a part's clips that may be unreadable.
+        keep_audio: Whether to keep excerpts of the clips that can be scored, for the players of the report.
         mean: How the members are averaged: "arithmetic", "geometric" or "rank".
         weights: Weights of the members: "equal", or "fitted" to the out-of-fold predictions.
         checkpoints: Folder or URI for the checkpoints of interrupted trainings. An empty string disables them.
@@ -86,6 +88,7 @@ def audiotagging(
         fingerprint=ingested.outputs["fingerprint"],
         noisy_part=ingested.outputs["noisy_part"],
         max_rejected=max_rejected,
+        keep_audio=keep_audio,
     ).output
 
     selection = select(noisy_choice=ingested.outputs["noisy_choice"], seed=seed, spectrograms=spectrograms).output

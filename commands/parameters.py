@@ -12,6 +12,7 @@ DOWNLOADS = "data"
 SEED = 534
 NOISY = "all"
 MAX_REJECTED = 0.01
+KEEP_AUDIO = False
 MEAN = "arithmetic"
 WEIGHTS = "equal"
 
@@ -38,6 +39,7 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         data_required: Whether --data is required.
     """
     add_data_options(parser, required=data_required)
+    add_keep_audio(parser)
     parser.add_argument(
         "--members",
         nargs="+",
@@ -126,6 +128,16 @@ def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) 
     )
 
 
+def add_keep_audio(parser: argparse.ArgumentParser) -> None:
+    """Add the option that keeps excerpts of the clips, which `preprocess` takes too."""
+    parser.add_argument(
+        "--keep-audio",
+        action="store_true",
+        default=KEEP_AUDIO,
+        help="keep up to six seconds of every curated and test clip (about 15 kB each), to hear them in the report",
+    )
+
+
 def parameters(args: argparse.Namespace) -> dict[str, Any]:
     """Convert parsed options to the pipeline's parameters.
 
@@ -148,6 +160,7 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
         "seed": args.seed,
         "noisy": args.noisy,
         "max_rejected": args.max_rejected,
+        "keep_audio": args.keep_audio,
         "mean": args.mean,
         "weights": args.weights,
         "champions": args.champions or "",

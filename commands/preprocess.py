@@ -9,7 +9,7 @@ from audiotagging.errors import UserError
 from audiotagging.files import partial_of
 from audiotagging.working_folder import check_ours
 from commands.folders import check_folders
-from commands.parameters import MAX_REJECTED, NOISY, share
+from commands.parameters import MAX_REJECTED, NOISY, add_keep_audio, share
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="share of a part's clips that may be unusable (default: %(default)s)",
     )
+    add_keep_audio(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
         out,
         fingerprint=fingerprint(dataset),
         max_rejected=args.max_rejected,
+        keep_audio=args.keep_audio,
         workers=args.workers,
     )
     print(args.out)

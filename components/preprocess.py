@@ -7,7 +7,12 @@ from components.stage import stage
 
 @stage(image="data")
 def preprocess(
-    folder: str, fingerprint: str, noisy_part: bool, max_rejected: float, spectrograms: Output[Dataset]
+    folder: str,
+    fingerprint: str,
+    noisy_part: bool,
+    max_rejected: float,
+    keep_audio: bool,
+    spectrograms: Output[Dataset],
 ) -> None:
     """Compute the log-mel spectrogram of every sound file, and write them to Parquet shards.
 
@@ -16,6 +21,7 @@ def preprocess(
         fingerprint: The fingerprint from `ingest`. If it changes, this stage runs again.
         noisy_part: Whether noisy clips are needed.
         max_rejected: Share of a part's clips that may be unreadable.
+        keep_audio: Whether to keep excerpts of the clips that can be scored, for the players of the report.
         spectrograms: A folder of shards.
     """
     from pathlib import Path
@@ -29,6 +35,7 @@ def preprocess(
         fingerprint=fingerprint,
         noisy_part=noisy_part,
         max_rejected=max_rejected,
+        keep_audio=keep_audio,
         out=Path(spectrograms.path),
     )
     spectrograms.metadata.update(meter.cost())

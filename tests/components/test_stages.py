@@ -13,6 +13,7 @@ from kfp.dsl import HTML, Dataset, Metrics, Model
 from safetensors.torch import load_file, save
 
 from audiotagging.artifacts.champion import read_champion
+from audiotagging.artifacts.excerpts import read_excerpts
 from audiotagging.artifacts.model_folder import read_facts, read_history, weights_path
 from audiotagging.artifacts.prediction_table import read_predictions
 from audiotagging.artifacts.selection import read_folds, read_noisy_clips, write_selection
@@ -92,10 +93,11 @@ def test_ingest_and_preprocess(data, tmp_path):
     options = {"downloads": str(tmp_path / "downloads"), "max_rejected": 0.0}
     with pytest.raises(UserError, match="no curated clip is in fold 7"):
         ingest.python_func(data=str(data), rows=[row_of(SHORT, 7)], noisy="all", **options)
-    for noisy, parts in (("agreement", {"curated", "noisy", "test"}), ("none", {"curated", "test"})):
+    cases = (("agreement", {"curated", "noisy", "test"}, False), ("none", {"curated", "test"}, True))
+    for noisy, parts, keep_audio in cases:
         found = ingest.python_func(data=str(data), rows=[row_of(SHORT, 4)], noisy=noisy, **options)
         assert found.folder == str(data) and found.noisy_choice["noisy"] == noisy
-        given = {"folder": found.folder, "noisy_part": found.noisy_part, "max_rejected": 0.0}
+        given = {"folder": found.folder, "noisy_part": found.noisy_part, "max_rejected": 0.0, "keep_audio": keep_audio}
         out = artifact(Dataset, tmp_path / noisy)
         with pytest.raises(UserError, match="has changed since ingest read it"):
             preprocess.python_func(fingerprint="another", spectrograms=out, **given)
@@ -103,7 +105,10 @@ def test_ingest_and_preprocess(data, tmp_path):
         assert read_fingerprint(tmp_path / noisy) == found.fingerprint
         assert_cost(found.cost)
         assert_cost(out.metadata)
-        assert set(read_clips(tmp_path / noisy)["part"]) == parts
+        clips = read_clips(tmp_path / noisy)
+        assert set(clips["part"]) == parts
+        excerpts = read_excerpts(tmp_path / noisy, clips=clips["clip"])
+        assert set(excerpts) == (set(clips["clip"]) if keep_audio else set())
 
 
 def test_select(run, tmp_path):

@@ -1,4 +1,5 @@
 import argparse
+import io
 import multiprocessing
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 import soundfile
 from kfp import dsl
 
+from audiotagging.artifacts.excerpts import NAME, read_excerpts
 from audiotagging.artifacts.spectrogram_shards import (
     read_clips,
     read_fingerprint,
@@ -77,6 +79,25 @@ def test_the_number_of_workers_changes_no_byte(tmp_path, dataset):
     assert files(tmp_path / "out1") == files(tmp_path / "out2") == files(tmp_path / "out3")
 
 
+def test_excerpts_are_kept_beside_the_same_shards(tmp_path, dataset):
+    Path(dataset.clips["path"][3]).write_bytes(b"RIFF, or something like it")
+    options = {"fingerprint": "abc", "max_rejected": 0.05}
+    preprocess(dataset, tmp_path / "silent", **options, workers=1)
+    preprocess(dataset, tmp_path / "kept", **options, keep_audio=True, workers=1)
+    preprocess(dataset, tmp_path / "again", **options, keep_audio=True, workers=3)
+    kept = files(tmp_path / "kept")
+    assert kept == files(tmp_path / "again")
+    assert kept.keys() - files(tmp_path / "silent") == {NAME}
+    assert {name: data for name, data in kept.items() if name != NAME} == files(tmp_path / "silent")
+    excerpts = read_excerpts(tmp_path / "kept", clips=dataset.clips["clip"])
+    parts = dataset.clips.set_index("clip")["part"]
+    assert list(excerpts) == [clip for clip in dataset.clips["clip"] if parts[clip] != "noisy" and clip != "03.wav"]
+    seconds = read_clips(tmp_path / "kept").set_index("clip")["seconds"]
+    assert all(excerpt.seconds == seconds[clip] for clip, excerpt in excerpts.items())
+    sound, rate = soundfile.read(io.BytesIO(excerpts["69.wav"].sound))
+    assert len(sound) / rate == pytest.approx(seconds["69.wav"], abs=1e-3)
+
+
 def test_bad_clips_are_listed_and_the_run_continues(tmp_path, dataset):
     Path(dataset.clips["path"][3]).write_bytes(b"RIFF, or something like it")
     Path(dataset.clips["path"][45]).unlink()
@@ -96,7 +117,8 @@ def test_the_command(tmp_path):
     parser = argparse.ArgumentParser()
     preprocess_command.add_arguments(parser)
     args = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
-    assert preprocess_command.run(parser.parse_args([*args, "--workers", "2"])) == 0
+    assert preprocess_command.run(parser.parse_args([*args, "--workers", "2", "--keep-audio"])) == 0
+    assert (tmp_path / "out" / NAME).exists()
     assert read_clips(tmp_path / "out")["part"].value_counts().to_dict() == {"curated": 26, "noisy": 13, "test": 13}
     with pytest.raises(UserError, match="at least 1, found 0"):
         preprocess_command.run(parser.parse_args([*args, "--workers", "0"]))
@@ -138,10 +160,16 @@ def test_the_stage_refuses_data_that_changed_since_ingest(tmp_path):
     write_dataset(tmp_path / "data", curated=26, noisy=13, test=13)
     folder = tmp_path / "data"
     found = fingerprint(read_dataset(folder))
-    arguments = {"folder": str(folder), "fingerprint": found, "noisy_part": True, "max_rejected": 0.01}
+    arguments = {
+        "folder": str(folder),
+        "fingerprint": found,
+        "noisy_part": True,
+        "max_rejected": 0.01,
+        "keep_audio": True,
+    }
     os.utime(next((folder / "test").iterdir()), (1, 1))
     with pytest.raises(UserError, match="has changed since ingest read it"):
-        stage.preprocess.python_func(**arguments, spectrograms=dsl.Dataset(uri=str(tmp_path / "out")))
+        stage.preprocess.python_func(**arguments, keep_audio=True, spectrograms=dsl.Dataset(uri=str(tmp_path / "out")))
 
 
 def test_repairs_are_counted(tmp_path, dataset, caplog):

@@ -1,6 +1,7 @@
 """Reads the tables that stages wrote, in CSV and Parquet, and checks their columns."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -22,11 +23,31 @@ def read_parquet(path: Path) -> pa.Table:
     Raises:
         UserError: If it cannot be read or is corrupt.
     """
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
-            table = file.read()
+    with _opened(path) as file:
+        table = file.read()
         table.validate(full=True)
         return table
+
+
+def row_groups(path: Path) -> Iterator[pa.Table]:
+    """Read a Parquet file one row group at a time, so that memory does not grow with the file.
+
+    Raises:
+        UserError: If it cannot be read or is corrupt.
+    """
+    with _opened(path) as file:
+        for number in range(file.num_row_groups):
+            table = file.read_row_group(number)
+            table.validate(full=True)
+            yield table
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file, and raise a UserError if it turns out to be corrupt."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
+            yield file
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise corrupt_table(path, error) from error
 

@@ -20,10 +20,12 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from audiotagging.artifacts.excerpts import Excerpt, ExcerptWriter
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
 from audiotagging.data.audio import RATE, SoundError, decode, trim
 from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.dataset import fingerprint as take_fingerprint
+from audiotagging.data.opus import make_excerpt
 from audiotagging.data.spectrogram import SETTINGS, SHORTEST, trimmed_spectrogram
 from audiotagging.errors import UserError
 from audiotagging.machine import threads
@@ -31,6 +33,7 @@ from audiotagging.processes import end_with_parent
 from audiotagging.progress import track
 
 BATCH_CLIPS = 16
+EXCERPTED = ("curated", "test")  # the parts that are scored
 BATCHES_AHEAD = 3  # per worker: enough to keep the workers busy while this process writes
 # Forked workers start immediately and share imported modules, but forking is only safe on Linux.
 CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
@@ -47,15 +50,19 @@ class Processed:
         seconds: Length of the clip without the silence at both ends.
         reason: Why the clip cannot be used.
         repairs: What was done to use the clip, as in `audio.Sound`, and "padded" for a short clip.
+        excerpt: An excerpt to listen to, if one was asked for.
     """
 
     spectrogram: np.ndarray | None
     seconds: float = 0.0
     reason: str = ""
     repairs: tuple[str, ...] = ()
+    excerpt: Excerpt | None = None
 
 
-def preprocess_folder(folder: Path, *, fingerprint: str, noisy_part: bool, max_rejected: float, out: Path) -> None:
+def preprocess_folder(
+    folder: Path, *, fingerprint: str, noisy_part: bool, max_rejected: float, keep_audio: bool, out: Path
+) -> None:
     """Write the spectrograms of a data folder, unless it has changed since `ingest` read it.
 
     Args:
@@ -63,6 +70,7 @@ def preprocess_folder(folder: Path, *, fingerprint: str, noisy_part: bool, max_r
         fingerprint: The fingerprint that the folder had then.
         noisy_part: Whether to read the noisy part.
         max_rejected: Share of a part's clips that may be unusable.
+        keep_audio: Whether to keep excerpts, as in `preprocess`.
         out: The folder of shards to create.
 
     Raises:
@@ -71,11 +79,17 @@ def preprocess_folder(folder: Path, *, fingerprint: str, noisy_part: bool, max_r
     dataset = read_dataset(folder, noisy="all" if noisy_part else "none")
     if take_fingerprint(dataset) != fingerprint:  # otherwise the cache would have other data under this fingerprint
         raise UserError(f"{folder} has changed since ingest read it; run the pipeline again")
-    preprocess(dataset, out, fingerprint=fingerprint, max_rejected=max_rejected)
+    preprocess(dataset, out, fingerprint=fingerprint, max_rejected=max_rejected, keep_audio=keep_audio)
 
 
 def preprocess(
-    dataset: Dataset, out: Path, *, fingerprint: str, max_rejected: float, workers: int | None = None
+    dataset: Dataset,
+    out: Path,
+    *,
+    fingerprint: str,
+    max_rejected: float,
+    keep_audio: bool = False,
+    workers: int | None = None,
 ) -> None:
     """Write the spectrograms of a data set to a folder of shards, and list unusable clips in its `rejected.csv`.
 
@@ -84,6 +98,8 @@ def preprocess(
         out: The folder to create.
         fingerprint: Fingerprint of the data set, which the shards record.
         max_rejected: Share of a part's clips that may be unusable.
+        keep_audio: Whether to keep an excerpt of every curated and test clip (`audiotagging.artifacts.excerpts`), for
+            the players of the report. The shards are the same with and without.
         workers: Number of worker processes. With 1, this process does the work itself. The default is
             `machine.threads()`.
 
@@ -93,8 +109,12 @@ def preprocess(
     clips = dataset.clips
     repairs: Counter[str] = Counter()
     metadata = {"mel": json.dumps(SETTINGS), "fingerprint": fingerprint, "notes": json.dumps(dataset.notes)}
-    with ShardWriter(out, classes=dataset.classes, metadata=metadata) as writer:
-        results = _process_all(list(clips["path"]), workers or threads())
+    with (
+        ShardWriter(out, classes=dataset.classes, metadata=metadata) as writer,
+        ExcerptWriter(writer.working) as excerpts,
+    ):
+        kept = clips["part"].isin(EXCERPTED) & keep_audio
+        results = _process_all(list(zip(clips["path"], kept, strict=True)), workers or threads())
         for clip, result in zip(
             clips.itertuples(), track(results, label="spectrograms", total=len(clips)), strict=True
         ):
@@ -111,6 +131,8 @@ def preprocess(
                     seconds=result.seconds,
                     spectrogram=result.spectrogram,
                 )
+            if result.excerpt:
+                excerpts.add(clip.clip, result.excerpt)
         _check_rejected(writer.rejected, Counter(clips["part"]), max_rejected)
     counts = [f"{count} {what}" for what, count in sorted(repairs.items())]
     logger.info("%d clips: %s", len(clips), ", ".join([f"{len(writer.rejected)} rejected", *counts]))
@@ -127,9 +149,14 @@ def _check_rejected(rejected: list[dict[str, Any]], totals: Counter[str], max_re
             )
 
 
-def _process_all(paths: Sequence[str], workers: int) -> Iterator[Processed]:
-    """Yield the result of every clip, in order."""
-    batches = [paths[start : start + BATCH_CLIPS] for start in range(0, len(paths), BATCH_CLIPS)]
+def _process_all(clips: Sequence[tuple[str, bool]], workers: int) -> Iterator[Processed]:
+    """Yield the result of every clip, in order.
+
+    Args:
+        clips: For every clip its path, and whether to make an excerpt.
+        workers: Number of worker processes.
+    """
+    batches = [clips[start : start + BATCH_CLIPS] for start in range(0, len(clips), BATCH_CLIPS)]
     workers = min(workers, max(1, len(batches)))
     with threadpool_limits(1):  # one thread per process; workers inherit this limit
         if workers == 1:
@@ -145,7 +172,7 @@ def _process_all(paths: Sequence[str], workers: int) -> Iterator[Processed]:
             ) from None
 
 
-def _process_in_pool(batches: Sequence[Sequence[str]], workers: int) -> Iterator[Processed]:
+def _process_in_pool(batches: Sequence[Sequence[tuple[str, bool]]], workers: int) -> Iterator[Processed]:
     with ProcessPoolExecutor(workers, mp_context=CONTEXT, initializer=end_with_parent) as pool:
         running: deque[Future[list[Processed]]] = deque()
         for batch in batches:
@@ -156,15 +183,20 @@ def _process_in_pool(batches: Sequence[Sequence[str]], workers: int) -> Iterator
             yield from running.popleft().result()
 
 
-def _process_batch(paths: Sequence[str]) -> list[Processed]:
-    return [_process(Path(path)) for path in paths]
+def _process_batch(clips: Sequence[tuple[str, bool]]) -> list[Processed]:
+    return [_process(Path(path), keep_audio=keep_audio) for path, keep_audio in clips]
 
 
-def _process(path: Path) -> Processed:
+def _process(path: Path, *, keep_audio: bool) -> Processed:
     try:
         sound = decode(path)
     except SoundError as error:
         return Processed(None, reason=str(error))
     samples = trim(sound.samples)
     padded = ("padded",) if len(samples) < SHORTEST else ()
-    return Processed(trimmed_spectrogram(samples), len(samples) / RATE, repairs=sound.repairs + padded)
+    return Processed(
+        trimmed_spectrogram(samples),
+        len(samples) / RATE,
+        repairs=sound.repairs + padded,
+        excerpt=make_excerpt(samples) if keep_audio else None,
+    )
