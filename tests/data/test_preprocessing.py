@@ -169,7 +169,7 @@ def test_the_stage_refuses_data_that_changed_since_ingest(tmp_path):
     }
     os.utime(next((folder / "test").iterdir()), (1, 1))
     with pytest.raises(UserError, match="has changed since ingest read it"):
-        stage.preprocess.python_func(**arguments, keep_audio=True, spectrograms=dsl.Dataset(uri=str(tmp_path / "out")))
+        stage.preprocess.python_func(**arguments, spectrograms=dsl.Dataset(uri=str(tmp_path / "out")))
 
 
 def test_repairs_are_counted(tmp_path, dataset, caplog):
