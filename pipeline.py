@@ -23,7 +23,7 @@ if __name__ == "__main__":  # first, because the next imports take seconds, and 
 from kfp import dsl
 from kfp.dsl import HTML, Collected, Dataset, Metrics, Model
 
-from commands.parameters import DOWNLOADS, KEEP_AUDIO, MAX_REJECTED, MEAN, NOISY, SEED, WEIGHTS
+from commands.parameters import CORRECTIONS, DOWNLOADS, KEEP_AUDIO, MAX_REJECTED, MEAN, NOISY, SEED, WEIGHTS
 from components.ensemble import ensemble
 from components.evaluate import evaluate
 from components.ingest import ingest
@@ -53,6 +53,7 @@ def audiotagging(
     downloads: str = DOWNLOADS,
     seed: int = SEED,
     noisy: str = NOISY,
+    corrections: list[str] = CORRECTIONS,
     max_rejected: float = MAX_REJECTED,
     keep_audio: bool = KEEP_AUDIO,
     mean: str = MEAN,
@@ -71,6 +72,7 @@ def audiotagging(
         seed: Seed of every random choice.
         noisy: The noisy clips to train on: "all", "none", "agreement" (the member of the first row is the judge), or
             the path of a list in the data folder.
+        corrections: Paths of tables of corrected labels, relative to the data folder. Later ones win.
         max_rejected: Share of a part's clips that may be unreadable.
         keep_audio: Whether to keep excerpts of the clips that can be scored, for the players of the report.
         mean: How the members are averaged: "arithmetic", "geometric" or "rank".
@@ -80,13 +82,16 @@ def audiotagging(
         warm_start: Share of the epochs to train when starting with the champion's weights. 0 means new weights.
         command: The command line that started the run, for the report.
     """
-    ingested = ingest(data=data, rows=rows, downloads=downloads, noisy=noisy, max_rejected=max_rejected)
+    ingested = ingest(
+        data=data, rows=rows, downloads=downloads, noisy=noisy, corrections=corrections, max_rejected=max_rejected
+    )
     ingested.set_caching_options(False)  # it must check the data in every run
 
     spectrograms = preprocess(
         folder=ingested.outputs["folder"],
         fingerprint=ingested.outputs["fingerprint"],
         noisy_part=ingested.outputs["noisy_part"],
+        corrections=corrections,
         max_rejected=max_rejected,
         keep_audio=keep_audio,
     ).output

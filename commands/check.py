@@ -7,7 +7,7 @@ from audiotagging.data.dataset import DataError, fingerprint, read_dataset
 from audiotagging.data.overview import describe, durations
 from audiotagging.data.sources import resolve
 from audiotagging.errors import brief
-from commands.parameters import add_data_options
+from commands.parameters import add_data_options, here
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     """
     folder = resolve(args.data, downloads=Path(args.downloads))
     try:
-        dataset = read_dataset(folder, noisy=args.noisy)
+        dataset = read_dataset(folder, noisy=args.noisy, corrections=here(args.corrections))
         lines = describe(dataset, durations(dataset, max_rejected=args.max_rejected))
     except DataError as error:
         print(f"{brief(str(folder))} cannot be used. Problems: {len(error.problems)}")

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from audiotagging.errors import UserError
@@ -11,6 +12,7 @@ from audiotagging.members import RANGES, SETTABLE, override, rows, select
 DOWNLOADS = "data"
 SEED = 534
 NOISY = "all"
+CORRECTIONS: list[str] = []
 MAX_REJECTED = 0.01
 KEEP_AUDIO = False
 MEAN = "arithmetic"
@@ -120,6 +122,14 @@ def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) 
         "(default: %(default)s)",
     )
     parser.add_argument(
+        "--corrections",
+        nargs="+",
+        action=AddUp,
+        default=CORRECTIONS,
+        metavar="FILE",
+        help="tables of corrected labels, such as corrections.csv of the page audit.html, here or in the data folder",
+    )
+    parser.add_argument(
         "--max-rejected",
         type=share,
         default=MAX_REJECTED,
@@ -159,6 +169,7 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
         "rows": rows(members, args.folds),
         "seed": args.seed,
         "noisy": args.noisy,
+        "corrections": args.corrections,
         "max_rejected": args.max_rejected,
         "keep_audio": args.keep_audio,
         "mean": args.mean,
@@ -166,6 +177,11 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
         "champions": args.champions or "",
         "warm_start": args.warm_start,
     }
+
+
+def here(paths: Iterable[str]) -> list[str]:
+    """Make the paths of files absolute if they exist here. The others stay relative to the data folder."""
+    return [str(Path(path).resolve()) if Path(path).is_file() else path for path in paths]
 
 
 def share(text: str) -> float:

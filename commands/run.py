@@ -22,7 +22,7 @@ from commands.local.containers import docker_runner, memory_size
 from commands.local.runner import StageError, run_pipeline
 from commands.local.slots import divide, usable_gpus
 from commands.outputs import layout, new_out, print_results, work_of, working_on
-from commands.parameters import add_parameters, parameters
+from commands.parameters import add_parameters, here, parameters
 
 logger = logging.getLogger(__name__)
 
@@ -72,11 +72,20 @@ def _run_stages(
 ) -> None:
     """Run the pipeline in its working folder, and collect its outputs in OUT."""
     dataset = _prepare_data(args)
-    values |= {"data": str(dataset.folder), "downloads": str(folders["--downloads"])}
+    values |= {
+        "data": str(dataset.folder),
+        "downloads": str(folders["--downloads"]),
+        "corrections": here(args.corrections),
+    }
     champions = folders.get("--champions")
     runner: LocalRunnerType = local.SubprocessRunner(use_venv=False)
     if args.docker:
-        runner = docker_runner(data=dataset.folder, work=work, champions=champions, memory=args.memory)
+        runner = docker_runner(
+            data=[dataset.folder, *(dataset.folder / path for path in values["corrections"])],
+            work=work,
+            champions=champions,
+            memory=args.memory,
+        )
     if champions:
         prepare_champions(champions)
         values["champions"] = str(champions)
@@ -100,7 +109,7 @@ def _check_options(args: argparse.Namespace) -> None:
 def _prepare_data(args: argparse.Namespace) -> Dataset:
     """Return the data set, downloaded and unpacked if needed, after all checks that are quick."""
     folder = resolve(args.data, downloads=Path(args.downloads).resolve())
-    dataset = read_dataset(folder.resolve(), noisy=args.noisy)
+    dataset = read_dataset(folder.resolve(), noisy=args.noisy, corrections=here(args.corrections))
     check_folds(dataset, args.folds)
     return dataset
 

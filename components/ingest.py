@@ -11,6 +11,7 @@ def ingest(
     rows: list,
     downloads: str,
     noisy: str,
+    corrections: list,
     max_rejected: float,
 ) -> NamedTuple(  # type: ignore[valid-type]
     "Ingested", [("folder", str), ("fingerprint", str), ("noisy_part", bool), ("noisy_choice", dict), ("cost", dict)]
@@ -22,6 +23,7 @@ def ingest(
         rows: Members and folds to train. A fold to hold out must have clips. The first member judges noisy clips.
         downloads: Folder for downloads and unpacked archives. The stage `preprocess` must be able to read it too.
         noisy: The noisy clips to train on.
+        corrections: Paths of tables of corrected labels, relative to the data folder.
         max_rejected: Share of a part's clips that may be unreadable.
 
     Returns:
@@ -35,6 +37,13 @@ def ingest(
     from audiotagging.data.ingest import ingest
 
     meter = Meter()
-    found = ingest(data, rows=rows, downloads=Path(downloads), noisy=noisy, max_rejected=max_rejected)
+    found = ingest(
+        data,
+        rows=rows,
+        downloads=Path(downloads),
+        noisy=noisy,
+        corrections=corrections,
+        max_rejected=max_rejected,
+    )
     Ingested = namedtuple("Ingested", ["folder", "fingerprint", "noisy_part", "noisy_choice", "cost"])
     return Ingested(str(found.folder), found.fingerprint, noisy != "none", found.noisy_choice, meter.cost())

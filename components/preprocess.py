@@ -10,6 +10,7 @@ def preprocess(
     folder: str,
     fingerprint: str,
     noisy_part: bool,
+    corrections: list,
     max_rejected: float,
     keep_audio: bool,
     spectrograms: Output[Dataset],
@@ -20,6 +21,7 @@ def preprocess(
         folder: The data folder.
         fingerprint: The fingerprint from `ingest`. If it changes, this stage runs again.
         noisy_part: Whether noisy clips are needed.
+        corrections: The same paths as for `ingest`.
         max_rejected: Share of a part's clips that may be unreadable.
         keep_audio: Whether to keep excerpts of the clips that can be scored, for the players of the report.
         spectrograms: A folder of shards.
@@ -34,6 +36,7 @@ def preprocess(
         Path(folder),
         fingerprint=fingerprint,
         noisy_part=noisy_part,
+        corrections=corrections,
         max_rejected=max_rejected,
         keep_audio=keep_audio,
         out=Path(spectrograms.path),

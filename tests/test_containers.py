@@ -175,20 +175,20 @@ print(json.dumps([os.getuid(), folders, [name for _, name in socket.if_nameindex
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("user", [1000, 4242])
 def test_a_stage_writes_only_tmp_as_any_user_and_sees_no_network(client, target, user, dataset, capsys):
-    arguments = docker_runner(data=dataset, work=Path("/none")).container_run_args | {"user": f"{user}:{user}"}
+    arguments = docker_runner(data=[dataset], work=Path("/none")).container_run_args | {"user": f"{user}:{user}"}
     assert inside(client, target, SURROUNDINGS, capsys, **arguments) == [user, ["/tmp"], ["lo"]]
 
 
 def test_the_data_is_seen_in_its_place_and_cannot_be_changed(client, dataset, capsys):
     script = f"import os, sys\nsys.argv.append({str(dataset)!r})\nassert os.listdir(sys.argv[1])\n{SURROUNDINGS}"
-    arguments = docker_runner(data=dataset, work=Path("/none")).container_run_args
+    arguments = docker_runner(data=[dataset], work=Path("/none")).container_run_args
     assert inside(client, "data", script, capsys, **arguments)[1] == ["/tmp"]
 
 
 @pytest.mark.parametrize(("runtimes", "requests"), [(["runc"], 0), (["nvidia", "runc"], 1)])
 def test_gpus_are_passed_on_where_the_engine_can(dataset, monkeypatch, runtimes, requests):
     monkeypatch.setattr(DockerClient, "info", lambda client: {"Runtimes": dict.fromkeys(runtimes)})
-    assert len(docker_runner(data=dataset, work=Path("/none")).container_run_args["device_requests"]) == requests
+    assert len(docker_runner(data=[dataset], work=Path("/none")).container_run_args["device_requests"]) == requests
 
 
 def test_the_client_submits_what_is_submitted_from_here(client, tmp_path):

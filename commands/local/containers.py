@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ running: set[Container] = set()
 
 
 def docker_runner(
-    *, data: Path, work: Path, champions: Path | None = None, memory: str | None = None
+    *, data: Sequence[Path], work: Path, champions: Path | None = None, memory: str | None = None
 ) -> local.DockerRunner:
     """Return KFP's Docker runner, configured so that containers have access only to what they need.
 
@@ -37,7 +38,8 @@ def docker_runner(
     except /tmp and the outputs, which KFP mounts. Containers get the GPUs if the engine supports that.
 
     Args:
-        data: The data folder. It is mounted under the same path, and so are the targets of links in it.
+        data: The data folder, and files of corrections. They are mounted under the same paths, and so are the targets
+            of links in a folder.
         work: The working folder of the run, which is locked. Containers that a killed run left there are removed.
         champions: The champions folder. It is mounted under the same path, and is writable.
         memory: Memory limit of a stage, such as "8g". None for no limit.
@@ -59,7 +61,10 @@ def docker_runner(
     runner = local.DockerRunner(
         user=f"{os.getuid()}:{os.getgid()}",
         mounts=[
-            *(Mount(str(path), str(path), type="bind", read_only=True) for path in with_linked(data)),
+            *(
+                Mount(str(path), str(path), type="bind", read_only=True)
+                for path in sorted({path for each in data for path in with_linked(each)})
+            ),
             *([Mount(str(champions), str(champions), type="bind")] if champions else []),
         ],
         read_only=True,

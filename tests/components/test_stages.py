@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from conftest import write_table
 from fabricated import PLAIN, fabricate_run, models_of, predictions_of, replace_weights
 from kfp.dsl import HTML, Dataset, Metrics, Model
 from safetensors.torch import load_file, save
@@ -90,14 +91,17 @@ def call_train(run, out, *, fold=0, metrics=None, **changes):
 
 
 def test_ingest_and_preprocess(data, tmp_path):
-    options = {"downloads": str(tmp_path / "downloads"), "max_rejected": 0.0}
+    write_table(tmp_path / "corrections.csv", ("fname", "labels"), ("c00.wav", "Meow,Tap_running"))
+    corrections = [str(tmp_path / "corrections.csv")]
+    options = {"downloads": str(tmp_path / "downloads"), "corrections": corrections, "max_rejected": 0.0}
     with pytest.raises(UserError, match="no curated clip is in fold 7"):
         ingest.python_func(data=str(data), rows=[row_of(SHORT, 7)], noisy="all", **options)
     cases = (("agreement", {"curated", "noisy", "test"}, False), ("none", {"curated", "test"}, True))
     for noisy, parts, keep_audio in cases:
         found = ingest.python_func(data=str(data), rows=[row_of(SHORT, 4)], noisy=noisy, **options)
         assert found.folder == str(data) and found.noisy_choice["noisy"] == noisy
-        given = {"folder": found.folder, "noisy_part": found.noisy_part, "max_rejected": 0.0, "keep_audio": keep_audio}
+        given = {"folder": found.folder, "noisy_part": found.noisy_part, "corrections": corrections}
+        given |= {"max_rejected": 0.0, "keep_audio": keep_audio}
         out = artifact(Dataset, tmp_path / noisy)
         with pytest.raises(UserError, match="has changed since ingest read it"):
             preprocess.python_func(fingerprint="another", spectrograms=out, **given)
@@ -107,6 +111,7 @@ def test_ingest_and_preprocess(data, tmp_path):
         assert_cost(out.metadata)
         clips = read_clips(tmp_path / noisy)
         assert set(clips["part"]) == parts
+        assert clips["labels"][clips["clip"] == "c00.wav"].tolist() == [["Meow", "Tap_running"]]
         excerpts = read_excerpts(tmp_path / noisy, clips=clips["clip"])
         assert set(excerpts) == (set(clips["clip"]) if keep_audio else set())
 

@@ -160,13 +160,8 @@ def test_the_stage_refuses_data_that_changed_since_ingest(tmp_path):
     write_dataset(tmp_path / "data", curated=26, noisy=13, test=13)
     folder = tmp_path / "data"
     found = fingerprint(read_dataset(folder))
-    arguments = {
-        "folder": str(folder),
-        "fingerprint": found,
-        "noisy_part": True,
-        "max_rejected": 0.01,
-        "keep_audio": True,
-    }
+    arguments = {"folder": str(folder), "fingerprint": found, "noisy_part": True, "corrections": []}
+    arguments |= {"max_rejected": 0.01, "keep_audio": True}
     os.utime(next((folder / "test").iterdir()), (1, 1))
     with pytest.raises(UserError, match="has changed since ingest read it"):
         stage.preprocess.python_func(**arguments, spectrograms=dsl.Dataset(uri=str(tmp_path / "out")))

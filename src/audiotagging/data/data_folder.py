@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,18 +52,29 @@ class ClipReader:
         self._files = {part: _files(folder / name) for part, name in FOLDERS.items()}
         self._part_of: dict[str, str] = {}  # clip: the part that it was found in
 
-    def curated(self, table: Table) -> list[Clip]:
-        """Return the curated clips that are not known to be bad."""
+    def curated(self, table: Table, corrections: Mapping[str, list[str]]) -> list[Clip]:
+        """Return the curated clips that are not known to be bad, with corrected labels.
+
+        Args:
+            table: The table of curated clips.
+            corrections: The new labels of some clips. A clip whose list is empty is left out.
+        """
         clips, bad = [], []
         for line, clip in self._clips("curated", table.name, self._names(table)):
             if clip.clip in BAD_CLIPS:
                 bad.append(f"{clip.clip} ({BAD_CLIPS[clip.clip]})")
                 continue
-            clip.labels = self._labels(table, line)
+            clip.labels = corrections[clip.clip] if clip.clip in corrections else self._labels(table, line)
             clip.fold = self._fold(table, line)
-            clips.append(clip)
+            if clip.labels or clip.clip not in corrections:
+                clips.append(clip)
         if bad:
             self.notes.append(f"{table.name}: {len(bad)} clips known to be bad are left out: {', '.join(bad)}")
+        if corrections:
+            left_out = sum(not labels for labels in corrections.values())
+            self.notes.append(
+                f"{table.name}: {len(corrections) - left_out} clips with corrected labels, {left_out} left out"
+            )
         self._check_counts(table, clips)
         unlisted = self._files["curated"].difference(table.rows["fname"])
         self._note("train_curated/: files that are not listed are left out", unlisted)

@@ -7,12 +7,14 @@ the curated part is optional. One `DataError` reports all problems together.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pandas as pd
 
 from audiotagging.artifacts.noisy_choice import NOISY_CHOICES
+from audiotagging.data.corrections import read_corrections
 from audiotagging.data.data_folder import FOLDERS, Clip, ClipReader
 from audiotagging.data.folder_tables import find_classes, read_tables
 from audiotagging.errors import UserError
@@ -50,7 +52,7 @@ class Dataset:
     notes: list[str]
 
 
-def read_dataset(folder: Path, *, noisy: str = "all") -> Dataset:
+def read_dataset(folder: Path, *, noisy: str = "all", corrections: Sequence[str] = ()) -> Dataset:
     """Read a data folder, and check everything but the content of the audio files.
 
     Args:
@@ -58,6 +60,7 @@ def read_dataset(folder: Path, *, noisy: str = "all") -> Dataset:
         noisy: The noisy clips to train on: "none", "all", "agreement", or the path of a list of clips relative to the
             data folder. With "none" the noisy part is not read and may be missing. Otherwise all noisy clips are read,
             a list is only checked, and the stage `select` chooses among the clips.
+        corrections: Paths of tables of corrected labels (`audiotagging.data.corrections`), relative to the data folder.
 
     Raises:
         DataError: If anything is wrong with the folder.
@@ -71,9 +74,11 @@ def read_dataset(folder: Path, *, noisy: str = "all") -> Dataset:
         raise DataError(folder, problems)
 
     classes = find_classes(tables, problems=problems)
+    paths = [folder / path for path in corrections]
+    corrected = read_corrections(paths, tables.curated.rows["fname"], classes, problems=problems)
     reader = ClipReader(folder, classes, problems=problems)
     rows = [
-        *reader.curated(tables.curated),
+        *reader.curated(tables.curated, corrected),
         *reader.noisy(tables.noisy, noisy),
         *reader.test(tables.submission, tables.truth),
     ]

@@ -33,7 +33,13 @@ class Ingested:
 
 
 def ingest(
-    data: str, *, rows: Sequence[Mapping[str, Any]], downloads: Path, noisy: str, max_rejected: float
+    data: str,
+    *,
+    rows: Sequence[Mapping[str, Any]],
+    downloads: Path,
+    noisy: str,
+    max_rejected: float,
+    corrections: Sequence[str] = (),
 ) -> Ingested:
     """Get and check the data.
 
@@ -44,6 +50,7 @@ def ingest(
         downloads: The folder for downloads and unpacked archives. The next stage must be able to read it too.
         noisy: The noisy clips to train on: "none", "all", "agreement" or the path of a list.
         max_rejected: Share of a part's clips that may be unreadable.
+        corrections: Paths of tables of corrected labels, relative to the data folder.
 
     Raises:
         UserError: If the data are not available or cannot be used, or if there are no rows or invalid ones.
@@ -52,7 +59,7 @@ def ingest(
     if not members:
         raise UserError("expected at least one row with a member and a fold to train, found none")
     folder = resolve(data, downloads=downloads)
-    dataset = read_dataset(folder, noisy=noisy)
+    dataset = read_dataset(folder, noisy=noisy, corrections=corrections)
     check_folds(dataset, [int(row["fold"]) for row in rows])
     for line in [*describe(dataset, durations(dataset, max_rejected=max_rejected)), *dataset.notes]:
         logger.info(line)

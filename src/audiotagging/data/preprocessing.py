@@ -61,7 +61,14 @@ class Processed:
 
 
 def preprocess_folder(
-    folder: Path, *, fingerprint: str, noisy_part: bool, max_rejected: float, keep_audio: bool, out: Path
+    folder: Path,
+    *,
+    fingerprint: str,
+    noisy_part: bool,
+    max_rejected: float,
+    keep_audio: bool,
+    out: Path,
+    corrections: Sequence[str] = (),
 ) -> None:
     """Write the spectrograms of a data folder, unless it has changed since `ingest` read it.
 
@@ -72,11 +79,12 @@ def preprocess_folder(
         max_rejected: Share of a part's clips that may be unusable.
         keep_audio: Whether to keep excerpts, as in `preprocess`.
         out: The folder of shards to create.
+        corrections: Paths of tables of corrected labels, relative to the data folder.
 
     Raises:
         UserError: If the folder has changed, or if `preprocess` raises it.
     """
-    dataset = read_dataset(folder, noisy="all" if noisy_part else "none")
+    dataset = read_dataset(folder, noisy="all" if noisy_part else "none", corrections=corrections)
     if take_fingerprint(dataset) != fingerprint:  # otherwise the cache would have other data under this fingerprint
         raise UserError(f"{folder} has changed since ingest read it; run the pipeline again")
     preprocess(dataset, out, fingerprint=fingerprint, max_rejected=max_rejected, keep_audio=keep_audio)

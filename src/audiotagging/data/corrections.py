@@ -1,0 +1,50 @@
+"""Corrections of labels: tables with the columns `fname` and `labels`, as the page `audit.html` writes them.
+
+The labels of a row replace those of a curated clip. A row without labels leaves the clip out.
+"""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from audiotagging.csv_table import TableError, read_table
+from audiotagging.data.folder_tables import LABELLED, Classes, split_labels
+
+
+def read_corrections(
+    paths: Sequence[Path], clips: Collection[str], classes: Classes, *, problems: list[str]
+) -> dict[str, list[str]]:
+    """Read tables of corrections.
+
+    Args:
+        paths: The tables. A later one replaces what an earlier one says of a clip.
+        clips: The names of all curated clips.
+        classes: The classes.
+        problems: The list to which problems are added, one string each.
+
+    Returns:
+        The new labels of every corrected clip; none if the clip is to be left out.
+    """
+    known, corrections = set(clips), {}
+    for path in paths:
+        if not path.is_file():
+            problems.append(f"{path}: expected a table of corrections, found no such file; put it into the data folder")
+            continue
+        try:
+            rows, uneven = read_table(path, LABELLED)
+        except TableError as error:
+            problems += error.problems
+            continue
+        problems += uneven
+        lines: dict[str, int] = {}
+        for line, clip, field in zip(rows.index, rows["fname"], rows["labels"], strict=True):
+            where = f"{path.name} line {line}"
+            if clip not in known:
+                problems.append(f"{where}: {clip!r} is not a curated clip")
+            elif clip in lines:
+                problems.append(f"{where}: {clip} is listed already in line {lines[clip]}")
+            lines[clip] = line
+            labels = split_labels(field)
+            unknown = [label for label in labels if label not in classes.names]
+            problems += [f"{where}: {label!r} is not a class of {classes.source}" for label in unknown]
+            corrections[clip] = labels
+    return corrections
