@@ -15,15 +15,14 @@ import torch
 
 from audiotagging.artifacts.calibration import calibrate
 from audiotagging.artifacts.champion import champion_folder
-from audiotagging.data.audio import SoundError
-from audiotagging.data.data_folder import AUDIO_SUFFIXES
+from audiotagging.data.audio import AUDIO_SUFFIXES, SoundError
 from audiotagging.errors import UserError, in_one_line
-from audiotagging.files import atomic_file, digest
+from audiotagging.files import atomic_file, digest, path_text
 from audiotagging.machine import threads
 from audiotagging.progress import track
 from audiotagging.results.thresholds import PROMISES
 from audiotagging.tagging.formats import FORMATS as WINDOW_FORMATS
-from audiotagging.tagging.formats import Format, path_text, write_file, write_objects
+from audiotagging.tagging.formats import Format, write_file, write_objects
 from audiotagging.tagging.results_folder import Settings, is_tagged, open_results, result_paths
 from audiotagging.tagging.tagger import Tagger
 from audiotagging.tagging.windows import Tag, merge, score_windows

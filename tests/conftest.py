@@ -46,6 +46,22 @@ def data(tmp_path):
     return folder
 
 
+@pytest.fixture
+def sounds(tmp_path):
+    """A function that writes different short sounds to the given paths below a data folder, and returns the folder."""
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+
+    def write(*names, seconds=0.05):
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(folder / name, rng.uniform(-0.5, 0.5, round(seconds * RATE)), RATE, subtype="PCM_16")
+        return folder
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def s3_server():
     server = S3Server()

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from audiotagging.errors import UserError
 from audiotagging.working_folder import empty, working_folder
@@ -119,6 +119,11 @@ def _sync(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def path_text(path: PurePath | str) -> str:
+    r"""Return a path as text, with bytes that are not UTF-8 as in `\xff`."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def digest(paths: Iterable[Path]) -> str:

@@ -6,7 +6,7 @@ from audiotagging.artifacts.noisy_choice import describe_choice, read_list
 from audiotagging.artifacts.selection import DEALT_FOLDS, read_folds, read_noisy_clips, with_folds
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
 from audiotagging.members import REFERENCE
-from audiotagging.training.folds import stratify
+from audiotagging.stratification import stratify
 from audiotagging.training.select import select
 
 CURATED = [f"curated{number}.wav" for number in range(20)]
@@ -39,7 +39,7 @@ def spectrograms(tmp_path, folds):
 def test_the_tables_own_folds_win_over_dealt_ones(spectrograms, folds, tmp_path):
     for seed in (1, 2):
         select(spectrograms, noisy_choice={"noisy": "none"}, seed=seed, out=tmp_path / str(seed))
-        dealt = stratify(CURATED, LABELS, folds=DEALT_FOLDS, seed=seed).tolist()
+        dealt = stratify(CURATED, LABELS, shares=[1] * DEALT_FOLDS, seed=seed).tolist()
         assert read_folds(tmp_path / str(seed)) == dict(zip(CURATED, folds if folds[0] >= 0 else dealt, strict=True))
 
 

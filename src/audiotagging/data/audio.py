@@ -21,6 +21,8 @@ import soxr
 from audiotagging.errors import UserError
 
 RATE = 44_100  # Hz
+# Endings of the names of files that libsndfile reads.
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
 BLOCK_SECONDS = 60.0
 RATES = (1_000, 1_000_000)  # Hz. Recordings of bats have up to 500 kHz; a corrupt header can claim any rate.
 BLOCK_SAMPLES = 1 << 24  # largest number of samples in a block, of all channels, 64 MiB

@@ -3,11 +3,13 @@
 The labels of a row replace those of a curated clip. A row without labels leaves the clip out.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from audiotagging.csv_table import TableError, read_table
-from audiotagging.data.folder_tables import LABELLED, Classes, split_labels
+from audiotagging.data.layouts.competition_tables import LABELLED
+from audiotagging.data.layouts.contents import Classes, Contents, split_labels
 
 
 def read_corrections(
@@ -48,3 +50,30 @@ def read_corrections(
             problems += [f"{where}: {label!r} is not a class of {classes.source}" for label in unknown]
             corrections[clip] = labels
     return corrections
+
+
+def correct(contents: Contents, paths: Sequence[Path], *, problems: list[str]) -> Contents:
+    """Return contents with corrected labels.
+
+    Args:
+        contents: The contents of a data folder.
+        paths: The tables, as for `read_corrections`.
+        problems: The list to which problems are added, one string each.
+    """
+    classes = Classes(contents.classes, contents.source)
+    names = [clip.clip for clip in contents.clips if clip.part == "curated"]
+    corrections = read_corrections(paths, names, classes, problems=problems)
+    if not corrections:
+        return contents
+    clips = [
+        replace(clip, labels=corrections[clip.clip]) if clip.clip in corrections else clip
+        for clip in contents.clips
+        if corrections.get(clip.clip, True)
+    ]
+    return replace(contents, clips=clips, notes=[*contents.notes, corrections_note(contents.source, corrections)])
+
+
+def corrections_note(source: str, corrections: Mapping[str, list[str]]) -> str:
+    """Return how many clips have corrected labels, and how many are left out."""
+    left_out = sum(not labels for labels in corrections.values())
+    return f"{source}: {len(corrections) - left_out} clips with corrected labels, {left_out} left out"

@@ -1,8 +1,7 @@
 """Reads a data folder, checks it before any long computation starts, and detects when it changes.
 
-The layout is that of FSDKaggle2019: the tables `train_curated.csv`, `train_noisy.csv`, `sample_submission.csv` and
-`test_post_competition.csv`, and the folders `train_curated/`, `train_noisy/` and `test/` with the audio files. All but
-the curated part is optional. One `DataError` reports all problems together.
+The modules of `audiotagging.data.layouts` say which layouts a folder can have. One `DataError` reports all problems
+together.
 """
 
 import hashlib
@@ -14,12 +13,13 @@ from pathlib import Path
 import pandas as pd
 
 from audiotagging.artifacts.noisy_choice import NOISY_CHOICES
-from audiotagging.data.corrections import read_corrections
-from audiotagging.data.data_folder import FOLDERS, Clip, ClipReader
-from audiotagging.data.folder_tables import find_classes, read_tables
+from audiotagging.data.layouts.choice import read_layout
+from audiotagging.data.layouts.contents import Clip
+from audiotagging.data.split import check_clips
 from audiotagging.errors import UserError
 
-PARTS = tuple(FOLDERS)
+# Of columns whose values are not objects. Paths are, because their names need not be UTF-8.
+TYPES = dict.fromkeys(("clip", "part", "usage", "group"), "str") | {"fold": "int8", "start": float, "end": float}
 
 
 class DataError(UserError):
@@ -38,9 +38,8 @@ class Dataset:
     Attributes:
         folder: Path of the folder.
         classes: The classes, in the order of every score table.
-        clips: One row per clip, the parts in the order of `PARTS`, each in the order of its table: `clip` (its file
-            name, unique), `part`, `path` (of the audio file), `labels` (list of str; empty for test clips without
-            truth), `usage` ("", "Public" or "Private") and `fold` (int8; that of the curated table, else -1).
+        clips: One row per clip with the attributes of `layouts.contents.Clip`, the parts in the order of `PARTS` there,
+            each in the order of its table or of the names of its files.
         noisy: How to choose the noisy clips: "none", "all", "agreement" or "list".
         notes: Facts that are worth knowing but are not problems, one string per fact.
     """
@@ -56,7 +55,7 @@ def read_dataset(folder: Path, *, noisy: str = "all", corrections: Sequence[str]
     """Read a data folder, and check everything but the content of the audio files.
 
     Args:
-        folder: A folder in the layout that this module's docstring describes.
+        folder: A folder in one of the layouts.
         noisy: The noisy clips to train on: "none", "all", "agreement", or the path of a list of clips relative to the
             data folder. With "none" the noisy part is not read and may be missing. Otherwise all noisy clips are read,
             a list is only checked, and the stage `select` chooses among the clips.
@@ -67,25 +66,16 @@ def read_dataset(folder: Path, *, noisy: str = "all", corrections: Sequence[str]
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(folder, ["expected a folder with train_curated.csv in it, found no such folder"])
+        raise DataError(folder, ["expected a folder of labelled sounds, found no such folder"])
     problems: list[str] = []
-    tables = read_tables(folder, noisy=noisy != "none", problems=problems)
-    if tables is None:
+    contents = read_layout(folder, noisy=noisy, corrections=corrections, problems=problems)
+    if contents and not problems:
+        check_clips(contents, problems=problems)
+    if problems or contents is None:
         raise DataError(folder, problems)
-
-    classes = find_classes(tables, problems=problems)
-    paths = [folder / path for path in corrections]
-    corrected = read_corrections(paths, tables.curated.rows["fname"], classes, problems=problems)
-    reader = ClipReader(folder, classes, problems=problems)
-    rows = [
-        *reader.curated(tables.curated, corrected),
-        *reader.noisy(tables.noisy, noisy),
-        *reader.test(tables.submission, tables.truth),
-    ]
-    if problems:
-        raise DataError(folder, problems)
-    clips = pd.DataFrame(rows, columns=[column.name for column in fields(Clip)]).astype({"fold": "int8"})
-    return Dataset(folder, classes.names, clips, noisy if noisy in NOISY_CHOICES else "list", reader.notes)
+    clips = pd.DataFrame(contents.clips, columns=[column.name for column in fields(Clip)], dtype=object)
+    clips = clips.astype(TYPES)
+    return Dataset(folder, contents.classes, clips, noisy if noisy in NOISY_CHOICES else "list", contents.notes)
 
 
 def fingerprint(dataset: Dataset) -> str:

@@ -1,12 +1,14 @@
 """Summarises a data set: its clips, hours, labels and classes. Reads the header of every audio file, not the audio."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 
 from audiotagging.data.audio import SoundError, duration
-from audiotagging.data.data_folder import FOLDERS
-from audiotagging.data.dataset import PARTS, DataError, Dataset
+from audiotagging.data.dataset import DataError, Dataset
+from audiotagging.data.layouts.contents import PARTS
+from audiotagging.data.layouts.tree import name_of
 from audiotagging.progress import track
 
 
@@ -27,10 +29,10 @@ def durations(dataset: Dataset, *, max_rejected: float) -> np.ndarray:
     seconds = np.array([_duration(path) for path in track(clips["path"], label="read audio headers", total=len(clips))])
     unreadable = clips[np.isnan(seconds)]
     problems = [
-        f"{FOLDERS[part]}/{name} cannot be read as audio, or has no samples"
-        for part, names in unreadable.groupby("part", sort=False)["clip"]
-        if len(names) > max_rejected * (clips["part"] == part).sum()
-        for name in names
+        f"{name_of(os.path.relpath(path, dataset.folder))} cannot be read as audio, or has no samples"
+        for part, paths in unreadable.groupby("part", sort=False)["path"]
+        if len(paths) > max_rejected * (clips["part"] == part).sum()
+        for path in paths
     ]
     if problems:
         raise DataError(dataset.folder, problems)

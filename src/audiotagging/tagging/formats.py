@@ -16,6 +16,7 @@ import soundfile
 
 from audiotagging.data.audio import RATE
 from audiotagging.errors import in_one_line
+from audiotagging.files import path_text
 from audiotagging.tagging.windows import Tag
 
 Rows = Iterable[tuple[Path, Tag]]
@@ -43,11 +44,6 @@ RAVEN_COLUMNS = (
     "Annotation",
     "Score",
 )
-
-
-def path_text(path: Path | str) -> str:
-    r"""Return a path as text, with bytes that are not UTF-8 as in `\xff`."""
-    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def write_table(rows: Rows, out: IO[str]) -> None:

@@ -11,7 +11,7 @@ from audiotagging.artifacts.selection import DEALT_FOLDS, JUDGE, write_selection
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_listing
 from audiotagging.files import atomic_folder
 from audiotagging.members import Member
-from audiotagging.training.folds import stratify
+from audiotagging.stratification import stratify
 from audiotagging.training.judge import judge_noisy_clips
 
 
@@ -51,5 +51,5 @@ def deal_folds(curated: pd.DataFrame, *, seed: int) -> dict[str, int]:
     """
     names, folds = list(curated["clip"]), curated["fold"]
     if (folds < 0).any():
-        folds = stratify(names, list(curated["labels"]), folds=DEALT_FOLDS, seed=seed)
+        folds = stratify(names, list(curated["labels"]), shares=[1] * DEALT_FOLDS, seed=seed)
     return dict(zip(names, map(int, folds), strict=True))

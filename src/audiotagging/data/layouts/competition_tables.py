@@ -1,4 +1,4 @@
-"""The tables of a data folder, and the classes that they name."""
+"""The tables of a data folder in the layout of FSDKaggle2019, and the classes that they name."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from audiotagging.csv_table import TableError, read_table
+from audiotagging.data.layouts.contents import Classes, check_classes, split_labels
 
 LABELLED = ("fname", "labels")  # columns
 
@@ -31,19 +32,6 @@ class Tables:
     noisy: Table | None
     submission: Table | None
     truth: Table | None
-
-
-@dataclass(frozen=True)
-class Classes:
-    """The classes.
-
-    Attributes:
-        names: Their names, in the order of every score table.
-        source: Name of the table that they come from.
-    """
-
-    names: list[str]
-    source: str
 
 
 def read_tables(folder: Path, *, noisy: bool, problems: list[str]) -> Tables | None:
@@ -96,18 +84,5 @@ def find_classes(tables: Tables, *, problems: list[str]) -> Classes:
     else:
         source = tables.curated.name
         names = sorted({label for field in tables.curated.rows["labels"] for label in split_labels(field)})
-    wrong = [name for name in names if not name or not name.isprintable() or "," in name]
-    problems += [f"{source}: a class cannot be called {name!r}" for name in wrong]
-    if len(names) < 2:
-        problems.append(f"{source}: expected at least 2 classes to tell apart, found {len(names)}")
+    check_classes(names, source=source, problems=problems)
     return Classes(names, source)
-
-
-def split_labels(field: str) -> list[str]:
-    """Return the labels of a field without duplicates.
-
-    Examples:
-        >>> split_labels("Bark, Meow,Bark")
-        ['Bark', 'Meow']
-    """
-    return list(dict.fromkeys(label.strip() for label in field.split(",") if label.strip()))

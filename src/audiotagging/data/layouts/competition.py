@@ -1,32 +1,49 @@
-"""The layout of a data folder: turns its tables and files into clips, and collects all problems."""
+"""The layout of FSDKaggle2019.
+
+It has the tables `train_curated.csv`, `train_noisy.csv`, `sample_submission.csv` and `test_post_competition.csv`, and
+the folders `train_curated/`, `train_noisy/` and `test/` with the audio files. All but the curated part is optional.
+"""
 
 import os
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from audiotagging.artifacts.noisy_choice import NOISY_CHOICES, read_list
-from audiotagging.artifacts.selection import DEALT_FOLDS
+from audiotagging.data.audio import AUDIO_SUFFIXES
 from audiotagging.data.bad_clips import BAD_CLIPS
-from audiotagging.data.folder_tables import Classes, Table, split_labels
+from audiotagging.data.corrections import corrections_note, read_corrections
+from audiotagging.data.layouts.competition_tables import Table, find_classes, read_tables
+from audiotagging.data.layouts.contents import FOLDS, Classes, Clip, Contents, split_labels
 from audiotagging.errors import UserError
 
 FOLDERS = {"curated": "train_curated", "noisy": "train_noisy", "test": "test"}
-FOLDS = [str(fold) for fold in range(128)]  # the values that fit the int8 column of the shards
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
 
 
-@dataclass
-class Clip:
-    """A row of `Dataset.clips`."""
+def read_competition(folder: Path, *, noisy: str, corrections: Sequence[str], problems: list[str]) -> Contents | None:
+    """Read a data folder.
 
-    clip: str
-    part: str
-    path: str
-    labels: list[str] = field(default_factory=list)
-    usage: str = ""
-    fold: int = -1
+    Args:
+        folder: The folder.
+        noisy: The choice of noisy clips, as `audiotagging.data.dataset.read_dataset` takes it.
+        corrections: Paths of tables of corrected labels, relative to the folder.
+        problems: The list to which problems are added, one string each.
+
+    Returns:
+        The contents, or None if a table cannot be used.
+    """
+    tables = read_tables(folder, noisy=noisy != "none", problems=problems)
+    if tables is None:
+        return None
+    classes = find_classes(tables, problems=problems)
+    paths = [folder / path for path in corrections]
+    corrected = read_corrections(paths, tables.curated.rows["fname"], classes, problems=problems)
+    reader = ClipReader(folder, classes, problems=problems)
+    clips = [
+        *reader.curated(tables.curated, corrected),
+        *reader.noisy(tables.noisy, noisy),
+        *reader.test(tables.submission, tables.truth),
+    ]
+    return Contents(tables.curated.name, classes.names, clips, reader.notes)
 
 
 class ClipReader:
@@ -71,11 +88,7 @@ class ClipReader:
         if bad:
             self.notes.append(f"{table.name}: {len(bad)} clips known to be bad are left out: {', '.join(bad)}")
         if corrections:
-            left_out = sum(not labels for labels in corrections.values())
-            self.notes.append(
-                f"{table.name}: {len(corrections) - left_out} clips with corrected labels, {left_out} left out"
-            )
-        self._check_counts(table, clips)
+            self.notes.append(corrections_note(table.name, corrections))
         unlisted = self._files["curated"].difference(table.rows["fname"])
         self._note("train_curated/: files that are not listed are left out", unlisted)
         return clips
@@ -182,24 +195,6 @@ class ClipReader:
             return int(fold)
         self.problems.append(f"{table.name} line {line}: fold must be a number from 0 to 127, found {fold!r}")
         return -1
-
-    def _check_counts(self, table: Table, clips: list[Clip]) -> None:
-        """Check that there are enough clips for the folds, and of every class."""
-        folds = DEALT_FOLDS
-        if "fold" in table.rows:
-            folds = len({clip.fold for clip in clips})
-            if folds < 2:
-                self.problems.append(f"{table.name}: expected at least 2 folds in the column fold, found {folds}")
-        elif len(clips) < folds:
-            self.problems.append(
-                f"{table.name}: expected at least one clip for each of {folds} folds, found {len(clips)}"
-            )
-        clips_of = Counter(label for clip in clips for label in clip.labels)
-        for name in self.classes.names:
-            if not clips_of[name]:
-                self.problems.append(f"{table.name}: the class {name!r} has no curated clip")
-            elif clips_of[name] < folds:
-                self.notes.append(f"{table.name}: the class {name!r} has {clips_of[name]} clips for {folds} folds")
 
     def _note(self, what: str, names: Collection[str]) -> None:
         """Add a note about files, unless all of them are hidden."""

@@ -1,0 +1,49 @@
+"""Chooses the layout of a data folder by what is in it, and reads the folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from audiotagging.data.corrections import correct
+from audiotagging.data.layouts.class_folders import read_class_folders
+from audiotagging.data.layouts.competition import FOLDERS, read_competition
+from audiotagging.data.layouts.contents import Contents, shorten
+from audiotagging.data.layouts.tree import Tree, list_tree, name_of, other_sounds
+
+EXPECTED = "expected a folder per class with sounds in it, or train_curated.csv"
+CURATED = ("train_curated.csv", "train_curated_post_competition.csv", FOLDERS["curated"])
+
+
+def read_layout(folder: Path, *, noisy: str, corrections: Sequence[str], problems: list[str]) -> Contents | None:
+    """Read a data folder in whatever layout it has.
+
+    Args:
+        folder: The folder.
+        noisy: The choice of noisy clips, as `audiotagging.data.dataset.read_dataset` takes it.
+        corrections: Paths of tables of corrected labels, relative to the folder.
+        problems: The list to which problems are added, one string each.
+
+    Returns:
+        The contents, or None if they cannot be understood.
+    """
+    if any((folder / name).exists() for name in CURATED):
+        return read_competition(folder, noisy=noisy, corrections=corrections, problems=problems)
+    tree = list_tree(folder)
+    if noisy not in ("none", "all"):
+        problems.append(f"train_noisy.csv is missing, but noisy={noisy} chooses among its clips")
+    if any(len(sound.parts) > 1 for sound in tree.sounds):
+        contents = read_class_folders(tree, problems=problems)
+        return correct(contents, [folder / path for path in corrections], problems=problems)
+    problems.append(
+        f"train_curated.csv is missing and there are no folders of classes; {EXPECTED}, found {_found(tree)}"
+    )
+    return None
+
+
+def _found(tree: Tree) -> str:
+    """Return what is in a folder, as text."""
+    found = [f"{len(tree.sounds)} sounds in no folder"] if tree.sounds else []
+    if unread := other_sounds(tree.others):
+        found.append(f"{unread}; convert them to WAV or FLAC")
+    elif tree.others:
+        found.append(f"{len(tree.others)} other files ({shorten([name_of(file) for file in tree.others])})")
+    return ", ".join(found) or "no files"

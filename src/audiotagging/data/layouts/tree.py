@@ -1,0 +1,88 @@
+"""Lists the files of a data folder that has no layout of its own: its sounds, and what else is in between."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from audiotagging.data.audio import AUDIO_SUFFIXES
+from audiotagging.data.layouts.contents import shorten
+from audiotagging.errors import in_one_line
+from audiotagging.files import path_text
+
+SYSTEM = {"desktop.ini", "thumbs.db", "__macosx", "@eadir", "$recycle.bin"}  # what systems leave in folders
+# Endings of sounds that libsndfile does not read.
+OTHER_SOUNDS = (".m4a", ".aac", ".mp4", ".m4b", ".wma", ".webm", ".mka", ".amr", ".3gp", ".ape", ".wv", ".dff", ".dsf")
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The files below a folder, by their paths below it.
+
+    Attributes:
+        folder: The folder.
+        sounds: The sounds that libsndfile reads, going by their names, sorted.
+        others: All other files, sorted.
+        hidden: Number of files that are hidden, or that systems leave in folders.
+        empty: The folders without a sound in them or below them, sorted.
+    """
+
+    folder: Path
+    sounds: list[PurePosixPath]
+    others: list[PurePosixPath]
+    hidden: int
+    empty: list[PurePosixPath]
+
+    def notes(self) -> list[str]:
+        """Return how many files are left out because they are neither sounds nor used otherwise."""
+        found = []
+        if self.others:
+            found.append(f"{len(self.others)} files that are no sounds are left out: {_named(self.others)}")
+        if self.hidden:
+            found.append(f"{self.hidden} hidden files are left out")
+        return found
+
+
+def list_tree(folder: Path) -> Tree:
+    """List the files below a folder. Links are followed, but not in circles."""
+    sounds: list[PurePosixPath] = []
+    others: list[PurePosixPath] = []
+    folders: list[PurePosixPath] = []
+    hidden = 0
+    seen = set()
+    for at, names, files in os.walk(folder, followlinks=True):
+        state = Path(at).stat()
+        if (state.st_dev, state.st_ino) in seen:
+            names.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        below = PurePosixPath(Path(at).relative_to(folder).as_posix())
+        folders.append(below)
+        names[:] = sorted(name for name in names if not _is_hidden(name))
+        for name in files:
+            if _is_hidden(name):
+                hidden += 1
+            elif name.lower().endswith(AUDIO_SUFFIXES):
+                sounds.append(below / name)
+            else:
+                others.append(below / name)
+    filled = {parent for sound in sounds for parent in sound.parents}
+    return Tree(folder, sorted(sounds), sorted(others), hidden, sorted(set(folders) - filled))
+
+
+def name_of(path: PurePosixPath | str) -> str:
+    r"""Return a path as the name of a clip or a class, with bytes that are not UTF-8 and controls as in `\xff`."""
+    return in_one_line(path_text(path))
+
+
+def other_sounds(files: list[PurePosixPath]) -> str:
+    """Return which of the files are sounds that libsndfile does not read, as text. "" if there are none."""
+    found = [file for file in files if file.suffix.lower() in OTHER_SOUNDS]
+    return f"{len(found)} sounds that libsndfile does not read ({_named(found)})" if found else ""
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in SYSTEM
+
+
+def _named(files: list[PurePosixPath]) -> str:
+    return shorten([name_of(file) for file in files])

@@ -1,0 +1,107 @@
+"""Divides the clips of a data folder into test clips, training clips and folds, and checks that this is possible."""
+
+from collections import Counter, defaultdict
+
+from audiotagging.artifacts.selection import DEALT_FOLDS
+from audiotagging.data.layouts.contents import Clip, Contents, shorten
+from audiotagging.stratification import stratify
+
+CLASSES_NAMED = 3
+
+
+def draw_test_clips(clips: list[Clip], *, share: float, seed: int, problems: list[str]) -> None:
+    """Turn a share of the training clips of every class into test clips. The clips of a group stay together.
+
+    Args:
+        clips: The clips, which are changed.
+        share: The share, above 0 and below 1.
+        seed: Seed of the draw.
+        problems: The list to which problems are added, one string each.
+    """
+    if given := sum(clip.part == "test" for clip in clips):
+        problems.append(
+            f"--test-share draws test clips, but the data have {given} test clips already; leave it out, or remove them"
+        )
+        return
+    training = [clip for clip in clips if clip.part == "curated"]
+    parts = stratify(
+        [clip.clip for clip in training],
+        [clip.labels for clip in training],
+        shares=[share, 1 - share],
+        seed=seed,
+        groups=_units(training),
+    )
+    for clip, part in zip(training, parts, strict=True):
+        if part == 0:
+            clip.part, clip.fold = "test", -1
+    clips.sort(key=lambda clip: clip.part == "test")
+
+
+def deal_folds_of_groups(clips: list[Clip], *, seed: int) -> None:
+    """Deal the training clips to folds if some of them are in groups, whose clips then stay together.
+
+    Clips that are in no group get their folds from the stage `select`, unless the data have folds.
+
+    Args:
+        clips: The clips, which are changed.
+        seed: Seed of the stratification.
+    """
+    training = [clip for clip in clips if clip.part == "curated"]
+    if any(clip.group for clip in training) and all(clip.fold < 0 for clip in training):
+        names, labels = [clip.clip for clip in training], [clip.labels for clip in training]
+        folds = stratify(names, labels, shares=[1] * DEALT_FOLDS, seed=seed, groups=_units(training))
+        for clip, fold in zip(training, folds, strict=True):
+            clip.fold = int(fold)
+
+
+def _units(clips: list[Clip]) -> list[str]:
+    """Return what stays together: the group of every clip, or the clip itself."""
+    return [f"group {clip.group}" if clip.group else f"clip {clip.clip}" for clip in clips]
+
+
+def check_clips(contents: Contents, *, problems: list[str]) -> None:
+    """Check the names and groups of the clips, and that there are enough of them for the folds and of every class.
+
+    Args:
+        contents: The contents of the data folder, whose notes are added to.
+        problems: The list to which problems are added, one string each.
+    """
+    source, clips = contents.source, contents.clips
+    training = [clip for clip in clips if clip.part == "curated"]
+    _check_groups(clips, problems)
+    folds = DEALT_FOLDS
+    if any(clip.fold >= 0 for clip in training):
+        folds = len({clip.fold for clip in training})
+        if folds < 2:
+            problems.append(f"{source}: expected at least 2 folds in the column fold, found {folds}")
+    elif len(training) < folds:
+        problems.append(f"{source}: expected at least one clip for each of {folds} folds, found {len(training)}")
+    clips_of = Counter(label for clip in training for label in clip.labels)
+    problems += [f"{source}: the class {name!r} has no curated clip" for name in contents.classes if not clips_of[name]]
+    few = [name for name in contents.classes if 0 < clips_of[name] < folds]
+    contents.notes.extend(
+        f"{source}: the class {name!r} has {clips_of[name]} clips for {folds} folds" for name in few[:CLASSES_NAMED]
+    )
+    if len(few) > CLASSES_NAMED:
+        contents.notes.append(
+            f"{source}: {len(few) - CLASSES_NAMED} more classes have fewer clips than there are folds"
+        )
+
+
+def _check_groups(clips: list[Clip], problems: list[str]) -> None:
+    """Check that the clips of every group are on one side of the test split, and in one fold."""
+    members: dict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        if clip.group:
+            members[clip.group].append(clip)
+    sides = [name for name, group in members.items() if len({clip.part for clip in group}) > 1]
+    if sides:
+        problems.append(
+            f"{len(sides)} groups have both training and test clips ({shorten(sides)}); put each on one side, or leave "
+            "the split out and use --test-share"
+        )
+    torn = [name for name, group in members.items() if len({clip.fold for clip in group if clip.part == "curated"}) > 1]
+    if torn:
+        problems.append(
+            f"{len(torn)} groups are in several folds ({shorten(torn)}); put each in one, or leave folds out"
+        )

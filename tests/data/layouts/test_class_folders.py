@@ -1,0 +1,123 @@
+import math
+import os
+import shutil
+
+import pytest
+
+from audiotagging.data.dataset import DataError, read_dataset
+
+DOGS = [f"dog/{number}.wav" for number in range(3)]
+CATS = [f"cat/{number}.wav" for number in range(3)]
+
+
+def labels(folder):
+    clips = read_dataset(folder).clips
+    return {(clip.part, clip.clip): clip.labels for clip in clips.itertuples()}
+
+
+def test_the_class_is_the_first_folder_and_the_clip_is_named_after_its_path(sounds):
+    folder = sounds(*DOGS, *CATS, "cat/far/down/0.wav")
+    dataset = read_dataset(folder)
+    assert dataset.classes == ["cat", "dog"] and set(dataset.clips["part"]) == {"curated"}
+    assert labels(folder) == {
+        ("curated", name): [name.partition("/")[0]] for name in [*CATS, "cat/far/down/0.wav", *DOGS]
+    }
+    assert dataset.clips["path"][3] == str(folder / "cat/far/down/0.wav")
+    assert set(dataset.clips["fold"]) == {-1} and set(dataset.clips["end"]) == {math.inf}
+
+
+@pytest.mark.parametrize("train", ["", "train/"])
+def test_the_folder_test_has_the_test_clips(sounds, train):
+    training = [train + name for name in [*CATS, *DOGS]]
+    folder = sounds(*training, "test/dog/a.wav", "test/unknown.wav")
+    assert labels(folder) == {("curated", name): [name.removeprefix("train/")[:3]] for name in training} | {
+        ("test", "test/dog/a.wav"): ["dog"],
+        ("test", "test/unknown.wav"): [],
+    }
+
+
+def test_trains_can_be_a_class(sounds):
+    folder = sounds(*DOGS, "train/0.wav", "train/1.wav", "test/train/2.wav")
+    assert read_dataset(folder).classes == ["dog", "train"]
+
+
+def test_all_that_is_no_sound_is_left_out_and_counted(sounds):
+    folder = sounds(*DOGS, *CATS, "loose.wav", "dog/._0.wav", ".trash/0.wav", "__MACOSX/dog/0.wav")
+    for name in ("dog/desktop.ini", "dog/Thumbs.db", "dog/notes.txt", "readme.md", "cat/.DS_Store", "cat/0.json"):
+        (folder / name).touch()
+    dataset = read_dataset(folder)
+    assert list(dataset.clips["clip"]) == [*CATS, *DOGS]
+    assert "3 files that are no sounds are left out: cat/0.json, dog/notes.txt, readme.md" in dataset.notes
+    assert "4 hidden files are left out" in dataset.notes
+    assert "1 sounds are in no folder of a class and are left out: loose.wav" in dataset.notes
+
+
+NAMES = ["a b.wav", "a, b.wav", 'a"b.wav', "🐶.wav", "🐶 von Ä.WAV", "a\nb.wav", "семь.flac", "#1; a=b.wav", "-x.wav"]
+
+
+def test_files_can_have_any_name(sounds):
+    folder = sounds(*DOGS, *(f"big cat 🐈/{name}" for name in NAMES))
+    shutil.copy(folder / DOGS[0], os.fsencode(folder) + b"/dog/\xff.wav")
+    found = labels(folder)
+    assert all(name.isprintable() and name.encode() for _, name in found)
+    assert ("curated", r"dog/\xff.wav") in found and ("curated", r"big cat 🐈/a\nb.wav") in found
+    assert len(found) == len(DOGS) + len(NAMES) + 1 and read_dataset(folder).classes == ["big cat 🐈", "dog"]
+
+
+def test_links_are_followed_but_not_in_circles(sounds, tmp_path):
+    folder = sounds(*DOGS, *CATS)
+    (folder / "cat").rename(tmp_path / "elsewhere")
+    (folder / "cat").symlink_to(tmp_path / "elsewhere")
+    (folder / "dog" / "circle").symlink_to(folder)
+    assert [name for _, name in labels(folder)] == [*CATS, *DOGS]
+
+
+def test_few_clips_of_a_class_are_noted_and_many_such_classes_are_counted(sounds):
+    folder = sounds(*(f"{number:02}/0.wav" for number in range(20)))
+    notes = read_dataset(folder).notes
+    assert len(notes) == 4 and notes[0].endswith("the class '00' has 1 clips for 5 folds")
+    assert "17 more classes have fewer clips than there are folds" in notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("names", "others", "expected"),
+    [
+        ([*DOGS, *CATS], ["bird/"], "bird/: expected sounds in the folder of a class, found none; add some"),
+        ([*DOGS, *CATS], ["bird/a.m4a"], "bird/: expected sounds in the folder of a class, found 1 sounds that libsnd"),
+        ([*DOGS, *CATS], ["test/"], "test/: expected sounds"),
+        (["dog/0.wav", "cat/0.wav"], [], "expected at least one clip for each of 5 folds, found 2"),
+        (["sounds/dog/0.wav", "sounds/cat/0.wav"], [], "expected at least 2 classes to tell apart, found 1"),
+        ([*DOGS, *CATS, "dog, barking/0.wav"], [], "a class cannot be called 'dog, barking'"),
+        ([*DOGS, *CATS, "test/bird/0.wav"], [], "test/bird: no training clip is of this class"),
+        (["train/dog/0.wav", "train/cat/0.wav", "val/dog/0.wav"], [], "val/: expected only train/ and test/, found"),
+        (["a.wav", "b.wav"], [], "found 2 sounds in no folder"),
+        ([], ["a.m4a", "b.m4a"], "found 2 sounds that libsndfile does not read (a.m4a, b.m4a); convert them"),
+        ([], ["dog/"], "found no files"),
+        ([], ["notes.txt"], "found 1 other files (notes.txt)"),
+    ],
+)
+def test_a_folder_that_cannot_be_used(sounds, names, others, expected):
+    folder = sounds(*names)
+    for name in others:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).mkdir() if name.endswith("/") else (folder / name).touch()
+    with pytest.raises(DataError) as error:
+        read_dataset(folder)
+    assert any(expected in problem for problem in error.value.problems)
+    assert "\n" not in str(error.value)
+
+
+def test_there_are_no_noisy_clips_to_choose_among(sounds):
+    folder = sounds(*DOGS, *CATS)
+    assert len(read_dataset(folder, noisy="none").clips) == 6
+    with pytest.raises(DataError, match="noisy=agreement chooses among its clips"):
+        read_dataset(folder, noisy="agreement")
+
+
+def test_10000_classes(sounds):
+    folder = sounds("0000/0.wav")
+    for number in range(1, 10_000):
+        (folder / f"{number:04}").mkdir()
+        os.link(folder / "0000/0.wav", folder / f"{number:04}/0.wav")
+    dataset = read_dataset(folder)
+    assert len(dataset.classes) == len(dataset.clips) == 10_000 and len(dataset.notes) == 4
