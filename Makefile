@@ -26,7 +26,7 @@ BASE ?= $(shell sed -n 's/^ARG BASE=//p' docker/Dockerfile)
 REGISTRY ?=
 OFFLINE ?=
 IMAGES := data training results
-VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+VERSION = $(shell sed -n 's/^VERSION = "\(.*\)".*/\1/p' commands/__init__.py)
 REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude '*')
 BUILD_OPTIONS = --build-arg BASE=$(BASE) --build-arg TORCH=$(AUDIOTAGGING_TORCH) \
 	--label org.opencontainers.image.version=$(VERSION) --label org.opencontainers.image.revision=$(REVISION)
@@ -47,7 +47,7 @@ help: ## Print this help
 ##@ Train
 
 run: $(ENVIRONMENT) $(if $(filter data/demo,$(DATA)),data/demo) ## Train, average and score the members, and replace OUT (DATA=DIR MEMBERS=reference FOLDS=0,1 OUT=DIR)
-	$(BIN)/python pipeline.py run --data $(DATA) --out $(OUT) --keep-audio $(if $(MEMBERS),--members $(MEMBERS)) $(if $(FOLDS),--folds $(FOLDS)) --force $(ARGS)
+	$(BIN)/audiotagging run --data $(DATA) --out $(OUT) --keep-audio $(if $(MEMBERS),--members $(MEMBERS)) $(if $(FOLDS),--folds $(FOLDS)) --force $(ARGS)
 
 data/demo: | $(ENVIRONMENT)
 	$(BIN)/python -m audiotagging.data.synthetic $@

@@ -1,16 +1,23 @@
-"""The command line of pipeline.py: one short file per command, with `add_arguments(parser)` and `run(args)`."""
+"""The command line: one short file per command.
+
+Each has a docstring with examples, which is its help, and the functions `add_arguments(parser)` and `run(args)`.
+"""
 
 import argparse
 import logging
 import shlex
+import shutil
 import sys
+import textwrap
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
 from audiotagging.errors import UserError, without_secrets
-from audiotagging.gate import through
+from audiotagging.gate import CODES, through
 
+VERSION = "0.1.0"  # pyproject.toml and the Makefile read it here
+PROGRAM = "audiotagging"  # `python pipeline.py` is the same program
 GROUPS = {
     "on this machine": {
         "run": "train, average and score an ensemble",
@@ -31,6 +38,10 @@ GROUPS = {
         "stop": "stop a run",
         "retry": "run the failed stages of a run again",
         "compile": "compile the pipeline to a file for Kubeflow",
+    },
+    "help": {
+        "members": "list the members of the ensembles, and explain their fields",
+        "completion": "print what makes the Tab key complete commands and options",
     },
 }
 COMMANDS = {name: help for group in GROUPS.values() for name, help in group.items()}
@@ -61,25 +72,54 @@ def main(pipeline: Any, arguments: list[str] | None = None) -> int:
 
 def _run(pipeline: Any, arguments: list[str]) -> int:
     _check_working_directory()
+    parser = _parser()
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return CODES["error"]
+    name = parser.parse_args(arguments[:1]).command
+    command_line = without_secrets(shlex.join([PROGRAM, *arguments]))  # for the report
+    args = parse(name, arguments[1:])
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    return int(
+        import_module(f"commands.{name}").run(
+            argparse.Namespace(**vars(args), pipeline=pipeline, command_line=command_line)
+        )
+    )
+
+
+def _parser() -> Parser:
+    """Return the parser of the program's own arguments, whose help lists the commands."""
     listing = "\n\n".join(
         "\n".join([f"{group}:", *(f"  {name:<12}{help}" for name, help in commands.items())])
         for group, commands in GROUPS.items()
     )
     parser = Parser(
-        prog="pipeline.py",
+        prog=PROGRAM,
         description="Train an ensemble of audio taggers from a folder of labelled sounds.",
-        epilog=f"{listing}\n\n`pipeline.py COMMAND --help` lists the options of a command.",
+        epilog=f"{listing}\n\n`{PROGRAM} COMMAND --help` explains a command and its options.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
-    command = import_module(f"commands.{parser.parse_args(arguments[:1]).command}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="what to do: see below")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
+    return parser
 
-    parser = Parser(prog=f"pipeline.py {arguments[0]}", description=command.__doc__)
+
+def parse(name: str, arguments: list[str]) -> argparse.Namespace:
+    """Parse the arguments of a command.
+
+    Raises:
+        UserError: If they are wrong.
+    """
+    command = import_module(f"commands.{name}")
+    description, _, examples = (command.__doc__ or "").partition("\n\nExamples:\n")
+    parser = Parser(
+        prog=f"{PROGRAM} {name}",
+        description=textwrap.fill(description, shutil.get_terminal_size().columns - 2),
+        epilog=f"examples:\n{textwrap.indent(textwrap.dedent(examples).rstrip(), '  ')}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     command.add_arguments(parser)
-    command_line = without_secrets(shlex.join(["pipeline.py", *arguments]))  # for the report
-    parser.set_defaults(pipeline=pipeline, command_line=command_line)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    return int(command.run(parser.parse_args(_join_lists(arguments[1:]))))
+    return parser.parse_args(_join_lists(arguments))
 
 
 def _check_working_directory() -> None:

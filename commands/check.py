@@ -1,4 +1,9 @@
-"""Check a data folder: print everything that is wrong with it, or a summary of its content."""
+"""Check a data folder: print everything that is wrong with it, or a summary of its content.
+
+Examples:
+    audiotagging check --data DIR
+    audiotagging check --data zenodo:3612637 --downloads /big/disk
+"""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,9 @@
-"""Compare two runs on the same clips: print the difference with its interval, and the classes that gained or lost."""
+"""Compare two runs on the same clips: print the difference with its interval, and the classes that gained or lost.
+
+Examples:
+    audiotagging compare out/before out/after
+    audiotagging compare out/before out/after --classes 80
+"""
 
 import argparse
 from pathlib import Path

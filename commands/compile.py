@@ -1,4 +1,9 @@
-"""Compile the pipeline to a file for a Kubeflow cluster."""
+"""Compile the pipeline to a file for a Kubeflow cluster.
+
+Examples:
+    audiotagging compile --output pipeline.yaml --registry ghcr.io/team
+    audiotagging compile --output pipeline.yaml --gpus 0 --small
+"""
 
 import argparse
 import shutil

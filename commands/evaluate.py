@@ -1,4 +1,9 @@
-"""Score a finished run again and write its report again, optionally with an earlier submission for comparison."""
+"""Score a finished run again and write its report again, optionally with an earlier submission for comparison.
+
+Examples:
+    audiotagging evaluate OUT
+    audiotagging evaluate OUT --baseline submission.csv
+"""
 
 import argparse
 from pathlib import Path

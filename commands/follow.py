@@ -1,4 +1,9 @@
-"""Follow a run on a Kubeflow cluster until it ends."""
+"""Follow a run on a Kubeflow cluster until it ends.
+
+Examples:
+    audiotagging follow latest --host http://localhost:8080
+    audiotagging follow 3f2a91c0
+"""
 
 import argparse
 

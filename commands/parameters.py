@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from audiotagging.errors import UserError
-from audiotagging.members import RANGES, SETTABLE, override, rows, select
+from audiotagging.members import override, rows, select
 
 # Defaults of the pipeline's parameters and of the options that set them.
 DOWNLOADS = "data"
@@ -18,6 +18,7 @@ KEEP_AUDIO = False
 MEAN = "arithmetic"
 WEIGHTS = "equal"
 
+EVERYTHING = -1  # no fold is held out
 FOLDS = range(-1, 128)  # the values that the column `fold` of a table can have
 SEEDS = range(2**53)  # Kubeflow stores numbers as doubles
 WARM_START = 0.25  # share of the epochs
@@ -41,8 +42,9 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         data_required: Whether --data is required.
     """
     add_data_options(parser, required=data_required)
-    add_keep_audio(parser)
-    parser.add_argument(
+    add_keep_audio(parser.add_argument_group("the report"))
+    training = parser.add_argument_group("training")
+    training.add_argument(
         "--members",
         nargs="+",
         action=AddUp,
@@ -50,42 +52,45 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         metavar="NAME",
         help='"demo" or "reference" for all members of an ensemble, or ids of single members (default: demo)',
     )
-    parser.add_argument(
+    training.add_argument(
         "--folds",
         type=_folds,
         action=AddUp,
-        default=[-1],
+        default=[EVERYTHING],
         metavar="K,...",
-        help="folds to hold out in turn: 0 to 4, or those of the table; -1 trains on everything (default: -1)",
+        help='folds to hold out in turn: 0 to 4, or those of the table; "all" or -1 trains on all clips (default: all)',
     )
-    parser.add_argument(
+    training.add_argument(
         "--set",
         nargs="+",
         action=AddUp,
         default=[],
         metavar="FIELD=VALUE",
-        help=f"change fields of all members, such as epochs=10 (fields: {', '.join(map(_limits, SETTABLE))})",
+        help="change fields of all members, such as epochs=10; `audiotagging members` explains them",
     )
-    parser.add_argument("--seed", type=_seed, default=SEED, help="seed of every random choice (default: %(default)s)")
-    parser.add_argument(
+    training.add_argument("--seed", type=_seed, default=SEED, help="seed of every random choice (default: %(default)s)")
+    averaging = parser.add_argument_group("averaging")
+    averaging.add_argument(
         "--mean",
         choices=["arithmetic", "geometric", "rank"],
         default=MEAN,
         help="how the members are averaged (default: %(default)s)",
     )
-    parser.add_argument(
+    averaging.add_argument(
         "--weights",
         choices=["equal", "fitted"],
         default=WEIGHTS,
         help="weights of the members: equal, or fitted to the out-of-fold predictions (default: %(default)s)",
     )
-    parser.add_argument(
+    champion = parser.add_argument_group("the champion")
+    champion.add_argument(
         "--champions",
         default=None,
         metavar="DIR",
-        help="folder of the champion: make the new ensemble the champion unless it is worse (default: %(default)s)",
+        help="folder of the champion: make the new ensemble the champion unless it is worse "
+        "(default: none; on a cluster, /champions)",
     )
-    parser.add_argument(
+    champion.add_argument(
         "--warm-start",
         type=float,
         nargs="?",
@@ -103,25 +108,26 @@ def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) 
         parser: The parser to add them to.
         required: Whether --data is required.
     """
-    parser.add_argument(
+    data = parser.add_argument_group("the data")
+    data.add_argument(
         "--data",
         required=required,
         help="folder or archive with the tables and sounds, zenodo:3612637, kaggle:freesound-audio-tagging-2019, or "
         "the URL of a folder in an object store",
     )
-    parser.add_argument(
+    data.add_argument(
         "--downloads",
         default=DOWNLOADS,
         metavar="DIR",
         help="folder for downloads and unpacked archives (default: %(default)s)",
     )
-    parser.add_argument(
+    data.add_argument(
         "--noisy",
         default=NOISY,
         help="noisy clips to train on: all, none, agreement, or the path of a list in the data folder "
         "(default: %(default)s)",
     )
-    parser.add_argument(
+    data.add_argument(
         "--corrections",
         nargs="+",
         action=AddUp,
@@ -129,7 +135,7 @@ def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) 
         metavar="FILE",
         help="tables of corrected labels, such as corrections.csv of the page audit.html, here or in the data folder",
     )
-    parser.add_argument(
+    data.add_argument(
         "--max-rejected",
         type=share,
         default=MAX_REJECTED,
@@ -138,9 +144,9 @@ def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) 
     )
 
 
-def add_keep_audio(parser: argparse.ArgumentParser) -> None:
+def add_keep_audio(group: argparse._ActionsContainer) -> None:
     """Add the option that keeps excerpts of the clips, which `preprocess` takes too."""
-    parser.add_argument(
+    group.add_argument(
         "--keep-audio",
         action="store_true",
         default=KEEP_AUDIO,
@@ -197,9 +203,9 @@ def share(text: str) -> float:
 
 def _folds(text: str) -> list[int]:
     try:
-        folds = [int(number) for number in text.split(",")]
+        folds = [EVERYTHING if part == "all" else int(part) for part in text.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected numbers such as -1,0,1, found {text!r}") from None
+        raise argparse.ArgumentTypeError(f"expected all, or numbers such as 0,1,2, found {text!r}") from None
     if not set(folds) <= set(FOLDS):
         raise argparse.ArgumentTypeError(f"expected folds between {FOLDS[0]} and {FOLDS[-1]}, found {text!r}")
     return list(dict.fromkeys(folds))
@@ -220,8 +226,3 @@ def _assignments(texts: Iterable[str]) -> dict[str, str]:
         if found.setdefault(field, value) != value:
             raise UserError(f"--set: expected one value of {field}, found {found[field]} and {value}")
     return found
-
-
-def _limits(field: str) -> str:
-    """Return the name of a field with its range, for the help."""
-    return f"{field} {RANGES[field][0]:,g} to {RANGES[field][1]:,g}" if field in RANGES else field

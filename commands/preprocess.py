@@ -1,4 +1,9 @@
-"""Compute the log-mel spectrograms of a data folder: only the stage `preprocess`."""
+"""Compute the log-mel spectrograms of a data folder: only the stage `preprocess`.
+
+Examples:
+    audiotagging preprocess --data DIR --out spectrograms
+    audiotagging preprocess --data DIR --out spectrograms --workers 4 --noisy none
+"""
 
 import argparse
 from pathlib import Path
@@ -14,25 +19,27 @@ from commands.parameters import MAX_REJECTED, NOISY, add_keep_audio, share
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data folder")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of shards to create")
-    parser.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="number of worker processes (default: OMP_NUM_THREADS, or all usable cores)",
-    )
-    parser.add_argument(
+    data = parser.add_argument_group("the data")
+    data.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data folder")
+    data.add_argument(
         "--noisy", choices=["all", "none"], default=NOISY, help="the noisy clips to include (default: %(default)s)"
     )
-    parser.add_argument(
+    data.add_argument(
         "--max-rejected",
         type=share,
         default=MAX_REJECTED,
         metavar="SHARE",
         help="share of a part's clips that may be unusable (default: %(default)s)",
     )
-    add_keep_audio(parser)
+    results = parser.add_argument_group("results")
+    results.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of shards to create")
+    results.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="number of worker processes (default: OMP_NUM_THREADS, or all usable cores)",
+    )
+    add_keep_audio(results)
 
 
 def run(args: argparse.Namespace) -> int:

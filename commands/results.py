@@ -1,4 +1,9 @@
-"""Download the results of a run on a Kubeflow cluster, in the layout of `run`, for tag, compare and evaluate."""
+"""Download the results of a run on a Kubeflow cluster, in the layout of `run`, for tag, compare and evaluate.
+
+Examples:
+    audiotagging results latest --out out/cluster --host http://localhost:8080
+    audiotagging results 3f2a91c0 --out out/cluster --no-spectrograms
+"""
 
 import argparse
 from pathlib import Path
@@ -14,16 +19,17 @@ from commands.outputs import new_out, print_results, working_on
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add_run(parser)
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for the results; it appears when it is complete"
+    results = parser.add_argument_group("results")
+    results.add_argument(
+        "--out", type=Path, required=True, metavar="OUT", help="folder for the results; it appears when it is complete"
     )
-    parser.add_argument("--force", action="store_true", help="replace existing results in OUT")
-    parser.add_argument(
+    results.add_argument("--force", action="store_true", help="replace existing results in OUT")
+    results.add_argument(
         "--no-spectrograms",
         action="store_true",
         help="omit the spectrograms, which are large (3 GB for FSDKaggle2019) and needed by compare and evaluate",
     )
-    parser.add_argument(
+    results.add_argument(
         "--s3-endpoint",
         default="",
         metavar="URL",

@@ -1,4 +1,8 @@
-"""Retry a run on a Kubeflow cluster that failed or was stopped. Completed stages are kept, and trainings resume."""
+"""Retry a run on a Kubeflow cluster that failed or was stopped. Completed stages are kept, and trainings resume.
+
+Examples:
+    audiotagging retry latest --wait
+"""
 
 import argparse
 

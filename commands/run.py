@@ -1,4 +1,11 @@
-"""Train, average and score an ensemble on this machine, with the same pipeline that runs on a cluster."""
+"""Train, average and score an ensemble on this machine, with the same pipeline that runs on a cluster.
+
+Examples:
+    audiotagging run --data DIR --out OUT
+    audiotagging run --data DIR --out OUT --folds 0,1,2,3,4 --weights fitted
+    audiotagging run --data DIR --out OUT --members reference --set epochs=40
+    audiotagging run --data DIR --out OUT --cache cache
+"""
 
 import argparse
 import logging
@@ -30,21 +37,23 @@ logger = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add_parameters(parser)
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for the results; it appears when the run is done"
+    results = parser.add_argument_group("results")
+    results.add_argument(
+        "--out", type=Path, required=True, metavar="OUT", help="folder for the results; it appears when the run is done"
     )
-    parser.add_argument("--force", action="store_true", help="replace existing results in OUT")
-    parser.add_argument(
+    results.add_argument("--force", action="store_true", help="replace existing results in OUT")
+    machine = parser.add_argument_group("this machine")
+    machine.add_argument(
         "--parallel",
         type=int,
         metavar="N",
         help="number of members to train at once (default: one per GPU, or as many as cores and memory allow)",
     )
-    parser.add_argument(
+    machine.add_argument(
         "--cache", type=Path, metavar="DIR", help="keep the output of every stage here, and reuse it in later runs"
     )
-    parser.add_argument("--docker", action="store_true", help="run every stage in its image (built by make images)")
-    parser.add_argument(
+    machine.add_argument("--docker", action="store_true", help="run every stage in its image (built by make images)")
+    machine.add_argument(
         "--memory", type=memory_size, metavar="SIZE", help="memory limit of a stage with --docker, such as 8g"
     )
 

@@ -1,4 +1,9 @@
-"""List the newest runs on a Kubeflow cluster."""
+"""List the newest runs on a Kubeflow cluster.
+
+Examples:
+    audiotagging runs --host http://localhost:8080
+    audiotagging runs --limit 50 --experiment nightly
+"""
 
 import argparse
 from itertools import islice

@@ -1,4 +1,11 @@
-"""Run the pipeline on a schedule on a Kubeflow cluster, or list, pause, resume or delete schedules."""
+"""Run the pipeline on a schedule on a Kubeflow cluster, or list, pause, resume or delete schedules.
+
+Examples:
+    audiotagging schedule --cron "0 0 3 * * 0" --data DIR --members reference
+    audiotagging schedule --every 7d --data s3://bucket/clips --secret store
+    audiotagging schedule --list
+    audiotagging schedule --delete --name audiotagging
+"""
 
 import argparse
 import re
@@ -29,7 +36,12 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
-    what = parser.add_mutually_exclusive_group(required=True)
+    parser.usage = (
+        "%(prog)s (--cron FIELDS | --every TIME) --data DATA [...]\n"
+        "       %(prog)s (--pause | --resume | --delete | --list) [...]"
+    )
+    group = parser.add_argument_group("the schedule")
+    what = group.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "--cron",
         type=_cron,
@@ -43,8 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--delete", action="store_true", help="delete the schedule, or pause it if its run is in progress"
     )
     what.add_argument("--list", action="store_true", help="list the schedules")
-    parser.add_argument("--stop", action="store_true", help="with --delete: stop its run in progress first")
-    parser.add_argument("--name", default="audiotagging", help="name of the schedule (default: audiotagging)")
+    group.add_argument("--stop", action="store_true", help="with --delete: stop its run in progress first")
+    group.add_argument(
+        "--name", metavar="NAME", default="audiotagging", help="name of the schedule (default: audiotagging)"
+    )
     add_cluster_parameters(parser, data_required=False)
     add_cluster_options(parser)
     add_connection(parser)

@@ -1,4 +1,8 @@
-"""Stop a run on a Kubeflow cluster. Completed work is kept, and `retry` resumes the run."""
+"""Stop a run on a Kubeflow cluster. Completed work is kept, and `retry` resumes the run.
+
+Examples:
+    audiotagging stop latest --host http://localhost:8080
+"""
 
 import argparse
 

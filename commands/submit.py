@@ -1,4 +1,9 @@
-"""Run the pipeline on a Kubeflow cluster."""
+"""Run the pipeline on a Kubeflow cluster.
+
+Examples:
+    audiotagging submit --host http://localhost:8080 --data DIR --wait
+    audiotagging submit --data zenodo:3612637 --registry ghcr.io/team
+"""
 
 import argparse
 from datetime import UTC, datetime
@@ -13,15 +18,16 @@ from components.cluster import on_cluster
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add_cluster_parameters(parser)
-    parser.add_argument("--wait", action="store_true", help="follow the run until it ends (exit code 1 if it fails)")
-    parser.add_argument(
+    run = parser.add_argument_group("the run")
+    run.add_argument("--wait", action="store_true", help="follow the run until it ends (exit code 1 if it fails)")
+    run.add_argument(
         "--tries",
         type=int,
         default=1,
         metavar="N",
         help="with --wait: retry failures that you cannot fix, up to N attempts in all (default: 1)",
     )
-    parser.add_argument("--name", help="name of the run (default: audiotagging and the time)")
+    run.add_argument("--name", metavar="NAME", help="name of the run (default: audiotagging and the time)")
     add_cluster_options(parser)
     add_connection(parser)
 

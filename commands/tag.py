@@ -1,4 +1,11 @@
-"""Tag sound files with the ensemble of a finished run."""
+"""Tag sound files with the ensemble of a finished run.
+
+Examples:
+    audiotagging tag bird.wav recordings --models OUT
+    audiotagging tag recordings --models OUT --precision 0.9 --format csv
+    audiotagging tag forest.flac --models OUT --every 2 --overlap 1 --merge
+    audiotagging tag recordings --models OUT --every 2 --format raven --out tags
+"""
 
 import argparse
 import csv
@@ -44,10 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="output of a run, its folder models, or a champions folder",
     )
-    parser.add_argument(
-        "--top", type=int, default=5, metavar="N", help="number of tags per file or window (default: 5)"
-    )
-    parser.add_argument(
+    tags = parser.add_argument_group("the tags")
+    tags.add_argument("--top", type=int, default=5, metavar="N", help="number of tags per file or window (default: 5)")
+    tags.add_argument(
         "--precision",
         type=float,
         choices=PROMISES,
@@ -55,18 +61,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="print only tags of which this share (0.8, 0.9 or 0.95) is right on clips like those of training, with "
         "calibrated scores",
     )
-    parser.add_argument(
+    windows = parser.add_argument_group("where in a file")
+    windows.add_argument("--every", type=float, metavar="SECONDS", help="tag every window of this length")
+    windows.add_argument(
+        "--overlap",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="the part of a window that the next one covers too (default: 0)",
+    )
+    windows.add_argument("--merge", action="store_true", help="merge neighbouring windows with the same label")
+    output = parser.add_argument_group("output")
+    output.add_argument(
         "--format",
         choices=WINDOW_FORMATS,
         default="table",
         help="output format (default: table); parquet, audacity and raven need --every and --out",
     )
-    parser.add_argument("--every", type=float, metavar="SECONDS", help="tag every window of this length")
-    parser.add_argument(
-        "--overlap", type=float, default=0.0, metavar="SECONDS", help="of a window, covered by the next (default: 0)"
-    )
-    parser.add_argument("--merge", action="store_true", help="merge neighbouring windows with the same label")
-    parser.add_argument(
+    output.add_argument(
         "--out",
         type=Path,
         metavar="DIR",

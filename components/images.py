@@ -22,6 +22,9 @@ import tarfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# The library by its path in a clone, and where it is: an installed package has it elsewhere.
+PACKAGE = Path("src/audiotagging")
+LIBRARY = ROOT / PACKAGE if (ROOT / PACKAGE).is_dir() else ROOT.parents[1] / PACKAGE.name
 TARGETS = ("data", "training", "results")
 SHARED = "artifacts"  # the library folder that every image contains
 CLIENT = "client"  # the image with the whole project, which submits runs from inside a cluster
@@ -39,7 +42,7 @@ def image(target: str, *, registry: str | None = None, torch: str | None = None)
     torch = torch or os.environ.get("AUDIOTAGGING_TORCH", "cpu")
     digest = hashlib.sha256()
     for file in files(target):
-        content = (ROOT / file).read_bytes()
+        content = _source(file).read_bytes()
         digest.update(f"{file} {len(content)}\n".encode() + content)
     tag = digest.hexdigest()[:16]
     if target == "training":
@@ -58,7 +61,7 @@ def context(target: str) -> bytes:
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for file in files(target):
-            content = (ROOT / file).read_bytes()
+            content = _source(file).read_bytes()
             entry = tarfile.TarInfo(file)
             entry.size, entry.mode = len(content), 0o644
             tar.addfile(entry, io.BytesIO(content))
@@ -71,17 +74,28 @@ def files(target: str) -> list[str]:
     Raises:
         ValueError: If there is no such target.
     """
-    package = ROOT / "src" / "audiotagging"
     if target == CLIENT:
         code = [ROOT / "pipeline.py", *(path for name in ("commands", "components") for path in _within(ROOT / name))]
-        code += _within(package)
+        code += _within(LIBRARY)
     elif target in TARGETS:
-        code = [path for path in package.iterdir() if path.is_file()]
-        code += [*_within(package / SHARED), *_within(package / target)]
+        code = [path for path in LIBRARY.iterdir() if path.is_file()]
+        code += [*_within(LIBRARY / SHARED), *_within(LIBRARY / target)]
     else:
         raise ValueError(f"expected one of the images {', '.join((*TARGETS, CLIENT))}, found {target!r}")
     packages = [path for path in (ROOT / "requirements").glob("*.txt") if path.stem != "dev"]
-    return sorted(path.relative_to(ROOT).as_posix() for path in [ROOT / "docker" / "Dockerfile", *packages, *code])
+    return sorted(_name(path) for path in [ROOT / "docker" / "Dockerfile", *packages, *code])
+
+
+def _name(path: Path) -> str:
+    """Return the path of a file in a clone, which all machines agree on."""
+    in_clone = PACKAGE / path.relative_to(LIBRARY) if path.is_relative_to(LIBRARY) else path.relative_to(ROOT)
+    return in_clone.as_posix()
+
+
+def _source(name: str) -> Path:
+    """Return the path of a file here from its path in a clone."""
+    path = Path(name)
+    return LIBRARY / path.relative_to(PACKAGE) if path.is_relative_to(PACKAGE) else ROOT / path
 
 
 def _within(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@
 #   pip install --no-deps --no-build-isolation --requirement requirements/NAME.txt
 #
 #   build                               pip, and setuptools for the project and for the one package without wheels
-#   data, training, results, pipeline   the packages of the images, without torch; named after extras of pyproject.toml
+#   data, training, results, pipeline   the packages of the images, without torch; named after groups of pyproject.toml
 #   dev                                 all of these, and what development needs
 #   torch-cuda                          torch and the packages of CUDA, from PyPI; on macOS, its only build of torch
 #   torch-cpu                           the CPU build of torch, for Linux from an index of its own
@@ -48,7 +48,7 @@ write() {
 
 all=$work/all.txt
 grep -hv '^--' requirements/dev.txt requirements/torch-cuda.txt >"$all" || true  # versions to keep
-compile --extra dev --output-file "$all" "$@" pyproject.toml >/dev/null
+compile --group dev --output-file "$all" "$@" pyproject.toml >/dev/null
 cuda 0 "$all" | write dev
 cuda 1 "$all" | write torch-cuda
 
@@ -57,7 +57,7 @@ only() {
 }
 only "pip|setuptools" | write build
 for image in data training results pipeline; do
-    compile --extra "$image" --constraint "$all" pyproject.toml >"$work/$image.txt"
+    compile --group "$image" --constraint "$all" >"$work/$image.txt"
     [ "$image" = pipeline ] || only kfp >>"$work/$image.txt"
     cuda 0 "$work/$image.txt" | write "$image"
 done

@@ -110,7 +110,7 @@ def fabricate_origin() -> Origin:
     """Return where a run came from: a command line with a long name, and stages that took an hour each."""
     stages = ("ingest", "preprocess", "select", "train", "predict", "ensemble")
     cost = {"started": "2026-01-02T03:04:05+00:00", "seconds": 3600.0, "cpu_seconds": 7200.0, "peak_bytes": 3.5e9}
-    command = f"pipeline.py run --data 'my <sounds>' --out {'/a_long_name' * 20}"
+    command = f"audiotagging run --data 'my <sounds>' --out {'/a_long_name' * 20}"
     return Origin(command=command, costs=dict.fromkeys(stages, cost), meter=Meter())
 
 

@@ -14,10 +14,11 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+RUNTIME = {requirement.name: requirement for requirement in map(Requirement, PYPROJECT["project"]["dependencies"])}
 STAGES = ("data", "training", "results")
-EXTRAS = (*STAGES, "pipeline", "dev")
-FILES = [*EXTRAS, "build", "torch-cuda", "torch-cpu"]
+GROUPS = (*STAGES, "pipeline", "dev")
+FILES = [*GROUPS, "build", "torch-cuda", "torch-cpu"]
 MACHINES = {
     "Linux on x86-64": {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"},
     "Linux on Arm": {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "aarch64"},
@@ -62,15 +63,23 @@ def pins(*files: str, environment: dict[str, str] | None = None) -> dict[str, st
     }
 
 
-def declared(extra: str) -> list[Requirement]:
-    """What pyproject.toml asks for in an extra, and without any."""
-    project = [Requirement(line) for line in PROJECT["dependencies"]]
-    for requirement in map(Requirement, PROJECT["optional-dependencies"][extra]):
-        if requirement.name == PROJECT["name"]:
-            project += [needed for inner in requirement.extras for needed in declared(inner)]
-        else:
-            project.append(requirement)
-    return project
+def names(group: str) -> set[str]:
+    """The packages in a group of pyproject.toml, as they are written there."""
+    found = set()
+    for line in PYPROJECT["dependency-groups"][group]:
+        found |= names(line["include-group"]) if isinstance(line, dict) else {line}
+    return found
+
+
+def declared(group: str) -> list[Requirement]:
+    """What pyproject.toml asks for in a group. The group `dev` has everything that the project needs too."""
+    if group == "dev":
+        return [*RUNTIME.values(), *map(Requirement, names(group))]
+    return [RUNTIME[name] for name in names(group)]
+
+
+def test_every_package_that_the_project_needs_is_in_an_image():
+    assert set().union(*map(names, (*STAGES, "pipeline"))) == set(RUNTIME)
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -96,20 +105,20 @@ def test_the_only_index_that_is_named_is_that_of_the_cpu_build(file):
     assert not [line for line in lines(file) if "://" in line and line not in index]
 
 
-@pytest.mark.parametrize("extra", EXTRAS)
-def test_declared_versions_are_the_locked_ones(extra):
-    found = pins(extra, "torch-cuda")
-    for requirement in declared(extra):
+@pytest.mark.parametrize("group", GROUPS)
+def test_declared_versions_are_the_locked_ones(group):
+    found = pins(group, "torch-cuda")
+    for requirement in declared(group):
         assert str(requirement.specifier) == f"=={found[requirement.name]}", f"{requirement}: run `make lock`"
 
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("machine", MACHINES)
-@pytest.mark.parametrize("extra", EXTRAS)
-def test_indirect_dependencies_are_locked_for_every_platform(extra, machine, python):
+@pytest.mark.parametrize("group", GROUPS)
+def test_indirect_dependencies_are_locked_for_every_platform(group, machine, python):
     environment = at(MACHINES[machine], python)
-    found = pins(extra, "torch-cuda", environment=environment)
-    waiting, seen = declared(extra), set()
+    found = pins(group, "torch-cuda", environment=environment)
+    waiting, seen = declared(group), set()
     while waiting:  # walk what the installed packages say they need
         requirement = waiting.pop()
         extras = requirement.extras or {""}
@@ -117,7 +126,7 @@ def test_indirect_dependencies_are_locked_for_every_platform(extra, machine, pyt
             continue
         seen.add((requirement.name, *sorted(extras)))
         name = canonicalize_name(requirement.name)
-        assert name in found, f"{name} is missing in {extra}.txt; run `make lock`"
+        assert name in found, f"{name} is missing in {group}.txt; run `make lock`"
         assert requirement.specifier.contains(found[name], prereleases=True), requirement
         try:
             needs = requires(name) or []
@@ -128,7 +137,7 @@ def test_indirect_dependencies_are_locked_for_every_platform(extra, machine, pyt
                 waiting.append(needed)
 
 
-@pytest.mark.parametrize("file", ["build", *EXTRAS])
+@pytest.mark.parametrize("file", ["build", *GROUPS])
 def test_all_files_agree(file):
     assert pins(file).items() <= pins("dev").items()
     assert file not in STAGES or "kfp" in pins(file)
@@ -142,7 +151,7 @@ def test_torch_has_two_builds_and_only_one_of_them_needs_cuda(machine):
     assert cpu == {"torch": f"{version}+cpu" if "Linux" in machine else version}
     assert all(re.match("triton|cuda-|nvidia-", name) for name in ours)
     assert set(ours) >= ({"nvidia-cudnn-cu13", "nvidia-nccl-cu13", "triton"} if "Linux" in machine else set())
-    assert not [name for file in EXTRAS for name in pins(file) if name in ours or name == "torch"]
+    assert not [name for file in GROUPS for name in pins(file) if name in ours or name == "torch"]
 
 
 @pytest.mark.parametrize("file", ["Makefile", "docker/Dockerfile", "docker/base-image.sh"])

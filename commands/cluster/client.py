@@ -51,7 +51,9 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"file with a bearer token; {COOKIES} in the environment may have the cookies of a browser instead",
     )
-    group.add_argument("--experiment", default="audiotagging", help="experiment of the runs (default: audiotagging)")
+    group.add_argument(
+        "--experiment", default="audiotagging", metavar="NAME", help="experiment of the runs (default: audiotagging)"
+    )
 
 
 @contextlib.contextmanager

@@ -61,7 +61,7 @@ def find_run(client: Client, wanted: str, experiment: str, *, namespace: str | N
     if not found:
         raise UserError(
             f"expected the id or the name of a run in experiment {experiment!r}, found {wanted!r}; "
-            "`pipeline.py runs` lists them"
+            "`audiotagging runs` lists them"
         )
     if len(found) > 1:
         identities = ", ".join(run.run_id for run in found[:3])

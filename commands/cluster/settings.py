@@ -103,7 +103,7 @@ def add_cluster_parameters(parser: argparse.ArgumentParser, *, data_required: bo
     """Add the options that become the pipeline's parameters, with defaults for a cluster."""
     add_parameters(parser, data_required=data_required)
     parser.set_defaults(champions=CHAMPIONS, downloads=f"{AUDIO}/downloads")
-    parser.add_argument(
+    parser.add_argument_group("MLflow").add_argument(
         "--mlflow-experiment",
         metavar="NAME",
         help="send parameters and metrics to this experiment of MLflow, if Kubeflow's plugin for it is installed",

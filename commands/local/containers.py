@@ -104,7 +104,9 @@ def _find(client: DockerClient, reference: str) -> None:
     except ImageNotFound:
         try:
             if "/" not in reference:
-                raise UserError(f"image {reference} is not on this machine; build it with `make images`") from None
+                raise UserError(
+                    f"image {reference} is not on this machine; build it with `make images` in a clone of the project"
+                ) from None
             client.images.pull(reference)
         except DockerException as error:
             raise UserError(f"image {reference} is not on this machine and cannot be pulled ({error})") from None

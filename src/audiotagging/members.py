@@ -42,12 +42,13 @@ class Member:
 
     Attributes:
         id: Unique name, used in file names: letters, digits, dots, dashes and underscores.
-        network: One of `NETWORKS`.
-        loss: One of `LOSSES`.
+        network: The architecture: an xresnet with this many layers; "ssa" has self-attention and a small head.
+        loss: Focal loss or binary cross-entropy.
         epochs: Number of epochs of a cycle.
         cycles: Number of consecutive one-cycle schedules. Each continues with the weights and optimiser state of the
             previous one.
-        frames: Number of frames of a training crop and of a prediction window (base_dim in the original).
+        frames: Number of frames of a training crop and of a prediction window (base_dim in the original). A second
+            has 63.5 frames.
         size: Height and width of the resized crops in pixels (SZ in the original).
         batch_size: Number of crops in a batch (BS in the original).
         epoch_size: Number of batches in an epoch.

@@ -34,7 +34,7 @@ def test_parameters_are_those_of_the_command_line_with_paths_as_the_stages_see_t
     (run,) = server.runs.values()
     values = run["runtime_config"]["parameters"]
     rows, command = values.pop("rows"), values.pop("command")
-    assert command.startswith(shlex.join(["pipeline.py", "submit", "--data", given, *options]))
+    assert command.startswith(shlex.join(["audiotagging", "submit", "--data", given, *options]))
     assert [(row["id"], row["fold"], row["epochs"]) for row in rows] == [
         ("demo-xresnet50-bce", -1, 3),
         ("demo-xresnet50-bce", 2, 3),
@@ -58,7 +58,7 @@ def test_the_command_line_of_a_run_is_recorded_without_secrets(server, call):
     assert call("submit", "--data", "demo", "--name", "night of token=4f0c1a and more")[0] == 0
     (run,) = server.runs.values()
     command = run["runtime_config"]["parameters"]["command"]
-    assert command.startswith("pipeline.py submit --data demo --name 'night of token=[hidden] and more'")
+    assert command.startswith("audiotagging submit --data demo --name 'night of token=[hidden] and more'")
 
 
 @pytest.mark.parametrize(

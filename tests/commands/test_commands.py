@@ -1,6 +1,8 @@
 import contextlib
 import io
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,9 +16,9 @@ import yaml
 import pipeline
 from audiotagging.data.synthetic import write_dataset
 from audiotagging.errors import UserError
-from audiotagging.members import DEMO
+from audiotagging.members import DEMO, RANGES, REFERENCE, SETTABLE
 from audiotagging.working_folder import MARKER
-from commands import COMMANDS, main
+from commands import COMMANDS, PROGRAM, VERSION, main, parse
 from commands.local.console import KILLED, Console
 from commands.outputs import working_on
 from commands.run import _gather
@@ -42,7 +44,68 @@ def call(capsys, *arguments):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(capsys, command):
     code, output, _ = call(capsys, command, "--help")
-    assert code == 0 and f"pipeline.py {command}" in output
+    assert code == 0 and f"usage: audiotagging {command}" in output
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_fits_a_terminal_and_sorts_options_into_groups(capsys, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, output, _ = call(capsys, command, "--help")
+    assert max(map(len, output.splitlines())) <= 80
+    ungrouped = re.findall(
+        r"^  (--[\w-]+)", re.search(r"^options:\n((?:  .*\n)*)", output, re.MULTILINE)[1], re.MULTILINE
+    )
+    assert len(ungrouped) <= 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_examples_of_the_help_can_be_typed(capsys, command):
+    _, output, _ = call(capsys, command, "--help")
+    examples = output.partition("\nexamples:\n")[2].splitlines()
+    assert examples
+    for example in examples:
+        program, name, *arguments = shlex.split(example.partition(">")[0])
+        assert program == PROGRAM
+        parse(name, arguments)
+
+
+def test_without_a_command_the_help_lists_all_of_them(capsys):
+    code, output, help = call(capsys)
+    assert (code, output) == (2, "") and all(f"\n  {command} " in help for command in COMMANDS)
+    assert call(capsys, "--help") == (0, help, "")
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert call(capsys, "--version") == (0, f"audiotagging {VERSION}\n", "")
+
+
+def test_members_prints_every_member_and_explains_every_field(capsys):
+    code, output, _ = call(capsys, "members")
+    tables, _, explanations = output.partition("--set FIELD=VALUE")
+    assert code == 0
+    for member in [*REFERENCE, *DEMO]:
+        (row,) = re.findall(rf"^ +{member.id} .*", tables, re.MULTILINE)
+        assert {member.network, member.loss, str(member.epochs), str(member.cycles), str(member.lr)} <= set(row.split())
+    for name in SETTABLE:
+        (limits, meaning) = re.search(rf"^{name}\b(.*)\n  (.+)", explanations, re.MULTILINE).groups()
+        assert len(meaning) > 20 and meaning[0].isupper()
+        assert name not in RANGES or f": {RANGES[name][0]:,g} to {RANGES[name][1]:,g}" in limits
+    assert "(default: 128)" in re.search(r"^frames\b.*", explanations, re.MULTILINE)[0]
+
+
+def test_the_shell_completes_commands_options_and_folders(capsys, tmp_path):
+    code, script, _ = call(capsys, "completion", "bash")
+    assert code == 0
+    (tmp_path / "script").write_text(script)
+    for words, expected in [
+        (["audiotagging", "comp"], {"compare", "compile", "completion"}),
+        (["audiotagging", "run", "--ma"], {"--max-rejected"}),
+        (["audiotagging", "run", "--mean", ""], {"arithmetic", "geometric", "rank"}),
+    ]:
+        line = f"COMP_WORDS=({shlex.join(words)}) COMP_CWORD={len(words) - 1}; _shtab_audiotagging"
+        command = ["bash", "-c", f"complete() {{ :; }}; . {tmp_path / 'script'}; {line}; echo ${{COMPREPLY[@]}}"]
+        found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert set(found.split()) == expected
 
 
 def test_a_pipeline_run_in_a_process_of_its_own_knows_no_other_command(capsys):
@@ -91,7 +154,7 @@ def test_wrong_data_ends_in_one_line_and_leaves_nothing(capsys, tmp_path, damage
         (["--set", "epochs"], "--set: expected FIELD=VALUE"),
         (["--folds", "-1,-2"], "expected folds between -1 and 127"),
         (["--set", "epochs=0"], "expected epochs to be a number from 1 to 10,000"),
-        (["--folds", "all"], "expected numbers such as -1,0,1"),
+        (["--folds", "most"], "expected all, or numbers such as 0,1,2"),
         (["--set", "size=32", "--set", "size=64"], "--set: expected one value of size, found 32 and 64"),
         (["--seed", "-1"], "argument --seed: expected a number from 0 to 9007199254740991, found '-1'"),
         (["--seed", str(2**53)], "argument --seed: expected a number from 0"),

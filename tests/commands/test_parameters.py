@@ -21,6 +21,7 @@ def rows_of(*options):
         (["--members", "reference"], ["--members", REFERENCE[0].id, "--members", "reference"]),
         (["--set", "epochs=1", "size=32"], ["--set", "epochs=1", "--set", "size=32", "epochs=1"]),
         (["--folds=-1,0,3"], ["--folds=-1,0", "--folds=3", "--folds=0"]),
+        (["--folds=-1,0"], ["--folds=all,0"]),
     ],
 )
 def test_repeated_options_add_up(once, repeated):

@@ -49,6 +49,7 @@ def project(tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
     monkeypatch.setattr(images, "ROOT", tmp_path)
+    monkeypatch.setattr(images, "LIBRARY", tmp_path / "src" / "audiotagging")
     for variable in ("AUDIOTAGGING_REGISTRY", "AUDIOTAGGING_TORCH"):
         monkeypatch.delenv(variable, raising=False)
     return tmp_path

@@ -237,7 +237,7 @@ def test_ensemble_promote_and_evaluate(run, tmp_path):
         selection=costly(Dataset, run / "selection"),
         promotion=decision,
         ingested=COST | {"seconds": 2.0},
-        command="pipeline.py run --data 'my sounds'",
+        command="audiotagging run --data 'my sounds'",
         scores=scores,
         report=report,
     )
@@ -251,7 +251,7 @@ def test_ensemble_promote_and_evaluate(run, tmp_path):
         expected |= {f"map_{name}{suffix}": precisions[name] for name in sets}
     assert scores.metadata == expected
     origin = written["origin"]
-    assert origin["command"] == "pipeline.py run --data 'my sounds'" and origin["started"] == COST["started"]
+    assert origin["command"] == "audiotagging run --data 'my sounds'" and origin["started"] == COST["started"]
     assert origin["seconds"] == (datetime.fromisoformat(origin["finished"]) - STARTED).total_seconds()
     assert [(stage["stage"], stage["seconds"]) for stage in origin["stages"]][:5] == [
         *(("ingest", 2.0), ("preprocess", 60.0), ("select", 60.0), ("train", 240.0), ("predict", 240.0))
