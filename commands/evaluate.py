@@ -6,9 +6,11 @@ Examples:
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from audiotagging.artifacts.model_folder import model_folders
+from audiotagging.data.preprocessing import excerpts_of
 from audiotagging.errors import UserError
 from audiotagging.files import require
 from audiotagging.json_file import read_json
@@ -21,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("out", type=Path, metavar="OUT", help="output of a run; its scores and report are replaced")
     parser.add_argument("--baseline", type=Path, metavar="CSV", help="a submission for the same clips to compare with")
+    parser.add_argument(
+        "--audio", type=Path, metavar="DATA", help="the data folder of the run: adds players of its clips to the report"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         promotion=earlier.get("promotion"),
         origin=earlier.get("origin"),
         baseline=args.baseline,
+        excerpts_of=args.audio and partial(excerpts_of, args.audio),
     )
     print_findings(figures)
     print(f"\n{report}")

@@ -3,17 +3,21 @@
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from audiotagging.artifacts.champion import Decision
+from audiotagging.artifacts.excerpts import ExcerptWriter
 from audiotagging.artifacts.model_folder import ModelFacts, read_facts, read_history, write_model
 from audiotagging.artifacts.prediction_table import Predictions, write_predictions
 from audiotagging.artifacts.selection import write_selection
 from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_classes, read_clips
 from audiotagging.costs import Meter
+from audiotagging.data.audio import RATE
+from audiotagging.data.opus import make_excerpt
 from audiotagging.members import REFERENCE, Member
 from audiotagging.metrics import label_table
 from audiotagging.results.ensembling import ensemble
@@ -34,6 +38,7 @@ def fabricate_run(
     test_labels: bool = True,
     noisy: bool = True,
     pictures: bool = True,
+    sounds: bool = False,
     seed: int = 1,
 ) -> Path:
     """Write spectrograms, predictions and model folders of a run, and return its folder.
@@ -47,11 +52,14 @@ def fabricate_run(
         test_labels: Whether the labels and the usage of the test clips are known.
         noisy: Whether there are noisy clips.
         pictures: Whether the spectrograms show something; black ones are faster to make.
+        sounds: Whether there are excerpts of the curated and test clips, all with the same sound of six seconds.
         seed: Seed of everything.
     """
     rng = np.random.default_rng(seed)
     _write_spectrograms(folder / "spectrograms", rng, classes, clips, folds, test_labels, noisy, pictures)
     clips_of = read_clips(folder / "spectrograms")
+    if sounds:
+        fabricate_excerpts(folder / "spectrograms", list(clips_of["clip"][clips_of["part"] != "noisy"]))
     (folder / "selection").mkdir()
     chosen = pd.DataFrame({"fname": clips_of["clip"][clips_of["part"] == "noisy"].iloc[::2]}).assign(margin=0.1)
     curated = clips_of[clips_of["part"] == "curated"]
@@ -66,6 +74,15 @@ def fabricate_run(
                 folder / "models" / name, member, fold=fold, classes=read_classes(folder / "spectrograms"), seed=seed
             )
     return folder
+
+
+def fabricate_excerpts(folder: Path, clips: Sequence[str]) -> None:
+    """Write excerpts of clips, all with the same sound: six seconds of noise, from the fourth second on."""
+    noise = np.random.default_rng(1).normal(0, 0.1, 6 * RATE).astype(np.float32)
+    excerpt = replace(make_excerpt(noise), start=4.0)
+    with ExcerptWriter(folder) as writer:
+        for clip in clips:
+            writer.add(clip, excerpt)
 
 
 def fabricate_model(folder: Path, member: Member, *, fold: int, classes: Sequence[str], seed: int = 1) -> Path:

@@ -23,6 +23,7 @@ from torch import nn
 
 from audiotagging.artifacts.champion import Champion, champion_folder
 from audiotagging.artifacts.ensemble_folder import Averaging
+from audiotagging.artifacts.excerpts import read_excerpts
 from audiotagging.artifacts.model_folder import ModelFacts, read_history
 from audiotagging.artifacts.prediction_table import read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_spectrograms
@@ -65,7 +66,7 @@ def tiny(outputs):
 
 
 def finished_run(folder, seed):
-    run = fabricate_run(folder, members=MEMBERS, classes=CLASSES, clips=6, seed=seed)
+    run = fabricate_run(folder, members=MEMBERS, classes=CLASSES, clips=6, sounds=True, seed=seed)
     for number, path in enumerate(models_of(run)):
         torch.manual_seed(10 * seed + number)
         replace_weights(path, save(tiny(4 * CLASSES).state_dict()))
@@ -183,7 +184,8 @@ READERS = {
     "run/models/*-fold0/weights.safetensors": (tag, predict_again, promote_run),
     "run/models/*-fold0/history.parquet": (evaluate,),
     "run/predictions/*-fold0.parquet": (average_again,),
-    "run/spectrograms/*.parquet": (evaluate, compare_both_ways, predict_again, average_again),
+    "run/spectrograms/*-of-*.parquet": (evaluate, compare_both_ways, predict_again, average_again),
+    "run/spectrograms/excerpts.parquet": NOBODY,  # it may be missing, and no score depends on it
     "run/spectrograms/rejected.csv": (evaluate, average_again),
     "run/selection/folds.csv": (predict_again,),
     "run/selection/noisy.csv": (evaluate,),
@@ -288,7 +290,8 @@ def test_json_is_read_as_its_type_or_refused_in_one_line(intact, name, data):
 NUMBERS = {
     "run/predictions.parquet": lambda path: read_predictions(path).scores.tolist(),
     "run/models/*-fold0/history.parquet": lambda path: read_history(path.parent).fillna(-1).to_numpy().tolist(),
-    "run/spectrograms/*.parquet": lambda path: read_spectrograms(path.parent).frames.tolist(),
+    "run/spectrograms/*-of-*.parquet": lambda path: read_spectrograms(path.parent).frames.tolist(),
+    "run/spectrograms/excerpts.parquet": lambda path: read_excerpts(path.parent, read_clips(path.parent)["clip"]),
 }
 
 

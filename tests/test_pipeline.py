@@ -15,6 +15,7 @@ from browser import check_page
 from kfp import compiler
 
 import pipeline
+from audiotagging.artifacts.excerpts import read_excerpts
 from audiotagging.data.synthetic import CLASSES, write_dataset
 from audiotagging.members import DEMO
 from audiotagging.metrics import lwlrap
@@ -107,7 +108,9 @@ TINY = ["--set", "epochs=1", "epoch_size=2", "batch_size=4", "size=32"]
 def test_a_small_run_leaves_everything_that_the_readme_promises(tmp_path):
     write_dataset(tmp_path / "data", curated=65, noisy=13, test=26)
     out = tmp_path / "out"
-    code, output = run("--data", tmp_path / "data", "--out", out, "--folds", "-1,0", "--parallel", 2, *TINY)
+    code, output = run(
+        "--data", tmp_path / "data", "--out", out, "--folds", "-1,0", "--keep-audio", "--parallel", 2, *TINY
+    )
     assert code == 0, output
 
     rows = {f"{member.id}-fold{fold}" for member in DEMO for fold in (-1, 0)}
@@ -140,6 +143,8 @@ def test_a_small_run_leaves_everything_that_the_readme_promises(tmp_path):
     assert all(stage["peak_bytes"] > 1e7 and stage["seconds"] > 0 for stage in origin["stages"])
     assert origin["seconds"] > max(stage["seconds"] for stage in origin["stages"] if stage["stage"] != "train")
 
+    assert set(read_excerpts(out / "spectrograms", submission.index)) == set(submission.index)
+    assert "<audio" in (out / "report.html").read_text(encoding="utf-8")
     for width, dark in [(400, True), (1400, False)] if CHROMIUM else []:
         check_page(out / "report.html", folder=tmp_path, width=width, dark=dark)
     for word in ("ensemble", "report.html", "submission.csv", *[member.id for member in DEMO]):

@@ -1,8 +1,11 @@
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from audiotagging.artifacts.excerpts import NAME, ROW_GROUP_CLIPS, Excerpt, ExcerptWriter, read_excerpts
 from audiotagging.errors import UserError
+
+ROW = {"clip": ["clip0.wav"], "start": [0.0], "seconds": [1.0], "sound": [b"OggS"]}
 
 
 def excerpt(number):
@@ -37,6 +40,16 @@ def test_a_clip_cannot_have_two(tmp_path):
         writer.add("clip0.wav", excerpt(1))
     with pytest.raises(UserError, match=r"excerpts\.parquet: this table is corrupt \(clip0\.wav has several rows"):
         read_excerpts(tmp_path, clips=["clip0.wav"])
+
+
+@pytest.mark.parametrize("table", [None, {"clip": ["clip0.wav"]}, {**ROW, "start": [None]}, {**ROW, "sound": ["text"]}])
+def test_what_is_no_table_of_excerpts_is_refused(tmp_path, table):
+    if table:
+        pq.write_table(pa.table(table), tmp_path / NAME)
+    else:
+        (tmp_path / NAME).write_bytes(b"PAR1, or something like it")
+    with pytest.raises(UserError, match=r"excerpts\.parquet: this table is corrupt"):
+        read_excerpts(tmp_path, ["clip0.wav"])
 
 
 @pytest.mark.parametrize("times", [{"start": -1.0, "seconds": 1.0}, {"start": 0.0, "seconds": float("nan")}])

@@ -5,15 +5,19 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from fabricated import fabricate_model, fabricate_run, finish_run
 from sklearn.metrics import average_precision_score, label_ranking_average_precision_score
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from audiotagging.artifacts.prediction_table import read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips
+from audiotagging.data.preprocessing import excerpts_of
+from audiotagging.errors import UserError
 from audiotagging.members import REFERENCE
 from audiotagging.metrics import label_table, lwlrap
 from audiotagging.results.findings import findings
+from audiotagging.results.players import audio_url
 from commands.evaluate import run as evaluate_again
 from commands.outputs import print_results
 
@@ -111,7 +115,7 @@ def test_the_comparison_with_a_baseline_is_printed_with_its_name(run, tmp_path, 
     rng = np.random.default_rng(1)
     pd.DataFrame(rng.random(worse.shape), worse.index, worse.columns).to_csv(tmp_path / "worse.csv")
     shutil.copytree(run, tmp_path / "out")
-    evaluate_again(argparse.Namespace(out=tmp_path / "out", baseline=tmp_path / "worse.csv"))
+    evaluate_again(argparse.Namespace(out=tmp_path / "out", baseline=tmp_path / "worse.csv", audio=None))
     printed, scores = capsys.readouterr().out, json.loads((tmp_path / "out" / "scores.json").read_text())
     (line,) = [line for line in printed.splitlines() if "worse.csv" in line]
     other = scores["estimates"]["all"]["baseline"]["baseline"]
@@ -119,6 +123,45 @@ def test_the_comparison_with_a_baseline_is_printed_with_its_name(run, tmp_path, 
     expected = [other[key] for key in ("score", "difference", "difference_low", "difference_high")]
     assert numbers(line.partition("whose")[2]) == pytest.approx(expected, abs=5.1e-5)
     assert f"the baseline, {tmp_path / 'worse.csv'}" in (tmp_path / "out" / "report.html").read_text()
+
+
+def data_of(run, folder):
+    """Write a data folder with the curated and test clips of a run, with some labels, and return it."""
+    clips = read_clips(run / "spectrograms")
+    curated, test = (clips["clip"][clips["part"] == part] for part in ("curated", "test"))
+    folders = {"train_curated": curated, "test": test}
+    for name, names in folders.items():
+        (folder / name).mkdir(parents=True)
+        for number, clip in enumerate(names):
+            soundfile.write(folder / name / clip, np.random.default_rng(number).normal(0, 0.1, 5_000), 44_100)
+    labels = ["one", "other"] * (len(curated) // 2)
+    pd.DataFrame({"fname": curated, "labels": labels}).to_csv(folder / "train_curated.csv", index=False)
+    pd.DataFrame({"fname": test, "one": 0, "other": 0}).to_csv(folder / "sample_submission.csv", index=False)
+    return folder
+
+
+def test_players_are_added_to_a_run_that_kept_no_audio(tmp_path, caplog):
+    run = fabricate_run(tmp_path / "run", clips=12)
+    before = finish_run(run)
+    data = data_of(run, tmp_path / "data")
+    silent = before["worst"][1]["clip"]
+    (data / "test" / silent).write_bytes(b"no sound")
+    evaluate_again(argparse.Namespace(out=run, baseline=None, audio=data))
+    assert f"{silent} cannot be heard: it cannot be decoded" in caplog.text
+    worst = before["worst"][0]["clip"]
+    sound = excerpts_of(data, [worst])[worst]
+    page, after = (run / "report.html").read_text(), json.loads((run / "scores.json").read_text())
+    assert f'aria-label="Sound of {worst}" src="{audio_url(sound)}"' in page
+    assert f"Sound of {silent}" not in page and "heard" not in after["worst"][1]
+    assert after["worst"][0]["heard"] == [0, pytest.approx(5_000 / 44_100, abs=0.02)]
+    assert after["ensemble"] == before["ensemble"]
+
+    (data / "test" / worst).unlink()
+    table = pd.read_csv(data / "sample_submission.csv")
+    table[table["fname"] != worst].to_csv(data / "sample_submission.csv", index=False)
+    with pytest.raises(UserError, match=rf"data: expected the data of this run, found no clip {worst}; name another"):
+        evaluate_again(argparse.Namespace(out=run, baseline=None, audio=data))
+    assert (run / "report.html").read_text() == page
 
 
 def test_the_judge_is_compared_with_chance(tmp_path):

@@ -1,6 +1,8 @@
 import argparse
+import base64
 import json
 import re
+from collections import Counter
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -10,22 +12,24 @@ from fabricated import fabricate_origin, fabricate_run, finish_run
 from markupsafe import Markup
 
 from audiotagging.artifacts.champion import Comparison, Decision
+from audiotagging.artifacts.excerpts import Excerpt, read_excerpts
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.data import spectrogram
 from audiotagging.members import REFERENCE
 from audiotagging.results import report as html
 from audiotagging.results import run_facts
+from audiotagging.results.players import ELEMENT_BYTES, audio_url, choose_players
 from audiotagging.results.report import duration, length, memory, signed
 from commands.evaluate import run as evaluate_again
 from docs.pictures import CHROMIUM
 
 KINDS = {
-    "plain": {},
+    "plain": {"sounds": True},
     "one member, no noisy clips": {"members": REFERENCE[:1], "noisy": False},
     "no folds": {"folds": [-1]},
     "no test labels": {"test_labels": False},
     "nothing to score": {"test_labels": False, "folds": [-1]},
-    "hundreds of classes": {"classes": 300, "clips": 150},
+    "hundreds of classes": {"classes": 300, "clips": 400, "sounds": True},
 }
 
 
@@ -41,7 +45,7 @@ def run(request, tmp_path_factory):
     plain = request.param == "plain"
     finish_run(run, promotion=DECISION if plain else None, origin=fabricate_origin() if plain else None)
     if plain:
-        evaluate_again(argparse.Namespace(out=run, baseline=run / "submission.csv"))
+        evaluate_again(argparse.Namespace(out=run, baseline=run / "submission.csv", audio=None))
     return run
 
 
@@ -152,7 +156,7 @@ def test_the_page_needs_nothing_else(run, page):
     text = (run / "report.html").read_text(encoding="utf-8")
     assert len(text.encode()) < 8e6
     assert "script" not in page.tags and "link" not in page.tags
-    assert all(url.startswith(("data:image/png;base64,", "#")) for url in page.urls)
+    assert all(url.startswith(("data:image/png;base64,", "data:audio/ogg;base64,", "#")) for url in page.urls)
     assert not re.search(r"@import|url\((?!#)", text)
     assert "not a sound file &lt;script&gt;" in text
     assert "curated-bad.wav (no signal)" in text
@@ -165,6 +169,36 @@ def test_the_page_is_sound(run, page):
     assert page.tags.count("img") == len(
         html.shown_clips(json.loads((run / "scores.json").read_text(encoding="utf-8")))
     )
+
+
+def test_clips_are_heard_as_far_as_there_is_room(run, page):
+    scores = json.loads((run / "scores.json").read_text(encoding="utf-8"))
+    text = (run / "report.html").read_text(encoding="utf-8")
+    rows = html.heard_clips(scores)
+    players = re.findall(r'<audio controls preload="none" aria-label="Sound of (.*?)" src="(.*?)"></audio>', text)
+    excerpts = read_excerpts(run / "spectrograms", clips=[row["clip"] for row in rows])
+    assert all(base64.b64decode(url.partition(",")[2]) == excerpts[clip].sound for clip, url in players)
+    assert all(row.get("heard") == ([4, 10] if row["clip"] in excerpts else None) for row in rows)
+    played = Counter(clip for clip, _ in players)
+    left_out = [row["clip"] for row in rows if row["clip"] in excerpts and row["clip"] not in played]
+    assert played == Counter(row["clip"] for row in rows if row["clip"] in excerpts and row["clip"] not in left_out)
+    if left_out:
+        first = [row["clip"] for row in html.shown_clips(scores)]
+        assert not set(first) & set(left_out) and f"{len(set(left_out))} clips of this page" in text
+        assert 7.9e6 < len(text.encode()) < 8e6
+    assert bool(left_out) == (len(scores.get("classes", [])) > 200)
+    assert ("heard from" in text) == bool(players)
+    assert ("adds players" in text) == (not players and bool(rows))
+
+
+def test_a_clip_that_is_shown_twice_takes_room_twice():
+    excerpts = {clip: Excerpt(start=0, seconds=1, sound=bytes(750)) for clip in "abc"}
+    size = len(audio_url(excerpts["a"])) + ELEMENT_BYTES
+    room = 3 * size
+    assert list(choose_players(excerpts, clips="aab", room=room)) == ["a", "b"]
+    assert list(choose_players(excerpts, clips="aabb", room=room)) == ["a"]
+    assert list(choose_players(excerpts, clips="abbacd", room=room)) == ["a", "c"]
+    assert choose_players(excerpts, clips="ab", room=-1) == {}
 
 
 def test_axes_of_lwlrap_include_1_and_chance(run):
@@ -189,7 +223,7 @@ def test_six_of_the_worst_clips_are_open(run):
 def test_a_short_clip_is_as_long_as_its_sound(run):
     scores = json.loads((run / "scores.json").read_text(encoding="utf-8"))
     clips = read_clips(run / "spectrograms").set_index("clip")
-    for row in html.shown_clips(scores):
+    for row in html.heard_clips(scores):
         assert row["seconds"] == pytest.approx(clips.loc[row["clip"], "seconds"])
     for part in scores["data"]["parts"]:
         expected = clips["seconds"][clips["part"] == part["part"]].astype(float).sum()

@@ -91,7 +91,8 @@ def test_similarity_is_the_share_of_equal_first_classes():
 def test_classes_are_described_with_every_member(system):
     systems = {"a": SYSTEMS[0], "b": SYSTEMS[1], "whole": SYSTEMS[2]}
     names = list(systems)
-    rows = describe_classes(TRUTH, systems, names[system], list("abcde"))
+    clips = [f"{clip}.wav" for clip in range(80)]
+    rows = describe_classes(TRUTH, systems, names[system], clips=clips, classes=list("abcde"))
     assert list(rows) == list("abcd")
     for label, row in rows.items():
         column = "abcde".index(label)
@@ -100,6 +101,8 @@ def test_classes_are_described_with_every_member(system):
         for name in others:
             estimates = {each["label"]: each["score"] for each in estimate_classes(TRUTH, systems[name], list("abcde"))}
             assert row["members"][name] == pytest.approx(estimates[label])
+        best = max((SYSTEMS[system][clip, column], clips[clip]) for clip in range(80) if TRUTH[clip, column])
+        assert (row["best"]["score"], row["best"]["clip"]) == best
         ordered = {kind: sorted(SYSTEMS[system][TRUTH[:, column] == kind, column]) for kind in (True, False)}
         for kind, found in ((True, row["with_label"]), (False, row["without_label"])):
             assert found == sorted(found) and len(found) == 5
@@ -111,7 +114,7 @@ def test_classes_are_described_with_every_member(system):
 
 def test_a_class_that_all_clips_have_has_no_scores_without_its_label():
     truth = np.array([[True, False], [True, True]])
-    rows = describe_classes(truth, {"one": truth * 0.5}, "one", ["all", "some"])
+    rows = describe_classes(truth, {"one": truth * 0.5}, "one", clips=["a", "b"], classes=["all", "some"])
     assert "without_label" not in rows["all"] and rows["some"]["without_label"] == [0] * 5
 
 

@@ -92,7 +92,7 @@ class ExcerptWriter:
         self.rows = []
 
 
-def read_excerpts(spectrograms: Path, *, clips: Collection[str]) -> dict[str, Excerpt]:
+def read_excerpts(spectrograms: Path, clips: Collection[str]) -> dict[str, Excerpt]:
     """Read the excerpts of clips.
 
     Args:

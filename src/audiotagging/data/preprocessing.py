@@ -10,7 +10,7 @@ import logging
 import multiprocessing
 import sys
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -144,6 +144,33 @@ def preprocess(
         _check_rejected(writer.rejected, Counter(clips["part"]), max_rejected)
     counts = [f"{count} {what}" for what, count in sorted(repairs.items())]
     logger.info("%d clips: %s", len(clips), ", ".join([f"{len(writer.rejected)} rejected", *counts]))
+
+
+def excerpts_of(folder: Path, clips: Collection[str]) -> dict[str, Excerpt]:
+    """Make the excerpts that `preprocess` would have kept.
+
+    Args:
+        folder: The data folder.
+        clips: Names of curated and test clips.
+
+    Returns:
+        Excerpts by clip, without the clips that cannot be decoded any more.
+
+    Raises:
+        UserError: If a clip is not in the data folder, or if `read_dataset` raises it.
+    """
+    dataset = read_dataset(folder, noisy="none")
+    paths = dict(zip(dataset.clips["clip"], dataset.clips["path"], strict=True))
+    if missing := sorted(set(clips) - set(paths)):
+        raise UserError(f"{folder}: expected the data of this run, found no clip {missing[0]}; name another folder")
+    results = _process_all([(paths[clip], True) for clip in clips], threads())
+    excerpts = {}
+    for clip, result in zip(clips, track(results, label="excerpts", total=len(clips)), strict=True):
+        if result.excerpt:
+            excerpts[clip] = result.excerpt
+        else:
+            logger.warning("%s cannot be heard: it %s", clip, result.reason)
+    return excerpts
 
 
 def _check_rejected(rejected: list[dict[str, Any]], totals: Counter[str], max_rejected: float) -> None:

@@ -11,7 +11,9 @@
 * `scored`: the set that `classes`, `worst` and `confusions` describe: all test clips if they have labels, else the
   out-of-fold clips.
 * `classes`: the score of each class, with its interval, and what `scoring.describe_classes` says of it.
-* `worst`, `confusions`: the clips whose labels the ensemble ranks worst, and the classes that it confuses.
+* `worst`, `confusions`: the clips whose labels the ensemble ranks worst, and the classes that it confuses. The clips in
+  these and in `classes` have their length in `seconds`, without the silence at both ends, and, if they have an excerpt
+  to listen to, what is `heard` of them: from which second to which.
 * `calibration`, `thresholds`: how far the probabilities and thresholds can be trusted
   (`audiotagging.results.reliability`), if folds were held out.
 * `similarity`, `trained`, `data`, `selection`, `run`: facts about the members, their training data and their versions.
@@ -21,7 +23,8 @@
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ import pandas as pd
 
 from audiotagging.artifacts.champion import Decision
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, Averaging, read_ensemble
+from audiotagging.artifacts.excerpts import Excerpt, read_excerpts
 from audiotagging.artifacts.prediction_table import Predictions
 from audiotagging.artifacts.spectrogram_shards import read_notes, read_rejected, read_spectrograms
 from audiotagging.csv_table import TableError, read_table
@@ -69,6 +73,7 @@ def evaluate(
     report: Path,
     scores: Path,
     baseline: Path | None = None,
+    excerpts_of: Callable[[Collection[str]], Mapping[str, Excerpt]] | None = None,
     promotion: Decision | None = None,
     origin: Origin | OriginSummary | None = None,
 ) -> dict[str, Any]:
@@ -82,6 +87,8 @@ def evaluate(
         report: The HTML file to write.
         scores: The JSON file to write.
         baseline: Another submission for the same test clips, to compare the ensemble with.
+        excerpts_of: Returns the excerpts of some clips, as far as there are any. By default they are those that
+            `preprocess` kept.
         promotion: The decision of `audiotagging.results.promotion.promote`.
         origin: Where the run came from, or what an earlier `scores.json` says of that.
 
@@ -140,12 +147,13 @@ def evaluate(
             if row["label"] in lowest:
                 row["threshold"] = lowest[row["label"]]
     shown = {row["clip"] for row in html.shown_clips(result)}
+    excerpts = _excerpts(result, excerpts_of or partial(read_excerpts, spectrograms))
     figures = ", ".join(f"{name} {score:.4f}" for name, score in result["ensemble"].items()) or "nothing to score"
     logger.info("lwlrap of the ensemble: %s", figures)
     precisions = result["mean_average_precision"][ENSEMBLE]
     if precisions:
         logger.info("mAP of the ensemble: %s", ", ".join(f"{name} {score:.4f}" for name, score in precisions.items()))
-    page = html.render(result, models=trained, pictures=_pictures(spectrograms, shown))
+    page = html.render(result, models=trained, pictures=_pictures(spectrograms, shown), excerpts=excerpts)
     with atomic_file(scores) as scores_part, atomic_file(report) as report_part:
         write_json(scores_part, result)
         report_part.write_text(page, encoding="utf-8")
@@ -172,7 +180,7 @@ def _look_closer(sets: Mapping[str, LabelledSet], classes: list[str], clips: pd.
         return {}
     scored = sets[name]
     system = scored.systems[ENSEMBLE]
-    described = describe_classes(scored.truth, scored.systems, ENSEMBLE, classes)
+    described = describe_classes(scored.truth, scored.systems, ENSEMBLE, clips=scored.clips, classes=classes)
     found = {
         "scored": name,
         "classes": [row | described[row["label"]] for row in estimate_classes(scored.truth, system, classes)],
@@ -180,7 +188,7 @@ def _look_closer(sets: Mapping[str, LabelledSet], classes: list[str], clips: pd.
         "confusions": confusions(scored.truth, system, scored.clips, classes),
     }
     seconds = dict(zip(clips["clip"], clips["seconds"].astype(float), strict=True))
-    for row in html.shown_clips(found):
+    for row in html.heard_clips(found):
         row["seconds"] = seconds[row["clip"]]
     return found
 
@@ -221,6 +229,19 @@ def _read_baseline(path: Path, predictions: Predictions) -> pd.DataFrame:
     if len(missing):
         raise UserError(f"{path}: expected a row for every test clip, found none for {len(missing)}, e.g. {missing[0]}")
     return table
+
+
+def _excerpts(
+    result: Mapping[str, Any], excerpts_of: Callable[[Collection[str]], Mapping[str, Excerpt]]
+) -> Mapping[str, Excerpt]:
+    """Return the excerpts of the clips that the report lets one hear, after adding to the result what is `heard`."""
+    rows = html.heard_clips(result)
+    excerpts = excerpts_of({row["clip"] for row in rows})
+    for row in rows:
+        if row["clip"] in excerpts:
+            excerpt = excerpts[row["clip"]]
+            row["heard"] = [excerpt.start, excerpt.start + excerpt.seconds]
+    return excerpts
 
 
 def _pictures(spectrograms: Path, clips: Collection[str]) -> dict[str, np.ndarray]:

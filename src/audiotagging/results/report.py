@@ -6,20 +6,24 @@ that names the entry of `scores.json` that it shows, so that a test can compare 
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from audiotagging.artifacts.excerpts import Excerpt
 from audiotagging.results.clip_pictures import draw_clip, time_axis
 from audiotagging.results.learning_curves import learning_curves, loss_limits
+from audiotagging.results.players import choose_players
 from audiotagging.results.plots import Dot, dot_plot
 from audiotagging.results.reliability_plot import reliability_plot
 from audiotagging.results.run_facts import TrainedModel
 from audiotagging.results.score_plot import ScoreRow, score_limits, score_plot
 
 SETS = {"all": "all test clips", "public": "public", "private": "private", "out_of_fold": "out of fold"}
+PAGE_BYTES = 8_000_000  # the page is sent around, and Kubeflow shows it in a frame
 CLASSES_PER_PLOT = 27
 CLIPS_SHOWN = 200  # in lists of clips; files beside the report have all of them
 CLIPS_OPEN = 6  # of the worst clips; the others are folded
@@ -34,13 +38,21 @@ ENVIRONMENT = Environment(
 )
 
 
-def render(scores: dict[str, Any], *, models: Sequence[TrainedModel], pictures: Mapping[str, np.ndarray]) -> str:
+def render(
+    scores: dict[str, Any],
+    *,
+    models: Sequence[TrainedModel],
+    pictures: Mapping[str, np.ndarray],
+    excerpts: Mapping[str, Excerpt],
+) -> str:
     """Return the report as HTML.
 
     Args:
         scores: The content of `scores.json`, as `audiotagging.results.evaluation` describes it.
         models: The trained models, for their learning curves.
         pictures: Spectrograms of the clips that are shown, each uint8 and of shape (frames, 128).
+        excerpts: Excerpts of the clips that can be heard, as far as there are any. As many get players as fit on a page
+            of `PAGE_BYTES`.
     """
     estimates = scores["estimates"].get(scores.get("scored"))
     members = list(scores["members"])
@@ -51,7 +63,8 @@ def render(scores: dict[str, Any], *, models: Sequence[TrainedModel], pictures: 
     longest = max((len(row["label"]) for row in classes), default=0)
     seconds = {row["clip"]: row["seconds"] for row in shown_clips(scores)}
     axis = time_axis(seconds.values()) if seconds else None
-    return ENVIRONMENT.get_template("report.html.jinja").render(
+    draw = partial(
+        ENVIRONMENT.get_template("report.html.jinja").render,
         scores=scores,
         estimates=estimates,
         members=members,
@@ -76,12 +89,23 @@ def render(scores: dict[str, Any], *, models: Sequence[TrainedModel], pictures: 
         clips_open=CLIPS_OPEN,
         classes_open=CLASSES_OPEN,
     )
+    silent = draw(players={}, left_out=0)
+    if not excerpts:
+        return silent
+    heard = [row["clip"] for row in heard_clips(scores)]
+    players = choose_players(excerpts, clips=heard, room=PAGE_BYTES - len(silent.encode()))
+    return draw(players=players, left_out=len(excerpts) - len(players))
 
 
 def shown_clips(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the descriptions of all clips that the report shows. A clip may have several."""
     examples = [clip for pair in scores.get("confusions", []) for clip in pair["examples"]]
     return [*scores.get("worst", []), *examples]
+
+
+def heard_clips(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the descriptions of all clips that can be heard, the most important ones first."""
+    return [*shown_clips(scores), *(row["best"] for row in scores.get("classes", []))]
 
 
 def breakable(name: str) -> Markup:

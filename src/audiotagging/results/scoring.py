@@ -1,6 +1,6 @@
 """Scores systems on labelled clips, with confidence intervals. Takes arrays and returns plain dictionaries."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -120,7 +120,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def describe_classes(
-    truth: np.ndarray, systems: Mapping[str, np.ndarray], reference: str, classes: list[str]
+    truth: np.ndarray, systems: Mapping[str, np.ndarray], reference: str, *, clips: Sequence[str], classes: list[str]
 ) -> dict[str, dict[str, Any]]:
     """Describe how each class does with every system, and how a reference scores clips with and without its label.
 
@@ -128,18 +128,21 @@ def describe_classes(
         truth: True where the clip has the label, bool, shape (clips, classes).
         systems: Scores of the systems by name, each of shape (clips, classes).
         reference: Name of the system whose scores are described.
+        clips: Names of the clips.
         classes: The classes.
 
     Returns:
-        For each class that occurs: `members` (its lwlrap with each of the other systems, by name), and `with_label` and
-        `without_label` (`QUANTILES` of the reference's scores of clips that have the label, and of all others; the
-        latter are left out if there are none).
+        For each class that occurs: `members` (its lwlrap with each of the other systems, by name), `best` (the `clip`
+        with the label that has the highest `score`), and `with_label` and `without_label` (`QUANTILES` of the
+        reference's scores of clips that have the label, and of all others; the latter are left out if there are none).
     """
     precisions = {name: label_precisions(truth, scores) for name, scores in systems.items() if name != reference}
     rows = {}
     for column in np.flatnonzero(truth.any(axis=0)):
         labelled, scores = truth[:, column], systems[reference][:, column]
+        best = np.flatnonzero(labelled)[scores[labelled].argmax()]
         rows[classes[column]] = {
+            "best": {"clip": clips[best], "score": float(scores[best])},
             "members": {name: float(found[labelled, column].mean()) for name, found in precisions.items()},
             "with_label": np.quantile(scores[labelled], QUANTILES).tolist(),
         }
