@@ -5,11 +5,15 @@ from pathlib import Path
 
 from audiotagging.data.corrections import correct
 from audiotagging.data.layouts.class_folders import read_class_folders
+from audiotagging.data.layouts.clip_table import read_clip_table, tables_of_clips
 from audiotagging.data.layouts.competition import FOLDERS, read_competition
 from audiotagging.data.layouts.contents import Contents, shorten
 from audiotagging.data.layouts.tree import Tree, list_tree, name_of, other_sounds
 
-EXPECTED = "expected a folder per class with sounds in it, or train_curated.csv"
+EXPECTED = (
+    "expected a folder per class with sounds in it, a CSV table with the columns path and labels, or the tables of "
+    "FSDKaggle2019, of which train_curated.csv is missing"
+)
 CURATED = ("train_curated.csv", "train_curated_post_competition.csv", FOLDERS["curated"])
 
 
@@ -30,12 +34,23 @@ def read_layout(folder: Path, *, noisy: str, corrections: Sequence[str], problem
     tree = list_tree(folder)
     if noisy not in ("none", "all"):
         problems.append(f"train_noisy.csv is missing, but noisy={noisy} chooses among its clips")
+    contents = _read_tree(tree, problems)
+    if contents is None:
+        return None
+    return correct(contents, [folder / path for path in corrections], problems=problems)
+
+
+def _read_tree(tree: Tree, problems: list[str]) -> Contents | None:
+    """Read a folder by what is in it."""
+    tables = tables_of_clips(tree)
+    if len(tables) > 1:
+        problems.append(f"expected one table of clips, found {', '.join(tables)}; put all clips into one of them")
+        return None
+    if tables:
+        return read_clip_table(tree, tables[0], problems=problems)
     if any(len(sound.parts) > 1 for sound in tree.sounds):
-        contents = read_class_folders(tree, problems=problems)
-        return correct(contents, [folder / path for path in corrections], problems=problems)
-    problems.append(
-        f"train_curated.csv is missing and there are no folders of classes; {EXPECTED}, found {_found(tree)}"
-    )
+        return read_class_folders(tree, problems=problems)
+    problems.append(f"{EXPECTED}; found {_found(tree)}")
     return None
 
 

@@ -1,6 +1,7 @@
 """Lists the files of a data folder that has no layout of its own: its sounds, and what else is in between."""
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -32,11 +33,11 @@ class Tree:
     hidden: int
     empty: list[PurePosixPath]
 
-    def notes(self) -> list[str]:
+    def notes(self, *, used: Collection[PurePosixPath] = ()) -> list[str]:
         """Return how many files are left out because they are neither sounds nor used otherwise."""
         found = []
-        if self.others:
-            found.append(f"{len(self.others)} files that are no sounds are left out: {_named(self.others)}")
+        if others := [file for file in self.others if file not in used]:
+            found.append(f"{len(others)} files that are no sounds are left out: {_named(others)}")
         if self.hidden:
             found.append(f"{self.hidden} hidden files are left out")
         return found
