@@ -23,7 +23,7 @@ if __name__ == "__main__":  # first, because the next imports take seconds, and 
 from kfp import dsl
 from kfp.dsl import HTML, Collected, Dataset, Metrics, Model
 
-from commands.parameters import CORRECTIONS, DOWNLOADS, KEEP_AUDIO, MAX_REJECTED, MEAN, NOISY, SEED, WEIGHTS
+from commands.parameters import CORRECTIONS, DOWNLOADS, KEEP_AUDIO, MAX_REJECTED, MEAN, NOISY, SEED, TEST_SHARE, WEIGHTS
 from components.ensemble import ensemble
 from components.evaluate import evaluate
 from components.ingest import ingest
@@ -55,6 +55,7 @@ def audiotagging(
     noisy: str = NOISY,
     corrections: list[str] = CORRECTIONS,
     max_rejected: float = MAX_REJECTED,
+    test_share: float = TEST_SHARE,
     keep_audio: bool = KEEP_AUDIO,
     mean: str = MEAN,
     weights: str = WEIGHTS,
@@ -74,6 +75,7 @@ def audiotagging(
             the path of a list in the data folder.
         corrections: Paths of tables of corrected labels, relative to the data folder. Later ones win.
         max_rejected: Share of a part's clips that may be unreadable.
+        test_share: Share of the clips of every class to make test clips. 0 if the data have them, or for none.
         keep_audio: Whether to keep excerpts of the clips that can be scored, for the players of the report.
         mean: How the members are averaged: "arithmetic", "geometric" or "rank".
         weights: Weights of the members: "equal", or "fitted" to the out-of-fold predictions.
@@ -83,7 +85,14 @@ def audiotagging(
         command: The command line that started the run, for the report.
     """
     ingested = ingest(
-        data=data, rows=rows, downloads=downloads, noisy=noisy, corrections=corrections, max_rejected=max_rejected
+        data=data,
+        rows=rows,
+        downloads=downloads,
+        noisy=noisy,
+        corrections=corrections,
+        max_rejected=max_rejected,
+        test_share=test_share,
+        seed=seed,
     )
     ingested.set_caching_options(False)  # it must check the data in every run
 
@@ -93,6 +102,8 @@ def audiotagging(
         noisy_part=ingested.outputs["noisy_part"],
         corrections=corrections,
         max_rejected=max_rejected,
+        test_share=test_share,
+        split_seed=ingested.outputs["split_seed"],
         keep_audio=keep_audio,
     ).output
 

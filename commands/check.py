@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from audiotagging.data.dataset import DataError, fingerprint, read_dataset
+from audiotagging.data.ingest import check_folds
 from audiotagging.data.overview import describe, durations
 from audiotagging.data.sources import resolve
 from audiotagging.errors import brief
@@ -28,7 +29,14 @@ def run(args: argparse.Namespace) -> int:
     """
     folder = resolve(args.data, downloads=Path(args.downloads))
     try:
-        dataset = read_dataset(folder, noisy=args.noisy, corrections=here(args.corrections))
+        dataset = read_dataset(
+            folder,
+            noisy=args.noisy,
+            corrections=here(args.corrections),
+            test_share=args.test_share,
+            seed=args.seed,
+        )
+        check_folds(dataset, args.folds)
         lines = describe(dataset, durations(dataset, max_rejected=args.max_rejected))
     except DataError as error:
         print(f"{brief(str(folder))} cannot be used. Problems: {len(error.problems)}")

@@ -14,6 +14,7 @@ SEED = 534
 NOISY = "all"
 CORRECTIONS: list[str] = []
 MAX_REJECTED = 0.01
+TEST_SHARE = 0.0
 KEEP_AUDIO = False
 MEAN = "arithmetic"
 WEIGHTS = "equal"
@@ -53,14 +54,6 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         help='"demo" or "reference" for all members of an ensemble, or ids of single members (default: demo)',
     )
     training.add_argument(
-        "--folds",
-        type=_folds,
-        action=AddUp,
-        default=[EVERYTHING],
-        metavar="K,...",
-        help='folds to hold out in turn: 0 to 4, or those of the table; "all" or -1 trains on all clips (default: all)',
-    )
-    training.add_argument(
         "--set",
         nargs="+",
         action=AddUp,
@@ -68,7 +61,6 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         metavar="FIELD=VALUE",
         help="change fields of all members, such as epochs=10; `audiotagging members` explains them",
     )
-    training.add_argument("--seed", type=_seed, default=SEED, help="seed of every random choice (default: %(default)s)")
     averaging = parser.add_argument_group("averaging")
     averaging.add_argument(
         "--mean",
@@ -142,6 +134,27 @@ def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) 
         metavar="SHARE",
         help="share of a part's clips that may be unreadable (default: %(default)s)",
     )
+    add_split_options(data)
+    data.add_argument(
+        "--folds",
+        type=_folds,
+        action=AddUp,
+        default=[EVERYTHING],
+        metavar="K,...",
+        help='folds to hold out in turn: 0 to 4, or those of the table; "all" or -1 trains on all clips (default: all)',
+    )
+
+
+def add_split_options(group: argparse._ActionsContainer) -> None:
+    """Add the options that decide which clips are test clips, which `preprocess` takes too."""
+    group.add_argument(
+        "--test-share",
+        type=share,
+        default=TEST_SHARE,
+        metavar="SHARE",
+        help="share of the clips of every class to make test clips, if the data have none (default: %(default)s)",
+    )
+    group.add_argument("--seed", type=_seed, default=SEED, help="seed of every random choice (default: %(default)s)")
 
 
 def add_keep_audio(group: argparse._ActionsContainer) -> None:
@@ -166,6 +179,11 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
         raise UserError(
             "--warm-start starts with the champion's weights: name the folder of the champion with --champions"
         )
+    if args.test_share and args.champions:
+        raise UserError(
+            "--test-share draws other test clips when clips are added, and the champion may have been trained on them: "
+            "with --champions, put the test clips into a folder test/ or a column split"
+        )
     if args.weights == "fitted" and max(args.folds) < 0:
         raise UserError("--weights fitted needs out-of-fold predictions: hold out folds with --folds 0,1,2,3,4")
     members = override(select(args.members), _assignments(args.set))
@@ -177,6 +195,7 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
         "noisy": args.noisy,
         "corrections": args.corrections,
         "max_rejected": args.max_rejected,
+        "test_share": args.test_share,
         "keep_audio": args.keep_audio,
         "mean": args.mean,
         "weights": args.weights,

@@ -14,7 +14,7 @@ from audiotagging.errors import UserError
 from audiotagging.files import partial_of
 from audiotagging.working_folder import check_ours
 from commands.folders import check_folders
-from commands.parameters import MAX_REJECTED, NOISY, add_keep_audio, share
+from commands.parameters import MAX_REJECTED, NOISY, add_keep_audio, add_split_options, share
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="share of a part's clips that may be unusable (default: %(default)s)",
     )
+    add_split_options(data)
     results = parser.add_argument_group("results")
     results.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of shards to create")
     results.add_argument(
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     out = args.out.resolve()
     check_folders(out, work=partial_of(out), data=args.data.resolve())
     check_ours(partial_of(out))
-    dataset = read_dataset(args.data, noisy=args.noisy)
+    dataset = read_dataset(args.data, noisy=args.noisy, test_share=args.test_share, seed=args.seed)
     preprocess(
         dataset,
         out,

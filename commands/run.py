@@ -118,7 +118,13 @@ def _check_options(args: argparse.Namespace) -> None:
 def _prepare_data(args: argparse.Namespace) -> Dataset:
     """Return the data set, downloaded and unpacked if needed, after all checks that are quick."""
     folder = resolve(args.data, downloads=Path(args.downloads).resolve())
-    dataset = read_dataset(folder.resolve(), noisy=args.noisy, corrections=here(args.corrections))
+    dataset = read_dataset(
+        folder.resolve(),
+        noisy=args.noisy,
+        corrections=here(args.corrections),
+        test_share=args.test_share,
+        seed=args.seed,
+    )
     check_folds(dataset, args.folds)
     return dataset
 

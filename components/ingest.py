@@ -13,8 +13,18 @@ def ingest(
     noisy: str,
     corrections: list,
     max_rejected: float,
+    test_share: float,
+    seed: int,
 ) -> NamedTuple(  # type: ignore[valid-type]
-    "Ingested", [("folder", str), ("fingerprint", str), ("noisy_part", bool), ("noisy_choice", dict), ("cost", dict)]
+    "Ingested",
+    [
+        ("folder", str),
+        ("fingerprint", str),
+        ("noisy_part", bool),
+        ("noisy_choice", dict),
+        ("split_seed", int),
+        ("cost", dict),
+    ],
 ):
     """Get the data, and check them before any long computation starts.
 
@@ -25,10 +35,13 @@ def ingest(
         noisy: The noisy clips to train on.
         corrections: Paths of tables of corrected labels, relative to the data folder.
         max_rejected: Share of a part's clips that may be unreadable.
+        test_share: Share of the clips of every class to make test clips. 0 if the data have them, or for none.
+        seed: Seed of the draw of test clips, and of the folds of groups.
 
     Returns:
         The data folder, a fingerprint of what the spectrograms depend on, whether the noisy part is needed, the choice
-        of noisy clips for `select`, and what this stage cost, for the report.
+        of noisy clips for `select`, the seed for `preprocess` (0 if the clips do not depend on it, so that a cache
+        serves all seeds), and what this stage cost, for the report.
     """
     from collections import namedtuple
     from pathlib import Path
@@ -44,6 +57,10 @@ def ingest(
         noisy=noisy,
         corrections=corrections,
         max_rejected=max_rejected,
+        test_share=test_share,
+        seed=seed,
     )
-    Ingested = namedtuple("Ingested", ["folder", "fingerprint", "noisy_part", "noisy_choice", "cost"])
-    return Ingested(str(found.folder), found.fingerprint, noisy != "none", found.noisy_choice, meter.cost())
+    Ingested = namedtuple("Ingested", ["folder", "fingerprint", "noisy_part", "noisy_choice", "split_seed", "cost"])
+    return Ingested(
+        str(found.folder), found.fingerprint, noisy != "none", found.noisy_choice, found.split_seed, meter.cost()
+    )

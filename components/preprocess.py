@@ -12,6 +12,8 @@ def preprocess(
     noisy_part: bool,
     corrections: list,
     max_rejected: float,
+    test_share: float,
+    split_seed: int,
     keep_audio: bool,
     spectrograms: Output[Dataset],
 ) -> None:
@@ -23,6 +25,8 @@ def preprocess(
         noisy_part: Whether noisy clips are needed.
         corrections: The same paths as for `ingest`.
         max_rejected: Share of a part's clips that may be unreadable.
+        test_share: The same share as for `ingest`.
+        split_seed: The seed from `ingest`.
         keep_audio: Whether to keep excerpts of the clips that can be scored, for the players of the report.
         spectrograms: A folder of shards.
     """
@@ -38,6 +42,8 @@ def preprocess(
         noisy_part=noisy_part,
         corrections=corrections,
         max_rejected=max_rejected,
+        test_share=test_share,
+        seed=split_seed,
         keep_audio=keep_audio,
         out=Path(spectrograms.path),
     )

@@ -94,6 +94,7 @@ def test_ingest_and_preprocess(data, tmp_path):
     write_table(tmp_path / "corrections.csv", ("fname", "labels"), ("c00.wav", "Meow,Tap_running"))
     corrections = [str(tmp_path / "corrections.csv")]
     options = {"downloads": str(tmp_path / "downloads"), "corrections": corrections, "max_rejected": 0.0}
+    options |= {"test_share": 0.0, "seed": 7}
     with pytest.raises(UserError, match="no curated clip is in fold 7"):
         ingest.python_func(data=str(data), rows=[row_of(SHORT, 7)], noisy="all", **options)
     cases = (("agreement", {"curated", "noisy", "test"}, False), ("none", {"curated", "test"}, True))
@@ -101,7 +102,8 @@ def test_ingest_and_preprocess(data, tmp_path):
         found = ingest.python_func(data=str(data), rows=[row_of(SHORT, 4)], noisy=noisy, **options)
         assert found.folder == str(data) and found.noisy_choice["noisy"] == noisy
         given = {"folder": found.folder, "noisy_part": found.noisy_part, "corrections": corrections}
-        given |= {"max_rejected": 0.0, "keep_audio": keep_audio}
+        given |= {"max_rejected": 0.0, "test_share": 0.0, "split_seed": found.split_seed, "keep_audio": keep_audio}
+        assert found.split_seed == 0  # so that preprocess need not run again for another seed
         out = artifact(Dataset, tmp_path / noisy)
         with pytest.raises(UserError, match="has changed since ingest read it"):
             preprocess.python_func(fingerprint="another", spectrograms=out, **given)
@@ -114,6 +116,19 @@ def test_ingest_and_preprocess(data, tmp_path):
         assert clips["labels"][clips["clip"] == "c00.wav"].tolist() == [["Meow", "Tap_running"]]
         excerpts = read_excerpts(tmp_path / noisy, clips=clips["clip"])
         assert set(excerpts) == (set(clips["clip"]) if keep_audio else set())
+
+
+def test_preprocess_draws_the_test_clips_of_ingest(sounds, tmp_path):
+    folder = sounds(*(f"{label}/{number}.wav" for label in ("cat", "dog") for number in range(5)))
+    options = {"noisy": "all", "corrections": [], "max_rejected": 0.0, "test_share": 0.2}
+    downloads = str(tmp_path / "downloads")
+    found = ingest.python_func(data=str(folder), rows=[row_of(SHORT, -1)], downloads=downloads, seed=7, **options)
+    given = options | {"split_seed": found.split_seed, "noisy_part": found.noisy_part, "keep_audio": False}
+    del given["noisy"]
+    out = artifact(Dataset, tmp_path / "spectrograms")
+    preprocess.python_func(folder=found.folder, fingerprint=found.fingerprint, spectrograms=out, **given)
+    assert list(read_clips(tmp_path / "spectrograms")["part"]) == ["curated"] * 8 + ["test"] * 2
+    assert read_fingerprint(tmp_path / "spectrograms") == found.fingerprint
 
 
 def test_select(run, tmp_path):

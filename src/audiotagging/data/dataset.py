@@ -6,6 +6,7 @@ together.
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,7 +16,7 @@ import pandas as pd
 from audiotagging.artifacts.noisy_choice import NOISY_CHOICES
 from audiotagging.data.layouts.choice import read_layout
 from audiotagging.data.layouts.contents import Clip
-from audiotagging.data.split import check_clips
+from audiotagging.data.split import check_clips, deal_folds_of_groups, draw_test_clips
 from audiotagging.errors import UserError
 
 # Of columns whose values are not objects. Paths are, because their names need not be UTF-8.
@@ -51,7 +52,9 @@ class Dataset:
     notes: list[str]
 
 
-def read_dataset(folder: Path, *, noisy: str = "all", corrections: Sequence[str] = ()) -> Dataset:
+def read_dataset(
+    folder: Path, *, noisy: str = "all", corrections: Sequence[str] = (), test_share: float = 0.0, seed: int = 0
+) -> Dataset:
     """Read a data folder, and check everything but the content of the audio files.
 
     Args:
@@ -60,6 +63,8 @@ def read_dataset(folder: Path, *, noisy: str = "all", corrections: Sequence[str]
             data folder. With "none" the noisy part is not read and may be missing. Otherwise all noisy clips are read,
             a list is only checked, and the stage `select` chooses among the clips.
         corrections: Paths of tables of corrected labels (`audiotagging.data.corrections`), relative to the data folder.
+        test_share: Share of the training clips of every class to make test clips, if the folder has none. 0 for none.
+        seed: Seed of the draw of test clips, and of the folds of groups. Nothing else depends on it.
 
     Raises:
         DataError: If anything is wrong with the folder.
@@ -70,6 +75,8 @@ def read_dataset(folder: Path, *, noisy: str = "all", corrections: Sequence[str]
     problems: list[str] = []
     contents = read_layout(folder, noisy=noisy, corrections=corrections, problems=problems)
     if contents and not problems:
+        draw_test_clips(contents, share=test_share, seed=seed, problems=problems)
+        deal_folds_of_groups(contents.clips, seed=seed)
         check_clips(contents, problems=problems)
     if problems or contents is None:
         raise DataError(folder, problems)
@@ -92,5 +99,7 @@ def fingerprint(dataset: Dataset) -> str:
     for clip in dataset.clips.itertuples():
         status = Path(clip.path).stat()
         row = [clip.clip, clip.part, clip.labels, clip.usage, clip.fold, status.st_size, status.st_mtime_ns]
+        if clip.end < math.inf:
+            row += [clip.start, clip.end]
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()

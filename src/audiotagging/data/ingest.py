@@ -25,11 +25,13 @@ class Ingested:
         folder: The data folder.
         fingerprint: Fingerprint of what the spectrograms depend on (`audiotagging.data.dataset.fingerprint`).
         noisy_choice: The choice of noisy clips to train on (`audiotagging.artifacts.noisy_choice`).
+        split_seed: The seed, or 0 if the clips do not depend on it.
     """
 
     folder: Path
     fingerprint: str
     noisy_choice: dict[str, Any]
+    split_seed: int
 
 
 def ingest(
@@ -40,6 +42,8 @@ def ingest(
     noisy: str,
     max_rejected: float,
     corrections: Sequence[str] = (),
+    test_share: float = 0.0,
+    seed: int = 0,
 ) -> Ingested:
     """Get and check the data.
 
@@ -51,6 +55,8 @@ def ingest(
         noisy: The noisy clips to train on: "none", "all", "agreement" or the path of a list.
         max_rejected: Share of a part's clips that may be unreadable.
         corrections: Paths of tables of corrected labels, relative to the data folder.
+        test_share: Share of the clips of every class to make test clips, as in `read_dataset`.
+        seed: Seed of the draw of test clips, and of the folds of groups.
 
     Raises:
         UserError: If the data are not available or cannot be used, or if there are no rows or invalid ones.
@@ -59,11 +65,17 @@ def ingest(
     if not members:
         raise UserError("expected at least one row with a member and a fold to train, found none")
     folder = resolve(data, downloads=downloads)
-    dataset = read_dataset(folder, noisy=noisy, corrections=corrections)
+    dataset = read_dataset(folder, noisy=noisy, corrections=corrections, test_share=test_share, seed=seed)
     check_folds(dataset, [int(row["fold"]) for row in rows])
     for line in [*describe(dataset, durations(dataset, max_rejected=max_rejected)), *dataset.notes]:
         logger.info(line)
-    return Ingested(folder, fingerprint(dataset), describe_choice(noisy, folder=folder, judge=members[0]))
+    seeded = test_share > 0 or dataset.clips["group"].any()
+    return Ingested(
+        folder,
+        fingerprint(dataset),
+        noisy_choice=describe_choice(noisy, folder=folder, judge=members[0]),
+        split_seed=seed if seeded else 0,
+    )
 
 
 def check_folds(dataset: Dataset, held_out: Collection[int]) -> None:

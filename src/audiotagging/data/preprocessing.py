@@ -69,6 +69,8 @@ def preprocess_folder(
     keep_audio: bool,
     out: Path,
     corrections: Sequence[str] = (),
+    test_share: float = 0.0,
+    seed: int = 0,
 ) -> None:
     """Write the spectrograms of a data folder, unless it has changed since `ingest` read it.
 
@@ -80,11 +82,15 @@ def preprocess_folder(
         keep_audio: Whether to keep excerpts, as in `preprocess`.
         out: The folder of shards to create.
         corrections: Paths of tables of corrected labels, relative to the data folder.
+        test_share: Share of the clips of every class to make test clips, as in `read_dataset`.
+        seed: Seed of the draw of test clips, and of the folds of groups.
 
     Raises:
         UserError: If the folder has changed, or if `preprocess` raises it.
     """
-    dataset = read_dataset(folder, noisy="all" if noisy_part else "none", corrections=corrections)
+    dataset = read_dataset(
+        folder, noisy="all" if noisy_part else "none", corrections=corrections, test_share=test_share, seed=seed
+    )
     if take_fingerprint(dataset) != fingerprint:  # otherwise the cache would have other data under this fingerprint
         raise UserError(f"{folder} has changed since ingest read it; run the pipeline again")
     preprocess(dataset, out, fingerprint=fingerprint, max_rejected=max_rejected, keep_audio=keep_audio)

@@ -9,15 +9,18 @@ from audiotagging.stratification import stratify
 CLASSES_NAMED = 3
 
 
-def draw_test_clips(clips: list[Clip], *, share: float, seed: int, problems: list[str]) -> None:
+def draw_test_clips(contents: Contents, *, share: float, seed: int, problems: list[str]) -> None:
     """Turn a share of the training clips of every class into test clips. The clips of a group stay together.
 
     Args:
-        clips: The clips, which are changed.
-        share: The share, above 0 and below 1.
+        contents: The contents of the data folder, whose clips and notes are changed.
+        share: The share, from 0 to 1.
         seed: Seed of the draw.
         problems: The list to which problems are added, one string each.
     """
+    if not share:
+        return
+    clips = contents.clips
     if given := sum(clip.part == "test" for clip in clips):
         problems.append(
             f"--test-share draws test clips, but the data have {given} test clips already; leave it out, or remove them"
@@ -35,6 +38,7 @@ def draw_test_clips(clips: list[Clip], *, share: float, seed: int, problems: lis
         if part == 0:
             clip.part, clip.fold = "test", -1
     clips.sort(key=lambda clip: clip.part == "test")
+    contents.notes.append(f"{(parts == 0).sum()} of {len(training)} clips were drawn as test clips (seed {seed})")
 
 
 def deal_folds_of_groups(clips: list[Clip], *, seed: int) -> None:

@@ -1,0 +1,94 @@
+from collections import Counter
+
+import pytest
+from conftest import write_table
+
+import pipeline
+from audiotagging.artifacts.spectrogram_shards import read_clips
+from audiotagging.data.dataset import DataError, fingerprint, read_dataset
+from commands import main
+
+CLASSES = ("bird", "cat", "dog")
+NAMES = [f"{label}/{number:02}.wav" for label in CLASSES for number in range(10)]
+
+
+@pytest.fixture
+def folder(sounds):
+    return sounds(*NAMES, seconds=0.01)
+
+
+def drawn_of(clips):
+    return set(clips["clip"][clips["part"] == "test"])
+
+
+def write_groups(folder, group_of):
+    table = [(name, name.partition("/")[0], group_of(name)) for name in NAMES]
+    write_table(folder / "clips.csv", ("path", "labels", "group"), *table)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5])
+def test_every_class_gives_its_share_of_test_clips(folder, share):
+    clips = read_dataset(folder, test_share=share, seed=1).clips
+    counts = Counter(name.partition("/")[0] for name in drawn_of(clips))
+    assert counts == dict.fromkeys(CLASSES, 10 * share)
+    assert list(clips["part"]) == sorted(clips["part"]) and set(clips["clip"]) == set(NAMES)
+    assert list(clips["labels"]) == [[name.partition("/")[0]] for name in clips["clip"]]
+
+
+def test_the_draw_depends_on_the_seed_and_on_nothing_else(folder):
+    drawn = [drawn_of(read_dataset(folder, test_share=0.2, seed=seed).clips) for seed in (1, 1, 2, 3)]
+    assert drawn[0] == drawn[1] and len(set(map(frozenset, drawn))) > 1
+    (folder / "dog" / "notes.txt").touch()
+    assert drawn_of(read_dataset(folder, test_share=0.2, seed=1).clips) == drawn[0]
+
+
+def test_a_class_never_loses_its_last_training_clip(sounds):
+    folder = sounds(*NAMES, "rare/0.wav", "two/0.wav", "two/1.wav", seconds=0.01)
+    for seed in range(5):
+        drawn = drawn_of(read_dataset(folder, test_share=0.3, seed=seed).clips)
+        assert "rare/0.wav" not in drawn and len(drawn & {"two/0.wav", "two/1.wav"}) < 2
+
+
+def test_groups_stay_together_in_the_draw_and_in_the_folds(folder):
+    write_groups(folder, lambda name: f"night {int(name[-6:-4]) // 2}" if "bird" not in name else "")
+    clips = read_dataset(folder, test_share=0.2, seed=1).clips
+    grouped = clips[clips["group"] != ""]
+    assert (grouped.groupby("group")[["part", "fold"]].nunique() == 1).all(axis=None)
+    assert set(clips["fold"][clips["part"] == "curated"]) == set(range(5))
+    assert set(clips["fold"][clips["part"] == "test"]) == {-1}
+    assert drawn_of(clips) & set(clips["clip"][clips["group"] == ""])
+    assert Counter(name.partition("/")[0] for name in drawn_of(clips)) == dict.fromkeys(CLASSES, 2)
+
+
+def test_few_groups_leave_folds_without_clips(folder, capsys):
+    write_groups(folder, lambda name: f"night {int(name[-6:-4]) // 4}")
+    assert main(pipeline.audiotagging, ["check", "--data", str(folder), "--folds", "0,1,2,3,4"]) == 2
+    assert "no curated clip is in fold" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("names", "share", "expected"),
+    [
+        (["test/dog/0.wav"], 0.2, "the data have 1 test clips already"),
+        ([], 1.0, "expected at least one clip for each of 5 folds, found 0"),
+    ],
+)
+def test_a_share_that_cannot_be_drawn(folder, sounds, names, share, expected):
+    sounds(*names)
+    with pytest.raises(DataError, match=expected):
+        read_dataset(folder, test_share=share)
+
+
+def test_all_stages_draw_the_same_clips(folder, tmp_path, capsys):
+    options = ["--data", str(folder), "--test-share", "0.2", "--seed", "7"]
+    dataset = read_dataset(folder, test_share=0.2, seed=7)
+    assert main(pipeline.audiotagging, ["check", *options]) == 0
+    assert f"fingerprint {fingerprint(dataset)}\n" in capsys.readouterr().out
+    assert main(pipeline.audiotagging, ["preprocess", *options, "--out", str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert drawn_of(read_clips(tmp_path / "out")) == drawn_of(dataset.clips)
+
+
+def test_test_clips_that_change_with_the_data_are_nothing_to_compare_champions_on(folder, capsys):
+    options = ["--data", str(folder), "--out", str(folder.parent / "out"), "--test-share", "0.2"]
+    assert main(pipeline.audiotagging, ["run", *options, "--champions", str(folder.parent / "champions")]) == 2
+    assert "the champion may have been trained on them" in capsys.readouterr().err
