@@ -35,6 +35,7 @@ def fabricate_run(
     clips: int = 40,
     members: Sequence[Member] = REFERENCE[:3],
     folds: Sequence[int] = (0, 1),
+    test: bool = True,
     test_labels: bool = True,
     noisy: bool = True,
     pictures: bool = True,
@@ -49,6 +50,7 @@ def fabricate_run(
         clips: How many clips each part has.
         members: The members that "were trained"; later ones are less skilful.
         folds: The folds that each was trained for; -1 is everything.
+        test: Whether there are test clips.
         test_labels: Whether the labels and the usage of the test clips are known.
         noisy: Whether there are noisy clips.
         pictures: Whether the spectrograms show something; black ones are faster to make.
@@ -56,7 +58,7 @@ def fabricate_run(
         seed: Seed of everything.
     """
     rng = np.random.default_rng(seed)
-    _write_spectrograms(folder / "spectrograms", rng, classes, clips, folds, test_labels, noisy, pictures)
+    _write_spectrograms(folder / "spectrograms", rng, classes, clips, folds, test, test_labels, noisy, pictures)
     clips_of = read_clips(folder / "spectrograms")
     if sounds:
         fabricate_excerpts(folder / "spectrograms", list(clips_of["clip"][clips_of["part"] != "noisy"]))
@@ -164,12 +166,12 @@ def finish_run(
     )
 
 
-def _write_spectrograms(folder, rng, classes, clips, folds, test_labels, noisy, pictures):
+def _write_spectrograms(folder, rng, classes, clips, folds, test, test_labels, noisy, pictures):
     labels = [f"Class_{number:03d}" if number else "Bass_drum, <b>&" for number in range(classes)]
     notes = ["train_curated.csv: 1 clips known to be bad are left out: curated-bad.wav (no signal)"]
     with ShardWriter(folder, classes=labels, metadata={"notes": json.dumps(notes)}) as writer:
         for part in ("curated", "noisy", "test"):
-            if part == "noisy" and not noisy:
+            if (part == "noisy" and not noisy) or (part == "test" and not test):
                 continue
             if part == "test":
                 writer.reject(clip="test-first.wav", part="test", reason="has no samples")
@@ -230,4 +232,4 @@ def _write_predictions(run, name, rng, truth_of, member, fold, noise):
     )
     (run / "predictions").mkdir(exist_ok=True)
     scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
-    write_predictions(run / "predictions" / f"{name}.parquet", Predictions(classes, rows, scores))
+    write_predictions(run / "predictions" / f"{name}.parquet", Predictions(classes, rows, scores, [member.id]))

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from fabricated import fabricate_model, fabricate_run, finish_run
+from fabricated import fabricate_model, fabricate_run, finish_run, models_of, replace_weights
 from sklearn.metrics import average_precision_score, label_ranking_average_precision_score
 from sklearn.preprocessing import MultiLabelBinarizer
 
+from audiotagging.artifacts.ensemble_folder import read_ensemble
 from audiotagging.artifacts.prediction_table import read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips
 from audiotagging.data.preprocessing import excerpts_of
@@ -18,6 +19,7 @@ from audiotagging.members import REFERENCE
 from audiotagging.metrics import label_table, lwlrap
 from audiotagging.results.findings import findings
 from audiotagging.results.players import audio_url
+from audiotagging.results.promotion import promote
 from commands.evaluate import run as evaluate_again
 from commands.outputs import print_results
 
@@ -179,9 +181,33 @@ def test_the_judge_is_compared_with_chance(tmp_path):
     assert numbers(findings(scores)[-1]) == pytest.approx([judge["score"], judge["chance"]], abs=5.1e-5)
 
 
-def test_the_terminal_says_that_there_is_nothing_to_score(tmp_path):
-    (sentence,) = findings(finish_run(fabricate_run(tmp_path, test_labels=False, folds=[-1])))
+@pytest.mark.parametrize("test", [True, False])
+def test_the_terminal_says_that_there_is_nothing_to_score(tmp_path, test, capsys):
+    run = fabricate_run(tmp_path, test=test, test_labels=False, folds=[-1])
+    scores = finish_run(run)
+    (sentence,) = findings(scores)
     assert "nothing to score" in sentence
+    print_results(run)
+    assert sentence in capsys.readouterr().out
+    assert scores["members"] == {member.id: {} for member in REFERENCE[:3]}
+    assert ("similarity" in scores) == test
+
+
+def test_an_ensemble_that_predicted_nothing_is_complete(tmp_path):
+    run = fabricate_run(tmp_path / "run", test=False, folds=[-1])
+    finish_run(run)
+    predictions, averaging = read_ensemble(run)
+    assert len(predictions.rows) == 0 and predictions.scores.shape == (0, 8)
+    assert averaging.weights == pytest.approx({member.id: 1 / 3 for member in REFERENCE[:3]})
+    assert (run / "submission.csv").read_text().splitlines() == [
+        ",".join(["fname", '"Bass_drum, <b>&"', *predictions.classes[1:]])
+    ]
+    for reason in ("there was no champion yet", "no labelled clips in common with the champion"):
+        replace_weights(models_of(run)[0], reason.encode())
+        decision = promote(
+            run / "averaged", models=models_of(run), spectrograms=run / "spectrograms", champions=tmp_path / "champions"
+        )
+        assert reason in decision["reason"]
 
 
 def test_the_terminal_says_what_is_promised_and_kept(run):

@@ -29,6 +29,7 @@ KINDS = {
     "no folds": {"folds": [-1]},
     "no test labels": {"test_labels": False},
     "nothing to score": {"test_labels": False, "folds": [-1]},
+    "nothing predicted": {"test": False, "folds": [-1]},
     "hundreds of classes": {"classes": 300, "clips": 400, "sounds": True},
 }
 

@@ -77,7 +77,7 @@ def read_ensemble(folder: Path) -> tuple[Predictions, Averaging]:
     """
     predictions = read_predictions(folder / PREDICTIONS)
     averaging = read_averaging(folder, classes=predictions.classes)
-    found = set(predictions.rows["member"])
+    found = set(predictions.members)
     if found != {ENSEMBLE, *averaging.weights}:
         raise UserError(
             f"{folder / PREDICTIONS}: expected predictions of {', '.join([ENSEMBLE, *averaging.weights])}, which "

@@ -1,6 +1,6 @@
 """Prediction tables: Parquet files that pass from predict to ensemble, and from ensemble to evaluate."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +17,23 @@ PARTS = ("validation", "test")
 
 @dataclass(frozen=True)
 class Predictions:
-    """Scores of clips by one or more members.
+    """Scores of clips by one or more members. There are no rows if nothing was to be predicted.
 
     Attributes:
         classes: The classes, in the order of the scores.
         rows: One row per prediction: `clip`, `part` ("validation" or "test"), `member`, and `fold` (-1 for none).
         scores: Scores, higher for likelier classes, float32, shape (rows, classes).
+        members: Ids of the members, by default of those that have rows.
     """
 
     classes: list[str]
     rows: pd.DataFrame
     scores: np.ndarray
+    members: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Take the members from the rows."""
+        self.members.extend(name for name in self.rows["member"].astype(str).unique() if name not in self.members)
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
@@ -53,7 +59,9 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
             "fold": pa.array(rows["fold"], pa.int8()),
             "scores": scores,
         }
-    ).replace_schema_metadata({"version": str(SCHEMA_VERSION), "classes": "\n".join(classes)})
+    ).replace_schema_metadata(
+        {"version": str(SCHEMA_VERSION), "classes": "\n".join(classes), "members": "\n".join(predictions.members)}
+    )
     with atomic_file(path) as partial:
         write_parquet(partial, table)
 
@@ -77,7 +85,7 @@ def read_predictions(path: Path) -> Predictions:
     rows = table.drop_columns("scores").to_pandas()
     if reason := _find_fault(classes, rows, scores):
         raise corrupt_table(path, reason)
-    return Predictions(classes, rows, scores)
+    return Predictions(classes, rows, scores, metadata.get("members", "").split())
 
 
 def _schema(classes: int) -> pa.Schema:

@@ -177,7 +177,7 @@ def ensemble(
     clips = read_clips(spectrograms)
     test_clips = clips.loc[clips["part"] == "test", "clip"].tolist()
     everything = _read_members(predictions, classes=read_classes(spectrograms), test_clips=test_clips)
-    members = everything.rows["member"].astype(str).drop_duplicates().tolist()
+    members = everything.members
     parts = {part: gather(everything, part=part) for part in ("validation", "test")}
     shares = np.full(len(members), 1 / len(members))
     if weights == "fitted":
@@ -185,7 +185,7 @@ def ensemble(
     logger.info(
         "weights: %s", ", ".join(f"{member} {share:.2f}" for member, share in zip(members, shares, strict=True))
     )
-    averaged = _average_parts(parts, mean=mean, weights=shares)
+    averaged = _average_parts(parts, members=members, mean=mean, weights=shares)
     calibration, thresholds = _calibrate_out_of_fold(averaged, clips)
     submission = _submission(averaged, read_listing(spectrograms, part="test"), calibration)
     averaging = Averaging(mean, dict(zip(members, shares.tolist(), strict=True)), calibration, thresholds)
@@ -199,18 +199,19 @@ def _read_members(paths: Sequence[Path], *, classes: list[str], test_clips: list
         _refuse_other_classes(path, table, classes)
         _refuse_other_test_clips(path, table, test_clips)
     rows, scores = pd.concat([table.rows for table in tables]), np.concatenate([table.scores for table in tables])
-    if rows.empty:
-        raise UserError("expected predictions of test or out-of-fold clips, found none; add test clips or use folds")
     if rows.duplicated(["clip", "part", "member", "fold"]).any():
         raise UserError(
             f"expected one prediction table per member and fold, found the same predictions twice in "
             f"{', '.join(map(str, paths))[:200]}; pass each table once"
         )
     _refuse_other_validation_clips(rows)
-    return Predictions(classes, rows, scores)
+    members = list(dict.fromkeys(member for table in tables for member in table.members))
+    return Predictions(classes, rows, scores, members)
 
 
-def _average_parts(parts: Mapping[str, Gathered], *, mean: str, weights: np.ndarray) -> Predictions:
+def _average_parts(
+    parts: Mapping[str, Gathered], *, members: Sequence[str], mean: str, weights: np.ndarray
+) -> Predictions:
     """Return the predictions of the ensemble and of every member, averaged over its folds."""
     rows, scores = [], []
     for part, gathered in parts.items():
@@ -219,7 +220,11 @@ def _average_parts(parts: Mapping[str, Gathered], *, mean: str, weights: np.ndar
             for member, member_scores in zip([ENSEMBLE, *gathered.members], [averaged, *gathered.scores], strict=True):
                 rows.append(pd.DataFrame({"clip": gathered.clips, "part": part, "member": member, "fold": -1}))
                 scores.append(member_scores)
-    return Predictions(gathered.classes, pd.concat(rows, ignore_index=True), np.concatenate(scores))
+    if not rows:  # nothing was predicted
+        rows = [pd.DataFrame({"clip": [], "part": [], "member": [], "fold": []})]
+        scores = [np.empty((0, len(gathered.classes)), np.float32)]
+    table, averages = pd.concat(rows, ignore_index=True), np.concatenate(scores)
+    return Predictions(gathered.classes, table, averages, [ENSEMBLE, *members])
 
 
 def _submission(predictions: Predictions, fnames: list[str], calibration: Calibration | None) -> pd.DataFrame:
@@ -297,7 +302,7 @@ def _refuse_other_test_clips(path: Path, table: Predictions, test_clips: list[st
 def _refuse_other_validation_clips(rows: pd.DataFrame) -> None:
     rows = rows.astype({"member": str})
     validated = rows[rows["part"] == "validation"].groupby("member")["clip"].apply(set)
-    first, *others = rows["member"].drop_duplicates()
+    first, *others = rows["member"].drop_duplicates() if len(rows) else [""]
     expected = validated.get(first, set())
     for member in others:
         found = validated.get(member, set())

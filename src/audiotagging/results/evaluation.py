@@ -17,6 +17,7 @@
 * `calibration`, `thresholds`: how far the probabilities and thresholds can be trusted
   (`audiotagging.results.reliability`), if folds were held out.
 * `similarity`, `trained`, `data`, `selection`, `run`: facts about the members, their training data and their versions.
+  There is no `similarity` if nothing was predicted.
 * `promotion`: the decision on whether the ensemble becomes the champion, if a champions folder was given
   (`audiotagging.results.promotion`).
 * `origin`: the command line of the run, when it ran, and what each stage cost (`run_facts.summarise_origin`).
@@ -117,21 +118,22 @@ def evaluate(
         "ensemble": {name: estimate["ensemble"]["score"] for name, estimate in estimates.items()},
         "members": {
             member: {name: estimate["members"][member]["score"] for name, estimate in estimates.items()}
-            for member in gathered.members[1:]
+            for member in averaging.weights
         },
         "mean_average_precision": {
             system: {
                 name: mean_average_precision(scored.truth, scored.systems[system]) for name, scored in sets.items()
             }
-            for system in gathered.members
+            for system in (ENSEMBLE, *averaging.weights)
         },
         "estimates": estimates,
-        "similarity": {"members": gathered.members[1:], "share": similarity(gathered.scores[1:])},
         "trained": summarise_training(trained),
         "data": summarise_data(clips, predictions.classes, read_rejected(spectrograms), read_notes(spectrograms)),
         "selection": summarise_selection(selection, clips, predictions.classes),
         "run": {"mean": averaging.mean, "weights": averaging.weights} | summarise_run(trained),
     }
+    if gathered.clips:
+        result["similarity"] = {"members": gathered.members[1:], "share": similarity(gathered.scores[1:])}
     if promotion:
         result["promotion"] = promotion
     if baseline:

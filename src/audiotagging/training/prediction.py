@@ -77,7 +77,7 @@ def load_weights(network: nn.Module, folder: Path) -> None:
 
 
 def predict(model: Path, *, spectrograms: Path, selection: Path, out: Path, precision: str = "auto") -> None:
-    """Score the test clips and, if a fold was held out, the curated clips of that fold.
+    """Score the test clips and, if a fold was held out, the curated clips of that fold. There may be no such clip.
 
     Args:
         model: The folder of a trained model.
@@ -103,7 +103,7 @@ def predict(model: Path, *, spectrograms: Path, selection: Path, out: Path, prec
         }
     )
     scores = [score_clips(loaded, data.frames, data.offsets, precision=precision) for data in (validation, test)]
-    write_predictions(out, Predictions(loaded.classes, rows, np.concatenate(scores)))
+    write_predictions(out, Predictions(loaded.classes, rows, np.concatenate(scores), [loaded.member.id]))
 
 
 def score_clips(
