@@ -175,6 +175,8 @@ def _write_spectrograms(folder, rng, classes, clips, folds, test, test_labels, n
                 continue
             if part == "test":
                 writer.reject(clip="test-first.wav", part="test", reason="has no samples")
+            if part == "curated" and not test:
+                writer.reject(clip="broken.wav", part="curated", reason="not a sound file <script>")
             for number in range(clips):
                 if part == "test" and number == clips // 2:
                     writer.reject(clip="test-broken.wav", part="test", reason="not a sound file <script>")

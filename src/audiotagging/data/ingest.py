@@ -95,5 +95,5 @@ def check_folds(dataset: Dataset, held_out: Collection[int]) -> None:
             raise DataError(dataset.folder, [f"no curated clip is in fold {fold}, which is to be held out"])
     if not (dataset.clips["part"] == "test").any() and not any(fold >= 0 for fold in held_out):
         dataset.notes.append(
-            "there are no test clips and no fold is held out, so nothing will be predicted or scored; the ensemble can tag"
+            "there are no test clips and no fold is held out: nothing will be predicted or scored; the ensemble can tag"
         )
