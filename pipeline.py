@@ -44,6 +44,7 @@ class Outputs(NamedTuple):
     averaged: Dataset
     scores: Metrics
     report: HTML
+    audit: Dataset
 
 
 @dsl.pipeline(name="audiotagging", description="Trains an ensemble of audio taggers from a folder of labelled sounds.")
@@ -148,6 +149,7 @@ def audiotagging(
         averaged=averaged,
         scores=evaluated.outputs["scores"],
         report=evaluated.outputs["report"],
+        audit=evaluated.outputs["audit"],
     )
 
 

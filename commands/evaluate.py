@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
         spectrograms=args.out / "spectrograms",
         report=report,
         scores=scores,
+        audit=args.out,
         selection=args.out / "selection",
         promotion=earlier.get("promotion"),
         origin=earlier.get("origin"),

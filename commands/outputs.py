@@ -2,6 +2,7 @@
 
 submission.csv, ensemble.json, predictions.parquet   from the stage `ensemble`
 scores.json, report.html                             from the stage `evaluate`
+suspicious.csv, audit.html                           from the stage `evaluate`, if folds were held out
 models/MEMBER-foldK/, predictions/MEMBER-foldK.parquet
 spectrograms/, selection/
 """
@@ -22,12 +23,12 @@ from audiotagging.results.labelled_clips import SETS
 from audiotagging.results.scores_file import NAME, Scores
 from audiotagging.working_folder import working_folder
 
-AVERAGED = "averaged"  # a folder whose files are moved to OUT itself
+AVERAGED, AUDIT = "averaged", "audit"  # folders whose files are moved to OUT itself
 REPLACED = "replaced"  # earlier results, in the working folder
 # What a run writes to OUT, and what macOS adds.
 NAMES = {
     *("spectrograms", "selection", "models", "predictions", "submission.csv", "ensemble.json", "predictions.parquet"),
-    *("scores.json", "report.html", "log.txt", ".DS_Store"),
+    *("scores.json", "report.html", "suspicious.csv", "audit.html", "log.txt", ".DS_Store"),
 }
 
 Artifact = TypeVar("Artifact")
@@ -42,6 +43,7 @@ def layout(
     averaged: Artifact,
     scores: Artifact,
     report: Artifact,
+    audit: Artifact | None,
 ) -> dict[str, Artifact]:
     """Return the outputs of a run by their paths in OUT.
 
@@ -53,6 +55,7 @@ def layout(
         averaged: A folder.
         scores: A file.
         report: A file.
+        audit: A folder, or None if no folds were held out.
     """
     return {
         "spectrograms": spectrograms,
@@ -62,6 +65,7 @@ def layout(
         AVERAGED: averaged,
         "scores.json": scores,
         "report.html": report,
+        **({} if audit is None else {AUDIT: audit}),
     }
 
 
@@ -122,9 +126,10 @@ def new_out(out: Path, *, work: Path) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
-        for file in (partial / AVERAGED).iterdir():
-            file.rename(partial / file.name)
-        (partial / AVERAGED).rmdir()
+        for folder in filter(Path.exists, (partial / AVERAGED, partial / AUDIT)):
+            for file in folder.iterdir():
+                file.rename(partial / file.name)
+            folder.rmdir()
         sync(partial)
         if out.exists():
             out.rename(replaced)
@@ -144,7 +149,7 @@ def print_results(out: Path) -> None:
     _print_table("mAP", {system: precisions.get(system, {}) for system in (*scores["members"], "ensemble")})
     print_findings(scores)
     print()
-    for name in ("report.html", "submission.csv", "scores.json", "models", "predictions", "spectrograms"):
+    for name in ("report.html", "audit.html", "submission.csv", "scores.json", "models", "predictions", "spectrograms"):
         if (out / name).exists():
             print(f"{name:<16}{out / name}")
 

@@ -16,6 +16,7 @@ def evaluate(
     command: str,
     scores: Output[Metrics],
     report: Output[HTML],
+    audit: Output[Dataset],
 ) -> None:
     """Score the ensemble and its members, and write the report.
 
@@ -29,6 +30,7 @@ def evaluate(
         command: The command line that started the run, for the report.
         scores: A JSON file. The lwlrap and the mAP of the ensemble and of every member are metrics too.
         report: One self-contained HTML page.
+        audit: A folder with suspicious.csv and audit.html, or without files if no folds were held out.
     """
     from pathlib import Path
 
@@ -53,6 +55,7 @@ def evaluate(
         spectrograms=Path(spectrograms.path),
         report=Path(report.path),
         scores=Path(scores.path),
+        audit=Path(audit.path),
         selection=Path(selection.path),
         promotion=convert(promotion, Decision) if promotion else None,
         origin=Origin(command=command, costs=costs, meter=meter),

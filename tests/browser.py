@@ -1,13 +1,19 @@
-"""A report as a person sees it: in headless Chromium, where there is one."""
+"""A page as a person sees and uses it: in headless Chromium, where there is one."""
 
+import json
 import re
+import subprocess
+import time
+from contextlib import contextmanager
 from html import escape
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
+import websocket
 from PIL import Image
 
-from docs.pictures import chromium, photograph
+from docs.pictures import CHROMIUM, chromium, photograph
 
 LIGHT_PAPER, DARK_PAPER = (253, 253, 252), (20, 23, 26)
 FRAME = """<!doctype html><meta charset="utf-8"><body style="margin: 0">
@@ -59,3 +65,71 @@ def _measure(page: str, measure: str, *, frame: Path, width: int) -> str:
     found = re.search("<title>(.*?)</title>", document)
     assert found
     return found[1]
+
+
+class Tab:
+    """A tab of a browser that is driven through Chromium's DevTools protocol."""
+
+    def __init__(self, address, *, downloads):
+        self.socket = websocket.create_connection(address, timeout=60, suppress_origin=True)
+        self.calls = 0
+        self.downloads = downloads
+        self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
+
+    def call(self, method, **parameters):
+        self.calls += 1
+        self.socket.send(json.dumps({"id": self.calls, "method": method, "params": parameters}))
+        while (answer := json.loads(self.socket.recv())).get("id") != self.calls:
+            pass
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def open(self, page):
+        """Open a page, also again."""
+        self.call("Page.navigate", url=page.as_uri())
+        wait_for(lambda: self.run("document.readyState === 'complete' && location.protocol === 'file:'"))
+
+    def run(self, script):
+        """Return the value of an expression."""
+        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def press(self, key, code):
+        """Press and release a key."""
+        text = {"text": key} if key == " " else {}
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **text)
+
+    def download(self, script):
+        """Run a script that downloads a file, and return the file."""
+        self.run(script)
+        wait_for(lambda: [path for path in self.downloads.iterdir() if not path.name.endswith(".crdownload")])
+        (path,) = self.downloads.iterdir()
+        return path
+
+
+@contextmanager
+def browser(folder, *, width=1280):
+    """Start a browser that keeps everything in a folder, and provide its tab."""
+    downloads, profile = folder / "downloads", folder / "profile"
+    downloads.mkdir()
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    options += [f"--user-data-dir={profile}", "--remote-debugging-port=0", f"--window-size={width},1000"]
+    with subprocess.Popen([CHROMIUM, *options, "about:blank"], stderr=subprocess.DEVNULL) as process:
+        try:
+            port = profile / "DevToolsActivePort"
+            wait_for(lambda: port.exists() and port.read_text().count("\n"))
+            with urlopen(f"http://127.0.0.1:{port.read_text().splitlines()[0]}/json/list") as answer:
+                (page,) = [page for page in json.load(answer) if page["type"] == "page"]
+            yield Tab(page["webSocketDebuggerUrl"], downloads=downloads)
+        finally:
+            process.terminate()
+
+
+def wait_for(condition, *, seconds=60):
+    """Wait until a condition is true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)

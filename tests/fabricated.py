@@ -160,6 +160,7 @@ def finish_run(
         selection=run / "selection",
         report=run / "report.html",
         scores=run / "scores.json",
+        audit=run,
         baseline=baseline,
         promotion=promotion,
         origin=origin,

@@ -36,14 +36,17 @@ def find_outputs(client: Client, run_id: str) -> dict[str, str]:
                 )
             ensemble = earlier["ensemble"]
         (spectrograms,), (selection,) = _given(evaluate, "spectrograms"), _given(evaluate, "selection")
+        models = _by_row(_given(evaluate, "models"))
+        has_folds = any(fold >= 0 for _, fold, _ in models)  # without folds, the stage writes nothing to its folder
         return layout(
             spectrograms=spectrograms["uri"],
             selection=selection["uri"],
-            models=_by_row(_given(evaluate, "models")),
+            models=models,
             predictions=_by_row(_given(ensemble, "predictions")),
             averaged=averaged["uri"],
             scores=evaluate.outputs["scores"][0],
             report=evaluate.outputs["report"][0],
+            audit=evaluate.outputs["audit"][0] if has_folds and "audit" in evaluate.outputs else None,
         )
 
 

@@ -255,7 +255,9 @@ def test_ensemble_promote_and_evaluate(run, tmp_path):
         command="audiotagging run --data 'my sounds'",
         scores=scores,
         report=report,
+        audit=artifact(Dataset, tmp_path / "audit"),
     )
+    assert {path.name for path in (tmp_path / "audit").iterdir()} == {"suspicious.csv", "audit.html"}
     written = json.loads(Path(scores.path).read_text(encoding="utf-8"))
     sets = ("all", "public", "private", "out_of_fold")
     expected = {f"lwlrap_{name}": written["ensemble"][name] for name in sets}

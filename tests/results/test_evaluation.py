@@ -218,7 +218,7 @@ def test_the_terminal_says_what_is_promised_and_kept(run):
         {"promised": 0.95, "classes": 1, "missing": 7, "sets": {"all": {"tags": 0, "recall": 0.0}}},
         {"promised": 0.95, "classes": 0, "missing": 8, "sets": {"all": {"tags": 0, "recall": 0.0}}},
     ]
-    first, second, third = findings(scores | {"thresholds": {"promises": promises}})[-3:]
+    first, second, third = findings(scores | {"thresholds": {"promises": promises}})[-4:-1]
     assert first == (
         "A precision of 0.9 is promised for 7 of 8 classes: the precision is 0.9500, 95 % interval 0.9000 to 0.9900, "
         "and the recall 0.2500."
@@ -240,4 +240,5 @@ def test_the_terminal_says_which_scores_are_submitted(run, submitted, numbers_sa
 def test_the_terminal_says_that_scores_are_uncalibrated(tmp_path):
     scores = finish_run(fabricate_run(tmp_path, folds=[-1]))
     assert "calibration" not in scores and "thresholds" not in scores
-    assert "The scores are uncalibrated" in findings(scores)[-1]
+    assert "suspicious" not in scores
+    assert "The scores are uncalibrated" in findings(scores)[-2] and "were not checked" in findings(scores)[-1]

@@ -139,6 +139,9 @@ def test_every_score_is_shown(run, page):
         for place in range(len(scores["classes"])):
             assert {f"classes/{place}/members/{member}" for member in scores["members"]} <= shown
     text = (run / "report.html").read_text(encoding="utf-8")
+    checked = "calibration" in scores
+    assert checked == ("suspicious" in shown) == (run / "suspicious.csv").exists() == (run / "audit.html").exists()
+    assert ("labels of the curated clips were not checked" in text) == (not checked)
     assert ("The scores are uncalibrated" in text) == ("scored" in scores and "calibration" not in scores)
     if "calibration" in scores:
         kinds = ("uncalibrated", "calibrated")
@@ -166,7 +169,10 @@ def test_the_page_needs_nothing_else(run, page):
 def test_the_page_is_sound(run, page):
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
-    assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
+    places = {link.removeprefix("#") for link in page.links if link.startswith("#")}
+    assert places <= set(page.ids)
+    beside = set(page.links) - {f"#{place}" for place in places}
+    assert beside == ({"audit.html"} if (run / "audit.html").exists() else set())
     assert page.tags.count("img") == len(
         html.shown_clips(json.loads((run / "scores.json").read_text(encoding="utf-8")))
     )

@@ -16,6 +16,8 @@
   to listen to, what is `heard` of them: from which second to which.
 * `calibration`, `thresholds`: how far the probabilities and thresholds can be trusted
   (`audiotagging.results.reliability`), if folds were held out.
+* `suspicious`: the number of curated clips whose labels may be wrong (`audiotagging.results.audit`), if folds were held
+  out.
 * `similarity`, `trained`, `data`, `selection`, `run`: facts about the members, their training data and their versions.
   There is no `similarity` if nothing was predicted.
 * `promotion`: the decision on whether the ensemble becomes the champion, if a champions folder was given
@@ -42,7 +44,11 @@ from audiotagging.errors import UserError
 from audiotagging.files import atomic_file
 from audiotagging.json_file import write_json
 from audiotagging.metrics import chance, mean_average_precision
+from audiotagging.results import audit_page
 from audiotagging.results import report as html
+from audiotagging.results.audit import NAME as SUSPICIOUS
+from audiotagging.results.audit import suspicious_clips, write_suspicious
+from audiotagging.results.audit_page import write_audit
 from audiotagging.results.ensembling import average, gather
 from audiotagging.results.labelled_clips import LabelledSet, check_predictions, labelled_sets
 from audiotagging.results.mistakes import confusions, worst_clips
@@ -73,6 +79,7 @@ def evaluate(
     selection: Path,
     report: Path,
     scores: Path,
+    audit: Path,
     baseline: Path | None = None,
     excerpts_of: Callable[[Collection[str]], Mapping[str, Excerpt]] | None = None,
     promotion: Decision | None = None,
@@ -87,6 +94,7 @@ def evaluate(
         selection: The folder of the selection that was trained on (`audiotagging.artifacts.selection`).
         report: The HTML file to write.
         scores: The JSON file to write.
+        audit: The folder to write `suspicious.csv` and `audit.html` to. It stays empty if no folds were held out.
         baseline: Another submission for the same test clips, to compare the ensemble with.
         excerpts_of: Returns the excerpts of some clips, as far as there are any. By default they are those that
             `preprocess` kept.
@@ -100,6 +108,8 @@ def evaluate(
         UserError: If an input is corrupt or from another run, if the baseline is not a submission for the same clips
             and classes, or if there is a baseline but no test clip has labels.
     """
+    load_excerpts = excerpts_of or partial(read_excerpts, spectrograms)
+    audit.mkdir(parents=True, exist_ok=True)
     predictions, averaging = read_ensemble(ensemble)
     clips = check_predictions(ensemble, predictions, spectrograms)
     sets = labelled_sets(predictions, clips)
@@ -148,8 +158,26 @@ def evaluate(
         for row in result["classes"]:
             if row["label"] in lowest:
                 row["threshold"] = lowest[row["label"]]
+        suspicious = suspicious_clips(
+            sets["out_of_fold"].truth,
+            sets["out_of_fold"].systems[ENSEMBLE],
+            sets["out_of_fold"].clips,
+            predictions.classes,
+            method=averaging.calibration.method,
+        )
+        result["suspicious"] = len(suspicious)
+        write_suspicious(audit / SUSPICIOUS, suspicious)
+        audited = [row["clip"] for row in suspicious[: audit_page.CLIPS_SHOWN]]
+        write_audit(
+            audit / audit_page.NAME,
+            suspicious,
+            seconds=dict(zip(clips["clip"], clips["seconds"].astype(float), strict=True)),
+            pictures=_pictures(spectrograms, audited),
+            excerpts=load_excerpts(audited),
+            classes=predictions.classes,
+        )
     shown = {row["clip"] for row in html.shown_clips(result)}
-    excerpts = _excerpts(result, excerpts_of or partial(read_excerpts, spectrograms))
+    excerpts = _excerpts(result, load_excerpts)
     figures = ", ".join(f"{name} {score:.4f}" for name, score in result["ensemble"].items()) or "nothing to score"
     logger.info("lwlrap of the ensemble: %s", figures)
     precisions = result["mean_average_precision"][ENSEMBLE]

@@ -32,8 +32,10 @@ def findings(scores: Mapping[str, Any]) -> list[str]:
         if "thresholds" in scores:
             sentences.append(_submission(scores["calibration"]))
             sentences += [_promise(promise, scores["scored"]) for promise in scores["thresholds"]["promises"]]
+            sentences.append(_suspicious(scores["suspicious"]))
         else:
             sentences.append("The scores are uncalibrated, and no precision can be promised: that needs --folds.")
+            sentences.append("The labels of the curated clips were not checked: that needs --folds too.")
     else:
         sentences.append("There is nothing to score: no test clip has labels, and no fold was held out.")
     if judge := scores["selection"].get("judge"):
@@ -64,6 +66,12 @@ def _promise(promise: Mapping[str, Any], scored: str) -> str:
             f"{observed['high']:.4f}, and the recall {observed['recall']:.4f}"
         )
     return f"A precision of {promise['promised']} is promised for {promise['classes']} of {classes} classes: {kept}."
+
+
+def _suspicious(clips: int) -> str:
+    if not clips:
+        return "No curated clip contradicts its labels."
+    return f"To {clips} curated clips, another class fits better than their labels: audit.html shows them."
 
 
 def _comparison(other: Mapping[str, float]) -> str:

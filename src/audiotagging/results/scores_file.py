@@ -138,4 +138,5 @@ class Scores(Facts):
     scored: NotRequired[str]
     calibration: NotRequired[Calibrated]
     thresholds: NotRequired[Thresholds]
+    suspicious: NotRequired[int]
     baseline: NotRequired[str]
