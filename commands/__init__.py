@@ -28,6 +28,7 @@ GROUPS = {
         "tag": "tag sound files",
         "evaluate": "score a run again, and write its report again",
         "compare": "compare two runs",
+        "learning-curve": "find out what to record next",
     },
     "on a Kubeflow cluster": {
         "submit": "run the pipeline",

@@ -5,6 +5,7 @@ scores.json, report.html                             from the stage `evaluate`
 suspicious.csv, audit.html                           from the stage `evaluate`, if folds were held out
 models/MEMBER-foldK/, predictions/MEMBER-foldK.parquet
 spectrograms/, selection/
+learning-curve/                                      from the command `learning-curve`
 """
 
 import os
@@ -25,10 +26,11 @@ from audiotagging.working_folder import working_folder
 
 AVERAGED, AUDIT = "averaged", "audit"  # folders whose files are moved to OUT itself
 REPLACED = "replaced"  # earlier results, in the working folder
-# What a run writes to OUT, and what macOS adds.
+LEARNING_CURVE = "learning-curve"
+# What a run and `learning-curve` write to OUT, and what macOS adds.
 NAMES = {
     *("spectrograms", "selection", "models", "predictions", "submission.csv", "ensemble.json", "predictions.parquet"),
-    *("scores.json", "report.html", "suspicious.csv", "audit.html", "log.txt", ".DS_Store"),
+    *("scores.json", "report.html", "suspicious.csv", "audit.html", LEARNING_CURVE, "log.txt", ".DS_Store"),
 }
 
 Artifact = TypeVar("Artifact")

@@ -186,7 +186,7 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
         )
     if args.weights == "fitted" and max(args.folds) < 0:
         raise UserError("--weights fitted needs out-of-fold predictions: hold out folds with --folds 0,1,2,3,4")
-    members = override(select(args.members), _assignments(args.set))
+    members = override(select(args.members), assignments(args.set))
     return {
         "data": args.data,
         "downloads": args.downloads,
@@ -236,7 +236,12 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _assignments(texts: Iterable[str]) -> dict[str, str]:
+def assignments(texts: Iterable[str]) -> dict[str, str]:
+    """Split texts such as `epochs=10` into fields and their values.
+
+    Raises:
+        UserError: If a text has no equals sign, or if a field has several values.
+    """
     found: dict[str, str] = {}
     for text in texts:
         field, equals, value = text.partition("=")

@@ -27,7 +27,7 @@ from audiotagging.gate import CODES, say
 from commands.folders import check_folders
 from commands.local.containers import docker_runner, memory_size
 from commands.local.runner import StageError, run_pipeline
-from commands.local.slots import divide, usable_gpus
+from commands.local.slots import divide, stored_bytes, usable_gpus
 from commands.outputs import layout, new_out, print_results, work_of, working_on
 from commands.parameters import add_parameters, here, parameters
 
@@ -99,7 +99,8 @@ def _run_stages(
         prepare_champions(champions)
         values["champions"] = str(champions)
     sounds = [Path(path) for path in dataset.clips["path"][dataset.clips["part"] != "test"]]
-    slots = divide(values["rows"], sounds, parallel=args.parallel, gpus=usable_gpus(docker=args.docker))
+    gpus = usable_gpus(docker=args.docker)
+    slots = divide(values["rows"], stored=stored_bytes(sounds), parallel=args.parallel, gpus=gpus)
     logger.info("%s", slots)
     root = folders.get("--cache", work / "stages")
     root.mkdir(parents=True, exist_ok=True)

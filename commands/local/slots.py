@@ -45,19 +45,19 @@ class Slots:
 
 
 def divide(
-    rows: Sequence[Mapping[str, Any]], sounds: Iterable[Path], *, parallel: int | None, gpus: Sequence[str]
+    rows: Sequence[Mapping[str, Any]], *, stored: float, parallel: int | None, gpus: Sequence[str]
 ) -> Slots:
     """Divide this machine among the members that train at the same time.
 
     Args:
         rows: The rows to train.
-        sounds: The files whose spectrograms every member keeps in memory.
+        stored: Bytes of spectrograms that every member keeps in memory.
         parallel: Number of rows to train at the same time. None for as many as fit.
         gpus: The GPUs to use.
     """
     cores = threads()
     if parallel is None:
-        parallel = len(gpus) or min(cores, int(_free_memory() // _needed(rows, sounds)))
+        parallel = len(gpus) or min(cores, int(_free_memory() // _needed(rows, stored)))
     parallel = max(1, min(parallel, len(rows)))
     slots: list[dict[str, str]] = [{"OMP_NUM_THREADS": str(max(1, cores // parallel))} for _ in range(parallel)]
     for number, slot in enumerate(slots if gpus else []):
@@ -65,9 +65,13 @@ def divide(
     return Slots({"OMP_NUM_THREADS": str(cores)}, slots)
 
 
-def _needed(rows: Sequence[Mapping[str, Any]], sounds: Iterable[Path]) -> float:
+def stored_bytes(sounds: Iterable[Path]) -> float:
+    """Estimate how many bytes the spectrograms of some sound files have."""
+    return SPECTROGRAM * sum(path.stat().st_size for path in sounds)
+
+
+def _needed(rows: Sequence[Mapping[str, Any]], stored: float) -> float:
     """Estimate how many bytes of memory the training of the largest row needs on a CPU."""
-    stored = SPECTROGRAM * sum(path.stat().st_size for path in sounds)
     return PROCESS + stored + PIXEL * max(row["batch_size"] * row["size"] ** 2 for row in rows)
 
 

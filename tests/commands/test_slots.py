@@ -8,7 +8,7 @@ import pytest
 
 from audiotagging.members import DEMO, REFERENCE
 from commands.local import slots
-from commands.local.slots import divide, usable_gpus
+from commands.local.slots import divide, stored_bytes, usable_gpus
 
 GIB = 2**30
 DEMO_ROWS = [asdict(member) for member in DEMO]
@@ -41,7 +41,7 @@ def machine(monkeypatch):
 )
 def test_members_share_the_cores_as_far_as_memory_goes(machine, cores, memory, rows, parallel, at_once, threads):
     machine(cores, memory)
-    divided = divide(rows, [], parallel=parallel, gpus=[])
+    divided = divide(rows, stored=0, parallel=parallel, gpus=[])
     assert divided.rows == [{"OMP_NUM_THREADS": str(threads)}] * at_once
     assert divided.alone == {"OMP_NUM_THREADS": str(cores)}
     assert str(divided) == f"training {at_once} members at once on the CPU, threads per member: {threads}"
@@ -52,8 +52,8 @@ def test_the_sounds_count_for_every_member(machine, tmp_path):
     sound = tmp_path / "a.wav"
     with sound.open("wb") as file:
         file.truncate(20 * GIB)  # a hole: it takes no room
-    assert len(divide(DEMO_ROWS, [], parallel=None, gpus=[]).rows) == 4
-    assert len(divide(DEMO_ROWS, [sound], parallel=None, gpus=[]).rows) == 2
+    assert len(divide(DEMO_ROWS, stored=0, parallel=None, gpus=[]).rows) == 4
+    assert len(divide(DEMO_ROWS, stored=stored_bytes([sound]), parallel=None, gpus=[]).rows) == 2
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_the_sounds_count_for_every_member(machine, tmp_path):
 )
 def test_one_member_trains_on_each_gpu(machine, gpus, parallel, expected):
     machine(12, 1)
-    divided = divide(DEMO_ROWS, [], parallel=parallel, gpus=gpus)
+    divided = divide(DEMO_ROWS, stored=0, parallel=parallel, gpus=gpus)
     assert [row["CUDA_VISIBLE_DEVICES"] for row in divided.rows] == expected
     assert "CUDA_VISIBLE_DEVICES" not in divided.alone and "on GPUs" in str(divided)
 
@@ -133,4 +133,4 @@ def test_a_training_takes_about_the_memory_that_is_counted_for_it(size, batch_si
     command = [sys.executable, "-c", PEAK, str(size), str(batch_size)]
     peak = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     row = asdict(replace(REFERENCE[-1], size=size, batch_size=batch_size))
-    assert 0.5 < peak / slots._needed([row], []) < 1.1
+    assert 0.5 < peak / slots._needed([row], 0) < 1.1

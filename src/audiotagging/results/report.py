@@ -69,13 +69,13 @@ def render(
         estimates=estimates,
         members=members,
         sets=SETS,
-        figure=_figures(scores),
+        figure=figures(scores),
         member_plot=estimates and _member_plot(estimates, members),
         without_plot=estimates and _without_plot(estimates),
-        class_plots=_plots_of_classes(
+        class_plots=plots_of_classes(
             classes, _class_plot, label_length=longest, chance=estimates and estimates["chance"]
         ),
-        score_plots=_plots_of_classes(
+        score_plots=plots_of_classes(
             described, _score_plot, label_length=longest, limits=classes and score_limits(described)
         ),
         reliability=_reliability(scores),
@@ -153,7 +153,7 @@ STYLES: dict[str, Callable[[Any], str]] = {
 }
 
 
-def _figures(scores: dict[str, Any]) -> Callable[..., Markup]:
+def figures(scores: dict[str, Any]) -> Callable[..., Markup]:
     """Return a function that formats an entry of the scores, given by its path of keys, as a `<data>` element."""
 
     def figure(*path: Any, style: str = "score") -> Markup:
@@ -219,7 +219,7 @@ def _limits(rows: Sequence[Dot], *others: float) -> tuple[float, float]:
     return min(ends) - margin, max(ends) + margin
 
 
-def _plots_of_classes(classes: Sequence[Any], draw: Callable[..., str], **options: Any) -> list[Markup]:
+def plots_of_classes(classes: Sequence[Any], draw: Callable[..., str], **options: Any) -> list[Markup]:
     """Return plots with about the same number of classes each, three of them if there are enough classes."""
     count = max(math.ceil(len(classes) / CLASSES_PER_PLOT), min(3, math.ceil(len(classes) / 8)))
     pieces = np.array_split(np.array(classes, dtype=object), count) if count else []

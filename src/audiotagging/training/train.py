@@ -136,7 +136,7 @@ def train(
     if start is not None:
         load_weights(run.network, start)
     with run_checkpoints(checkpoints, identity=identity) as kept:
-        _train_to_the_end(run, kept)
+        train_to_the_end(run, kept)
         facts = ModelFacts(
             member=member,
             fold=fold,
@@ -152,7 +152,7 @@ def train(
         write_model(out, facts=facts, history=pd.DataFrame(run.history), weights=save(weights))
 
 
-def _train_to_the_end(run: Run, kept: Checkpoints | None) -> None:
+def train_to_the_end(run: Run, kept: Checkpoints | None) -> None:
     """Do all steps that remain since the newest checkpoint. Write a checkpoint after every epoch and on SIGTERM."""
     state = kept.latest() if kept else None
     if state is not None:

@@ -1,0 +1,198 @@
+"""Find out what to record next: say for each class what more clips of it are expected to gain, with an interval.
+
+One member is trained twelve times, on 25, 50, 75 and 100 % of the curated clips in three draws, with the spectrograms of
+a finished run. The results go to OUT/learning-curve. An interrupted command resumes when it is given again, and nothing
+is trained twice.
+
+Examples:
+  audiotagging learning-curve out/demo-demo
+  audiotagging learning-curve OUT --member xresnet18ssa-focal --set epochs=20 --clips 50
+"""
+
+import argparse
+import logging
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from audiotagging.artifacts.model_folder import ModelFacts, model_folders, read_facts
+from audiotagging.artifacts.selection import read_folds, read_noisy_clips, with_folds
+from audiotagging.artifacts.spectrogram_shards import MELS, read_clips
+from audiotagging.errors import UserError
+from audiotagging.files import require
+from audiotagging.members import Member, override
+from audiotagging.results.gains_report import NAME, Facts, Trained, is_clear, summarise, write_gains
+from audiotagging.results.report import duration, signed
+from audiotagging.training.draws import DRAWS, SHARES, Training, deal_draws, plan_trainings, train_all
+from audiotagging.working_folder import working_folder
+from commands.local.slots import divide, usable_gpus
+from commands.outputs import LEARNING_CURVE
+from commands.parameters import AddUp, assignments
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument("out", type=Path, metavar="OUT", help="output of a run, whose spectrograms are used")
+    parser.add_argument(
+        "--clips", type=int, default=20, metavar="N", help="number of clips to gain from (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--member", metavar="ID", help="member of the run to train (default: the one that trained fastest)"
+    )
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action=AddUp,
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change fields of the member, such as epochs=10 to save time; too few epochs hide what clips gain",
+    )
+    parser.add_argument(
+        "--parallel",
+        type=int,
+        metavar="N",
+        help="number of trainings at once (default: one per GPU, or as many as cores and memory allow)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train what is not trained yet, write the results, and print them."""
+    for option in ("clips", "parallel"):
+        if getattr(args, option) is not None and getattr(args, option) < 1:
+            raise UserError(f"--{option}: expected a number of at least 1, found {getattr(args, option)}")
+    require(args.out, "spectrograms", "selection", "models", what="the output of a run")
+    trained = _choose(args.out / "models", args.member)
+    [member] = override([trained.member], assignments(args.set))
+    spectrograms, folder = args.out / "spectrograms", args.out / LEARNING_CURVE
+    clips = with_folds(read_clips(spectrograms), read_folds(args.out / "selection"))
+    part, scored, drawn = divide_clips(clips)
+    noisy = list(read_noisy_clips(args.out / "selection", clips)["fname"])
+    trainings = plan_trainings(
+        deal_draws(list(drawn["clip"]), list(drawn["labels"]), seed=trained.seed),
+        member=member,
+        noisy_clips=noisy,
+        scored=(part, list(scored["clip"])),
+        spectrograms=spectrograms,
+        seed=trained.seed,
+    )
+    stored = float(MELS * clips["frames"].sum())
+    _train(trainings, folder=folder, seconds=_seconds(trained, member), parallel=args.parallel, stored=stored)
+    content = summarise(
+        [
+            Trained(
+                share=each.draw.share,
+                draw=each.draw.number,
+                clips=len(each.draw.clips),
+                predictions=each.path(folder / "predictions"),
+            )
+            for each in trainings
+        ],
+        Facts(member=member, seed=trained.seed, more=args.clips, noisy=len(noisy), part=part),
+        spectrograms=spectrograms,
+        drawn=list(drawn["clip"]),
+    )
+    write_gains(folder, content)
+    _print(content)
+    print(f"\n{folder / f'{NAME}.html'}")
+    return 0
+
+
+def divide_clips(clips: pd.DataFrame) -> tuple[str, pd.DataFrame, pd.DataFrame]:
+    """Divide clips into those to score and those to draw: the labelled test clips and all curated ones, or two folds.
+
+    Args:
+        clips: The clips of the run, with their folds.
+
+    Returns:
+        The part of the clips to score; these; and the curated clips to draw from, without a fold that is scored.
+
+    Raises:
+        UserError: If there are too few clips.
+    """
+    labelled = clips[clips["labels"].str.len() > 0]
+    scored, drawn = labelled[labelled["part"] == "test"], labelled[labelled["part"] == "curated"]
+    part = "test"
+    if not len(scored) and len(drawn):
+        held_out = drawn["fold"] == drawn["fold"].min()
+        part, scored, drawn = "curated", drawn[held_out], drawn[~held_out]
+    if len(drawn) < len(SHARES) * 2:
+        raise UserError(
+            f"expected at least {len(SHARES) * 2} curated clips to draw from, found {len(drawn)}; add clips, or labels "
+            "of test clips, which are then scored instead of curated ones"
+        )
+    return part, scored, drawn
+
+
+def _choose(models: Path, name: str | None) -> ModelFacts:
+    """Return the facts about the model of a member or, without a name, about the one that trained fastest."""
+    found = [read_facts(folder) for folder in model_folders(models)]
+    chosen = [facts for facts in found if name in (None, facts.member.id)]
+    if not chosen:
+        raise UserError(
+            f"{models}: expected a model of {name or 'a member'}, found {', '.join(sorted({each.member.id for each in found})) or 'none'}; "
+            "name another with --member"
+        )
+    return min(chosen, key=lambda facts: facts.seconds)
+
+
+def _seconds(trained: ModelFacts, member: Member) -> float:
+    """Estimate the seconds of a training from those of the run."""
+    crops = [each.cycles * each.epochs * each.epoch_size * each.batch_size * each.size**2 for each in (member, trained.member)]
+    return trained.seconds * crops[0] / crops[1]
+
+
+def _train(
+    trainings: list[Training], *, folder: Path, seconds: float, parallel: int | None, stored: float
+) -> None:
+    """Do the trainings without predictions, and say how many of them are left, and for how long."""
+    predictions = folder / "predictions"
+    predictions.mkdir(parents=True, exist_ok=True)
+    left = [each for each in trainings if not each.path(predictions).exists()]
+    if not left:
+        return
+    rows = [asdict(each.member) for each in left]
+    slots = divide(rows, stored=stored, parallel=parallel, gpus=usable_gpus(docker=False)).rows
+    logger.info(
+        "%d of %d trainings are left, %d at once: about %s",
+        *(len(left), len(trainings), len(slots), duration(seconds * len(left) / len(slots))),
+    )
+    started = time.monotonic()
+    with working_folder(folder / "checkpoints") as checkpoints:
+        trained = train_all(
+            left, folder=predictions, checkpoints=checkpoints, log=folder / "log.txt", slots=slots
+        )
+        for done, training in enumerate(trained, 1):
+            remaining = (time.monotonic() - started) / done * (len(left) - done)
+            logger.info(
+                "%d of %d: draw %d, %.0f %% of the clips%s",
+                *(done + len(trainings) - len(left), len(trainings), training.draw.number, 100 * training.draw.share),
+                f"; {duration(remaining)} left" if done < len(left) else "",
+            )
+
+
+def _print(content: dict[str, Any]) -> None:
+    """Print the scores of the shares, and the gains, the largest first."""
+    more = content["more"]
+    labels = [row["label"] for row in content["classes"]]
+    width = max(map(len, [*labels, "all together"]))
+    print(f"\n{'lwlrap':<{width}}" + "".join(f"{f'{100 * share:.0f} %':>8}" for share in SHARES) + f"{f'{more} more gain':>16}  95 % interval")
+    print(f"{'all together':<{width}}" + "".join(f"{score:>8.3f}" for score in content["scores"]))
+    for row in content["classes"]:
+        scores = "".join(f"{score:>8.3f}" for score in row["scores"])
+        print(f"{row['label']:<{width}}{scores}  {_gain(row)}")
+    for row in content["gains"]:
+        of = "mixed as now" if row["of"] == "all" else "of every class"
+        print(f"\n{more} more clips {of}: {_gain(row)}", end="")
+    clear = [f"{row['label']} ({_gain(row)})" for row in content["classes"] if is_clear(row)]
+    print(f"\n\nrecord {more} more of: {', '.join(clear) or 'no class with a clear gain'}")
+
+
+def _gain(row: dict[str, Any]) -> str:
+    if row["expected"] is None:
+        return "too few clips to say"
+    return f"{signed(row['expected'])}, {signed(row['low'])} to {signed(row['high'])}"
