@@ -11,6 +11,7 @@ import sys
 import textwrap
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 from audiotagging.errors import UserError, without_secrets
@@ -81,17 +82,13 @@ def _run(pipeline: Any, arguments: list[str]) -> int:
     command_line = without_secrets(shlex.join([PROGRAM, *arguments]))  # for the report
     args = parse(name, arguments[1:])
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    return int(
-        import_module(f"commands.{name}").run(
-            argparse.Namespace(**vars(args), pipeline=pipeline, command_line=command_line)
-        )
-    )
+    return int(module_of(name).run(argparse.Namespace(**vars(args), pipeline=pipeline, command_line=command_line)))
 
 
 def _parser() -> Parser:
     """Return the parser of the program's own arguments, whose help lists the commands."""
     listing = "\n\n".join(
-        "\n".join([f"{group}:", *(f"  {name:<12}{help}" for name, help in commands.items())])
+        "\n".join([f"{group}:", *(f"  {name:<16}{help}" for name, help in commands.items())])
         for group, commands in GROUPS.items()
     )
     parser = Parser(
@@ -105,13 +102,18 @@ def _parser() -> Parser:
     return parser
 
 
+def module_of(name: str) -> ModuleType:
+    """Return the module of a command."""
+    return import_module(f"commands.{name.replace('-', '_')}")
+
+
 def parse(name: str, arguments: list[str]) -> argparse.Namespace:
     """Parse the arguments of a command.
 
     Raises:
         UserError: If they are wrong.
     """
-    command = import_module(f"commands.{name}")
+    command = module_of(name)
     description, _, examples = (command.__doc__ or "").partition("\n\nExamples:\n")
     parser = Parser(
         prog=f"{PROGRAM} {name}",

@@ -6,7 +6,6 @@ Examples:
 """
 
 import argparse
-from importlib import import_module
 from pathlib import Path
 
 import shtab
@@ -28,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     parsers = parser.add_subparsers()
     for name, help in commands.COMMANDS.items():
         one = parsers.add_parser(name, help=help)
-        import_module(f"commands.{name}").add_arguments(one)
+        commands.module_of(name).add_arguments(one)
         for action in one._actions:
             if action.metavar in FOLDERS:
                 action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]

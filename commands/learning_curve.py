@@ -1,12 +1,12 @@
 """Find out what to record next: say for each class what more clips of it are expected to gain, with an interval.
 
-One member is trained twelve times, on 25, 50, 75 and 100 % of the curated clips in three draws, with the spectrograms of
-a finished run. The results go to OUT/learning-curve. An interrupted command resumes when it is given again, and nothing
-is trained twice.
+One member is trained twelve times, on 25, 50, 75 and 100 % of the curated clips in three draws, with the spectrograms
+of a finished run. The results go to OUT/learning-curve. An interrupted command resumes when it is given again, and
+nothing is trained twice.
 
 Examples:
-  audiotagging learning-curve out/demo-demo
-  audiotagging learning-curve OUT --member xresnet18ssa-focal --set epochs=20 --clips 50
+    audiotagging learning-curve out/demo-demo
+    audiotagging learning-curve OUT --member xresnet18ssa-focal --set epochs=20 --clips 50
 """
 
 import argparse
@@ -26,7 +26,7 @@ from audiotagging.files import require
 from audiotagging.members import Member, override
 from audiotagging.results.gains_report import NAME, Facts, Trained, is_clear, summarise, write_gains
 from audiotagging.results.report import duration, signed
-from audiotagging.training.draws import DRAWS, SHARES, Training, deal_draws, plan_trainings, train_all
+from audiotagging.training.draws import SHARES, Training, deal_draws, plan_trainings, train_all
 from audiotagging.working_folder import working_folder
 from commands.local.slots import divide, usable_gpus
 from commands.outputs import LEARNING_CURVE
@@ -133,22 +133,21 @@ def _choose(models: Path, name: str | None) -> ModelFacts:
     found = [read_facts(folder) for folder in model_folders(models)]
     chosen = [facts for facts in found if name in (None, facts.member.id)]
     if not chosen:
-        raise UserError(
-            f"{models}: expected a model of {name or 'a member'}, found {', '.join(sorted({each.member.id for each in found})) or 'none'}; "
-            "name another with --member"
-        )
+        others = ", ".join(sorted({facts.member.id for facts in found})) or "none"
+        raise UserError(f"{models}: expected a model of {name or 'a member'}, found {others}; choose with --member")
     return min(chosen, key=lambda facts: facts.seconds)
 
 
 def _seconds(trained: ModelFacts, member: Member) -> float:
     """Estimate the seconds of a training from those of the run."""
-    crops = [each.cycles * each.epochs * each.epoch_size * each.batch_size * each.size**2 for each in (member, trained.member)]
+    crops = [
+        each.cycles * each.epochs * each.epoch_size * each.batch_size * each.size**2
+        for each in (member, trained.member)
+    ]
     return trained.seconds * crops[0] / crops[1]
 
 
-def _train(
-    trainings: list[Training], *, folder: Path, seconds: float, parallel: int | None, stored: float
-) -> None:
+def _train(trainings: list[Training], *, folder: Path, seconds: float, parallel: int | None, stored: float) -> None:
     """Do the trainings without predictions, and say how many of them are left, and for how long."""
     predictions = folder / "predictions"
     predictions.mkdir(parents=True, exist_ok=True)
@@ -163,9 +162,7 @@ def _train(
     )
     started = time.monotonic()
     with working_folder(folder / "checkpoints") as checkpoints:
-        trained = train_all(
-            left, folder=predictions, checkpoints=checkpoints, log=folder / "log.txt", slots=slots
-        )
+        trained = train_all(left, folder=predictions, checkpoints=checkpoints, log=folder / "log.txt", slots=slots)
         for done, training in enumerate(trained, 1):
             remaining = (time.monotonic() - started) / done * (len(left) - done)
             logger.info(
@@ -176,23 +173,19 @@ def _train(
 
 
 def _print(content: dict[str, Any]) -> None:
-    """Print the scores of the shares, and the gains, the largest first."""
-    more = content["more"]
-    labels = [row["label"] for row in content["classes"]]
-    width = max(map(len, [*labels, "all together"]))
-    print(f"\n{'lwlrap':<{width}}" + "".join(f"{f'{100 * share:.0f} %':>8}" for share in SHARES) + f"{f'{more} more gain':>16}  95 % interval")
-    print(f"{'all together':<{width}}" + "".join(f"{score:>8.3f}" for score in content["scores"]))
-    for row in content["classes"]:
-        scores = "".join(f"{score:>8.3f}" for score in row["scores"])
-        print(f"{row['label']:<{width}}{scores}  {_gain(row)}")
-    for row in content["gains"]:
-        of = "mixed as now" if row["of"] == "all" else "of every class"
-        print(f"\n{more} more clips {of}: {_gain(row)}", end="")
-    clear = [f"{row['label']} ({_gain(row)})" for row in content["classes"] if is_clear(row)]
-    print(f"\n\nrecord {more} more of: {', '.join(clear) or 'no class with a clear gain'}")
+    """Print the lwlrap of every share, and the gains, the largest first."""
+    more, classes = content["more"], content["classes"]
+    width = max(len("all together"), *(len(row["label"]) for row in classes))
+    print(f"\n{'lwlrap':<{width}}" + "".join(f"{share:>8.0%}" for share in SHARES) + f"   gain from {more} more clips")
+    for label, row in [("all together", content | content["gains"][0]), *((row["label"], row) for row in classes)]:
+        print(f"{label:<{width}}" + "".join(f"{score:>8.3f}" for score in row["scores"]) + f"   {_gain(row)}")
+    print(f"\n{more} more clips of every class: {_gain(content['gains'][1])}")
+    clear = [f"{row['label']} ({_gain(row)})" for row in classes if is_clear(row)]
+    print(f"record {more} more of: {', '.join(clear) or 'no class has a clear gain'}")
 
 
 def _gain(row: dict[str, Any]) -> str:
     if row["expected"] is None:
         return "too few clips to say"
-    return f"{signed(row['expected'])}, {signed(row['low'])} to {signed(row['high'])}"
+    unclear = "" if is_clear(row) else "; not clear"
+    return f"{signed(row['expected'])}, {signed(row['low'])} to {signed(row['high'])}{unclear}"

@@ -3,12 +3,11 @@
 import argparse
 import re
 import subprocess
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from commands import COMMANDS
+from commands import COMMANDS, module_of
 from docs.pictures import draw_pipeline
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +28,7 @@ def test_the_tree_has_every_module():
     stages_and_commands = {path.stem for path in CODE if path.parent.name in ("commands", "components")}
     assert stages_and_commands <= set(re.findall(r"\w+", TREE))
     assert {path.name for path in CODE if "src" in path.parts} <= set(re.findall(r"\w+\.[\w.]+", TREE))
-    assert set(COMMANDS) <= set(re.findall(r"\w+", TREE))
+    assert set(COMMANDS) <= set(re.findall(r"[\w-]+", TREE))
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -50,7 +49,7 @@ def test_named_make_targets_exist(name):
 def test_named_options_exist(name):
     parser = argparse.ArgumentParser(conflict_handler="resolve")
     for command in COMMANDS:
-        import_module(f"commands.{command}").add_arguments(parser)
+        module_of(command).add_arguments(parser)
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", TEXTS[name]))
     assert named <= set(re.findall(r"--[a-z][a-z-]*", parser.format_help()))
 

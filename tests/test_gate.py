@@ -15,7 +15,7 @@ from test_layers import STAGES
 import pipeline
 from audiotagging import gate
 from audiotagging.errors import MachineError, UserError
-from commands import COMMANDS, check, main
+from commands import COMMANDS, check, main, module_of
 from commands.local import runner
 from commands.local.runner import StageError
 from components.stage import EXECUTOR
@@ -171,7 +171,7 @@ def test_outputs_that_nobody_reads_or_that_are_full_leave_no_traceback(tmp_path,
 def test_every_command_goes_through_the_gate(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(gate.tempfile, "tempdir", str(tmp_path))
     for name in COMMANDS:
-        command = __import__(f"commands.{name}", fromlist=[name])
+        command = module_of(name)
         monkeypatch.setattr(command, "add_arguments", lambda parser: 1 / 0)
         assert main(None, [name]) == 70
     assert len(list(tmp_path.iterdir())) == len(COMMANDS)

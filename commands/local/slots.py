@@ -44,9 +44,7 @@ class Slots:
         return f"training {len(self.rows)} members at once {where}, threads per member: {first['OMP_NUM_THREADS']}"
 
 
-def divide(
-    rows: Sequence[Mapping[str, Any]], *, stored: float, parallel: int | None, gpus: Sequence[str]
-) -> Slots:
+def divide(rows: Sequence[Mapping[str, Any]], *, stored: float, parallel: int | None, gpus: Sequence[str]) -> Slots:
     """Divide this machine among the members that train at the same time.
 
     Args:

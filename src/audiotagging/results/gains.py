@@ -231,7 +231,7 @@ def _gain_in_all(
         for end in reach
     )
     error = 1 - np.mean(np.concatenate([found[:, 0] for _, found in samples]))
-    return _summary(np.minimum(after - before, error), reach[1])
+    return _summary(np.minimum(after - before, error), float(reach[1]))
 
 
 def _fitted(

@@ -31,7 +31,11 @@ def curve_plot(content: dict[str, Any]) -> str:
             ([row for row in curve if row["clips"] >= content["clips"]], (4, 2)),
         ):
             axes.plot(
-                [row["clips"] for row in rows], [row["score"] for row in rows], color=ACCENT, linewidth=1.3, dashes=dashes
+                [row["clips"] for row in rows],
+                [row["score"] for row in rows],
+                color=ACCENT,
+                linewidth=1.3,
+                dashes=dashes,
             )
         axes.plot(
             [training["clips"] for training in trainings], [training["lwlrap"] for training in trainings],

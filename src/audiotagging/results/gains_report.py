@@ -66,9 +66,7 @@ class Facts:
     part: str
 
 
-def summarise(
-    trained: Sequence[Trained], facts: Facts, *, spectrograms: Path, drawn: Sequence[str]
-) -> dict[str, Any]:
+def summarise(trained: Sequence[Trained], facts: Facts, *, spectrograms: Path, drawn: Sequence[str]) -> dict[str, Any]:
     """Return the content of `learning_curve.json`.
 
     Args:

@@ -31,10 +31,10 @@ from audiotagging.errors import UserError
 from audiotagging.files import sha256
 from audiotagging.members import Member
 from audiotagging.processes import TERMINATED, end_with_parent
+from audiotagging.stratification import stratify
 from audiotagging.training import prediction
 from audiotagging.training.checkpoints import run_checkpoints
 from audiotagging.training.devices import best_device
-from audiotagging.training.folds import stratify
 from audiotagging.training.identity import run_identity, run_seed
 from audiotagging.training.loop import Run
 from audiotagging.training.prediction import Model, score_clips
@@ -72,7 +72,7 @@ def deal_draws(clips: Sequence[str], labels: Sequence[Sequence[str]], *, seed: i
     """
     draws = []
     for number in range(1, DRAWS + 1):
-        quarters = stratify(clips, labels, folds=len(SHARES), seed=seed + number)
+        quarters = stratify(clips, labels, shares=[1] * len(SHARES), seed=seed + number)
         for place, share in enumerate(SHARES):
             chosen = [clip for clip, quarter in zip(clips, quarters, strict=True) if quarter <= place]
             draws.append(Draw(number, share, chosen))
