@@ -35,7 +35,7 @@ SPREADS = np.array([0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6])  # of the classes
 SHARED_CLIPS = 4.0  # scored clips of a class with which half of its covariance is that of all classes
 SHARED_DRAWS = 4.0  # the same for the variance between draws, in degrees of freedom
 SHARED_ERROR = 2.0  # the same for its error, in scored clips
-FLIP = 0.1  # variance of the precision of one imagined clip, which keeps perfect scores from being certain
+FLIP = 0.1  # error of one imagined clip, and its variance, which keep perfect scores from being certain
 SAMPLES = 4000
 SEED = 534
 
@@ -260,7 +260,8 @@ def _class_gains(
 ) -> list[dict[str, Any]]:
     """Return the scores and the gain of every class."""
     errors = 1 - curves.scores
-    errors = (clips[:, None] * errors + SHARED_ERROR * (clips @ errors / clips.sum())) / (clips + SHARED_ERROR)[:, None]
+    shared = (clips @ errors + FLIP) / (clips.sum() + 1)
+    errors = (clips[:, None] * errors + SHARED_ERROR * shared) / (clips + SHARED_ERROR)[:, None]
     gains = []
     for curvature, count in zip(CURVATURES, rng.multinomial(SAMPLES, weights), strict=True):
         fit = _fit(curves, shares, curvature)
