@@ -6,7 +6,7 @@ nothing is trained twice.
 
 Examples:
     audiotagging learning-curve out/demo-demo
-    audiotagging learning-curve OUT --member xresnet18ssa-focal --set epochs=20 --clips 50
+    audiotagging learning-curve OUT --clips 50 --set epochs=20 --parallel 2
 """
 
 import argparse
@@ -41,10 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clips", type=int, default=20, metavar="N", help="number of clips to gain from (default: %(default)s)"
     )
-    parser.add_argument(
+    training = parser.add_argument_group("training")
+    training.add_argument(
         "--member", metavar="ID", help="member of the run to train (default: the one that trained fastest)"
     )
-    parser.add_argument(
+    training.add_argument(
         "--set",
         nargs="+",
         action=AddUp,
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FIELD=VALUE",
         help="change fields of the member, such as epochs=10 to save time; too few epochs hide what clips gain",
     )
-    parser.add_argument(
+    training.add_argument(
         "--parallel",
         type=int,
         metavar="N",
