@@ -163,7 +163,7 @@ def add_keep_audio(group: argparse._ActionsContainer) -> None:
         "--keep-audio",
         action="store_true",
         default=KEEP_AUDIO,
-        help="keep up to six seconds of every curated and test clip (about 15 kB each), to hear them in the report",
+        help="keep six seconds of every curated and labelled test clip (about 15 kB each), to hear them in the report",
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import numpy as np
+import pytest
 import websocket
 from PIL import Image
 
@@ -31,6 +32,13 @@ MOVES = """(() => {{
   }})
   return Math.max(...moves) + " in " + (tables.length > 0)
 }})()"""
+
+# The length of every sound in seconds, or why the browser cannot play it.
+LENGTHS = """Promise.all([...page.querySelectorAll("audio")].map(player => new Promise(tell => {{
+  player.addEventListener("loadedmetadata", () => tell(player.duration))
+  player.addEventListener("error", () => tell(player.error.message))
+  player.preload = "metadata"
+}}))).then(lengths => {{ document.title = lengths.join(", ") }})"""
 
 
 def check_page(report: Path, *, folder: Path, width: int, dark: bool) -> None:
@@ -58,10 +66,19 @@ def check_first_columns(report: Path, *, folder: Path) -> None:
     assert _measure(page, MOVES.format(), frame=folder / "phone.html", width=390) == "0 in true"
 
 
+def check_players(report: Path, *, folder: Path, players: int, seconds: float) -> None:
+    """Check that a sandboxed frame can play all players of a report, whose sounds all have the same length."""
+    page = report.read_text(encoding="utf-8")
+    lengths = _measure(page, LENGTHS.format(), frame=folder / "players.html", width=390)
+    assert [float(length) for length in lengths.split(", ")] == [pytest.approx(seconds, abs=0.02)] * players
+
+
 def _measure(page: str, measure: str, *, frame: Path, width: int) -> str:
-    """Return what an expression gives of a page in a frame of a width."""
+    """Return what an expression gives of a page in a frame of a width, at once or within ten seconds."""
     frame.write_text(FRAME.format(page=escape(page), measure=measure, width=width), encoding="utf-8")
-    document = chromium(f"--window-size={max(width, 500)},1200", "--dump-dom", frame.as_uri())
+    document = chromium(
+        f"--window-size={max(width, 500)},1200", "--virtual-time-budget=10000", "--dump-dom", frame.as_uri()
+    )
     found = re.search("<title>(.*?)</title>", document)
     assert found
     return found[1]

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from browser import check_first_columns, check_page, check_paper
+from browser import check_first_columns, check_page, check_paper, check_players
 from fabricated import fabricate_origin, fabricate_run, finish_run
 from markupsafe import Markup
 
@@ -267,17 +267,24 @@ def test_frames_last_as_long_as_the_spectrograms_have_them():
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 @pytest.mark.parametrize(("width", "dark"), [(390, True), (768, True), (1280, False)])
 def test_the_page_fits_a_sandboxed_frame_in_light_and_dark(width, dark, tmp_path):
-    run = fabricate_run(tmp_path)
+    run = fabricate_run(tmp_path, sounds=True)
     finish_run(run)
     check_page(run / "report.html", folder=tmp_path, width=width, dark=dark)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_no_table_is_cut_off_on_phones_and_paper(tmp_path):
-    run = fabricate_run(tmp_path, members=REFERENCE, classes=30, clips=60, folds=[0, 1, 2, 3, 4])
+    run = fabricate_run(tmp_path, members=REFERENCE, classes=30, clips=60, folds=[0, 1, 2, 3, 4], sounds=True)
     finish_run(run, origin=fabricate_origin())
     check_first_columns(run / "report.html", folder=tmp_path)
     check_paper(run / "report.html", folder=tmp_path)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_a_browser_plays_the_clips(tmp_path):
+    run = fabricate_run(tmp_path, sounds=True)
+    players = len(html.heard_clips(finish_run(run)))
+    check_players(run / "report.html", folder=tmp_path, players=players, seconds=6)
 
 
 def test_the_report_says_whether_the_ensemble_became_the_champion(run):

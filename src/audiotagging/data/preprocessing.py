@@ -33,7 +33,6 @@ from audiotagging.processes import end_with_parent
 from audiotagging.progress import track
 
 BATCH_CLIPS = 16
-EXCERPTED = ("curated", "test")  # the parts that are scored
 BATCHES_AHEAD = 3  # per worker: enough to keep the workers busy while this process writes
 # Forked workers start immediately and share imported modules, but forking is only safe on Linux.
 CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
@@ -112,8 +111,8 @@ def preprocess(
         out: The folder to create.
         fingerprint: Fingerprint of the data set, which the shards record.
         max_rejected: Share of a part's clips that may be unusable.
-        keep_audio: Whether to keep an excerpt of every curated and test clip (`audiotagging.artifacts.excerpts`), for
-            the players of the report. The shards are the same with and without.
+        keep_audio: Whether to keep an excerpt of every curated and labelled test clip, which the report can then play
+            (`audiotagging.artifacts.excerpts`). The shards are the same with and without.
         workers: Number of worker processes. With 1, this process does the work itself. The default is
             `machine.threads()`.
 
@@ -127,7 +126,7 @@ def preprocess(
         ShardWriter(out, classes=dataset.classes, metadata=metadata) as writer,
         ExcerptWriter(writer.working) as excerpts,
     ):
-        kept = clips["part"].isin(EXCERPTED) & keep_audio
+        kept = (clips["part"] != "noisy") & (clips["labels"].str.len() > 0) & keep_audio
         results = _process_all(list(zip(clips["path"], kept, strict=True)), workers or threads())
         for clip, result in zip(
             clips.itertuples(), track(results, label="spectrograms", total=len(clips)), strict=True
