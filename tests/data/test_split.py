@@ -7,6 +7,7 @@ import pipeline
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.data.dataset import DataError, fingerprint, read_dataset
 from commands import main
+from commands.parameters import SEED
 
 CLASSES = ("bird", "cat", "dog")
 NAMES = [f"{label}/{number:02}.wav" for label in CLASSES for number in range(10)]
@@ -65,6 +66,14 @@ def test_few_groups_leave_folds_without_clips(folder, capsys):
     assert main(pipeline.audiotagging, ["check", "--data", str(folder)]) == 0
     assert main(pipeline.audiotagging, ["check", "--data", str(folder), "--folds", "0,1,2,3,4"]) == 2
     assert "no curated clip is in fold" in capsys.readouterr().out
+
+
+def test_one_group_can_be_trained_on_but_not_held_out(folder, capsys):
+    write_groups(folder, lambda name: "night")
+    assert main(pipeline.audiotagging, ["check", "--data", str(folder)]) == 0
+    fold = read_dataset(folder, seed=SEED).clips["fold"][0]
+    assert main(pipeline.audiotagging, ["check", "--data", str(folder), "--folds", str(fold)]) == 2
+    assert "none is left to train on" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -54,20 +54,28 @@ class Sound:
     repairs: tuple[str, ...]
 
 
-def decode(path: Path) -> Sound:
-    """Decode a sound file.
+def decode(path: Path, *, start: float = 0.0, end: float = math.inf) -> Sound:
+    """Decode a sound file, or a piece of it.
+
+    Args:
+        path: Any file that libsndfile can read.
+        start: Where the piece begins, in seconds.
+        end: Where it ends, in seconds. It may be after the end of the file.
 
     Raises:
-        SoundError: If the file cannot be decoded, has no samples, is too long to fit in memory, or contains values that
-            are not sound, such as NaN.
+        SoundError: If the file cannot be decoded, has no samples there, is too long to fit in memory, or contains
+            values that are not sound, such as NaN.
     """
     with _opened(path) as file:
-        _check_size(file)
-        samples = _read_mono(file, file.frames)
+        first, frames = _piece(file, start, end)
+        _check_size(file, frames)
+        if first:
+            file.seek(first)
+        samples = _read_mono(file, frames)
         repairs = {
             "mixed to mono": file.channels > 1,
             "resampled": file.samplerate != RATE,
-            "cut short": len(samples) < file.frames or CUT_SHORT.search(file.extra_info) is not None,
+            "cut short": len(samples) < frames or CUT_SHORT.search(file.extra_info) is not None,
         }
         rate = file.samplerate
     if not len(samples):
@@ -77,22 +85,25 @@ def decode(path: Path) -> Sound:
     return Sound(samples, tuple(what for what, needed in repairs.items() if needed))
 
 
-def duration(path: Path, *, any_length: bool = False) -> float:
-    """Return the duration of a sound file in seconds, as its header states it.
+def duration(path: Path, *, start: float = 0.0, end: float = math.inf, any_length: bool = False) -> float:
+    """Return the duration of a sound file or a piece of it in seconds, as its header states it.
 
     Args:
         path: Any file that libsndfile can read.
+        start: Where the piece begins, in seconds.
+        end: Where it ends, in seconds. It may be after the end of the file.
         any_length: Whether the file may be too long for `decode`.
 
     Raises:
         SoundError: If the file cannot be decoded, has no samples, or is too long.
     """
     with _opened(path) as file:
+        _, frames = _piece(file, start, end)
         if not any_length:
-            _check_size(file)
-        if not file.frames:
+            _check_size(file, frames)
+        if not frames:
             raise SoundError("has no samples")
-        return file.frames / file.samplerate
+        return frames / file.samplerate
 
 
 def decode_blocks(path: Path, *, seconds: float = BLOCK_SECONDS) -> Iterator[np.ndarray]:
@@ -142,11 +153,19 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         raise SoundError(f"cannot be decoded: {error.error_string.rstrip('.')}") from error
 
 
-def _check_size(file: soundfile.SoundFile) -> None:
-    """Raise an error if the file would take too much memory, before or after resampling."""
-    if max(file.frames * file.channels, file.frames * RATE / file.samplerate) > LARGEST:
+def _piece(file: soundfile.SoundFile, start: float, end: float) -> tuple[int, int]:
+    """Return the first frame and the number of frames of a piece of a file."""
+    first = round(start * file.samplerate)
+    if first and first >= file.frames:
+        raise SoundError(f"begins at {start:g} s, after the end of its recording")
+    return first, round(min(end * file.samplerate, file.frames)) - first
+
+
+def _check_size(file: soundfile.SoundFile, frames: int) -> None:
+    """Raise an error if so many frames would take too much memory, before or after resampling."""
+    if max(frames * file.channels, frames * RATE / file.samplerate) > LARGEST:
         raise SoundError(
-            f"is too long for a clip, or its header is wrong: {file.frames} samples in each of {file.channels} "
+            f"is too long for a clip, or its header is wrong: {frames} samples in each of {file.channels} "
             f"channels at {file.samplerate} Hz"
         )
 

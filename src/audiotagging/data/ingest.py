@@ -86,13 +86,18 @@ def check_folds(dataset: Dataset, held_out: Collection[int]) -> None:
         held_out: The folds that training will hold out. Negative numbers hold out nothing.
 
     Raises:
-        DataError: If a fold has no clips.
+        DataError: If a fold has no clips, or all of them.
     """
     own = set(dataset.clips["fold"][dataset.clips["part"] == "curated"])
     folds = own if min(own) >= 0 else set(range(DEALT_FOLDS))
     for fold in sorted(set(held_out)):
         if fold >= 0 and fold not in folds:
             raise DataError(dataset.folder, [f"no curated clip is in fold {fold}, which is to be held out"])
+        if fold >= 0 and len(folds) < 2:
+            problem = (
+                f"all curated clips are of one group and in fold {fold}: none is left to train on if it is held out"
+            )
+            raise DataError(dataset.folder, [problem])
     if not (dataset.clips["part"] == "test").any() and not any(fold >= 0 for fold in held_out):
         dataset.notes.append(
             "there are no test clips and no fold is held out: nothing will be predicted or scored; the ensemble can tag"

@@ -26,7 +26,8 @@ def durations(dataset: Dataset, *, max_rejected: float) -> np.ndarray:
         DataError: If more clips of a part cannot be read.
     """
     clips = dataset.clips
-    seconds = np.array([_duration(path) for path in track(clips["path"], label="read audio headers", total=len(clips))])
+    rows = track(clips.itertuples(), label="read audio headers", total=len(clips))
+    seconds = np.array([_duration(clip.path, clip.start, clip.end) for clip in rows])
     unreadable = clips[np.isnan(seconds)]
     problems = [
         f"{name_of(os.path.relpath(path, dataset.folder))} cannot be read as audio, or has no samples"
@@ -39,9 +40,9 @@ def durations(dataset: Dataset, *, max_rejected: float) -> np.ndarray:
     return seconds
 
 
-def _duration(path: str) -> float:
+def _duration(path: str, start: float, end: float) -> float:
     try:
-        return duration(Path(path))
+        return duration(Path(path), start=start, end=end)
     except SoundError:
         return np.nan
 

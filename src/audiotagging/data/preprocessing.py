@@ -15,9 +15,10 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from audiotagging.artifacts.excerpts import Excerpt, ExcerptWriter
@@ -38,6 +39,15 @@ BATCHES_AHEAD = 3  # per worker: enough to keep the workers busy while this proc
 CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
 logger = logging.getLogger(__name__)
+
+
+class Piece(NamedTuple):
+    """A sound file or a piece of one, from `start` to `end` in seconds, and whether to make an excerpt of it."""
+
+    path: str
+    start: float
+    end: float
+    keep_audio: bool
 
 
 @dataclass(frozen=True)
@@ -126,8 +136,7 @@ def preprocess(
         ShardWriter(out, classes=dataset.classes, metadata=metadata) as writer,
         ExcerptWriter(writer.working) as excerpts,
     ):
-        kept = (clips["part"] != "noisy") & (clips["labels"].str.len() > 0) & keep_audio
-        results = _process_all(list(zip(clips["path"], kept, strict=True)), workers or threads())
+        results = _process_all(_pieces(clips, keep_audio=keep_audio), workers or threads())
         for clip, result in zip(
             clips.itertuples(), track(results, label="spectrograms", total=len(clips)), strict=True
         ):
@@ -165,10 +174,10 @@ def excerpts_of(folder: Path, clips: Collection[str]) -> dict[str, Excerpt]:
         UserError: If a clip is not in the data folder, or if `read_dataset` raises it.
     """
     dataset = read_dataset(folder, noisy="none")
-    paths = dict(zip(dataset.clips["clip"], dataset.clips["path"], strict=True))
-    if missing := sorted(set(clips) - set(paths)):
+    pieces = dict(zip(dataset.clips["clip"], _pieces(dataset.clips, keep_audio=True), strict=True))
+    if missing := sorted(set(clips) - set(pieces)):
         raise UserError(f"{folder}: expected the data of this run, found no clip {missing[0]}; name another folder")
-    results = _process_all([(paths[clip], True) for clip in clips], threads())
+    results = _process_all([pieces[clip]._replace(keep_audio=True) for clip in clips], threads())
     excerpts = {}
     for clip, result in zip(clips, track(results, label="excerpts", total=len(clips)), strict=True):
         if result.excerpt:
@@ -189,14 +198,15 @@ def _check_rejected(rejected: list[dict[str, Any]], totals: Counter[str], max_re
             )
 
 
-def _process_all(clips: Sequence[tuple[str, bool]], workers: int) -> Iterator[Processed]:
-    """Yield the result of every clip, in order.
+def _pieces(clips: pd.DataFrame, *, keep_audio: bool) -> list[Piece]:
+    """Return the piece of every clip."""
+    kept = (clips["part"] != "noisy") & (clips["labels"].str.len() > 0) & keep_audio
+    return [Piece(*fields) for fields in zip(clips["path"], clips["start"], clips["end"], kept, strict=True)]
 
-    Args:
-        clips: For every clip its path, and whether to make an excerpt.
-        workers: Number of worker processes.
-    """
-    batches = [clips[start : start + BATCH_CLIPS] for start in range(0, len(clips), BATCH_CLIPS)]
+
+def _process_all(pieces: Sequence[Piece], workers: int) -> Iterator[Processed]:
+    """Yield the result of every piece, in order."""
+    batches = [pieces[start : start + BATCH_CLIPS] for start in range(0, len(pieces), BATCH_CLIPS)]
     workers = min(workers, max(1, len(batches)))
     with threadpool_limits(1):  # one thread per process; workers inherit this limit
         if workers == 1:
@@ -212,7 +222,7 @@ def _process_all(clips: Sequence[tuple[str, bool]], workers: int) -> Iterator[Pr
             ) from None
 
 
-def _process_in_pool(batches: Sequence[Sequence[tuple[str, bool]]], workers: int) -> Iterator[Processed]:
+def _process_in_pool(batches: Sequence[Sequence[Piece]], workers: int) -> Iterator[Processed]:
     with ProcessPoolExecutor(workers, mp_context=CONTEXT, initializer=end_with_parent) as pool:
         running: deque[Future[list[Processed]]] = deque()
         for batch in batches:
@@ -223,13 +233,13 @@ def _process_in_pool(batches: Sequence[Sequence[tuple[str, bool]]], workers: int
             yield from running.popleft().result()
 
 
-def _process_batch(clips: Sequence[tuple[str, bool]]) -> list[Processed]:
-    return [_process(Path(path), keep_audio=keep_audio) for path, keep_audio in clips]
+def _process_batch(pieces: Sequence[Piece]) -> list[Processed]:
+    return [_process(piece) for piece in pieces]
 
 
-def _process(path: Path, *, keep_audio: bool) -> Processed:
+def _process(piece: Piece) -> Processed:
     try:
-        sound = decode(path)
+        sound = decode(Path(piece.path), start=piece.start, end=piece.end)
     except SoundError as error:
         return Processed(None, reason=str(error))
     samples = trim(sound.samples)
@@ -238,5 +248,5 @@ def _process(path: Path, *, keep_audio: bool) -> Processed:
         trimmed_spectrogram(samples),
         len(samples) / RATE,
         repairs=sound.repairs + padded,
-        excerpt=make_excerpt(samples) if keep_audio else None,
+        excerpt=make_excerpt(samples) if piece.keep_audio else None,
     )

@@ -76,7 +76,7 @@ def check_clips(contents: Contents, *, problems: list[str]) -> None:
     folds = DEALT_FOLDS
     if any(clip.fold >= 0 for clip in training):
         folds = len({clip.fold for clip in training})
-        if folds < 2:
+        if folds < 2 and not any(clip.group for clip in training):
             problems.append(f"{source}: expected at least 2 folds in the column fold, found {folds}")
     elif len(training) < folds:
         problems.append(f"{source}: expected at least one clip for each of {folds} folds, found {len(training)}")

@@ -1,18 +1,19 @@
 """Chooses the layout of a data folder by what is in it, and reads the folder."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from audiotagging.data.corrections import correct
 from audiotagging.data.layouts.class_folders import read_class_folders
 from audiotagging.data.layouts.clip_table import read_clip_table, tables_of_clips
 from audiotagging.data.layouts.competition import FOLDERS, read_competition
 from audiotagging.data.layouts.contents import Contents, shorten
+from audiotagging.data.layouts.label_files import label_files_of, read_label_files
 from audiotagging.data.layouts.tree import Tree, list_tree, name_of, other_sounds
 
 EXPECTED = (
-    "expected a folder per class with sounds in it, a CSV table with the columns path and labels, or the tables of "
-    "FSDKaggle2019, of which train_curated.csv is missing"
+    "expected a folder per class with sounds in it, a CSV table with the columns path and labels, label files of "
+    "Audacity or Raven beside recordings, or the tables of FSDKaggle2019, of which train_curated.csv is missing"
 )
 CURATED = ("train_curated.csv", "train_curated_post_competition.csv", FOLDERS["curated"])
 
@@ -43,15 +44,36 @@ def read_layout(folder: Path, *, noisy: str, corrections: Sequence[str], problem
 def _read_tree(tree: Tree, problems: list[str]) -> Contents | None:
     """Read a folder by what is in it."""
     tables = tables_of_clips(tree)
+    label_files = label_files_of(tree)
+    if tables and label_files:
+        problems.append(
+            f"expected either a table of clips or label files, found {tables[0]} and {name_of(label_files[0])}; move "
+            "what is not meant out of the folder"
+        )
+        return None
     if len(tables) > 1:
         problems.append(f"expected one table of clips, found {', '.join(tables)}; put all clips into one of them")
         return None
     if tables:
         return read_clip_table(tree, tables[0], problems=problems)
+    if label_files:
+        _check_mixture(tree, label_files, problems)
+        return read_label_files(tree, label_files, problems=problems)
     if any(len(sound.parts) > 1 for sound in tree.sounds):
         return read_class_folders(tree, problems=problems)
     problems.append(f"{EXPECTED}; found {_found(tree)}")
     return None
+
+
+def _check_mixture(tree: Tree, label_files: Sequence[PurePosixPath], problems: list[str]) -> None:
+    """Check that label files are in all folders of sounds. The others may be folders of classes."""
+    labelled = {file.parts[:-1][:1] for file in label_files}
+    without = sorted({sound.parts[:-1][:1] for sound in tree.sounds} - labelled)
+    if without:
+        problems.append(
+            f"expected label files beside the sounds or a folder per class, found both: {name_of(label_files[0])}, but "
+            f"none in {name_of('/'.join(without[0]) or '.')}/; move what is not meant out of the folder"
+        )
 
 
 def _found(tree: Tree) -> str:
