@@ -11,6 +11,7 @@ import queue
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ import kfp_server_api
 import urllib3
 from kfp.dsl import Artifact
 from kfp.local import cache, docker_task_handler, logging_utils, subprocess_task_handler, task_dispatcher
+from kfp.local.io import IOStore
 from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
 from kfp.local.status import Status
 
@@ -30,6 +32,7 @@ from commands.cluster.answers import checked
 from commands.local.slots import Slots
 
 VERSION = "2.17"
+LOOP_ITEM = "pipelinechannel--rows-loop-item"  # kfp's name for an item of the pipeline's parameter `rows`
 TIMEOUT = 60  # seconds to wait for the answer of a server
 
 # What is replaced while a pipeline runs on this machine, and the behaviour that is to be avoided.
@@ -54,19 +57,32 @@ KFP_MESSAGE = re.compile(
 LAUNCHER = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+:\d+\] (.*)|time=\S+ level=")
 
 
+@dataclass(frozen=True)
+class Task:
+    """A stage, in the loop for one of its rows.
+
+    Attributes:
+        stage: Name of the stage.
+        row: The row, or None outside the loop.
+    """
+
+    stage: str
+    row: Mapping[str, Any] | None = None
+
+
 class Watcher(Protocol):
     """Is notified of the progress of the stages. Each call comes from the thread in which the stage runs."""
 
-    def started(self, stage: str) -> None:
+    def started(self, task: Task) -> None:
         """Handle the start of a stage."""
 
-    def ended(self, stage: str, *, succeeded: bool, error: Exception | None = None) -> None:
+    def ended(self, task: Task, *, succeeded: bool, error: Exception | None = None) -> None:
         """Handle the end of a stage. `error` is the exception that prevented the runner from running it."""
 
-    def cached(self, stage: str) -> None:
+    def cached(self, task: Task) -> None:
         """Handle a stage whose outputs come from the cache."""
 
-    def damaged(self, stage: str) -> None:
+    def damaged(self, task: Task) -> None:
         """Handle a stage that runs again, because its outputs in the cache are damaged."""
 
 
@@ -139,7 +155,7 @@ def local_runner(
         UserError: If another version of kfp is installed.
     """
     check_version()
-    current = threading.local()  # the stage of each thread, and whether it has been run
+    current = threading.local()  # the task of each thread, and whether it has been run
     alone, free = threading.current_thread(), queue.SimpleQueue[Mapping[str, str]]()  # rows run in other threads
     for slot in slots.rows:
         free.put(slot)
@@ -147,35 +163,35 @@ def local_runner(
 
     class Cache(CheckedCache):
         def damaged(self) -> None:
-            watcher.damaged(current.stage)
+            watcher.damaged(current.task)
 
     class ParallelExecutor(enhanced_dag_orchestrator.ParallelExecutor):
         def __init__(self) -> None:
             super().__init__()
             self.max_workers = self.conservative_max = len(slots.rows)
 
-    def execute_single_task(*, task_name: str, **arguments: Any) -> tuple[dict[str, Any], Status]:
-        current.stage, current.ran = task_name, False
-        result = execute(task_name=task_name, **arguments)
+    def execute_single_task(*, task_name: str, io_store: IOStore, **arguments: Any) -> tuple[dict[str, Any], Status]:
+        current.task, current.ran = Task(task_name, _row(io_store)), False
+        result = execute(task_name=task_name, io_store=io_store, **arguments)
         if not current.ran:
-            watcher.cached(task_name)
+            watcher.cached(current.task)
         return result
 
     def run_single_task_implementation(*, executor_spec: Any, **arguments: Any) -> tuple[dict[str, Any], Status]:
         if interrupted.is_set():
             threading.Event().wait()  # wait until the process ends
         current.ran = True
-        watcher.started(current.stage)
+        watcher.started(current.task)
         slot = None if threading.current_thread() is alone else free.get()
         try:
             outputs, status = run(executor_spec=_with_environment(executor_spec, slot or slots.alone), **arguments)
         except Exception as error:
-            watcher.ended(current.stage, succeeded=False, error=error)
+            watcher.ended(current.task, succeeded=False, error=error)
             return {}, Status.FAILURE
         finally:
             if slot is not None:
                 free.put(slot)
-        watcher.ended(current.stage, succeeded=status is Status.SUCCESS)
+        watcher.ended(current.task, succeeded=status is Status.SUCCESS)
         return outputs, status
 
     values = {
@@ -231,6 +247,25 @@ def _paths(outputs: Mapping[str, Any]) -> list[Path]:
     """Return the paths of all artifacts in the outputs of a stage, in order."""
     values = [value if isinstance(value, list) else [value] for _, value in sorted(outputs.items())]
     return [Path(each.path) for each in itertools.chain(*values) if isinstance(each, Artifact)]
+
+
+def count_tasks(pipeline: Any, rows: int) -> int:
+    """Return how many tasks a pipeline has whose loop has this many rows."""
+    spec = pipeline.pipeline_spec
+    counts = [
+        rows * len(spec.components[task.component_ref.name].dag.tasks) if task.WhichOneof("iterator") else 1
+        for task in spec.root.dag.tasks.values()
+    ]
+    return sum(counts)
+
+
+def _row(store: IOStore) -> Mapping[str, Any] | None:
+    """Return the row of the iteration that a task belongs to."""
+    try:
+        row: Mapping[str, Any] = store.get_parent_input(LOOP_ITEM)
+    except ValueError:
+        return None
+    return row
 
 
 def _with_environment(executor: Any, environment: Mapping[str, str]) -> Any:

@@ -6,6 +6,7 @@ suspicious.csv, audit.html                           from the stage `evaluate`, 
 models/MEMBER-foldK/, predictions/MEMBER-foldK.parquet
 spectrograms/, selection/
 learning-curve/                                      from the command `learning-curve`
+log.txt, logs/STAGE.txt                              what happened, and all output of every stage of a local run
 """
 
 import os
@@ -30,7 +31,7 @@ LEARNING_CURVE = "learning-curve"
 # What a run and `learning-curve` write to OUT, and what macOS adds.
 NAMES = {
     *("spectrograms", "selection", "models", "predictions", "submission.csv", "ensemble.json", "predictions.parquet"),
-    *("scores.json", "report.html", "suspicious.csv", "audit.html", LEARNING_CURVE, "log.txt", ".DS_Store"),
+    *("scores.json", "report.html", "suspicious.csv", "audit.html", LEARNING_CURVE, "log.txt", "logs", ".DS_Store"),
 }
 
 Artifact = TypeVar("Artifact")

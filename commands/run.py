@@ -25,6 +25,7 @@ from audiotagging.data.sources import resolve
 from audiotagging.errors import UserError
 from audiotagging.gate import CODES, say
 from commands.folders import check_folders
+from commands.local.console import LOG, LOGS
 from commands.local.containers import docker_runner, memory_size
 from commands.local.runner import StageError, run_pipeline
 from commands.local.slots import divide, stored_bytes, usable_gpus
@@ -105,7 +106,7 @@ def _run_stages(
     root = folders.get("--cache", work / "stages")
     root.mkdir(parents=True, exist_ok=True)
     values["checkpoints"] = str(root / "checkpoints")
-    outputs = run_pipeline(args.pipeline, values, runner=runner, root=root, log=work / "log.txt", slots=slots)
+    outputs = run_pipeline(args.pipeline, values, runner=runner, root=root, work=work, slots=slots)
     _gather(outputs, out, work=work, cached=args.cache is not None)
 
 
@@ -144,7 +145,8 @@ def _gather(outputs: dict[str, Any], out: Path, *, work: Path, cached: bool) -> 
     with new_out(out, work=work) as partial:
         for name, artifact in layout(**(outputs | in_loop)).items():
             _put(Path(artifact.path), partial / name, copy=_link if name == "spectrograms" else copy)
-        shutil.copy(work / "log.txt", partial / "log.txt")
+        shutil.copy(work / LOG, partial / LOG)
+        shutil.copytree(work / LOGS, partial / LOGS)
 
 
 def _put(source: Path, target: Path, *, copy: Callable[[str, str], Any]) -> None:

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 import urllib3
 from kfp_server_api import ApiException, V2beta1Run
 
+from audiotagging.wording import duration
 from commands.cluster.answers import readable
 from commands.cluster.client import Client
 from commands.cluster.failures import Failure, find_failures
-from commands.cluster.runs import ENDED, duration, read_scores, state, took
+from commands.cluster.runs import ENDED, read_scores, state, took
 from commands.cluster.trainings import Trainings
 from commands.cluster.waiting import waits_for
 from commands.cluster.workflow import Stage, Workflow, read_workflow
@@ -77,7 +78,7 @@ class Progress:
         if stage.state == "running":
             return since, f"running, try {len(stage.pods)}" if len(stage.pods) > 1 else "running"
         if since and pod.finished and pod.finished > since:
-            return pod.finished, f"{stage.state} after {duration(pod.finished - since)}"
+            return pod.finished, f"{stage.state} after {duration((pod.finished - since).total_seconds())}"
         return pod.finished, stage.state
 
     def _queues(self, stages: list[Stage]) -> Iterator[str]:

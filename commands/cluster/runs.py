@@ -3,13 +3,14 @@
 import argparse
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from kfp_server_api import ApiException, V2beta1Run
 
 from audiotagging.errors import UserError
 from audiotagging.json_file import parse_json
 from audiotagging.results.scores_file import EnsembleScores
+from audiotagging.wording import duration
 from commands.cluster.artifacts import read_artifact
 from commands.cluster.client import Client, named
 from commands.cluster.logs import read_log
@@ -79,7 +80,7 @@ def state(run: V2beta1Run, workflow: Workflow) -> str:
 def took(run: V2beta1Run) -> str:
     """Return how long a run took, or has taken so far."""
     end = run.finished_at if run.state in ENDED else None
-    return duration((end or datetime.now(UTC)) - run.created_at)
+    return duration(((end or datetime.now(UTC)) - run.created_at).total_seconds())
 
 
 def read_scores(client: Client, run_id: str, workflow: Workflow) -> dict[str, float]:
@@ -97,12 +98,3 @@ def read_scores(client: Client, run_id: str, workflow: Workflow) -> dict[str, fl
             if found := SCORES.search(line):
                 return {name: float(score) for name, score in re.findall(r"(\w+) ([01]\.\d+)", found[1])}
     return {}
-
-
-def duration(time: timedelta) -> str:
-    """Format a duration, such as "43 s", "12 min" or "1 h 20 min"."""
-    seconds = round(time.total_seconds())
-    if seconds < 60:
-        return f"{seconds} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -18,7 +18,8 @@ from kfp import local
 from kfp.local.config import LocalRunnerType
 
 from audiotagging.gate import REPORT
-from commands.kfp_internals import local_runner, replaced
+from audiotagging.progress import INTERVAL
+from commands.kfp_internals import count_tasks, local_runner, replaced
 from commands.local.console import Console
 from commands.local.containers import run_container, stop_containers
 from commands.local.slots import Slots
@@ -46,7 +47,7 @@ class StageError(Exception):
 
 
 def run_pipeline(
-    pipeline: Any, parameters: dict[str, Any], *, runner: LocalRunnerType, root: Path, log: Path, slots: Slots
+    pipeline: Any, parameters: dict[str, Any], *, runner: LocalRunnerType, root: Path, work: Path, slots: Slots
 ) -> dict[str, Any]:
     """Run the pipeline until it ends.
 
@@ -56,7 +57,7 @@ def run_pipeline(
         runner: KFP's subprocess or Docker runner.
         root: The folder for the outputs of the stages. If it contains the outputs of a stage with the same image and
             arguments, that stage does not run again.
-        log: The file that all output is appended to.
+        work: The folder for the logs, which are appended to.
         slots: The number of rows of the loop to run at once, and their environment variables.
 
     Returns:
@@ -66,7 +67,10 @@ def run_pipeline(
         StageError: If a stage fails.
     """
     local.init(runner, pipeline_root=str(root), enable_caching=True)
-    console = Console(sys.stdout, log)
+    rows = parameters["rows"]
+    console = Console(sys.stdout, work, rows=rows, tasks=count_tasks(pipeline, len(rows)))
+    if sys.stdout.isatty():
+        slots = slots.with_variables({INTERVAL: "1"})
     interrupted = threading.Event()
     with (
         _printing_to(console),
@@ -80,7 +84,7 @@ def run_pipeline(
         except RuntimeError:
             if console.failure is None:
                 raise
-            raise StageError(*console.failure, log) from None
+            raise StageError(*console.failure) from None
 
 
 @contextlib.contextmanager

@@ -37,6 +37,10 @@ class Slots:
     alone: Mapping[str, str]
     rows: Sequence[Mapping[str, str]]
 
+    def with_variables(self, more: Mapping[str, str]) -> "Slots":
+        """Return the same with more variables for all stages."""
+        return Slots({**self.alone, **more}, [{**row, **more} for row in self.rows])
+
     def __str__(self) -> str:
         """Return a readable summary."""
         first = self.rows[0]

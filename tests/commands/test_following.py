@@ -242,11 +242,12 @@ def test_while_it_trains_the_epoch_the_figures_and_the_time_left_are_told(server
     name, _ = pod(look, f"{TRAIN}(0).executor(0)")
     server.artifacts = {}
     server.logs[name] = "\n".join(
-        f"[KFP Executor 2026-11-24 {time} INFO]: {MEMBERS[0]}: epoch {epoch}, loss {loss:.4f}, lwlrap nan"
+        f"[KFP Executor 2026-11-24 {time} INFO]: epoch {epoch} of 6, 900 crops/s, loss {loss:.2f}, {60 - epoch} s left"
         for time, epoch, loss in epochs
     )
+    server.logs[name] += "\n[KFP Executor 2026-11-24 08:26:00,1 INFO]: another message"
     _, output, _ = call(*SUBMIT)
-    assert told(output).count(f"train {MEMBERS[0]}, fold -1: epoch 5 of 6, loss 0.1000, about 1 min left") == 1
+    assert told(output).count(f"train {MEMBERS[0]}, fold -1: epoch 5 of 6, 900 crops/s, loss 0.10, 55 s left") == 1
 
 
 def test_a_run_is_followed_to_its_end_where_the_api_has_no_workflow(server, call):

@@ -2,8 +2,8 @@
 
 import inspect
 import io
+import re
 import threading
-from pathlib import Path
 
 import kfp
 import kfp_server_api
@@ -41,9 +41,9 @@ def parameters(function):
 
 
 @pytest.mark.parametrize(("owner", "name", "reason"), REPLACED)
-def test_what_is_replaced_is_there_and_is_there_again(owner, name, reason):
+def test_what_is_replaced_is_there_and_is_there_again(tmp_path, owner, name, reason):
     original = getattr(owner, name)
-    console = Console(io.StringIO(), Path("/dev/null"))
+    console = Console(io.StringIO(), tmp_path, rows=[], tasks=0)
     with local_runner(console, slots=ONE, **RUN, interrupted=threading.Event()):
         replaced = getattr(owner, name)
     assert callable(original) and replaced is not original and getattr(owner, name) is original
@@ -65,14 +65,14 @@ def test_the_client_has_what_is_read_of_it():
 
 
 @pytest.mark.parametrize("version", ["2.16.9", "2.18.0", "2.1.7", "3.0.0"])
-def test_another_version_of_kfp_is_refused(monkeypatch, version):
+def test_another_version_of_kfp_is_refused(monkeypatch, tmp_path, version):
     check_version()
     monkeypatch.setattr(kfp, "__version__", version)
     with pytest.raises(UserError, match=f"expected kfp {VERSION}, found {version}"):
         check_version()
     with pytest.raises(UserError, match=version):
         kfp_internals.Client(host="http://localhost:1")
-    console = Console(io.StringIO(), Path("/dev/null"))
+    console = Console(io.StringIO(), tmp_path, rows=[], tasks=0)
     started = local_runner(console, slots=ONE, **RUN, interrupted=threading.Event())
     with pytest.raises(UserError, match=version), started:
         pass
@@ -119,13 +119,13 @@ def meet(row: dict, place: Input[Dataset]):
     from pathlib import Path
 
     folder = Path(f"{place.path} they meet")
-    (folder / row["name"]).touch()
+    (folder / row["id"]).touch()
     end = time.monotonic() + row["patience"]
     while not all((folder / other).exists() for other in row["others"]):
         if time.monotonic() > end:
-            raise TimeoutError(f"{row['name']} is alone")
+            raise TimeoutError(f"{row['id']} is alone")
         time.sleep(0.02)
-    logging.getLogger("meet").info("%s has met the others in slot %s", row["name"], os.environ["SLOT"])
+    logging.getLogger("meet").info("%s has met the others in slot %s", row["id"], os.environ["SLOT"])
 
 
 @dsl.pipeline
@@ -137,7 +137,7 @@ def meeting(rows: list[dict]):
 
 
 def rows(*names, patience, others):
-    return [{"name": name, "others": others, "patience": patience} for name in names]
+    return [{"id": name, "fold": 0, "others": others, "patience": patience} for name in names]
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def run(tmp_path, capfd):
                 {"rows": rows},
                 runner=local.SubprocessRunner(use_venv=False),
                 root=tmp_path / "stages",
-                log=tmp_path / "log.txt",
+                work=tmp_path,
                 slots=Slots({"SLOT": "alone"}, [{"SLOT": str(number)} for number in range(parallel)]),
             )
         finally:
@@ -166,29 +166,42 @@ def test_as_many_rows_run_at_once_as_asked_for(run):
     seen = run(rows(*names, patience=120, others=names), parallel=3)
     ends = [line.partition(" after")[0] for line in seen]
     assert ends[:3] == ["first ...", "  here, slot alone", "first done"]
-    assert ends[3:6] == ["meet ..."] * 3
+    members = [f"member {number} of 3" for number in (1, 2, 3)]
+    assert sorted(ends[3:6]) == [
+        f"meet {member} ({name}), fold 0 ..." for member, name in zip(members, names, strict=True)
+    ]
     messages, slots = zip(*(line.split(" in slot ") for line in sorted(ends[6:])[:3]), strict=True)
-    assert list(messages) == [f"  {name} has met the others" for name in names]
+    assert list(messages) == [
+        f"  {member}, fold 0: {name} has met the others" for member, name in zip(members, names, strict=True)
+    ]
     assert sorted(slots) == ["0", "1", "2"]  # each its own
-    assert ends[6:].count("meet done") == 3
+    assert len([end for end in ends[6:] if end.startswith("meet ") and end.endswith(" done")]) == 3
+    assert seen[-1].endswith(", 4 of 4 done")
 
 
 def test_a_row_gets_the_slot_that_another_has_left(run):
     seen = run(rows("a", "b", "c", "d", patience=1, others=[]), parallel=1)
-    assert [line for line in seen if "has met" in line] == [f"  {name} has met the others in slot 0" for name in "abcd"]
+    met = [line.partition(": ")[2] for line in seen if "has met" in line]
+    assert met == [f"{name} has met the others in slot 0" for name in "abcd"]
 
 
 def test_further_rows_wait(run):
-    with pytest.raises(StageError, match=r"meet: \w is alone"):
+    with pytest.raises(StageError, match=r"meet member \d of 3 \(\w\), fold 0: \w is alone"):
         run(rows("a", "b", "c", patience=1, others=["a", "b", "c"]), parallel=2)
-    changes = [line.partition(" after")[0] for line in run.seen if line.startswith("meet ")]
-    assert changes[:3] == ["meet ...", "meet ...", "meet failed"] and changes.count("meet ...") == 3
+    changes = [line.partition(", fold 0 ")[2].split()[0] for line in run.seen if line.startswith("meet ")]
+    assert changes[:3] == ["...", "...", "failed"] and changes.count("...") == 3
+
+
+UNCHANGED = [
+    "first unchanged, taken from the cache, 1 of 2 done",
+    "meet member 1 of 1 (a), fold 0 unchanged, taken from the cache, 2 of 2 done",
+]
 
 
 def test_what_was_done_comes_from_the_cache(run):
     run(rows("a", patience=1, others=[]), parallel=1)
     seen = run(rows("a", patience=1, others=[]), parallel=1)
-    assert seen == ["first unchanged, taken from the cache", "meet unchanged, taken from the cache"]
+    assert seen == UNCHANGED
 
 
 def damage_artifact(stages):
@@ -212,24 +225,24 @@ def test_what_was_damaged_in_the_cache_is_made_again(run, tmp_path, damage):
     damage(tmp_path / "stages")
     seen = run(rows("a", patience=1, others=[]), parallel=1)
     assert seen[:2] == ["first: its output in the cache is damaged, so it runs again", "first ..."]
-    assert [line.partition(" after")[0] for line in seen][-1] == "meet done"
+    assert re.fullmatch(r"meet .* done after \d+ s, 2 of 2 done", seen[-1])
     seen = run(rows("a", patience=1, others=[]), parallel=1)
-    assert seen == ["first unchanged, taken from the cache", "meet unchanged, taken from the cache"]
+    assert seen == UNCHANGED
 
 
 def test_a_stage_that_fails_is_named_with_its_exception(run, tmp_path):
-    with pytest.raises(StageError, match="meet: a is alone") as caught:
+    with pytest.raises(StageError, match=r"meet member 1 of 1 \(a\), fold 0: a is alone") as caught:
         run(rows("a", patience=0, others=["b"]), parallel=1)
     assert caught.value.kind == "error"  # TimeoutError is an error of the system
-    assert "Got executor_input" in (tmp_path / "log.txt").read_text()
-    assert not any("executor" in line for line in run.seen)
+    assert "Got executor_input" in (tmp_path / "logs" / "meet-a-fold0.txt").read_text()
+    assert "executor" not in (tmp_path / "log.txt").read_text() and not any("executor" in line for line in run.seen)
 
 
 def test_a_defect_of_a_stage_is_called_one_and_its_traceback_is_in_the_log(run, tmp_path):
-    with pytest.raises(StageError, match="meet: KeyError: 'others'; this is a defect of the program") as caught:
-        run([{"name": "a", "patience": 0}], parallel=1)
+    with pytest.raises(StageError, match=r"meet .*: KeyError: 'others'; this is a defect of the program") as caught:
+        run([{"id": "a", "fold": 0, "patience": 0}], parallel=1)
     assert caught.value.kind == "defect"
-    log = (tmp_path / "log.txt").read_text(encoding="utf-8")
+    log = (tmp_path / "logs" / "meet-a-fold0.txt").read_text(encoding="utf-8")
     assert "Traceback (most recent call last)" in log and 'for other in row["others"]' in log
 
 
@@ -241,7 +254,7 @@ def test_a_runner_that_fails_is_named_with_its_exception(run, monkeypatch, tmp_p
     with pytest.raises(StageError, match="first: killed, because it needed more memory than there is") as caught:
         run(rows("a", patience=0, others=[]), parallel=1)
     assert caught.value.kind == "out of memory"
-    assert "break_down" in (tmp_path / "log.txt").read_text()
+    assert "break_down" in (tmp_path / "logs" / "first.txt").read_text()
 
 
 def test_a_pods_log_without_what_kfp_and_its_launcher_print_is_what_the_stage_printed():

@@ -21,6 +21,7 @@ from audiotagging.results.plots import Dot, dot_plot
 from audiotagging.results.reliability_plot import reliability_plot
 from audiotagging.results.run_facts import TrainedModel
 from audiotagging.results.score_plot import ScoreRow, score_limits, score_plot
+from audiotagging.wording import duration
 
 SETS = {"all": "all test clips", "public": "public", "private": "private", "out_of_fold": "out of fold"}
 PAGE_BYTES = 8_000_000  # the page is sent around, and Kubeflow shows it in a frame
@@ -120,14 +121,6 @@ def signed(value: float) -> str:
     """Format a difference of scores with its sign. The minus sign is as wide as a plus sign."""
     rounded = f"{abs(value):.3f}"
     return rounded if float(rounded) == 0 else ("+" if value > 0 else "\N{MINUS SIGN}") + rounded
-
-
-def duration(seconds: float) -> str:
-    """Format a duration: seconds below a minute, otherwise hours and minutes."""
-    if round(seconds) < 60:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def length(seconds: float) -> str:

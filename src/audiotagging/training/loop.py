@@ -3,7 +3,6 @@
 The loop rarely waits for the device: losses are collected there and checked only every `CHECK_EVERY` steps.
 """
 
-import logging
 import time
 from typing import Any
 
@@ -25,8 +24,6 @@ from audiotagging.training.training_data import TrainingData
 WEIGHT_DECAY = 0.01  # decoupled from the gradient, for all parameters
 SECOND_BETA = 0.99
 CHECK_EVERY = 50  # steps between checks of the losses
-
-logger = logging.getLogger(__name__)
 
 
 class Run:
@@ -135,7 +132,6 @@ class Run:
         if len(self.data.validation) and (epoch % member.validate_every == 0 or self.step == self.steps):
             row["lwlrap"] = self.validate()
         self.history.append(row)
-        logger.info("%s: epoch %d, loss %.4f, lwlrap %.4f", member.id, epoch, row["loss"], row["lwlrap"])
 
     def validate(self) -> float:
         """Return the lwlrap on the curated clips of the held-out fold."""
@@ -146,7 +142,7 @@ class Run:
             member=self.member,
             classes=self.data.classes,
             precision=self.precision,
-            label=f"validate {self.member.id}",
+            label="validate",
         )
         self.network.train()
         return lwlrap(self.data.truth, scores)

@@ -23,13 +23,13 @@ from audiotagging.artifacts.spectrogram_shards import read_clips, read_fingerpri
 from audiotagging.errors import UserError
 from audiotagging.members import Member
 from audiotagging.processes import TERMINATED
-from audiotagging.progress import track
 from audiotagging.training.checkpoints import Checkpoints, run_checkpoints
 from audiotagging.training.devices import best_device, device_name
 from audiotagging.training.identity import code_version, run_identity, run_seed
 from audiotagging.training.loop import Run
 from audiotagging.training.prediction import load_weights
 from audiotagging.training.training_data import split
+from audiotagging.training.training_progress import TrainingProgress
 from audiotagging.training.warm_start import starting_point
 
 
@@ -158,10 +158,12 @@ def train_to_the_end(run: Run, kept: Checkpoints | None) -> None:
     if state is not None:
         run.load_state(state)
     with sigterm_noted() as terminated:
-        for _ in track(range(run.step, run.steps), label=f"train {run.member.id}", total=run.steps - run.step):
+        progress = TrainingProgress(run)
+        for _ in range(run.step, run.steps):
             run.train_step()
             if run.epoch_is_done:
                 run.finish_epoch()
+            progress.after_step()
             if kept is not None and (run.epoch_is_done or terminated.is_set()):
                 run.check()
                 kept.write(run.step, run.state())

@@ -1,0 +1,35 @@
+"""Numbers, plurals and durations in messages."""
+
+
+def number(value: float) -> str:
+    """Format a number without decimals, with a space between thousands.
+
+    Examples:
+        >>> number(1840.2)
+        '1 840'
+    """
+    return f"{value:,.0f}".replace(",", " ")
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, in the plural if needed.
+
+    Examples:
+        >>> counted(1, "clip"), counted(1840, "clip"), counted(2, "batch"), counted(3, "epoch")
+        ('1 clip', '1 840 clips', '2 batches', '3 epochs')
+    """
+    plural = noun + ("es" if noun.endswith(("s", "tch")) else "s")
+    return f"{number(count)} {noun if count == 1 else plural}"
+
+
+def duration(seconds: float) -> str:
+    """Format a duration.
+
+    Examples:
+        >>> duration(43), duration(720), duration(4800)
+        ('43 s', '12 min', '1 h 20 min')
+    """
+    if round(seconds) < 60:
+        return f"{round(seconds)} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
