@@ -3,11 +3,13 @@
 Examples:
     audiotagging evaluate OUT
     audiotagging evaluate OUT --baseline submission.csv
+    audiotagging evaluate OUT --before OUT_BEFORE
 """
 
 import argparse
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from audiotagging.artifacts.model_folder import model_folders
 from audiotagging.data.preprocessing import excerpts_of
@@ -22,7 +24,13 @@ from commands.outputs import print_findings
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("out", type=Path, metavar="OUT", help="output of a run; its scores and report are replaced")
-    parser.add_argument("--baseline", type=Path, metavar="CSV", help="a submission for the same clips to compare with")
+    compared = parser.add_argument_group("what to compare with")
+    compared.add_argument(
+        "--baseline", type=Path, metavar="CSV", help="a submission for the same clips to compare with"
+    )
+    compared.add_argument(
+        "--before", type=Path, metavar="OUT", help="the run before this one: what did corrected labels gain?"
+    )
     parser.add_argument(
         "--audio", type=Path, metavar="DATA", help="the data folder of the run: adds players of its clips to the report"
     )
@@ -30,26 +38,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write `scores.json` and `report.html`, and print what the scores say and the path of the report."""
-    report, scores = args.out / "report.html", args.out / "scores.json"
-    needed = ("scores.json", "predictions.parquet", "ensemble.json", "spectrograms", "selection", "models")
-    require(args.out, *needed, what="the output of a run")
-    models = model_folders(args.out / "models")
-    if not models:
-        raise UserError(f"{args.out / 'models'}: expected one folder per trained model, found none; name another run")
-    earlier = read_json(scores, Facts)
-    figures = evaluate(
+    figures = evaluate_again(
         args.out,
-        models=models,
-        spectrograms=args.out / "spectrograms",
-        report=report,
-        scores=scores,
-        audit=args.out,
-        selection=args.out / "selection",
-        promotion=earlier.get("promotion"),
-        origin=earlier.get("origin"),
         baseline=args.baseline,
+        before=args.before,
         excerpts_of=args.audio and partial(excerpts_of, args.audio),
     )
+    if args.before and "before" not in figures:
+        raise UserError(f"{args.before}: expected a run with the same classes and labelled clips, found another one")
     print_findings(figures)
-    print(f"\n{report}")
+    print(f"\n{args.out / 'report.html'}")
     return 0
+
+
+def evaluate_again(out: Path, *, before: Path | None = None, **options: Any) -> dict[str, Any]:
+    """Write `scores.json`, `report.html` and the audit of a run again.
+
+    Args:
+        out: The output of the run.
+        before: The output of the run before, to compare with. By default, an earlier comparison is kept.
+        options: Further options of `audiotagging.results.evaluation.evaluate`.
+
+    Returns:
+        The scores.
+
+    Raises:
+        UserError: If the folder is not the output of a run, or as `evaluate` raises it.
+    """
+    needed = ("scores.json", "predictions.parquet", "ensemble.json", "spectrograms", "selection", "models")
+    require(out, *needed, what="the output of a run")
+    models = model_folders(out / "models")
+    if not models:
+        raise UserError(f"{out / 'models'}: expected one folder per trained model, found none; name another run")
+    earlier = read_json(out / "scores.json", Facts)
+    return evaluate(
+        out,
+        models=models,
+        spectrograms=out / "spectrograms",
+        report=out / "report.html",
+        scores=out / "scores.json",
+        audit=out,
+        selection=out / "selection",
+        before=before or earlier.get("before"),
+        promotion=earlier.get("promotion"),
+        origin=earlier.get("origin"),
+        **options,
+    )

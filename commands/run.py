@@ -24,12 +24,13 @@ from audiotagging.data.ingest import check_folds
 from audiotagging.data.sources import resolve
 from audiotagging.errors import UserError
 from audiotagging.gate import CODES, say
+from commands.evaluate import evaluate_again
 from commands.folders import check_folders
 from commands.local.console import LOG, LOGS
 from commands.local.containers import docker_runner, memory_size
 from commands.local.runner import StageError, run_pipeline
 from commands.local.slots import divide, stored_bytes, usable_gpus
-from commands.outputs import layout, new_out, print_results, work_of, working_on
+from commands.outputs import REPLACED, layout, new_out, print_results, work_of, working_on
 from commands.parameters import add_parameters, here, parameters
 
 logger = logging.getLogger(__name__)
@@ -70,11 +71,21 @@ def run(args: argparse.Namespace) -> int:
     try:
         with working_on(out, force=args.force) as work:
             _run_stages(args, values, folders, out=out, work=work)
+            if (work / REPLACED).exists():
+                _compare(out, work / REPLACED)
     except StageError as error:
         say(f"{error.kind}: {error}")
         return CODES[error.kind]
     print_results(args.out)
     return 0
+
+
+def _compare(out: Path, before: Path) -> None:
+    """Compare the results with those that they replaced, if that is possible, in the report."""
+    try:
+        evaluate_again(out, before=before)
+    except UserError as error:
+        logger.info("The results that were replaced are not compared: %s", error)
 
 
 def _run_stages(

@@ -117,7 +117,7 @@ def test_the_comparison_with_a_baseline_is_printed_with_its_name(run, tmp_path, 
     rng = np.random.default_rng(1)
     pd.DataFrame(rng.random(worse.shape), worse.index, worse.columns).to_csv(tmp_path / "worse.csv")
     shutil.copytree(run, tmp_path / "out")
-    evaluate_again(argparse.Namespace(out=tmp_path / "out", baseline=tmp_path / "worse.csv", audio=None))
+    evaluate_again(argparse.Namespace(out=tmp_path / "out", baseline=tmp_path / "worse.csv", before=None, audio=None))
     printed, scores = capsys.readouterr().out, json.loads((tmp_path / "out" / "scores.json").read_text())
     (line,) = [line for line in printed.splitlines() if "worse.csv" in line]
     other = scores["estimates"]["all"]["baseline"]["baseline"]
@@ -148,7 +148,7 @@ def test_players_are_added_to_a_run_that_kept_no_audio(tmp_path, caplog):
     data = data_of(run, tmp_path / "data")
     silent = before["worst"][1]["clip"]
     (data / "test" / silent).write_bytes(b"no sound")
-    evaluate_again(argparse.Namespace(out=run, baseline=None, audio=data))
+    evaluate_again(argparse.Namespace(out=run, baseline=None, before=None, audio=data))
     assert f"{silent} cannot be heard: it cannot be decoded" in caplog.text
     worst = before["worst"][0]["clip"]
     sound = excerpts_of(data, [worst])[worst]
@@ -162,7 +162,7 @@ def test_players_are_added_to_a_run_that_kept_no_audio(tmp_path, caplog):
     table = pd.read_csv(data / "sample_submission.csv")
     table[table["fname"] != worst].to_csv(data / "sample_submission.csv", index=False)
     with pytest.raises(UserError, match=rf"data: expected the data of this run, found no clip {worst}; name another"):
-        evaluate_again(argparse.Namespace(out=run, baseline=None, audio=data))
+        evaluate_again(argparse.Namespace(out=run, baseline=None, before=None, audio=data))
     assert (run / "report.html").read_text() == page
 
 

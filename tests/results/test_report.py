@@ -46,7 +46,7 @@ def run(request, tmp_path_factory):
     plain = request.param == "plain"
     finish_run(run, promotion=DECISION if plain else None, origin=fabricate_origin() if plain else None)
     if plain:
-        evaluate_again(argparse.Namespace(out=run, baseline=run / "submission.csv", audio=None))
+        evaluate_again(argparse.Namespace(out=run, baseline=run / "submission.csv", before=None, audio=None))
     return run
 
 

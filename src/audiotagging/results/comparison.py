@@ -1,5 +1,6 @@
 """Compares two runs on the labelled clips that both of them predicted."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from audiotagging.results.scoring import compare_classes, estimate_systems
 
 
 @dataclass(frozen=True)
-class _Run:
+class Run:
+    """What is compared of a run."""
+
     folder: Path
     classes: list[str]
     sets: dict[str, LabelledSet]
@@ -41,7 +44,7 @@ def compare(old: Path, new: Path) -> dict[str, Any]:
         UserError: If a folder is not the output of a run or is corrupt, if the classes differ, or if the runs have no
             labelled clip in common.
     """
-    runs = _read(old), _read(new)
+    runs = read_run(old), read_run(new)
     if runs[0].classes != runs[1].classes:
         raise UserError(
             f"expected runs with the same classes, found {len(runs[0].classes)} in {old} and "
@@ -88,6 +91,22 @@ def compare_ensembles(old: LabelledSet, new: LabelledSet) -> dict[str, Any]:
     return {"clips": len(new.clips), "old": older, "new": newer} | differences
 
 
+def compare_first_set(
+    old: Mapping[str, LabelledSet], new: Mapping[str, LabelledSet]
+) -> tuple[str, dict[str, Any]] | None:
+    """Compare two ensembles on test clips or, if they have no labelled ones in common, on curated clips.
+
+    Returns:
+        The name of the set and the comparison, as `compare_ensembles` returns it, or None without common clips.
+    """
+    for name in ("all", "out_of_fold"):
+        if name in old and name in new:
+            older, newer, _ = align(old[name], new[name])
+            if newer.clips:
+                return name, compare_ensembles(older, newer)
+    return None
+
+
 def align(old: LabelledSet, new: LabelledSet) -> tuple[LabelledSet, LabelledSet, list[str]]:
     """Reduce two sets to the clips that they share, in the same order.
 
@@ -108,10 +127,15 @@ def align(old: LabelledSet, new: LabelledSet) -> tuple[LabelledSet, LabelledSet,
     return old, new, notes
 
 
-def _read(folder: Path) -> _Run:
+def read_run(folder: Path) -> Run:
+    """Read a run.
+
+    Raises:
+        UserError: If the folder is not the output of a run, or is corrupt.
+    """
     require(folder, PREDICTIONS, AVERAGING, NAME, "spectrograms", what="the output of a run")
     predictions, _ = read_ensemble(folder)
     sets = labelled_sets(predictions, check_predictions(folder, predictions, folder / "spectrograms"))
     scores = read_json(folder / NAME, Facts)
     noisy_clips = set(scores["selection"]["clips"])
-    return _Run(folder, predictions.classes, sets, scores["run"]["fingerprints"], noisy_clips)
+    return Run(folder, predictions.classes, sets, scores["run"]["fingerprints"], noisy_clips)

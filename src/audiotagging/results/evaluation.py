@@ -22,6 +22,7 @@
   There is no `similarity` if nothing was predicted.
 * `promotion`: the decision on whether the ensemble becomes the champion, if a champions folder was given
   (`audiotagging.results.promotion`).
+* `before`: the comparison with the run before, if one was given (`audiotagging.results.before`).
 * `origin`: the command line of the run, when it ran, and what each stage cost (`run_facts.summarise_origin`).
 """
 
@@ -49,6 +50,7 @@ from audiotagging.results import report as html
 from audiotagging.results.audit import NAME as SUSPICIOUS
 from audiotagging.results.audit import suspicious_clips, write_suspicious
 from audiotagging.results.audit_page import write_audit
+from audiotagging.results.before import compare_with_before
 from audiotagging.results.ensembling import average, gather
 from audiotagging.results.labelled_clips import LabelledSet, check_predictions, labelled_sets
 from audiotagging.results.mistakes import confusions, worst_clips
@@ -62,7 +64,7 @@ from audiotagging.results.run_facts import (
     summarise_selection,
     summarise_training,
 )
-from audiotagging.results.scores_file import OriginSummary
+from audiotagging.results.scores_file import Before, OriginSummary
 from audiotagging.results.scoring import describe_classes, estimate_classes, estimate_systems, similarity
 
 BASELINE = "baseline"
@@ -82,6 +84,7 @@ def evaluate(
     audit: Path,
     baseline: Path | None = None,
     excerpts_of: Callable[[Collection[str]], Mapping[str, Excerpt]] | None = None,
+    before: Path | Before | None = None,
     promotion: Decision | None = None,
     origin: Origin | OriginSummary | None = None,
 ) -> dict[str, Any]:
@@ -98,6 +101,8 @@ def evaluate(
         baseline: Another submission for the same test clips, to compare the ensemble with.
         excerpts_of: Returns the excerpts of some clips, as far as there are any. By default they are those that
             `preprocess` kept.
+        before: The output folder of the run before this one, to compare with, or what an earlier `scores.json` says of
+            that.
         promotion: The decision of `audiotagging.results.promotion.promote`.
         origin: Where the run came from, or what an earlier `scores.json` says of that.
 
@@ -144,6 +149,16 @@ def evaluate(
     }
     if gathered.clips:
         result["similarity"] = {"members": gathered.members[1:], "share": similarity(gathered.scores[1:])}
+    if isinstance(before, Path):
+        before = compare_with_before(
+            before,
+            sets=sets,
+            clips=clips,
+            noisy_clips=result["selection"]["clips"],
+            models=[model.facts for model in trained],
+        )
+    if before:
+        result["before"] = before
     if promotion:
         result["promotion"] = promotion
     if baseline:

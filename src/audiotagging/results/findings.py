@@ -29,6 +29,8 @@ def findings(scores: Mapping[str, Any]) -> list[str]:
                 f"It is {_comparison(other)} {scores['baseline']}, whose lwlrap is {other['score']:.4f}: "
                 f"{_difference(other)}."
             )
+        if "before" in scores:
+            sentences.append(_before(scores["before"]))
         if "thresholds" in scores:
             sentences.append(_submission(scores["calibration"]))
             sentences += [_promise(promise, scores["scored"]) for promise in scores["thresholds"]["promises"]]
@@ -66,6 +68,19 @@ def _promise(promise: Mapping[str, Any], scored: str) -> str:
             f"{observed['high']:.4f}, and the recall {observed['recall']:.4f}"
         )
     return f"A precision of {promise['promised']} is promised for {promise['classes']} of {classes} classes: {kept}."
+
+
+def _before(before: Mapping[str, Any]) -> str:
+    corrections = ""
+    if before["corrected"] or before["left_out"]:
+        corrections = (
+            f" Curated clips with other labels since then: {before['corrected']}, left out: {before['left_out']}"
+            f"{'; nothing else changed' if before['rest_is_same'] else ''}."
+        )
+    return (
+        f"It is {_comparison(before)} the run before, whose lwlrap on the same {before['clips']} "
+        f"{SETS[before['set']]} is {before['before']:.4f}: {_difference(before)}.{corrections}"
+    )
 
 
 def _suspicious(clips: int) -> str:

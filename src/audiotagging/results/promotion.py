@@ -27,11 +27,10 @@ from audiotagging.errors import UserError
 from audiotagging.files import atomic_file, atomic_folder
 from audiotagging.json_file import convert, write_json
 from audiotagging.locks import LOCK, file_lock
-from audiotagging.results.comparison import align, compare_ensembles
+from audiotagging.results.comparison import compare_first_set
 from audiotagging.results.labelled_clips import labelled_sets
 from audiotagging.working_folder import working_folder
 
-SETS_TO_COMPARE = ("all", "out_of_fold")  # the first set that both ensembles have is used
 KEPT = 5  # number of newest versions that are never removed
 
 logger = logging.getLogger(__name__)
@@ -110,23 +109,19 @@ def compare_with_champion(new: Predictions, old: Predictions, clips: pd.DataFram
     Returns:
         The comparison, or None if the two have no labelled clip in common.
     """
-    ours, theirs = labelled_sets(new, clips), labelled_sets(old, clips)
-    for name in SETS_TO_COMPARE:
-        if name not in ours or name not in theirs:
-            continue
-        champion, challenger, _ = align(theirs[name], ours[name])
-        if challenger.clips:
-            found = compare_ensembles(champion, challenger)
-            return Comparison(
-                set=name,
-                clips=found["clips"],
-                score=found["new"]["score"],
-                champion=found["old"]["score"],
-                difference=found["difference"],
-                low=found["difference_low"],
-                high=found["difference_high"],
-            )
-    return None
+    compared = compare_first_set(labelled_sets(old, clips), labelled_sets(new, clips))
+    if compared is None:
+        return None
+    name, found = compared
+    return Comparison(
+        set=name,
+        clips=found["clips"],
+        score=found["new"]["score"],
+        champion=found["old"]["score"],
+        difference=found["difference"],
+        low=found["difference_low"],
+        high=found["difference_high"],
+    )
 
 
 def _version(ensemble: Path, models: Sequence[Path]) -> str:

@@ -91,6 +91,34 @@ class Run(TypedDict):
     fingerprints: list[str]
 
 
+class Before(TypedDict):
+    """A comparison with the run before, on the clips that both predicted and with their labels of now.
+
+    Attributes:
+        set: The clips: "all" (test clips) or "out_of_fold" (curated clips).
+        clips: Number of these clips.
+        score: Lwlrap of the ensemble.
+        before: Lwlrap of the ensemble before.
+        difference: The difference between the two.
+        difference_low: Lower end of its 95 % interval.
+        difference_high: Upper end of its 95 % interval.
+        corrected: Number of curated clips that have other labels now.
+        left_out: Number of curated clips that were there only before.
+        rest_is_same: Whether the members, folds and seeds and all other clips to train on are the same.
+    """
+
+    set: str
+    clips: int
+    score: float
+    before: float
+    difference: float
+    difference_low: float
+    difference_high: float
+    corrected: int
+    left_out: int
+    rest_is_same: bool
+
+
 class StageCost(TypedDict):
     """What a stage cost (`audiotagging.costs`)."""
 
@@ -127,6 +155,7 @@ class Facts(EnsembleScores):
     run: Run
     selection: Selection
     promotion: NotRequired[Decision]
+    before: NotRequired[Before]
     origin: NotRequired[OriginSummary]
 
 
