@@ -67,7 +67,8 @@ def inside(client, target, script, capsys, **arguments):
 def runs(tmp_path_factory, dataset):
     """Results of one run in containers and of the same run in subprocesses."""
     folder = tmp_path_factory.mktemp("runs")
-    options = ["--data", dataset, "--members", "demo-xresnet18ssa-focal", "--folds", "-1,0", "--parallel", 2, *TINY]
+    options = ["--data", dataset, "--members", "demo-xresnet18ssa-focal", "--folds", "-1,0", "--keep-audio"]
+    options += ["--parallel", 2, *TINY]
     for kind, option in {"containers": ["--docker"], "subprocesses": []}.items():
         done = run(*options, "--out", folder / kind, *option)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -179,6 +179,8 @@ READERS = {
     "run/predictions.parquet": (evaluate, compare_both_ways),
     "run/scores.json": (compare_both_ways, evaluate_again, print_results),
     "run/report.html": NOBODY,
+    "run/suspicious.csv": NOBODY,
+    "run/audit.html": NOBODY,
     "run/log.txt": NOBODY,
     "run/models/*-fold0/member.json": MODEL,
     "run/models/*-fold0/weights.safetensors": (tag, predict_again, promote_run),
