@@ -158,7 +158,7 @@ def _train(trainings: list[Training], *, folder: Path, seconds: float, parallel:
     rows = [asdict(each.member) for each in left]
     slots = divide(rows, stored=stored, parallel=parallel, gpus=usable_gpus(docker=False)).rows
     logger.info(
-        "%d of %d trainings are left, %d at once: about %s",
+        "%d of %d trainings are left, %d at once: about %s, and the time to read and score clips",
         *(len(left), len(trainings), len(slots), duration(seconds * len(left) / len(slots))),
     )
     started = time.monotonic()
@@ -182,6 +182,7 @@ def _print(content: dict[str, Any]) -> None:
         print(f"{label:<{width}}" + "".join(f"{score:>8.3f}" for score in row["scores"]) + f"   {_gain(row)}")
     print(f"\n{more} more clips of every class: {_gain(content['gains'][1])}")
     clear = [f"{row['label']} ({_gain(row)})" for row in classes if is_clear(row)]
+    print("These are gains while all classes grow together; docs/recording.md says what a class gains alone.")
     print(f"record {more} more of: {', '.join(clear) or 'no class has a clear gain'}")
 
 

@@ -119,7 +119,7 @@ def test_what_is_not_clear_is_said_to_be_so(written):
         "gains": [row | flat for row in content["gains"]],
     }
     text = render(unclear)
-    assert "no gain is clear" in text and text.count("no clear gain") == 2
+    assert "none that is clear" in text and text.count("no clear gain") == 2
 
 
 def test_predictions_of_no_known_class_are_refused(tmp_path):

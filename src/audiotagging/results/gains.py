@@ -16,7 +16,7 @@ The errors of a curve have two sources: the clips that are scored and the draws 
 and those of classes with few scored clips are mixed with those of all classes, like the variances of Smyth ("Linear
 models and empirical Bayes methods", 2004). `change`, divided by the error at the smallest share, is what the classes
 have in common: a hierarchical normal model (Gelman et al., "Bayesian data analysis", section 5.4) pulls uncertain
-classes towards the others. A gain is no larger than the error that is left.
+classes towards the others. A gain is no larger than the error that is left, which is uncertain too.
 """
 
 from dataclasses import dataclass
@@ -230,8 +230,8 @@ def _gain_in_all(
         np.concatenate([found[:, 1] * bend(end, curvature=each, smallest=shares[0]) for each, found in samples])
         for end in reach
     )
-    error = 1 - np.mean(np.concatenate([found[:, 0] for _, found in samples]))
-    return _summary(np.minimum(after - before, error), float(reach[1]))
+    errors = 1 - np.concatenate([found[:, 0] for _, found in samples])
+    return _summary(np.minimum(after - before, errors.clip(0)), float(reach[1]))
 
 
 def _fitted(
@@ -243,8 +243,8 @@ def _fitted(
     for reach in np.geomspace(shares[0], end, 60):
         scores = np.concatenate(
             [found @ [1, bend(reach, curvature=curvature, smallest=shares[0])] for curvature, found in samples]
-        )
-        low, high = interval(scores.clip(0, 1))
+        ).clip(0, 1)
+        low, high = interval(scores)
         rows.append({"clips": float(reach * sizes.drawn), "score": float(scores.mean()), "low": low, "high": high})
     return rows
 
@@ -270,7 +270,9 @@ def _class_gains(
         )
         before, after = (bend(end, curvature=curvature, smallest=shares[0]) for end in reach)
         gains.append(shrunk * errors[:, 0] * (after - before))
-    sampled = np.minimum(np.concatenate(gains), errors[:, -1])
+    variances = curves.covariances[:, -1, -1]
+    left = rng.gamma(errors[:, -1] ** 2 / variances, variances / errors[:, -1], (SAMPLES, len(errors)))  # above 0
+    sampled = np.minimum(np.concatenate(gains), left)
     return [
         {"scores": scores.tolist()} | _summary(sampled[:, column], reach[1][column])
         for column, scores in enumerate(curves.scores)
