@@ -8,11 +8,13 @@ Examples:
 import argparse
 from pathlib import Path
 
+from audiotagging.artifacts.alike import describe_alike
 from audiotagging.data.dataset import DataError, fingerprint, read_dataset
 from audiotagging.data.ingest import check_folds
-from audiotagging.data.overview import describe, durations
+from audiotagging.data.overview import describe, describe_classes, durations
+from audiotagging.data.preprocessing import listen
 from audiotagging.data.sources import resolve
-from audiotagging.errors import brief
+from audiotagging.errors import brief, in_one_line
 from commands.parameters import add_data_options, here
 
 
@@ -38,10 +40,13 @@ def run(args: argparse.Namespace) -> int:
         )
         check_folds(dataset, args.folds)
         lines = describe(dataset, durations(dataset, max_rejected=args.max_rejected))
+        heard, alike = listen(dataset, max_rejected=args.max_rejected)
     except DataError as error:
         print(f"{brief(str(folder))} cannot be used. Problems: {len(error.problems)}")
         print(*map(brief, error.problems), sep="\n")
         return 2
     print(f"{brief(str(folder))} can be used, fingerprint {fingerprint(dataset)}")
-    print(*map(brief, [*lines, *(f"note: {note}" for note in dataset.notes)]), sep="\n")
+    notes = [f"note: {note}" for note in [*dataset.notes, *describe_alike(alike, dataset.clips)]]
+    print(*map(brief, lines), "", *map(in_one_line, describe_classes(dataset, heard)), "", sep="\n")
+    print(*map(brief, notes), sep="\n")
     return 0

@@ -4,12 +4,16 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from audiotagging.data.audio import SoundError, duration
 from audiotagging.data.dataset import DataError, Dataset
 from audiotagging.data.layouts.contents import PARTS
 from audiotagging.data.layouts.tree import name_of
 from audiotagging.progress import track
+
+WIDEST = 40  # characters of the name of a class
+CLASSES_SHOWN = 100
 
 
 def durations(dataset: Dataset, *, max_rejected: float) -> np.ndarray:
@@ -45,6 +49,30 @@ def _duration(path: str, start: float, end: float) -> float:
         return duration(Path(path), start=start, end=end)
     except SoundError:
         return np.nan
+
+
+def describe_classes(dataset: Dataset, heard: pd.DataFrame) -> list[str]:
+    """Return a table of the classes, one string per line.
+
+    Args:
+        dataset: The data set.
+        heard: What was heard of every clip, as `audiotagging.data.preprocessing.listen` returns it.
+    """
+    rows = dataset.clips[["labels", "part"]].join(heard).explode("labels").dropna(subset="labels")
+    columns = [("train", 6), ("test", 6), ("seconds", 9), ("shortest", 9), ("longest", 9)]
+    columns += [(column, 11) for column in ("unreadable", "silent", "clipped")]
+    width = min(WIDEST, max(map(len, dataset.classes)))
+    lines = ["class".ljust(width) + "".join(f"{name:>{size}}" for name, size in columns)]
+    for name, table in rows.groupby("labels"):
+        test, seconds = (table["part"] == "test").sum(), table["seconds"][~table["unreadable"].astype(bool)]
+        lengths = [seconds.sum(), seconds.min(), seconds.max()] if len(seconds) else [0.0, 0.0, 0.0]
+        counts = [int(table[column].sum()) for column in ("unreadable", "silent", "clipped")]
+        cells = [str(len(table) - test), str(test), *(f"{length:.1f}" for length in lengths), *map(str, counts)]
+        sized = "".join(f"{cell:>{size}}" for cell, (_, size) in zip(cells, columns, strict=True))
+        lines.append(f"{str(name)[:width]:<{width}}{sized}")
+    if len(lines) > CLASSES_SHOWN + 1:
+        lines[CLASSES_SHOWN + 1 :] = [f"and {len(lines) - CLASSES_SHOWN - 1} more classes"]
+    return lines
 
 
 def describe(dataset: Dataset, seconds: np.ndarray) -> list[str]:

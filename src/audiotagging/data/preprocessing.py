@@ -21,11 +21,13 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from audiotagging.artifacts.alike import write_alike
 from audiotagging.artifacts.excerpts import Excerpt, ExcerptWriter
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
 from audiotagging.data.audio import RATE, SoundError, decode, trim
 from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.dataset import fingerprint as take_fingerprint
+from audiotagging.data.near_duplicates import find_alike, take_texture
 from audiotagging.data.opus import make_excerpt
 from audiotagging.data.spectrogram import SETTINGS, SHORTEST, trimmed_spectrogram
 from audiotagging.errors import UserError
@@ -34,6 +36,8 @@ from audiotagging.processes import end_with_parent
 from audiotagging.progress import track
 
 BATCH_CLIPS = 16
+SILENT = 1e-4  # times full scale, -80 dB
+FULL_SCALE, CLIPPED = 0.999, 1e-3
 BATCHES_AHEAD = 3  # per worker: enough to keep the workers busy while this process writes
 # Forked workers start immediately and share imported modules, but forking is only safe on Linux.
 CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
@@ -60,6 +64,9 @@ class Processed:
         reason: Why the clip cannot be used.
         repairs: What was done to use the clip, as in `audio.Sound`, and "padded" for a short clip.
         excerpt: An excerpt to listen to, if one was asked for.
+        silent: Whether no sample is louder than `SILENT`.
+        clipped: Whether a share of more than `CLIPPED` of the samples has full scale.
+        texture: What it sounds like (`near_duplicates.take_texture`).
     """
 
     spectrogram: np.ndarray | None
@@ -67,6 +74,9 @@ class Processed:
     reason: str = ""
     repairs: tuple[str, ...] = ()
     excerpt: Excerpt | None = None
+    silent: bool = False
+    clipped: bool = False
+    texture: np.ndarray | None = None
 
 
 def preprocess_folder(
@@ -131,6 +141,7 @@ def preprocess(
     """
     clips = dataset.clips
     repairs: Counter[str] = Counter()
+    textures: list[np.ndarray | None] = []
     metadata = {"mel": json.dumps(SETTINGS), "fingerprint": fingerprint, "notes": json.dumps(dataset.notes)}
     with (
         ShardWriter(out, classes=dataset.classes, metadata=metadata) as writer,
@@ -155,9 +166,50 @@ def preprocess(
                 )
             if result.excerpt:
                 excerpts.add(clip.clip, result.excerpt)
+            textures.append(result.texture)
         _check_rejected(writer.rejected, Counter(clips["part"]), max_rejected)
+        write_alike(writer.working, _alike(clips, textures))
     counts = [f"{count} {what}" for what, count in sorted(repairs.items())]
     logger.info("%d clips: %s", len(clips), ", ".join([f"{len(writer.rejected)} rejected", *counts]))
+
+
+def listen(dataset: Dataset, *, max_rejected: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Do the work of `preprocess` without keeping the spectrograms, to tell what it would find.
+
+    Args:
+        dataset: The clips.
+        max_rejected: Share of a part's clips that may be unusable.
+
+    Returns:
+        One row per clip: `seconds` without the silence at both ends, and whether it is `unreadable`, `silent` or
+        `clipped`. And one row per pair of clips that sound alike: `clip` and `other`.
+
+    Raises:
+        UserError: If too many clips of a part are unusable, or if a worker is killed.
+    """
+    clips = dataset.clips
+    rows, textures, rejected = [], [], []
+    results = _process_all(_pieces(clips, keep_audio=False), threads())
+    for clip, result in zip(clips.itertuples(), track(results, label="listen", total=len(clips)), strict=True):
+        if result.spectrogram is None:
+            rejected.append({"clip": clip.clip, "part": clip.part, "reason": result.reason})
+        textures.append(result.texture)
+        rows.append((result.seconds, result.spectrogram is None, result.silent, result.clipped))
+    _check_rejected(rejected, Counter(clips["part"]), max_rejected)
+    return pd.DataFrame(rows, columns=["seconds", "unreadable", "silent", "clipped"]), _alike(clips, textures)
+
+
+def _alike(clips: pd.DataFrame, textures: Sequence[np.ndarray | None]) -> pd.DataFrame:
+    """Return the pairs of clips that sound alike and are not in one group, one row per pair: `clip` and `other`."""
+    usable = [place for place, texture in enumerate(textures) if texture is not None]
+    pairs = find_alike([texture for texture in textures if texture is not None])
+    names, groups = clips["clip"].tolist(), clips["group"].tolist()
+    apart = [
+        (names[first], names[second])
+        for first, second in ((usable[one], usable[other]) for one, other in pairs)
+        if not groups[first] or groups[first] != groups[second]
+    ]
+    return pd.DataFrame(apart, columns=["clip", "other"], dtype=object)
 
 
 def excerpts_of(folder: Path, clips: Collection[str]) -> dict[str, Excerpt]:
@@ -242,11 +294,16 @@ def _process(piece: Piece) -> Processed:
         sound = decode(Path(piece.path), start=piece.start, end=piece.end)
     except SoundError as error:
         return Processed(None, reason=str(error))
+    loudness = np.abs(sound.samples)
     samples = trim(sound.samples)
     padded = ("padded",) if len(samples) < SHORTEST else ()
+    spectrogram = trimmed_spectrogram(samples)
     return Processed(
-        trimmed_spectrogram(samples),
+        spectrogram,
         len(samples) / RATE,
         repairs=sound.repairs + padded,
         excerpt=make_excerpt(samples) if piece.keep_audio else None,
+        silent=bool(loudness.max() <= SILENT),
+        clipped=bool((loudness >= FULL_SCALE).mean() > CLIPPED),
+        texture=take_texture(spectrogram),
     )

@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from audiotagging.artifacts.alike import describe_alike, read_alike
 from audiotagging.artifacts.champion import Decision
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, Averaging, read_ensemble
 from audiotagging.artifacts.excerpts import Excerpt, read_excerpts
@@ -143,7 +144,7 @@ def evaluate(
         },
         "estimates": estimates,
         "trained": summarise_training(trained),
-        "data": summarise_data(clips, predictions.classes, read_rejected(spectrograms), read_notes(spectrograms)),
+        "data": summarise_data(clips, predictions.classes, read_rejected(spectrograms), _notes(spectrograms, clips)),
         "selection": summarise_selection(selection, clips, predictions.classes),
         "run": {"mean": averaging.mean, "weights": averaging.weights} | summarise_run(trained),
     }
@@ -287,6 +288,10 @@ def _excerpts(
             excerpt = excerpts[row["clip"]]
             row["heard"] = [excerpt.start, excerpt.start + excerpt.seconds]
     return excerpts
+
+
+def _notes(spectrograms: Path, clips: pd.DataFrame) -> list[str]:
+    return [*read_notes(spectrograms), *describe_alike(read_alike(spectrograms), clips)]
 
 
 def _pictures(spectrograms: Path, clips: Collection[str]) -> dict[str, np.ndarray]:
