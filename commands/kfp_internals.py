@@ -7,9 +7,11 @@ This module is written for one version of kfp, and `check_version` refuses all o
 import contextlib
 import copy
 import itertools
+import os
 import queue
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -213,8 +215,13 @@ def local_runner(
 class CheckedCache(cache.LocalCache):
     """kfp's cache of the outputs of stages, without outputs that have changed since they were written.
 
-    A digest of the entry and one of the files that it names are kept beside it.
+    A digest of the entry and one of the files that it names are kept beside it. The time of an entry is the start of
+    the run that used it last.
     """
+
+    def __init__(self, cache_root: str) -> None:
+        super().__init__(cache_root)
+        self._start = time.time()
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the outputs of a stage, or None if they are not in the cache or are damaged."""
@@ -225,6 +232,7 @@ class CheckedCache(cache.LocalCache):
             entry_digest, files_digest = kept.read_text(encoding="utf-8").split()
             outputs = super().get(key) if digest([entry]) == entry_digest else None
             if outputs is not None and digest(_paths(outputs)) == files_digest:
+                os.utime(entry, (self._start, self._start))
                 return outputs
         self.damaged()
         return None
@@ -235,12 +243,21 @@ class CheckedCache(cache.LocalCache):
         digests = f"{digest([Path(self._entry_path(key))])}\n{digest(_paths(outputs))}\n"
         with atomic_file(self._digests_path(key)) as partial:
             partial.write_text(digests, encoding="utf-8")
+        os.utime(self._entry_path(key), (self._start, self._start))
 
     def damaged(self) -> None:
         """Handle outputs that are damaged."""
 
     def _digests_path(self, key: str) -> Path:
         return Path(self.cache_root) / f"{key}.sha256"
+
+
+def entry_paths(entry: Path) -> list[Path]:
+    """Return the paths of the artifacts that an entry of the cache names. A damaged entry names none."""
+    try:
+        return _paths(cache.LocalCache(str(entry.parent)).get(entry.stem) or {})
+    except (ValueError, RecursionError):
+        return []
 
 
 def _paths(outputs: Mapping[str, Any]) -> list[Path]:

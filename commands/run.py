@@ -4,7 +4,7 @@ Examples:
     audiotagging run --data DIR --out OUT
     audiotagging run --data DIR --out OUT --folds 0,1,2,3,4 --weights fitted
     audiotagging run --data DIR --out OUT --members reference --set epochs=40
-    audiotagging run --data DIR --out OUT --cache cache
+    audiotagging run --data DIR --out OUT --cache cache --cache-size 20g
 """
 
 import argparse
@@ -26,6 +26,7 @@ from audiotagging.errors import UserError
 from audiotagging.gate import CODES, say
 from commands.evaluate import evaluate_again
 from commands.folders import check_folders
+from commands.local.cache import CHECKPOINTS, cache_in_use, cache_size
 from commands.local.console import LOG, LOGS
 from commands.local.containers import docker_runner, memory_size
 from commands.local.runner import StageError, run_pipeline
@@ -53,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     machine.add_argument(
         "--cache", type=Path, metavar="DIR", help="keep the output of every stage here, and reuse it in later runs"
+    )
+    machine.add_argument(
+        "--cache-size",
+        type=cache_size,
+        metavar="SIZE",
+        help="after the run, remove from the cache what was not used for longest, down to this size, such as 20g",
     )
     machine.add_argument("--docker", action="store_true", help="run every stage in its image (built by make images)")
     machine.add_argument(
@@ -115,13 +122,15 @@ def _run_stages(
     slots = divide(values["rows"], stored=stored_bytes(sounds), parallel=args.parallel, gpus=gpus)
     logger.info("%s", slots)
     root = folders.get("--cache", work / "stages")
-    root.mkdir(parents=True, exist_ok=True)
-    values["checkpoints"] = str(root / "checkpoints")
-    outputs = run_pipeline(args.pipeline, values, runner=runner, root=root, work=work, slots=slots)
-    _gather(outputs, out, work=work, cached=args.cache is not None)
+    values["checkpoints"] = str(root / CHECKPOINTS)
+    with cache_in_use(root, size=args.cache_size):
+        outputs = run_pipeline(args.pipeline, values, runner=runner, root=root, work=work, slots=slots)
+        _gather(outputs, out, work=work, cached=args.cache is not None)
 
 
 def _check_options(args: argparse.Namespace) -> None:
+    if args.cache_size is not None and not args.cache:
+        raise UserError("--cache-size limits the cache: name its folder with --cache, or omit --cache-size")
     if args.memory and not args.docker:
         raise UserError("--memory limits containers: add --docker, or omit --memory")
     if args.parallel is not None and args.parallel < 1:

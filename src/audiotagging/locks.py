@@ -25,21 +25,22 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def file_lock(path: Path, *, wait: float = math.inf) -> Iterator[None]:
-    """Hold an exclusive lock on a file until the block ends.
+def file_lock(path: Path, *, wait: float = math.inf, shared: bool = False) -> Iterator[None]:
+    """Hold a lock on a file until the block ends.
 
     If the volume has no locks, a warning says so, and the block runs without one.
 
     Args:
         path: The file, in a folder that exists. It is created if needed, and its content becomes the holder.
         wait: Seconds to wait while another process holds the lock.
+        shared: Whether other processes may hold a shared lock too. Otherwise the lock is exclusive.
 
     Raises:
         UserError: If another process still holds the lock after that time.
         FileNotFoundError: If the folder does not exist.
     """
     deadline, announced = time.monotonic() + wait, False
-    while (file := _lock(path)) is None:
+    while (file := _lock(path, shared=shared)) is None:
         holder = _holder(path)
         if time.monotonic() >= deadline:
             raise UserError(f"{path.parent} is in use by {holder}; wait until that has ended, and try again")
@@ -54,11 +55,11 @@ def file_lock(path: Path, *, wait: float = math.inf) -> Iterator[None]:
             _unlock(file)  # closing the file is not enough if a forked process has a copy of it
 
 
-def _lock(path: Path) -> TextIO | None:
+def _lock(path: Path, *, shared: bool) -> TextIO | None:
     """Return the locked file, or None if another process holds the lock or has just removed the file."""
     file = path.open("a", encoding="utf-8")  # for writing, without which NFS gives no exclusive lock
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         if not _is_at(path, file):
             file.close()
             return None

@@ -165,6 +165,7 @@ def test_wrong_data_ends_in_one_line_and_leaves_nothing(capsys, tmp_path, damage
         (["--parallel", "0"], "--parallel: expected a number of at least 1"),
         (["--weights", "fitted"], "hold out folds with --folds 0,1,2,3,4"),
         (["--max-rejected", "5"], "expected a share between 0 and 1, such as 0.05, found '5'"),
+        (["--cache-size", "1g"], "--cache-size limits the cache: name its folder with --cache"),
         (["--memory", "8g"], "--memory limits containers: add --docker"),
         (["--docker", "--memory", "8"], "expected a size of at least 6m, such as 8g"),
     ],
