@@ -25,8 +25,9 @@ from audiotagging.errors import UserError
 from audiotagging.files import require
 from audiotagging.members import Member, override
 from audiotagging.results.gains_report import NAME, Facts, Trained, is_clear, summarise, write_gains
-from audiotagging.results.report import duration, signed
+from audiotagging.results.report import signed
 from audiotagging.training.draws import SHARES, Training, deal_draws, plan_trainings, train_all
+from audiotagging.wording import duration
 from audiotagging.working_folder import working_folder
 from commands.local.slots import divide, usable_gpus
 from commands.outputs import LEARNING_CURVE
@@ -150,7 +151,7 @@ def _seconds(trained: ModelFacts, member: Member) -> float:
 
 def _train(trainings: list[Training], *, folder: Path, seconds: float, parallel: int | None, stored: float) -> None:
     """Do the trainings without predictions, and say how many of them are left, and for how long."""
-    predictions = folder / "predictions"
+    predictions, log = folder / "predictions", folder / "log.txt"
     predictions.mkdir(parents=True, exist_ok=True)
     left = [each for each in trainings if not each.path(predictions).exists()]
     if not left:
@@ -158,14 +159,14 @@ def _train(trainings: list[Training], *, folder: Path, seconds: float, parallel:
     rows = [asdict(each.member) for each in left]
     slots = divide(rows, stored=stored, parallel=parallel, gpus=usable_gpus(docker=False)).rows
     logger.info(
-        "%d of %d trainings are left, %d at once: about %s, and the time to read and score clips",
-        *(len(left), len(trainings), len(slots), duration(seconds * len(left) / len(slots))),
+        "%d of %d trainings are left, %d at once: about %s, and the time to score clips; epochs are in %s",
+        *(len(left), len(trainings), len(slots), duration(seconds * len(left) / len(slots)), log),
     )
     started = time.monotonic()
     with working_folder(folder / "checkpoints") as checkpoints:
-        trained = train_all(left, folder=predictions, checkpoints=checkpoints, log=folder / "log.txt", slots=slots)
+        trained = train_all(left, folder=predictions, checkpoints=checkpoints, log=log, slots=slots)
         for done, training in enumerate(trained, 1):
-            remaining = (time.monotonic() - started) / done * (len(left) - done)
+            remaining = (time.monotonic() - started) / max(done, len(slots)) * (len(left) - done)
             logger.info(
                 "%d of %d: draw %d, %.0f %% of the clips%s",
                 *(done + len(trainings) - len(left), len(trainings), training.draw.number, 100 * training.draw.share),
