@@ -63,6 +63,7 @@ def audiotagging(
     checkpoints: str = "",
     champions: str = "",
     warm_start: float = 0.0,
+    init: str = "",
     command: str = "",
 ) -> Outputs:
     """Train, average and score the members.
@@ -83,6 +84,7 @@ def audiotagging(
         checkpoints: Folder or URI for the checkpoints of interrupted trainings. An empty string disables them.
         champions: Folder of the champion and earlier versions. An empty string disables promotion.
         warm_start: Share of the epochs to train when starting with the champion's weights. 0 means new weights.
+        init: The weights to start with: a path or a URL (`--init`). An empty string means new weights.
         command: The command line that started the run, for the report.
     """
     ingested = ingest(
@@ -94,6 +96,7 @@ def audiotagging(
         max_rejected=max_rejected,
         test_share=test_share,
         seed=seed,
+        init=init,
     )
     ingested.set_caching_options(False)  # it must check the data in every run
 
@@ -119,6 +122,7 @@ def audiotagging(
             checkpoints=checkpoints,
             champions=champions,
             warm_start=warm_start,
+            init=ingested.outputs["init"],
         )
         model = trained.outputs["model"]
         predictions = predict(model=model, spectrograms=spectrograms, selection=selection).output

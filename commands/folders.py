@@ -14,13 +14,16 @@ def with_linked(folder: Path) -> list[Path]:
     return [folder, *sorted({path.resolve() for path in folder.iterdir() if path.is_symlink() and path.exists()})]
 
 
-def check_folders(out: Path, *, work: Path, data: Path, others: Mapping[str, Path] | None = None) -> None:
+def check_folders(
+    out: Path, *, work: Path, data: Path, init: Path | None = None, others: Mapping[str, Path] | None = None
+) -> None:
     """Check that nothing that a command uses is where its results go, and that the data folder gets no other files.
 
     Args:
         out: The folder of the results, which may be replaced.
         work: Its working folder, which is removed at the end.
         data: The data folder or archive.
+        init: The file or folder of weights to start with.
         others: Other folders that are used, by option: --cache, --champions and --downloads. Downloads may be in the
             data folder, and the data in the downloads.
 
@@ -30,6 +33,7 @@ def check_folders(out: Path, *, work: Path, data: Path, others: Mapping[str, Pat
     """
     others = others or {}
     used = [("--data", path) for path in with_linked(data)] + list(others.items())
+    used += [("--init", init)] if init else []
     for option, path in used:
         if _within(path, [out]):
             raise UserError(f"{option} {path} is inside {out}, which the results replace; name another --out")

@@ -91,6 +91,13 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         metavar="SHARE",
         help=f"start with the champion's weights and train this share of the epochs (without a number: {WARM_START})",
     )
+    parser.add_argument(
+        "--init",
+        default="",
+        metavar="PATH",
+        help="start with these weights: a file of this project, safetensors or a torch state dict of a published "
+        "network; or a folder of models, such as OUT/models of another run; each member takes those of its network",
+    )
 
 
 def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -184,9 +191,13 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
             "--test-share draws other test clips when clips are added, and the champion may have been trained on them: "
             "with --champions, put the test clips into a folder test/ or a column split"
         )
+    if args.warm_start and args.init:
+        raise UserError("--init and --warm-start both say which weights to start with; omit one of them")
     if args.weights == "fitted" and max(args.folds) < 0:
         raise UserError("--weights fitted needs out-of-fold predictions: hold out folds with --folds 0,1,2,3,4")
     members = override(select(args.members), assignments(args.set))
+    if any(member.freeze_epochs for member in members) and not (args.init or args.warm_start):
+        raise UserError("--set freeze_epochs keeps weights of --init or --warm-start, found neither; name weights")
     return {
         "data": args.data,
         "downloads": args.downloads,
@@ -201,6 +212,7 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
         "weights": args.weights,
         "champions": args.champions or "",
         "warm_start": args.warm_start,
+        "init": args.init,
     }
 
 

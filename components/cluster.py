@@ -61,7 +61,9 @@ NEEDS = {
     "ingest": Needs(cpu=1, memory=4, hours=12, volumes=(AUDIO,), stores=True),
     "preprocess": Needs(cpu=8, memory=16, hours=6, volumes=(AUDIO,), shared_memory=1024),
     "select": Needs(cpu=4, memory=16, hours=12, volumes=(AUDIO,), gpu=True),
-    "train": Needs(cpu=4, memory=16, hours=48, retries=5, volumes=(CHECKPOINTS, CHAMPIONS), gpu=True, stores=True),
+    "train": Needs(
+        cpu=4, memory=16, hours=48, retries=5, volumes=(AUDIO, CHECKPOINTS, CHAMPIONS), gpu=True, stores=True
+    ),
     "predict": Needs(cpu=2, memory=12, hours=6, gpu=True),
     "ensemble": Needs(cpu=1, memory=8, hours=1),
     "promote": Needs(cpu=2, memory=8, hours=1, volumes=(CHAMPIONS,)),

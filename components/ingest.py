@@ -15,6 +15,7 @@ def ingest(
     max_rejected: float,
     test_share: float,
     seed: int,
+    init: str,
 ) -> NamedTuple(  # type: ignore[valid-type]
     "Ingested",
     [
@@ -23,6 +24,7 @@ def ingest(
         ("noisy_part", bool),
         ("noisy_choice", dict),
         ("split_seed", int),
+        ("init", dict),
         ("cost", dict),
     ],
 ):
@@ -37,17 +39,20 @@ def ingest(
         max_rejected: Share of a part's clips that may be unreadable.
         test_share: Share of the clips of every class to make test clips. 0 if the data have them, or for none.
         seed: Seed of the draw of test clips, and of the folds of groups.
+        init: The weights to start with: a path or a URL. An empty string means new weights.
 
     Returns:
         The data folder, a fingerprint of what the spectrograms depend on, whether the noisy part is needed, the choice
         of noisy clips for `select`, the seed for `preprocess` (0 if the clips do not depend on it, so that a cache
-        serves all seeds), and what this stage cost, for the report.
+        serves all seeds), the weights to start with for `train`, and what this stage cost, for the report.
     """
     from collections import namedtuple
     from pathlib import Path
 
+    from audiotagging.artifacts.initial_weights import describe_init
     from audiotagging.costs import Meter
     from audiotagging.data.ingest import ingest
+    from audiotagging.data.sources import resolve_init
 
     meter = Meter()
     found = ingest(
@@ -60,7 +65,15 @@ def ingest(
         test_share=test_share,
         seed=seed,
     )
-    Ingested = namedtuple("Ingested", ["folder", "fingerprint", "noisy_part", "noisy_choice", "split_seed", "cost"])
+    weights = describe_init(resolve_init(init, downloads=Path(downloads)))
+    names = ["folder", "fingerprint", "noisy_part", "noisy_choice", "split_seed", "init", "cost"]
+    Ingested = namedtuple("Ingested", names)
     return Ingested(
-        str(found.folder), found.fingerprint, noisy != "none", found.noisy_choice, found.split_seed, meter.cost()
+        str(found.folder),
+        found.fingerprint,
+        noisy != "none",
+        found.noisy_choice,
+        found.split_seed,
+        weights,
+        meter.cost(),
     )

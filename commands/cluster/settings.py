@@ -123,8 +123,9 @@ def cluster_parameters(args: argparse.Namespace) -> dict[str, Any]:
             raise UserError(
                 f"{option}: expected a folder on a volume of the cluster, such as {CHAMPIONS}, found {folder}"
             )
-    if "://" in args.data:
-        check_url(args.data)
+    for source in (args.data, args.init):
+        if "://" in source:
+            check_url(source)
     if args.data.startswith("kaggle:"):
         raise UserError(
             f"--data {args.data}: the images do not have Kaggle's program; copy the data to the volume or to a store"
@@ -135,8 +136,9 @@ def cluster_parameters(args: argparse.Namespace) -> dict[str, Any]:
             f"expected at most {MOST_ROWS} rows (members times folds) in a run on a cluster, because Argo stores the "
             f"state of a run in 1 MiB, found {len(values['rows'])}; submit fewer --members or --folds at a time"
         )
-    if not re.match(r"/|\w+:", args.data):  # neither a path nor a URL
-        values["data"] = f"{AUDIO}/{args.data}"
+    for name in ("data", "init"):
+        if values[name] and not re.match(r"/|\w+:", values[name]):  # neither an absolute path nor a URL
+            values[name] = f"{AUDIO}/{values[name]}"
     return values | {"checkpoints": CHECKPOINTS if args.checkpoints_pvc else ""}
 
 

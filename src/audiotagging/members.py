@@ -31,6 +31,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "f2cl": (1e-9, 1e9),
     "validate_every": (1, 10_000),
     "overlap": (0, 0.99),
+    "freeze_epochs": (0, 10_000),
 }
 
 
@@ -57,6 +58,8 @@ class Member:
         validate_every: Number of epochs between validations. The last epoch is always validated.
         overlap: Share of a prediction window that the next window covers too.
         tail: Whether a last window ends with the clip. The original ignored up to `frames` frames at the end.
+        freeze_epochs: Number of epochs at the start in which the body keeps weights that it did not learn here. It has
+            no effect on new weights.
     """
 
     id: str
@@ -73,6 +76,7 @@ class Member:
     validate_every: int = 10
     overlap: float = 0.0
     tail: bool = True
+    freeze_epochs: int = 0
 
     def __post_init__(self) -> None:
         """Check that all fields are in range."""

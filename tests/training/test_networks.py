@@ -1,41 +1,16 @@
 """The networks against values made by running the original code; tests/reference/xresnet.json holds them."""
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
+from published_networks import REFERENCE, fixed_pictures, published_state
 
 from audiotagging import members
 from audiotagging.members import ENSEMBLES
 from audiotagging.training.networks import NETWORKS, SimpleSelfAttention
 
-REFERENCE = json.loads((Path(__file__).parent.parent / "reference" / "xresnet.json").read_text())
-
 
 def test_every_network_can_be_named_on_the_command_line():
     assert set(members.NETWORKS) == set(NETWORKS)
-
-
-def described_weights(number, name, shape):
-    """Return the fixed weights of tensor `number` of a state dict, under its name in the original."""
-    count = torch.Size(shape).numel()
-    t = torch.sin(0.37 * torch.arange(count, dtype=torch.float64) + number)
-    if name.endswith("running_var"):
-        t = 1 + 0.1 * t.abs()
-    elif name.endswith("running_mean"):
-        t = 0.1 * t
-    elif name.endswith(("weight_u", "weight_v")):
-        t = t / t.norm()
-    elif len(shape) > 1:
-        t = t * (2 / (count / shape[0])) ** 0.5
-    elif name.endswith("gamma"):
-        t = torch.full((count,), 0.01)
-    elif name.endswith("weight"):
-        t = 1 + 0.1 * t
-    else:
-        t = 0.1 * t
-    return t.float().reshape(shape)
 
 
 @pytest.mark.parametrize("name", REFERENCE)
@@ -45,13 +20,11 @@ def test_network_is_the_original(name):
     assert sum(parameter.numel() for parameter in network.parameters()) == reference["parameters"]
     own = network.state_dict()
     assert [list(tensor.shape) for tensor in own.values()] == [shape for _, shape in reference["state"]]
-    for number, (key, (original, shape)) in enumerate(zip(own, reference["state"], strict=True)):
-        if not original.endswith("num_batches_tracked"):
-            own[key] = described_weights(number, original, shape)
+    for key, tensor in zip(own, published_state(name).values(), strict=True):
+        own[key] = tensor
     network.load_state_dict(own)
-    pictures = torch.sin(0.013 * torch.arange(2 * 3 * 128 * 128, dtype=torch.float64)).reshape(2, 3, 128, 128)
     with torch.no_grad():
-        logits = network.double().eval()(pictures)
+        logits = network.double().eval()(fixed_pictures())
     expected = torch.tensor(reference["logits"], dtype=torch.float64)
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-6)
 

@@ -40,6 +40,25 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Start:
+    """The weights that a training started with.
+
+    Attributes:
+        source: The file or the folder of the model.
+        sha256: SHA-256 digest of the weights, in hexadecimal digits.
+        taken: Number of tensors of the network that were taken.
+        tensors: Number of tensors of the network.
+        new: The others, each with the reason.
+    """
+
+    source: str
+    sha256: str
+    taken: int
+    tensors: int
+    new: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelFacts:
     """The facts about the training of a model: the content of `member.json`.
 
@@ -54,6 +73,7 @@ class ModelFacts:
         crops_per_second: Crops per second of training.
         device: Name of the device. That of a CPU ends with the number of threads.
         sha256: SHA-256 digest of the weights, in hexadecimal digits. None if an earlier version trained the model.
+        start: The weights that the training started with. None for new weights.
     """
 
     member: Member
@@ -66,6 +86,7 @@ class ModelFacts:
     crops_per_second: float
     device: str
     sha256: str | None = None
+    start: Start | None = None
 
     def __post_init__(self) -> None:
         """Check the classes and the fold."""

@@ -10,9 +10,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from audiotagging.data.mirror import mirror
+from audiotagging.data.mirror import fetch, list_files, mirror
 from audiotagging.data.zenodo import ZENODO, download_record
 from audiotagging.data.zip_archives import extract
 from audiotagging.errors import UserError
@@ -52,7 +52,7 @@ def resolve(data: str, *, downloads: Path, zenodo: str = ZENODO) -> Path:
     elif match := re.fullmatch(r"kaggle:([\w-]+)", data):
         folder = _unpacked(_download_from_kaggle(match[1], downloads), downloads)
     elif "://" in data:
-        folder = downloads / f"mirror-{hashlib.sha256(data.encode()).hexdigest()[:12]}"
+        folder = _mirror_folder(data, downloads)
         mirror(data, folder)
     elif Path(data).suffix == ".zip" and Path(data).is_file():
         folder = _unpacked(Path(data), downloads)
@@ -65,6 +65,32 @@ def resolve(data: str, *, downloads: Path, zenodo: str = ZENODO) -> Path:
                 f"found {data!r}, which is {what}"
             )
     return _arranged(folder, downloads)
+
+
+def resolve_init(init: str, *, downloads: Path) -> Path | None:
+    """Return the file or folder of the weights to start with, after fetching it from an object store.
+
+    Args:
+        init: A path, the URL of a file or folder in an object store, or an empty string.
+        downloads: Folder for downloads.
+
+    Raises:
+        UserError: If the store cannot be read, or if it has nothing of this name.
+    """
+    if "://" not in init:
+        return Path(init) if init else None
+    folder = _mirror_folder(init, downloads)
+    files = list_files(init)
+    if "" not in files:
+        mirror(init, folder)
+        return folder
+    path = folder / PurePosixPath(files[""].info.path).name
+    fetch(files[""], path)
+    return path
+
+
+def _mirror_folder(url: str, downloads: Path) -> Path:
+    return downloads / f"mirror-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
 
 
 def _unpacked(archive: Path, downloads: Path) -> Path:

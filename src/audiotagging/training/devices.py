@@ -1,9 +1,12 @@
 """The device to compute on, and the precision to compute in."""
 
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
 import torch
 from torch import nn
+
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 
 
 def best_device() -> torch.device:
@@ -11,7 +14,7 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def move(network: nn.Module, device: torch.device) -> nn.Module:
+def move(network: AnyNetwork, device: torch.device) -> AnyNetwork:
     """Move a network to the device, convert it to channels-last memory format, and return it."""
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

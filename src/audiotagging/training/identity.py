@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from audiotagging.artifacts.model_folder import weights_path
 from audiotagging.members import Member
 
 # The modules that determine the weights.
@@ -19,9 +18,11 @@ CODE = (
     "losses",
     "networks",
     "one_cycle",
+    "published_names",
     "spectrogram_store",
     "train",
     "training_data",
+    "weights_file",
 )
 
 
@@ -32,7 +33,7 @@ def run_identity(
     seed: int,
     fingerprint: str,
     precision: str,
-    start: Path | None,
+    start: str | None,
     held_out: Collection[str],
     noisy_clips: Collection[str],
 ) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def run_identity(
         seed: Seed of the run.
         fingerprint: Fingerprint of the data.
         precision: "auto" or "float32", as in `devices.autocast`.
-        start: The folder of the model whose weights the run starts with, or None for new weights.
+        start: Digest of the weights that the run starts with, or None for new weights.
         held_out: Names of the curated clips of the fold, in any order.
         noisy_clips: Names of the noisy clips to train on, in any order.
 
@@ -59,7 +60,7 @@ def run_identity(
         "precision": precision,
         "torch": str(torch.__version__),
         "code version": code_version(),
-        "warm start": _hash(weights_path(start).read_bytes()) if start else None,
+        "initial weights": start,
         "held-out clips": _hash("\n".join(sorted(held_out)).encode()),
         "noisy clips": _hash("\n".join(sorted(noisy_clips)).encode()),
     }

@@ -79,6 +79,7 @@ class Run:
         lr, momentum = one_cycle(self.step % cycle_steps, steps=cycle_steps, lr=member.lr)
         for group in self.optimiser.param_groups:
             group["lr"], group["betas"] = lr * group["share"], (momentum, SECOND_BETA)
+        self.network.freeze_body(self.step < member.freeze_epochs * member.epoch_size)
 
         pictures, targets, partners, share = self.batch()
         with autocast(self.device, self.precision):

@@ -158,6 +158,17 @@ class Network(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             return self.head(features.to(pictures.dtype))
 
+    def freeze_body(self, frozen: bool) -> None:
+        """Let the body keep its weights, or learn again.
+
+        As in fastai, batch norm still learns its weights and statistics in a frozen body: they adapt the features to
+        other sounds.
+        """
+        for module in self.body.modules():
+            if not isinstance(module, nn.BatchNorm2d):
+                for parameter in module.parameters(recurse=False):
+                    parameter.requires_grad_(not frozen)
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the parameter groups for the optimiser, each with "params" and its "share" of the learning rate."""
         return [

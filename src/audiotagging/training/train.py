@@ -25,12 +25,13 @@ from audiotagging.members import Member
 from audiotagging.processes import TERMINATED
 from audiotagging.training.checkpoints import Checkpoints, run_checkpoints
 from audiotagging.training.devices import best_device, device_name
+from audiotagging.training.fine_tuning import candidates, choose
 from audiotagging.training.identity import code_version, run_identity, run_seed
 from audiotagging.training.loop import Run
-from audiotagging.training.prediction import load_weights
 from audiotagging.training.training_data import split
 from audiotagging.training.training_progress import TrainingProgress
 from audiotagging.training.warm_start import starting_point
+from audiotagging.training.weights_file import read_weights, start_with
 
 
 def train_row(
@@ -43,6 +44,7 @@ def train_row(
     checkpoints: str,
     champions: str,
     warm_start: float,
+    init: Mapping[str, str],
 ) -> None:
     """Train the member of a row of the pipeline's loop.
 
@@ -55,6 +57,7 @@ def train_row(
         checkpoints: Folder or URI for the checkpoints of interrupted trainings. An empty string disables them.
         champions: The champions folder, for a warm start. An empty string disables it.
         warm_start: Share of the epochs to train in a warm start. 0 means new weights and all epochs.
+        init: The weights to start with (`audiotagging.artifacts.initial_weights`).
 
     Raises:
         UserError: If `train` raises it, or if the champion is corrupt.
@@ -65,6 +68,9 @@ def train_row(
         member, start = starting_point(
             member, fold=fold, champions=Path(champions), spectrograms=spectrograms, share=warm_start
         )
+    elif init:
+        weights = candidates(Path(init["path"]))
+        start = choose(weights, member, fold=fold, seed=seed, fingerprint=read_fingerprint(spectrograms))
     train(
         member,
         fold=fold,
@@ -102,8 +108,8 @@ def train(
         checkpoints: A folder or URI. The run keeps its checkpoints, one per epoch, in a folder of its own there until
             it is complete. An empty string disables checkpoints.
         precision: "auto" or "float32", as in `devices.autocast`.
-        start: The folder of a model with the same network and classes, whose weights to start with. None for new
-            weights.
+        start: The folder of a model or a file of weights of the same network, to start with. None for new weights,
+            none of which is frozen.
         folds: The fold of every curated clip. The default is the folds in the data's own table.
         noisy_clips: Names of the noisy clips to train on. The default is all of them.
 
@@ -121,20 +127,22 @@ def train(
     if folds is not None:
         data = replace(data, clips=with_folds(data.clips, folds))
     fingerprint = read_fingerprint(spectrograms)
+    initial = read_weights(start) if start else None
+    if initial is None:
+        member = replace(member, freeze_epochs=0)
     identity = run_identity(
         member,
         fold=fold,
         seed=seed,
         fingerprint=fingerprint,
         precision=precision,
-        start=start,
+        start=initial.digest if initial else None,
         held_out=list(data.clips["clip"][split(data.clips, fold=fold)[1]]),
         noisy_clips=list(data.clips["clip"][data.clips["part"] == "noisy"]),
     )
     torch.manual_seed(run_seed(member, fold=fold, seed=seed))
     run = Run(member, data, fold=fold, device=best_device(), precision=precision)
-    if start is not None:
-        load_weights(run.network, start)
+    origin = start_with(run.network, initial, data.classes) if initial else None
     with run_checkpoints(checkpoints, identity=identity) as kept:
         train_to_the_end(run, kept)
         facts = ModelFacts(
@@ -147,6 +155,7 @@ def train(
             seconds=run.seconds,
             crops_per_second=run.steps * member.batch_size / run.seconds,
             device=device_name(run.device),
+            start=origin,
         )
         weights = {name: tensor.cpu().contiguous() for name, tensor in run.network.state_dict().items()}
         write_model(out, facts=facts, history=pd.DataFrame(run.history), weights=save(weights))
