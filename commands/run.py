@@ -19,7 +19,7 @@ from kfp import local
 from kfp.local.config import LocalRunnerType
 
 from audiotagging.artifacts.champion import prepare_champions
-from audiotagging.artifacts.initial_weights import initial_weights
+from audiotagging.artifacts.initial_weights import whole
 from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.ingest import check_folds
 from audiotagging.data.sources import resolve, resolve_init
@@ -75,14 +75,12 @@ def run(args: argparse.Namespace) -> int:
     out = args.out.resolve()
     paths = {"--downloads": args.downloads, "--cache": args.cache, "--champions": args.champions}
     folders = {option: Path(path).resolve() for option, path in paths.items() if path}
-    init = _resolve_init(args)
+    init = _initial_weights(args, values)
+    values["init"] = str(init or "")
     check_folders(out, work=work_of(out), data=Path(args.data).resolve(), init=init, others=folders)
-    if init:
-        values["init"] = str(init)
-        _check_init(init, values)
     try:
         with working_on(out, force=args.force) as work:
-            _run_stages(args, values, folders, out=out, work=work, init=init)
+            _run_stages(args, values, folders, out=out, work=work)
             if (work / REPLACED).exists():
                 _compare(out, work / REPLACED)
     except StageError as error:
@@ -101,13 +99,7 @@ def _compare(out: Path, before: Path) -> None:
 
 
 def _run_stages(
-    args: argparse.Namespace,
-    values: dict[str, Any],
-    folders: Mapping[str, Path],
-    *,
-    out: Path,
-    work: Path,
-    init: Path | None,
+    args: argparse.Namespace, values: dict[str, Any], folders: Mapping[str, Path], *, out: Path, work: Path
 ) -> None:
     """Run the pipeline in its working folder, and collect its outputs in OUT."""
     dataset = _prepare_data(args)
@@ -119,7 +111,7 @@ def _run_stages(
     champions = folders.get("--champions")
     runner: LocalRunnerType = local.SubprocessRunner(use_venv=False)
     if args.docker:
-        weights = [init] if init and init != champions else []
+        weights = [Path(values["init"])] if values["init"] not in ("", str(champions)) else []
         runner = docker_runner(
             data=[dataset.folder, *(dataset.folder / path for path in values["corrections"]), *weights],
             work=work,
@@ -149,20 +141,16 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UserError(f"--parallel: expected a number of at least 1, found {args.parallel}")
 
 
-def _resolve_init(args: argparse.Namespace) -> Path | None:
-    """Return the file or folder of weights to start with: of a file in the folder of a model, that folder."""
+def _initial_weights(args: argparse.Namespace, values: Mapping[str, Any]) -> Path | None:
+    """Return the file or folder of weights to start with, after checking them and saying which member takes which."""
     init = resolve_init(args.init, downloads=Path(args.downloads).resolve())
     if init is None:
         return None
-    (first, *others) = initial_weights(init.resolve())
-    return init.resolve() if others else first
-
-
-def _check_init(init: Path, values: Mapping[str, Any]) -> None:
-    """Check the weights to start with before any stage runs, and say which member starts with what."""
     from audiotagging.training.fine_tuning import check  # here, because torch takes seconds to import
 
-    check(init, values["rows"], seed=values["seed"])
+    init = whole(init.resolve())
+    check(init, values["rows"], seed=args.seed)
+    return init
 
 
 def _prepare_data(args: argparse.Namespace) -> Dataset:

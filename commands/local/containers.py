@@ -38,8 +38,8 @@ def docker_runner(
     except /tmp and the outputs, which KFP mounts. Containers get the GPUs if the engine supports that.
 
     Args:
-        data: The data folder, files of corrections, and weights to start with. They are mounted under the same paths, and so are the targets
-            of links in a folder.
+        data: The data folder, files of corrections, and weights to start with. They are mounted under the same paths,
+            and so are the targets of links in a folder.
         work: The working folder of the run, which is locked. Containers that a killed run left there are removed.
         champions: The champions folder. It is mounted under the same path, and is writable.
         memory: Memory limit of a stage, such as "8g". None for no limit.

@@ -53,6 +53,7 @@ def test_parameters_are_those_of_the_command_line_with_paths_as_the_stages_see_t
         "checkpoints": "/checkpoints",
         "champions": "/champions",
         "warm_start": 0.5,
+        "init": "",
     }
 
 

@@ -16,7 +16,11 @@ VOLUMES = {
     "preprocess": {"/audio": "audiotagging-audio"},
     "select": {"/audio": "audiotagging-audio"},
     "promote": {"/champions": "audiotagging-champions"},
-    "train": {"/checkpoints": "audiotagging-checkpoints", "/champions": "audiotagging-champions"},
+    "train": {
+        "/audio": "audiotagging-audio",
+        "/checkpoints": "audiotagging-checkpoints",
+        "/champions": "audiotagging-champions",
+    },
 }
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "m": 0.001}
 

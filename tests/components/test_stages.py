@@ -78,7 +78,7 @@ def row_of(member, fold):
 
 def call_train(run, out, *, fold=0, metrics=None, **changes):
     model = artifact(Model, out)
-    options = {"seed": 1, "checkpoints": "", "champions": "", "warm_start": 0.0}
+    options = {"seed": 1, "checkpoints": "", "champions": "", "warm_start": 0.0, "init": {}}
     train.python_func(
         row=row_of(SHORT, fold),
         spectrograms=artifact(Dataset, run / "spectrograms"),
@@ -94,13 +94,13 @@ def test_ingest_and_preprocess(data, tmp_path):
     write_table(tmp_path / "corrections.csv", ("fname", "labels"), ("c00.wav", "Meow,Tap_running"))
     corrections = [str(tmp_path / "corrections.csv")]
     options = {"downloads": str(tmp_path / "downloads"), "corrections": corrections, "max_rejected": 0.0}
-    options |= {"test_share": 0.0, "seed": 7}
+    options |= {"test_share": 0.0, "seed": 7, "init": ""}
     with pytest.raises(UserError, match="no curated clip is in fold 7"):
         ingest.python_func(data=str(data), rows=[row_of(SHORT, 7)], noisy="all", **options)
     cases = (("agreement", {"curated", "noisy", "test"}, False), ("none", {"curated", "test"}, True))
     for noisy, parts, keep_audio in cases:
         found = ingest.python_func(data=str(data), rows=[row_of(SHORT, 4)], noisy=noisy, **options)
-        assert found.folder == str(data) and found.noisy_choice["noisy"] == noisy
+        assert found.folder == str(data) and found.noisy_choice["noisy"] == noisy and found.init == {}
         given = {"folder": found.folder, "noisy_part": found.noisy_part, "corrections": corrections}
         given |= {"max_rejected": 0.0, "test_share": 0.0, "split_seed": found.split_seed, "keep_audio": keep_audio}
         assert found.split_seed == 0  # so that preprocess need not run again for another seed
@@ -122,13 +122,50 @@ def test_preprocess_draws_the_test_clips_of_ingest(sounds, tmp_path):
     folder = sounds(*(f"{label}/{number}.wav" for label in ("cat", "dog") for number in range(5)))
     options = {"noisy": "all", "corrections": [], "max_rejected": 0.0, "test_share": 0.2}
     downloads = str(tmp_path / "downloads")
-    found = ingest.python_func(data=str(folder), rows=[row_of(SHORT, -1)], downloads=downloads, seed=7, **options)
+    found = ingest.python_func(
+        data=str(folder), rows=[row_of(SHORT, -1)], downloads=downloads, seed=7, init="", **options
+    )
     given = options | {"split_seed": found.split_seed, "noisy_part": found.noisy_part, "keep_audio": False}
     del given["noisy"]
     out = artifact(Dataset, tmp_path / "spectrograms")
     preprocess.python_func(folder=found.folder, fingerprint=found.fingerprint, spectrograms=out, **given)
     assert list(read_clips(tmp_path / "spectrograms")["part"]) == ["curated"] * 8 + ["test"] * 2
     assert read_fingerprint(tmp_path / "spectrograms") == found.fingerprint
+
+
+def test_ingest_describes_the_weights_to_start_with_by_their_content(data, run, tmp_path):
+    options = {"data": str(data), "rows": [row_of(SHORT, 4)], "noisy": "none", "corrections": [], "max_rejected": 0.0}
+    options |= {"downloads": str(tmp_path / "downloads"), "test_share": 0.0, "seed": 7}
+    weights = tmp_path / "weights.pth"
+    with pytest.raises(UserError, match=r"--init .*weights.pth: expected a file of weights"):
+        ingest.python_func(init=str(weights), **options)
+    digests = set()
+    for content in (b"one", b"another", b"one"):
+        weights.write_bytes(content)
+        found = ingest.python_func(init=str(weights), **options).init
+        assert found["path"] == str(weights)
+        digests.add(found["sha256"])
+    assert len(digests) == 2
+    assert ingest.python_func(init=str(run / "models"), **options).init["path"] == str(run / "models")
+
+
+def test_train_begins_with_the_weights_that_ingest_describes(run, tmp_path, monkeypatch, in_this_process):
+    """They are of another member of the same network, and of one of the three classes."""
+    torch.manual_seed(7)
+    source = fabricate_run(tmp_path / "source", clips=4, classes=1, members=[REFERENCE[2], REFERENCE[1]], folds=[-1])
+    network = NETWORKS[SHORT.network](4)
+    for path in models_of(source):
+        replace_weights(path, save(network.state_dict()))
+    monkeypatch.setattr("audiotagging.training.loop.one_cycle", lambda step, *, steps, lr: (0.0, 0.9))  # learns nothing
+    call_train(run, tmp_path / "model", init={"path": str(source / "models"), "sha256": "any"})
+    weights = load_file(weights_path(tmp_path / "model"))
+    assert torch.equal(weights["body.0.0.weight"], network.state_dict()["body.0.0.weight"])
+    shared = read_classes(run / "spectrograms").index(read_classes(source / "spectrograms")[0])
+    assert torch.equal(weights["head.2.weight"][shared::3], network.state_dict()["head.2.weight"])
+    start = read_facts(tmp_path / "model").start
+    assert start.source == str(source / "models" / f"{REFERENCE[2].id}-fold-1")
+    assert [each.partition(" of ")[0] for each in start.new] == ["head.2.weight", "head.2.bias"]
+    assert start.sha256 == read_facts(Path(start.source)).sha256
 
 
 def test_select(run, tmp_path):

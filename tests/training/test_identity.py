@@ -4,9 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
-from fabricated import fabricate_model
 
-from audiotagging.artifacts.model_folder import weights_path
 from audiotagging.members import REFERENCE, Member
 from audiotagging.training import identity
 from audiotagging.training.identity import run_identity
@@ -40,6 +38,7 @@ def changed(**changes):
         ({"held_out": ["c.wav"]}, "held-out clips"),
         ({"noisy_clips": ["a.wav"]}, "noisy clips"),
         ({"noisy_clips": []}, "noisy clips"),
+        ({"start": "5f1d"}, "initial weights"),
     ],
 )
 def test_what_decides_the_weights_changes_it(change, named):
@@ -56,15 +55,6 @@ def test_every_field_of_the_member_changes_it(field):
 
 def test_the_order_of_the_clips_does_not_change_it():
     assert changed(noisy_clips=["b.wav", "a.wav"], held_out=["d.wav", "c.wav"]) == []
-
-
-def test_a_warm_start_counts_by_its_weights_wherever_they_lie(tmp_path):
-    models = [fabricate_model(tmp_path / name, REFERENCE[0], fold=-1, classes=["a"]) for name in ("m", "n")]
-    assert changed(start=models[0]) == ["warm start"]
-    first, second = (run_identity(**OPTIONS | {"start": model}) for model in models)
-    assert first == second
-    weights_path(models[1]).write_bytes(b"other weights")
-    assert run_identity(**OPTIONS | {"start": models[1]}) != first
 
 
 @pytest.mark.parametrize("named", ["code version", "torch"])

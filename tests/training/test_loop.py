@@ -276,6 +276,66 @@ def test_training_begins_with_the_weights_of_the_model(tmp_path, shards, monkeyp
     assert torch.equal(first[name], second[name])
 
 
+def test_the_model_records_what_it_began_with(tmp_path, shards):
+    train(SHORT, fold=-1, seed=1, spectrograms=shards, out=tmp_path / "model")
+    train(replace(SHORT, id="b"), fold=0, seed=1, spectrograms=shards, out=tmp_path / "next", start=tmp_path / "model")
+    begun, start = (json.loads((tmp_path / name / "member.json").read_text()) for name in ("model", "next"))
+    assert begun["start"] is None
+    tensors = sum(not name.endswith("num_batches_tracked") for name in NETWORKS[SHORT.network](4).state_dict())
+    expected = {"source": str(tmp_path / "model"), "sha256": begun["sha256"], "taken": tensors, "tensors": tensors}
+    assert start["start"] == expected | {"new": []}
+
+
+@pytest.mark.parametrize("network", ["xresnet18ssa", "xresnet34"])
+def test_a_frozen_body_keeps_its_weights_bit_for_bit_and_then_learns(data, network):
+    """As in fastai, only batch norm learns in a frozen body."""
+    run = start(replace(TINY, network=network, freeze_epochs=2), data)
+    assert run.member.epoch_size == 3
+    norms = [module for module in run.network.body.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    norm_parameters = {id(parameter) for module in norms for parameter in module.parameters()}
+    body = [parameter for parameter in run.network.body.parameters() if id(parameter) not in norm_parameters]
+    before = [parameter.clone() for parameter in body]
+    head, weight = [parameter.clone() for parameter in run.network.head.parameters()], norms[0].weight.clone()
+    for _ in range(6):
+        run.train_step()
+        assert all(torch.equal(*pair) for pair in zip(body, before, strict=True))
+    assert not any(torch.equal(*pair) for pair in zip(run.network.head.parameters(), head, strict=True))
+    assert not torch.equal(norms[0].weight, weight)
+    run.train_step()
+    assert not any(torch.equal(*pair) for pair in zip(body, before, strict=True))
+
+
+def test_new_weights_are_not_frozen(tmp_path, shards):
+    for freeze_epochs in (0, 1):
+        member = replace(SHORT, freeze_epochs=freeze_epochs)
+        train(member, fold=-1, seed=1, spectrograms=shards, out=tmp_path / str(freeze_epochs))
+    first, second = (load_file(tmp_path / name / "weights.safetensors") for name in ("0", "1"))
+    assert_same_weights(first, second)
+    assert json.loads((tmp_path / "1" / "member.json").read_text())["member"]["freeze_epochs"] == 0
+
+
+def test_a_run_that_is_killed_while_its_body_is_frozen_ends_with_the_same_weights(tmp_path, shards, monkeypatch):
+    train(SHORT, fold=-1, seed=1, spectrograms=shards, out=tmp_path / "model")
+    options = {"fold": 0, "seed": 1, "spectrograms": shards, "start": tmp_path / "model"}
+    member = replace(TINY, cycles=1, freeze_epochs=1)
+    train(member, **options, out=tmp_path / "whole")
+    train_step = Run.train_step
+
+    def preempted(run):
+        train_step(run)
+        if run.step == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    options |= {"checkpoints": f"{tmp_path}/checkpoints", "out": tmp_path / "resumed"}
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "train_step", preempted)
+        with pytest.raises(SystemExit):
+            train(member, **options)
+    train(member, **options)
+    whole, resumed = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "resumed"))
+    assert_same_weights(whole, resumed)
+
+
 # Surviving
 
 

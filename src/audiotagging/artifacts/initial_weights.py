@@ -28,9 +28,9 @@ def initial_weights(init: Path) -> list[Path]:
     Raises:
         UserError: If there is nothing of this kind.
     """
+    init = whole(init)
     if init.is_file():
-        is_in_model = init.name == WEIGHTS and (init.parent / FACTS).is_file()
-        return [init.parent if is_in_model else init]
+        return [init]
     if not init.is_dir():
         raise UserError(f"--init {init}: expected a file of weights or a folder of models, found nothing there")
     if (init / FACTS).is_file():
@@ -44,6 +44,11 @@ def initial_weights(init: Path) -> list[Path]:
             "folder `models` of a run, or a file of weights"
         )
     return found
+
+
+def whole(init: Path) -> Path:
+    """Return the folder of a model for its file of weights, and any other path as it is."""
+    return init.parent if init.name == WEIGHTS and (init.parent / FACTS).is_file() else init
 
 
 def describe_init(init: Path | None) -> dict[str, Any]:

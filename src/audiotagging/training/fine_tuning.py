@@ -108,5 +108,4 @@ def check(init: Path, rows: Sequence[Mapping[str, Any]], *, seed: int) -> None:
             f"--init {init}: expected weights of {', '.join(sorted({member.network for member in members}))}, found "
             f"those of {', '.join(sorted({each.network for each in weights}))}; name others, or other --members"
         )
-    if max(folds) >= 0:
-        logger.info("scores on held-out folds count only if these weights have not learnt from the clips of the data")
+    logger.info("scores count only if these weights have not learnt from the clips that are scored")
