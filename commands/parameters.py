@@ -61,6 +61,13 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         metavar="FIELD=VALUE",
         help="change fields of all members, such as epochs=10; `audiotagging members` explains them",
     )
+    training.add_argument(
+        "--init",
+        default="",
+        metavar="PATH",
+        help="start with these weights: a file (of this project, or a published network's state dict), or a folder of "
+        "models, such as OUT/models; each member takes those of its network (default: new weights)",
+    )
     averaging = parser.add_argument_group("averaging")
     averaging.add_argument(
         "--mean",
@@ -90,13 +97,6 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         default=0.0,
         metavar="SHARE",
         help=f"start with the champion's weights and train this share of the epochs (without a number: {WARM_START})",
-    )
-    parser.add_argument(
-        "--init",
-        default="",
-        metavar="PATH",
-        help="start with these weights: a file of this project, safetensors or a torch state dict of a published "
-        "network; or a folder of models, such as OUT/models of another run; each member takes those of its network",
     )
 
 

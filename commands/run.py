@@ -75,9 +75,12 @@ def run(args: argparse.Namespace) -> int:
     out = args.out.resolve()
     paths = {"--downloads": args.downloads, "--cache": args.cache, "--champions": args.champions}
     folders = {option: Path(path).resolve() for option, path in paths.items() if path}
-    init = _initial_weights(args, values)
-    values["init"] = str(init or "")
+    init = resolve_init(args.init, downloads=Path(args.downloads).resolve())
+    init = whole(init.resolve()) if init else None
     check_folders(out, work=work_of(out), data=Path(args.data).resolve(), init=init, others=folders)
+    if init:
+        values["init"] = str(init)
+        _check_weights(init, values)
     try:
         with working_on(out, force=args.force) as work:
             _run_stages(args, values, folders, out=out, work=work)
@@ -141,16 +144,11 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UserError(f"--parallel: expected a number of at least 1, found {args.parallel}")
 
 
-def _initial_weights(args: argparse.Namespace, values: Mapping[str, Any]) -> Path | None:
-    """Return the file or folder of weights to start with, after checking them and saying which member takes which."""
-    init = resolve_init(args.init, downloads=Path(args.downloads).resolve())
-    if init is None:
-        return None
+def _check_weights(init: Path, values: Mapping[str, Any]) -> None:
+    """Check the weights to start with, and say which member starts with which, before any stage runs."""
     from audiotagging.training.fine_tuning import check  # here, because torch takes seconds to import
 
-    init = whole(init.resolve())
-    check(init, values["rows"], seed=args.seed)
-    return init
+    check(init, values["rows"], seed=values["seed"])
 
 
 def _prepare_data(args: argparse.Namespace) -> Dataset:

@@ -58,8 +58,8 @@ class Member:
         validate_every: Number of epochs between validations. The last epoch is always validated.
         overlap: Share of a prediction window that the next window covers too.
         tail: Whether a last window ends with the clip. The original ignored up to `frames` frames at the end.
-        freeze_epochs: Number of epochs at the start in which the body keeps weights that it did not learn here. It has
-            no effect on new weights.
+        freeze_epochs: Number of epochs at the start in which the body keeps the weights of `--init` or `--warm-start`,
+            except those of batch norm. New weights are not frozen.
     """
 
     id: str

@@ -65,6 +65,17 @@ def test_the_command_line_of_a_run_is_recorded_without_secrets(server, call):
 
 
 @pytest.mark.parametrize(
+    ("given", "seen"),
+    [("models", "/audio/models"), ("/champions", "/champions"), ("s3://b/m.pth", "s3://b/m.pth")],
+)
+def test_weights_to_start_with_are_on_the_volume_of_the_data_or_in_a_store(server, call, given, seen):
+    assert call("submit", "--data", "demo", "--init", given, "--set", "freeze_epochs=2")[0] == 0
+    (run,) = server.runs.values()
+    values = run["runtime_config"]["parameters"]
+    assert values["init"] == seen and {row["freeze_epochs"] for row in values["rows"]} == {2}
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--champions", "out/champions"], "--champions: expected a folder on a volume of the cluster"),

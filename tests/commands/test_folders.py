@@ -31,6 +31,10 @@ REFUSED = [
         for option in ("cache", "champions", "downloads")
         for inside, place in (("out", "out"), ("out/x", "out"), ("out.work", "out.work"), ("out.work/x", "out.work"))
     ),
+    *(
+        ("run", {"data": "d", "out": "out", "init": inside}, f"--init {inside} is inside {place}, which")
+        for inside, place in (("out", "out"), ("out/models", "out"), ("out.work/x", "out.work"))
+    ),
     ("run", {"data": "d", "out": "out", "cache": "d"}, "d is inside the data folder d; name another --cache"),
     (
         "run",

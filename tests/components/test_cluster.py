@@ -115,7 +115,8 @@ def test_volumes_are_mounted_where_they_are_needed(compiled, stage):
 def test_volumes_have_the_names_that_are_given_or_are_left_out(compiled):
     pods = compiled("--pvc", "sounds", "--checkpoints-pvc", "", "--champions-pvc", "").pods
     assert [mount["constant"] for mount in pods["preprocess"]["pvcMount"]] == ["sounds"]
-    assert "pvcMount" not in pods["train"]
+    assert [mount["constant"] for mount in pods["train"]["pvcMount"]] == ["sounds"]
+    assert "pvcMount" not in pods["promote"]
 
 
 def test_worker_processes_have_shared_memory(compiled):

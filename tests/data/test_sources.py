@@ -6,12 +6,13 @@ import shutil
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from audiotagging.data import zenodo as zenodo_module
 from audiotagging.data.dataset import fingerprint, read_dataset
-from audiotagging.data.sources import resolve
+from audiotagging.data.sources import resolve, resolve_init
 from audiotagging.errors import UserError
 from audiotagging.locks import LOCK, file_lock
 
@@ -306,6 +307,24 @@ def test_archives_in_an_object_store(data, downloads, tmp_path, s3):
     expected = content(data)
     s3.put(as_zenodo(data, tmp_path / "zenodo"), "data")
     assert content(resolve("s3://bucket/data", downloads=downloads)) == expected
+
+
+def test_weights_in_an_object_store(tmp_path, downloads, s3):
+    (tmp_path / "models" / "member-fold-1").mkdir(parents=True)
+    (tmp_path / "models" / "member-fold-1" / "member.json").write_text("{}")
+    (tmp_path / "models" / "weights.pth").write_bytes(b"weights")
+    s3.put(tmp_path / "models", "models")
+    folder = resolve_init("s3://bucket/models", downloads=downloads)
+    assert content(folder) == content(tmp_path / "models")
+    file = resolve_init("s3://bucket/models/weights.pth", downloads=downloads)
+    assert (file.name, file.read_bytes()) == ("weights.pth", b"weights")
+    with pytest.raises(UserError, match=r"s3://bucket/other"):
+        resolve_init("s3://bucket/other", downloads=downloads)
+
+
+def test_weights_here_stay_where_they_are(downloads):
+    assert resolve_init("models/a.pth", downloads=downloads) == Path("models/a.pth")
+    assert resolve_init("", downloads=downloads) is None
 
 
 @pytest.mark.parametrize("url", ["hf://datasets/sounds", "nothing://bucket", "s3://", "S3:///folder"])
