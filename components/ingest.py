@@ -66,14 +66,8 @@ def ingest(
         seed=seed,
     )
     weights = describe_init(resolve_init(init, downloads=Path(downloads)))
-    names = ["folder", "fingerprint", "noisy_part", "noisy_choice", "split_seed", "init", "cost"]
-    Ingested = namedtuple("Ingested", names)
-    return Ingested(
-        str(found.folder),
-        found.fingerprint,
-        noisy != "none",
-        found.noisy_choice,
-        found.split_seed,
-        weights,
-        meter.cost(),
+    Ingested = namedtuple(
+        "Ingested", ["folder", "fingerprint", "noisy_part", "noisy_choice", "split_seed", "init", "cost"]
     )
+    choice, seed = found.noisy_choice, found.split_seed
+    return Ingested(str(found.folder), found.fingerprint, noisy != "none", choice, seed, weights, meter.cost())
