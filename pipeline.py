@@ -111,7 +111,12 @@ def audiotagging(
         keep_audio=keep_audio,
     ).output
 
-    selection = select(noisy_choice=ingested.outputs["noisy_choice"], seed=seed, spectrograms=spectrograms).output
+    selection = select(
+        noisy_choice=ingested.outputs["noisy_choice"],
+        init=ingested.outputs["init"],
+        seed=seed,
+        spectrograms=spectrograms,
+    ).output
 
     with dsl.ParallelFor(rows) as row:
         trained = train(
@@ -122,7 +127,6 @@ def audiotagging(
             checkpoints=checkpoints,
             champions=champions,
             warm_start=warm_start,
-            init=ingested.outputs["init"],
         )
         model = trained.outputs["model"]
         predictions = predict(model=model, spectrograms=spectrograms, selection=selection).output

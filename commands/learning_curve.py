@@ -12,7 +12,7 @@ Examples:
 import argparse
 import logging
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
     require(args.out, "spectrograms", "selection", "models", what="the output of a run")
     trained = _choose(args.out / "models", args.member)
     [member] = override([trained.member], assignments(args.set))
+    member = replace(member, freeze_epochs=0)  # its trainings start with new weights
     spectrograms, folder = args.out / "spectrograms", args.out / LEARNING_CURVE
     clips = with_folds(read_clips(spectrograms), read_folds(args.out / "selection"))
     part, scored, drawn = divide_clips(clips)

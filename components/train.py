@@ -14,7 +14,6 @@ def train(
     checkpoints: str,
     champions: str,
     warm_start: float,
-    init: dict,
     model: Output[Model],
     metrics: Output[Metrics],
 ) -> None:
@@ -28,7 +27,6 @@ def train(
         checkpoints: Folder or URI for the checkpoints of interrupted trainings. An empty string disables them.
         champions: The champions folder, for a warm start. An empty string disables it.
         warm_start: Share of the epochs to train in a warm start. 0 means new weights and all epochs.
-        init: The weights to start with, as `ingest` found them. An empty dictionary means new weights.
         model: The folder of the model (`audiotagging.artifacts.model_folder`).
         metrics: The loss of the last epoch and, if a fold is held out, its lwlrap.
     """
@@ -50,7 +48,6 @@ def train(
         checkpoints=checkpoints,
         champions=champions,
         warm_start=warm_start,
-        init=init,
     )
     model.metadata.update(member=row["id"], fold=int(row["fold"]), **meter.cost())
     for name, value in final_metrics(Path(model.path)).items():

@@ -1,13 +1,17 @@
 """The weights that training starts with, as the user names them with `--init`.
 
 They are a file of weights, the folder of a trained model, or a folder of several of these, such as `models` of an
-earlier run. The stage `ingest` finds and describes them; the stage `train` reads them. The description passes between
-them as a parameter, so that other weights under the same name train again:
+earlier run. The stage `ingest` finds and describes them; the stage `train` reads them. The description changes with
+their content, so that other weights of the same name train again:
 
     {}                                      new weights
-    {"path": PATH, "sha256": DIGEST}        the file or folder, with a digest that changes with its content
+    {"path": PATH, "sha256": DIGEST}        the file or folder, with a digest of its content
+
+It passes through `select` as the file init.json of the selection: kfp's local runner replaces all parameters that go
+from a stage into the loop by the row of the loop.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +19,10 @@ from audiotagging.artifacts.champion import champion_folder
 from audiotagging.artifacts.model_folder import FACTS, WEIGHTS, model_folders
 from audiotagging.errors import UserError
 from audiotagging.files import digest
+from audiotagging.json_file import read_json, write_json
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
+INIT = "init.json"
 
 
 def initial_weights(init: Path) -> list[Path]:
@@ -58,3 +64,19 @@ def describe_init(init: Path | None) -> dict[str, Any]:
         UserError: If there are no weights of this name.
     """
     return {"path": str(init), "sha256": digest(initial_weights(init))} if init else {}
+
+
+def write_init(selection: Path, init: Mapping[str, Any]) -> None:
+    """Write the description into the folder of a selection, unless there are only new weights."""
+    if init:
+        write_json(selection / INIT, dict(init))
+
+
+def read_init(selection: Path) -> dict[str, str]:
+    """Read the description from the folder of a selection.
+
+    Raises:
+        UserError: If the file is corrupt.
+    """
+    path = selection / INIT
+    return read_json(path, dict[str, str]) if path.exists() else {}

@@ -3,6 +3,7 @@
 noisy.csv   the noisy clips to train on: `fname` and, if a judge chose them, `margin`, by how much the lowest score of
             the clip's labels exceeds the highest score of its other classes. A later run can take it as its list.
 folds.csv   the fold of every curated clip: `fname` and `fold`
+init.json   the weights to start with, if there are any (`initial_weights`)
 judge       the folder of the judge's model
 """
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from audiotagging.artifacts.initial_weights import write_init
 from audiotagging.artifacts.noisy_choice import read_chosen_list
 from audiotagging.artifacts.selection import DEALT_FOLDS, JUDGE, write_selection
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_listing
@@ -15,12 +16,15 @@ from audiotagging.stratification import stratify
 from audiotagging.training.judge import judge_noisy_clips
 
 
-def select(spectrograms: Path, *, noisy_choice: Mapping[str, Any], seed: int, out: Path) -> None:
+def select(
+    spectrograms: Path, *, noisy_choice: Mapping[str, Any], init: Mapping[str, Any], seed: int, out: Path
+) -> None:
     """Write the folder of a selection (`audiotagging.artifacts.selection`).
 
     Args:
         spectrograms: The folder of shards.
         noisy_choice: The choice of noisy clips to train on (`audiotagging.artifacts.noisy_choice`).
+        init: The weights to start with (`audiotagging.artifacts.initial_weights`).
         seed: Seed of the folds and of the judge's training.
         out: The folder to create.
 
@@ -40,6 +44,7 @@ def select(spectrograms: Path, *, noisy_choice: Mapping[str, Any], seed: int, ou
         else:
             chosen = pd.DataFrame({"fname": noisy[: None if noisy_choice["noisy"] == "all" else 0]})
         write_selection(part, folds=folds, noisy_clips=chosen)
+        write_init(part, init)
 
 
 def deal_folds(curated: pd.DataFrame, *, seed: int) -> dict[str, int]:

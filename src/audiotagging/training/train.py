@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from safetensors.torch import save
 
+from audiotagging.artifacts.initial_weights import read_init
 from audiotagging.artifacts.model_folder import ModelFacts, write_model
 from audiotagging.artifacts.selection import read_folds, read_noisy_clips, with_folds
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_fingerprint, read_spectrograms
@@ -44,20 +45,18 @@ def train_row(
     checkpoints: str,
     champions: str,
     warm_start: float,
-    init: Mapping[str, str],
 ) -> None:
     """Train the member of a row of the pipeline's loop.
 
     Args:
         row: A row of `audiotagging.members.rows`: the fields of a Member and `fold`.
         spectrograms: The folder of shards.
-        selection: The folder of the selection: folds and noisy clips.
+        selection: The folder of the selection: folds, noisy clips, and the weights to start with.
         out: The folder of the model to create.
         seed: Seed of the run. The seed of each member and fold is derived from it.
         checkpoints: Folder or URI for the checkpoints of interrupted trainings. An empty string disables them.
         champions: The champions folder, for a warm start. An empty string disables it.
         warm_start: Share of the epochs to train in a warm start. 0 means new weights and all epochs.
-        init: The weights to start with (`audiotagging.artifacts.initial_weights`).
 
     Raises:
         UserError: If `train` raises it, or if the champion is corrupt.
@@ -68,7 +67,7 @@ def train_row(
         member, start = starting_point(
             member, fold=fold, champions=Path(champions), spectrograms=spectrograms, share=warm_start
         )
-    elif init:
+    elif init := read_init(selection):
         weights = candidates(Path(init["path"]))
         start = choose(weights, member, fold=fold, seed=seed, fingerprint=read_fingerprint(spectrograms))
     train(
