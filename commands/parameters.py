@@ -111,8 +111,8 @@ def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) 
     data.add_argument(
         "--data",
         required=required,
-        help="folder or archive with the tables and sounds, zenodo:3612637, kaggle:freesound-audio-tagging-2019, or "
-        "the URL of a folder in an object store",
+        help="folder or archive of labelled sounds (a folder per class, a table, or label files), zenodo:3612637, "
+        "kaggle:freesound-audio-tagging-2019, or the URL of a folder in an object store",
     )
     data.add_argument(
         "--downloads",
