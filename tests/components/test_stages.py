@@ -112,10 +112,11 @@ def test_ingest_and_preprocess(data, tmp_path):
         assert_cost(found.cost)
         assert_cost(out.metadata)
         clips = read_clips(tmp_path / noisy)
-        assert set(clips["part"]) == parts
+        assert set(clips["part"]) == parts | {"disturbance"}
         assert clips["labels"][clips["clip"] == "c00.wav"].tolist() == [["Meow", "Tap_running"]]
         excerpts = read_excerpts(tmp_path / noisy, clips=clips["clip"])
-        assert set(excerpts) == (set(clips["clip"]) if keep_audio else set())
+        recorded = set(clips["clip"][clips["part"] != "disturbance"])
+        assert set(excerpts) == (recorded if keep_audio else set())
 
 
 def test_preprocess_draws_the_test_clips_of_ingest(sounds, tmp_path):
@@ -129,7 +130,8 @@ def test_preprocess_draws_the_test_clips_of_ingest(sounds, tmp_path):
     del given["noisy"]
     out = artifact(Dataset, tmp_path / "spectrograms")
     preprocess.python_func(folder=found.folder, fingerprint=found.fingerprint, spectrograms=out, **given)
-    assert list(read_clips(tmp_path / "spectrograms")["part"]) == ["curated"] * 8 + ["test"] * 2
+    parts = read_clips(tmp_path / "spectrograms")["part"]
+    assert list(parts[parts != "disturbance"]) == ["curated"] * 8 + ["test"] * 2
     assert read_fingerprint(tmp_path / "spectrograms") == found.fingerprint
 
 
@@ -266,7 +268,7 @@ def test_train_and_predict_hold_out_the_fold_of_the_selection(run, tmp_path):
     found = read_predictions(tmp_path / "predictions").rows
     clips = read_clips(run / "spectrograms")
     held_out = {clip for clip, fold in moved.items() if fold == 1}
-    assert set(found["clip"]) == held_out | set(clips["clip"][clips["part"] == "test"])
+    assert set(found["clip"]) == held_out | set(clips["clip"][clips["part"].isin(["test", "disturbance"])])
     assert predictions.metadata.items() >= {"member": SHORT.id, "fold": 1}.items()
     assert_cost(predictions.metadata)
 

@@ -26,6 +26,7 @@ from audiotagging.artifacts.spectrogram_shards import (
 from audiotagging.data import preprocessing
 from audiotagging.data.audio import RATE, trim
 from audiotagging.data.dataset import Dataset, fingerprint, read_dataset
+from audiotagging.data.disturbances import make_disturbances
 from audiotagging.data.preprocessing import preprocess
 from audiotagging.data.spectrogram import clip_spectrogram
 from audiotagging.data.synthetic import write_dataset
@@ -67,11 +68,21 @@ def test_every_clip_is_there_in_order(tmp_path, dataset):
     read = read_spectrograms(tmp_path / "out")
     assert read_fingerprint(tmp_path / "out") == "abc"
     assert read.classes == dataset.classes and read_notes(tmp_path / "out") == dataset.notes
-    given = read.clips.drop(columns=["seconds", "frames"])
+    given = read.clips.query("part != 'disturbance'").drop(columns=["seconds", "frames"])
     assert given.to_dict("records") == dataset.clips.drop(columns=["path", "start", "end", "group"]).to_dict("records")
     for number in (0, 41, 69):
         expected = clip_spectrogram(noise(number) * np.float32(2**-15))
         assert np.array_equal(read.frames[read.offsets[number] : read.offsets[number + 1]], expected)
+
+
+def test_disturbances_follow(tmp_path, dataset):
+    preprocess(dataset, tmp_path / "out", **OPTIONS, workers=1)
+    read = read_spectrograms(tmp_path / "out", parts=["disturbance"])
+    expected = list(make_disturbances(dataset.classes, dataset.clips[:40]))
+    assert list(read.clips["clip"]) == [sound.name for sound in expected]
+    assert list(read.clips["labels"]) == [sound.labels for sound in expected]
+    for sound, frames in zip(expected, np.split(read.frames, read.offsets[1:-1]), strict=True):
+        assert np.array_equal(frames, clip_spectrogram(sound.samples))
 
 
 def test_the_number_of_workers_changes_no_byte(tmp_path, dataset):
@@ -110,8 +121,8 @@ def test_bad_clips_are_listed_and_the_run_continues(tmp_path, dataset):
         "cannot be decoded: Format not recognised",
         "cannot be read: No such file or directory",
     ]
-    read = read_spectrograms(tmp_path / "out")
-    assert list(read.clips["clip"]) == [clip for clip in dataset.clips["clip"] if clip not in ("03.wav", "45.wav")]
+    clips = read_clips(tmp_path / "out").query("part != 'disturbance'")
+    assert list(clips["clip"]) == [clip for clip in dataset.clips["clip"] if clip not in ("03.wav", "45.wav")]
 
 
 def test_the_command(tmp_path):
@@ -121,7 +132,8 @@ def test_the_command(tmp_path):
     args = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
     assert preprocess_command.run(parser.parse_args([*args, "--workers", "2", "--keep-audio"])) == 0
     assert (tmp_path / "out" / NAME).exists()
-    assert read_clips(tmp_path / "out")["part"].value_counts().to_dict() == {"curated": 26, "noisy": 13, "test": 13}
+    clips = read_clips(tmp_path / "out")["part"].value_counts()
+    assert clips.drop("disturbance").to_dict() == {"curated": 26, "noisy": 13, "test": 13}
     with pytest.raises(UserError, match="at least 1, found 0"):
         preprocess_command.run(parser.parse_args([*args, "--workers", "0"]))
 
@@ -222,5 +234,5 @@ def test_a_killed_stage_leaves_nothing_that_looks_finished(tmp_path, dataset):
     assert not out.exists()
     wait_until(lambda: not group_exists(stage.pid))  # the workers end too
     preprocess(dataset, out, **OPTIONS, workers=1)
-    assert len(read_spectrograms(out).clips) == 70
+    assert (read_clips(out)["part"] != "disturbance").sum() == 70
     assert not (tmp_path / "out.part").exists()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from fabricated import PLAIN, fabricate_run, predictions_of
+from fabricated import PLAIN, fabricate_run, predictions_of, rescore
 from scipy.stats import gmean, rankdata
 
 from audiotagging.artifacts.calibration import calibrate
@@ -17,7 +17,7 @@ from audiotagging.members import REFERENCE
 from audiotagging.metrics import label_table, lwlrap
 from audiotagging.results.calibrate import fit_calibration
 from audiotagging.results.ensembling import average, ensemble, fit_weights, gather
-from audiotagging.results.thresholds import find_thresholds
+from audiotagging.results.thresholds import MARGIN, find_thresholds
 
 SCORES = np.random.default_rng(1).integers(1, 8, (4, 20, 6)).astype(np.float32) / 8  # few values: many ties
 
@@ -185,6 +185,27 @@ def test_what_is_calibrated_are_the_out_of_fold_scores_of_the_ensemble(calibrate
     assert any(averaging.thresholds.values())
 
 
+def test_thresholds_lie_above_the_disturbances_without_the_label(calibrated, tmp_path):
+    """One class scores high in noise, another in the quiet end of a clip with this label."""
+    _, before = read_ensemble(calibrated / "out")
+    lowest = before.lowest_scores(0.8)
+    *_, (noisy, threshold) = lowest.items()
+    labels = read_clips(calibrated / "spectrograms").set_index("clip")["labels"]
+    right, quiet = next((labels[name][0], name) for name in labels.index if name.startswith("quiet-end"))
+    assert right in lowest and right != noisy
+    shutil.copytree(calibrated / "predictions", tmp_path / "predictions")
+    rescore(tmp_path, "white-noise-3", noisy, threshold)
+    rescore(tmp_path, quiet, right, 1)
+    ensemble(predictions_of(tmp_path), spectrograms=calibrated / "spectrograms", out=tmp_path / "out", **PLAIN)
+    _, after = read_ensemble(tmp_path / "out")
+    raised = {label for label in lowest if after.thresholds[label] != before.thresholds[label]}
+    assert raised == {noisy}
+    floor = 1 / (1 + (1 - threshold) / threshold * np.exp(-MARGIN))
+    assert after.lowest_scores(0.8).get(noisy, 1) > floor
+    assert after.calibration == before.calibration
+    assert (tmp_path / "out" / "submission.csv").read_bytes() == (calibrated / "out" / "submission.csv").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -304,7 +325,7 @@ def _with_four_other_clips(table):
 
 
 def _without_folds(table):
-    keep = (table.rows["part"] == "test").to_numpy()
+    keep = (table.rows["part"] != "validation").to_numpy()
     return Predictions(table.classes, table.rows[keep], table.scores[keep])
 
 
@@ -325,6 +346,7 @@ def _without(part):
         (_with_reversed_classes, "expected the 8 classes .*, found 8: the same ones in a different order;"),
         (_with_one_row, "expected the 40 test clips of the spectrograms, found 0: 40 missing"),
         (_without("test"), "expected the 40 test clips of the spectrograms, found 39: 1 missing"),
+        (_without("disturbance"), "expected the 16 disturbances of the spectrograms, found 15: 1 missing"),
         (
             _with_four_other_clips,
             r"expected the 40 test clips .*, found 40: 4 missing \(test[^,]*, test[^,]*, test[^,]*\), 4 unknown "
@@ -360,4 +382,4 @@ def test_members_with_other_folds_are_named(tmp_path, place, change, message):
 def test_members_may_all_be_trained_on_everything(tmp_path):
     run = fabricate_run(tmp_path, folds=[-1])
     ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=tmp_path / "out", **PLAIN)
-    assert set(read_predictions(tmp_path / "out" / "predictions.parquet").rows["part"]) == {"test"}
+    assert set(read_predictions(tmp_path / "out" / "predictions.parquet").rows["part"]) == {"test", "disturbance"}

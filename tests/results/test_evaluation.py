@@ -193,11 +193,11 @@ def test_the_terminal_says_that_there_is_nothing_to_score(tmp_path, test, capsys
     assert ("similarity" in scores) == test
 
 
-def test_an_ensemble_that_predicted_nothing_is_complete(tmp_path):
+def test_an_ensemble_that_predicted_only_disturbances_is_complete(tmp_path):
     run = fabricate_run(tmp_path / "run", test=False, folds=[-1])
     finish_run(run)
     predictions, averaging = read_ensemble(run)
-    assert len(predictions.rows) == 0 and predictions.scores.shape == (0, 8)
+    assert set(predictions.rows["part"]) == {"disturbance"} and predictions.scores.shape == (4 * 16, 8)
     assert averaging.weights == pytest.approx({member.id: 1 / 3 for member in REFERENCE[:3]})
     assert (run / "submission.csv").read_text().splitlines() == [
         ",".join(["fname", '"Bass_drum, <b>&"', *predictions.classes[1:]])

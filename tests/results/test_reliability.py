@@ -47,7 +47,7 @@ def test_calibrated_scores_are_compared_with_those_of_before(sets, fitted):
 
 def test_promises_are_compared_with_what_the_tags_that_pass_keep(sets, fitted):
     _, thresholds = fitted
-    described = describe_thresholds(thresholds, sets, CLASSES)
+    described = describe_thresholds(thresholds, sets, CLASSES, loudest={})
     assert [row["promised"] for row in described["promises"]] == list(PROMISES)
     for row in described["promises"]:
         ends = {label: t.score for label in CLASSES for t in thresholds[label] if t.promised == row["promised"]}
@@ -67,7 +67,7 @@ def test_promises_are_compared_with_what_the_tags_that_pass_keep(sets, fitted):
 
 
 def test_a_promise_that_cannot_be_made_has_a_reason(sets, fitted):
-    rows = {row["label"]: row for row in describe_thresholds(fitted[1], sets, CLASSES)["classes"]}
+    rows = {row["label"]: row for row in describe_thresholds(fitted[1], sets, CLASSES, loudest={})["classes"]}
     assert {row["label"]: row["clips"] for row in rows.values()} == dict(
         zip(CLASSES, sets["out_of_fold"].truth.sum(axis=0), strict=True)
     )
@@ -78,6 +78,30 @@ def test_a_promise_that_cannot_be_made_has_a_reason(sets, fitted):
     assert all([promise["promised"] for promise in row["promises"]] == list(PROMISES) for row in rows.values())
 
 
+NOISE = dict.fromkeys(CLASSES, "white noise")
+
+
 def test_no_tags_have_no_precision(sets):
-    rows = describe_thresholds({label: [] for label in CLASSES}, sets, CLASSES)["promises"]
+    rows = describe_thresholds({label: [] for label in CLASSES}, sets, CLASSES, loudest=NOISE)["promises"]
     assert all(observed == {"tags": 0, "recall": 0} for row in rows for observed in row["sets"].values())
+
+
+def test_a_threshold_that_was_raised_says_by_what_and_from_where(sets, fitted):
+    truth, scores = sets["out_of_fold"].truth, sets["out_of_fold"].systems["ensemble"]
+    _, before = fitted
+    lowest, *_, highest = before["good"]
+    floor = (lowest.score + highest.score) / 2
+    after = find_thresholds(truth, scores, CLASSES, floors=np.array([floor, np.inf, np.inf]))
+    first, *_, last = describe_thresholds(after, sets, CLASSES, loudest=NOISE)["classes"][0]["promises"]
+    assert first["before"] == lowest.score < floor < first["score"] and first["above"] == "white noise"
+    assert last["score"] == highest.score and "before" not in last
+
+
+def test_a_class_that_noise_leaves_without_thresholds_says_so(sets, fitted):
+    lost = {label: [] for label in CLASSES}
+    good, *others = describe_thresholds(lost, sets, CLASSES, loudest=NOISE)["classes"]
+    assert good["promises"] == [
+        {"promised": each.promised, "reason": "not above white noise", "before": each.score, "above": "white noise"}
+        for each in fitted[1]["good"]
+    ]
+    assert all(promise["reason"].startswith("too ") for row in others for promise in row["promises"])

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 from browser import check_first_columns, check_page, check_paper, check_players
-from fabricated import fabricate_origin, fabricate_run, finish_run
+from fabricated import fabricate_origin, fabricate_run, finish_run, rescore
 from markupsafe import Markup
 
 from audiotagging.artifacts.champion import Comparison, Decision
@@ -151,9 +151,33 @@ def test_every_score_is_shown(run, page):
                 path = f"thresholds/classes/{place}/promises/{column}"
                 assert (f"{path}/score" in shown) == ("score" in promise)
         assert {f"thresholds/promises/{place}/sets/{scores['scored']}/recall" for place in range(3)} <= shown
+    assert {f"disturbances/{place}/{name}" for place in range(4) for name in ("seconds", "score")} <= shown
+    rates = {f"disturbances/{place}/promises/{column}" for place in range(4) for column in range(3)}
+    rates = {f"{name}/{when}" for name in rates for when in ("before", "after")}
+    assert shown & rates == (rates if "calibration" in scores else set())
     if "baseline" in scores["estimates"].get("all", {}):
         assert scores["estimates"]["all"]["baseline"]["baseline"]["difference"] == 0  # it is its own baseline
         assert "Not clearly different from the baseline" in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_thresholds_that_noise_raised_are_named(tmp_path):
+    run = fabricate_run(tmp_path, clips=200)
+    rescore(run, "white-noise", "Class_001", 0.25)
+    rescore(run, "hum", "Class_002", 1)
+    scores = finish_run(run)
+    rows = {row["label"]: row["promises"] for row in scores["thresholds"]["classes"]}
+    assert rows["Class_001"][0]["above"] == "white noise" and rows["Class_001"][0]["before"] < 0.25
+    assert rows["Class_001"][0]["score"] > 0.25
+    assert all(promise["reason"] == "not above hum" for promise in rows["Class_002"] if "before" in promise)
+    _, noise, hum, _ = scores["disturbances"]
+    assert hum["promises"][0] == {"promised": 0.8, "before": 12, "after": 0}  # one class, clips of 5 seconds
+    assert noise["promises"][0] == {"promised": 0.8, "before": 12, "after": 0}
+    text = (run / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert "Class_001 above white noise;" in text
+    assert "Class_002 above hum, where no clips are left that keep the promise" in text
+    shown = {figure["data-of"] for figure in page.figures}
+    assert {f"thresholds/classes/{place}/promises/0/before" for place in (1, 2)} <= shown
 
 
 def test_the_page_needs_nothing_else(run, page):

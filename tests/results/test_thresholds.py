@@ -5,7 +5,15 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import precision_score, recall_score
 
-from audiotagging.results.thresholds import LEVEL, PROMISES, fewest_clips, find_thresholds, wilson
+from audiotagging.results.thresholds import (
+    LEVEL,
+    PROMISES,
+    fewest_clips,
+    find_floors,
+    find_thresholds,
+    lowest_scores,
+    wilson,
+)
 
 
 @given(st.integers(1, 500), st.floats(0, 1), st.sampled_from([0.6, 0.8, 0.95]))
@@ -74,3 +82,39 @@ def test_too_few_clips_promise_nothing(positives):
 def test_scores_that_do_not_tell_clips_apart_promise_nothing():
     truth = np.arange(1000)[:, None] % 2 == 0
     assert find_thresholds(truth, np.zeros((1000, 1), np.float32), ["a"]) == {"a": []}
+
+
+def test_floors_lie_above_the_disturbances_that_have_not_the_label():
+    truth = np.array([[False, True, True], [False, False, True]])
+    scores = np.array([[0.2, 0.9, 0.5], [0.5, 0.75, 0.6]], np.float32)
+    # Odds of 1 and of 3, each times exp(0.3) = 1.34986.
+    assert find_floors(truth, scores) == pytest.approx([1.34986 / 2.34986, 4.04958 / 5.04958, -np.inf], abs=1e-5)
+    assert list(find_floors(truth[:0], scores[:0])) == [-np.inf] * 3
+
+
+@pytest.mark.parametrize(
+    ("floor", "expected"),
+    [
+        (0.0, {0.8: 0.50, 0.9: 0.50}),
+        (0.5, {0.8: 0.52, 0.9: 0.52}),  # at the old threshold is not above it
+        (0.59, {0.8: 0.60, 0.9: 0.60}),
+        (0.60, {0.8: 0.62}),  # 14 clips are too few for .9
+        (0.75, {0.8: 0.76}),
+        (0.76, {}),  # and 6 for .8
+    ],
+)
+def test_a_floor_raises_thresholds_or_leaves_none(floor, expected):
+    truth = np.arange(100)[:, None] < 20
+    scores = np.where(truth, 0.5 + 0.02 * np.arange(100)[:, None], 0.1)
+    (found,) = find_thresholds(truth, scores, ["a"], floors=np.array([floor])).values()
+    assert {each.promised: each.score for each in found} == pytest.approx(expected)
+    for each in found:
+        passed = scores >= each.score
+        assert [each.clips, each.precision, each.recall] == [passed.sum(), 1, passed.sum() / 20]
+
+
+def test_lowest_scores_are_in_the_order_of_the_classes():
+    truth = np.arange(100)[:, None] < 20
+    found = find_thresholds(np.hstack([truth, truth]), np.hstack([truth * 0.5, truth * 0.25]), ["a", "b"])
+    assert list(lowest_scores(found, ["b", "a"], promised=0.8)) == [0.25, 0.5]
+    assert list(lowest_scores(found, ["b", "a"], promised=0.95)) == [np.inf, np.inf]

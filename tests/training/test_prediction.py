@@ -106,27 +106,28 @@ def test_bfloat16_leaves_no_ties(name):
 
 @pytest.fixture
 def shards(tmp_path):
-    frames, offsets = spectrograms_of([130, 200, 128, 150, 128, 300])
+    frames, offsets = spectrograms_of([130, 200, 128, 150, 128, 300, 140])
     rows = [("a", "curated", 0), ("b", "curated", 1), ("c", "curated", 0), ("d", "noisy", -1), ("e", "test", -1)]
-    rows.append(("f", "test", -1))
+    rows += [("f", "test", -1), ("hum-1", "disturbance", -1)]
     with ShardWriter(tmp_path / "spectrograms", classes=CLASSES) as writer:
         for number, (clip, part, fold) in enumerate(rows):
             spectrogram = frames[offsets[number] : offsets[number + 1]]
-            labels = [] if part == "test" else [CLASSES[number % 3]]
+            labels = [] if part in ("test", "disturbance") else [CLASSES[number % 3]]
             writer.add(clip=clip, part=part, labels=labels, fold=fold, usage="", seconds=2.0, spectrogram=spectrogram)
     return tmp_path / "spectrograms"
 
 
 @pytest.mark.parametrize("fold, validation", [(0, ["a", "b"]), (-1, [])])
-def test_held_out_fold_and_test_part_are_predicted(tmp_path, shards, fold, validation):
+def test_held_out_fold_test_part_and_disturbances_are_predicted(tmp_path, shards, fold, validation):
     folds = {"a": 0, "b": 0, "c": 1}  # others than the shards have: those of the selection count
     write_selection(tmp_path, folds=folds, noisy_clips=pd.DataFrame({"fname": []}))
     train(member_of(), fold=fold, seed=1, spectrograms=shards, folds=folds, out=tmp_path / "model")
     predict(tmp_path / "model", spectrograms=shards, selection=tmp_path, out=tmp_path / "predictions.parquet")
     predictions = read_predictions(tmp_path / "predictions.parquet")
     assert predictions.classes == CLASSES
-    assert predictions.rows["clip"].tolist() == [*validation, "e", "f"]
-    assert predictions.rows["part"].tolist() == ["validation"] * len(validation) + ["test"] * 2
+    assert predictions.rows["clip"].tolist() == [*validation, "e", "f", "hum-1"]
+    parts = ["validation"] * len(validation) + ["test", "test", "disturbance"]
+    assert predictions.rows["part"].tolist() == parts
     assert set(predictions.rows["member"]) == {"m"} and set(predictions.rows["fold"]) == {fold}
     assert ((predictions.scores > 0) & (predictions.scores < 1)).all()
 

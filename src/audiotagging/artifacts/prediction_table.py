@@ -12,7 +12,7 @@ from audiotagging.errors import UserError
 from audiotagging.files import atomic_file
 
 SCHEMA_VERSION = 1
-PARTS = ("validation", "test")
+PARTS = ("validation", "test", "disturbance")
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Predictions:
 
     Attributes:
         classes: The classes, in the order of the scores.
-        rows: One row per prediction: `clip`, `part` ("validation" or "test"), `member`, and `fold` (-1 for none).
+        rows: One row per prediction: `clip`, `part` (one of `PARTS`), `member`, and `fold` (-1 for none).
         scores: Scores, higher for likelier classes, float32, shape (rows, classes).
         members: Ids of the members, by default of those that have rows.
     """
@@ -101,7 +101,7 @@ def _find_fault(classes: list[str], rows: pd.DataFrame, scores: np.ndarray) -> s
     if len(set(classes)) < len(classes):
         return "a class occurs more than once"
     if not rows["part"].isin(PARTS).all():
-        return f"a part is neither {' nor '.join(PARTS)}"
+        return f"a part is none of {', '.join(PARTS)}"
     if rows.duplicated(["clip", "part", "member", "fold"]).any():
         return "it has several rows for the same clip, member and fold"
     if not (rows.groupby(["clip", "part"], observed=True).size() == len(members)).all():

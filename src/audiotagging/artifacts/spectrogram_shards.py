@@ -47,7 +47,7 @@ from audiotagging.json_file import parse_json
 
 SCHEMA_VERSION = 3
 MELS = 128
-PARTS = ("curated", "noisy", "test")
+PARTS = ("curated", "noisy", "test", "disturbance")
 USAGES = ("", "Public", "Private")
 AGAIN = "run the pipeline again, or preprocess"  # what to do about damage
 SHARD = re.compile(r"\d{5}-of-\d{5}\.parquet")
@@ -135,7 +135,7 @@ class ShardWriter:
 
         Args:
             clip: Name of the clip.
-            part: The part that it belongs to: "curated", "noisy" or "test".
+            part: The part that it belongs to, one of `PARTS`.
             labels: Its labels. Empty if they are unknown.
             fold: Its fold in the data's own table, or -1.
             usage: "Public", "Private" or "".

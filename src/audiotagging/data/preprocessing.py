@@ -27,6 +27,7 @@ from audiotagging.artifacts.spectrogram_shards import ShardWriter
 from audiotagging.data.audio import RATE, SoundError, decode, trim
 from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.dataset import fingerprint as take_fingerprint
+from audiotagging.data.disturbances import make_disturbances
 from audiotagging.data.near_duplicates import find_alike, take_texture
 from audiotagging.data.opus import make_excerpt
 from audiotagging.data.spectrogram import SETTINGS, SHORTEST, trimmed_spectrogram
@@ -168,6 +169,7 @@ def preprocess(
                 excerpts.add(clip.clip, result.excerpt)
             textures.append(result.texture)
         _check_rejected(writer.rejected, Counter(clips["part"]), max_rejected)
+        _add_disturbances(writer, dataset)
         write_alike(writer.working, _alike(clips, textures))
     counts = [f"{count} {what}" for what, count in sorted(repairs.items())]
     logger.info("%d clips: %s", len(clips), ", ".join([f"{len(writer.rejected)} rejected", *counts]))
@@ -237,6 +239,19 @@ def excerpts_of(folder: Path, clips: Collection[str]) -> dict[str, Excerpt]:
         else:
             logger.warning("%s cannot be heard: it %s", clip, result.reason)
     return excerpts
+
+
+def _add_disturbances(writer: ShardWriter, dataset: Dataset) -> None:
+    for sound in make_disturbances(dataset.classes, dataset.clips[dataset.clips["part"] == "curated"]):
+        writer.add(
+            clip=sound.name,
+            part="disturbance",
+            labels=sound.labels,
+            fold=-1,
+            usage="",
+            seconds=len(sound.samples) / RATE,
+            spectrogram=trimmed_spectrogram(sound.samples),
+        )
 
 
 def _check_rejected(rejected: list[dict[str, Any]], totals: Counter[str], max_rejected: float) -> None:

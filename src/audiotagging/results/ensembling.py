@@ -10,12 +10,12 @@ import pandas as pd
 
 from audiotagging.artifacts.calibration import Calibration, Threshold, calibrate
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, Averaging, write_ensemble
-from audiotagging.artifacts.prediction_table import Predictions, read_predictions
+from audiotagging.artifacts.prediction_table import PARTS, Predictions, read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_listing
 from audiotagging.errors import UserError
 from audiotagging.metrics import label_table, lwlrap
 from audiotagging.results.calibrate import fit_calibration
-from audiotagging.results.thresholds import find_thresholds
+from audiotagging.results.thresholds import find_floors, find_thresholds
 
 SELECTIONS = 50  # number of times that fit_weights picks a member
 
@@ -131,7 +131,7 @@ def gather(predictions: Predictions, *, part: str) -> Gathered:
 
     Args:
         predictions: Predictions of one or more members. All members must have predicted the same clips of this part.
-        part: "validation" or "test".
+        part: "validation", "test" or "disturbance".
     """
     chosen = (predictions.rows["part"] == part).to_numpy()
     rows = predictions.rows[chosen]
@@ -158,8 +158,8 @@ def ensemble(
 ) -> None:
     """Average the members' predictions and write the submission.
 
-    If folds were held out, a calibration and thresholds are fitted to the out-of-fold scores. Test clips that could not
-    be read score zero in the submission.
+    If folds were held out, a calibration and thresholds are fitted to the out-of-fold scores. The thresholds also lie
+    above the scores of the disturbances. Test clips that could not be read score zero in the submission.
 
     Args:
         predictions: Prediction tables, one per member and fold.
@@ -175,10 +175,9 @@ def ensemble(
     if weights not in ("equal", "fitted"):
         raise UserError(f"expected the weights 'equal' or 'fitted', found {weights!r}")
     clips = read_clips(spectrograms)
-    test_clips = clips.loc[clips["part"] == "test", "clip"].tolist()
-    everything = _read_members(predictions, classes=read_classes(spectrograms), test_clips=test_clips)
+    everything = _read_members(predictions, classes=read_classes(spectrograms), clips=clips)
     members = everything.members
-    parts = {part: gather(everything, part=part) for part in ("validation", "test")}
+    parts = {part: gather(everything, part=part) for part in PARTS}
     shares = np.full(len(members), 1 / len(members))
     if weights == "fitted":
         shares = _fit_out_of_fold(parts["validation"], clips, mean=mean)
@@ -192,12 +191,13 @@ def ensemble(
     write_ensemble(out, predictions=averaged, submission=submission, averaging=averaging)
 
 
-def _read_members(paths: Sequence[Path], *, classes: list[str], test_clips: list[str]) -> Predictions:
+def _read_members(paths: Sequence[Path], *, classes: list[str], clips: pd.DataFrame) -> Predictions:
     """Read all prediction tables into one, and check that they can be averaged."""
     tables = [read_predictions(path) for path in paths]
     for path, table in zip(paths, tables, strict=True):
         _refuse_other_classes(path, table, classes)
-        _refuse_other_test_clips(path, table, test_clips)
+        for part, what in (("test", "test clips"), ("disturbance", "disturbances")):
+            _refuse_other_clips(path, table, clips["clip"][clips["part"] == part].tolist(), part=part, what=what)
     rows, scores = pd.concat([table.rows for table in tables]), np.concatenate([table.scores for table in tables])
     if rows.duplicated(["clip", "part", "member", "fold"]).any():
         raise UserError(
@@ -220,9 +220,6 @@ def _average_parts(
             for member, member_scores in zip([ENSEMBLE, *gathered.members], [averaged, *gathered.scores], strict=True):
                 rows.append(pd.DataFrame({"clip": gathered.clips, "part": part, "member": member, "fold": -1}))
                 scores.append(member_scores)
-    if not rows:  # nothing was predicted
-        rows = [pd.DataFrame({"clip": [], "part": [], "member": [], "fold": []})]
-        scores = [np.empty((0, len(gathered.classes)), np.float32)]
     table, averages = pd.concat(rows, ignore_index=True), np.concatenate(scores)
     return Predictions(gathered.classes, table, averages, [ENSEMBLE, *members])
 
@@ -242,29 +239,38 @@ def _fit_out_of_fold(validation: Gathered, clips: pd.DataFrame, *, mean: str) ->
         raise UserError(
             "expected out-of-fold predictions to fit the weights to, found none; train with folds, or use equal weights"
         )
-    return fit_weights(validation.scores, _truth(validation.clips, clips, validation.classes), mean=mean)
+    truth = _truth(validation.clips, clips, validation.classes, part="curated")
+    return fit_weights(validation.scores, truth, mean=mean)
 
 
 def _calibrate_out_of_fold(
     averaged: Predictions, clips: pd.DataFrame
 ) -> tuple[Calibration | None, dict[str, list[Threshold]]]:
     """Fit the calibration and the thresholds of the ensemble, if there are out-of-fold predictions."""
-    chosen = ((averaged.rows["part"] == "validation") & (averaged.rows["member"] == ENSEMBLE)).to_numpy()
-    if not chosen.any():
+    truth, scores = _labelled_scores(averaged, clips, part="validation", table="curated")
+    if not len(scores):
         logger.info("calibration: none, because no fold was held out")
         return None, {}
-    truth = _truth(averaged.rows.loc[chosen, "clip"].tolist(), clips, averaged.classes)
-    scores = averaged.scores[chosen]
     calibration = fit_calibration(truth, scores, averaged.classes)
     losses = ", ".join(f"{kind} {loss:.4f}" for kind, loss in calibration.log_loss.items())
     submitted = "calibrated" if calibration.submitted else "uncalibrated"
     logger.info("calibration: %s; log loss %s; the submission is %s", calibration.method, losses, submitted)
-    return calibration, find_thresholds(truth, scores, averaged.classes)
+    floors = find_floors(*_labelled_scores(averaged, clips, part="disturbance", table="disturbance"))
+    return calibration, find_thresholds(truth, scores, averaged.classes, floors=floors)
 
 
-def _truth(names: list[str], clips: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
-    """Return the labels of curated clips as a table."""
-    labels = clips[clips["part"] == "curated"].set_index("clip").loc[names, "labels"]
+def _labelled_scores(
+    averaged: Predictions, clips: pd.DataFrame, *, part: str, table: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of the clips of a part, and their scores by the ensemble, both of shape (clips, classes)."""
+    chosen = ((averaged.rows["part"] == part) & (averaged.rows["member"] == ENSEMBLE)).to_numpy()
+    names = averaged.rows.loc[chosen, "clip"].tolist()
+    return _truth(names, clips, averaged.classes, part=table), averaged.scores[chosen]
+
+
+def _truth(names: list[str], clips: pd.DataFrame, classes: Sequence[str], *, part: str) -> np.ndarray:
+    """Return the labels of some clips of a part of the spectrograms as a table."""
+    labels = clips[clips["part"] == part].set_index("clip").loc[names, "labels"]
     return label_table(labels.tolist(), classes)
 
 
@@ -290,12 +296,12 @@ def _refuse_other_classes(path: Path, table: Predictions, classes: list[str]) ->
         )
 
 
-def _refuse_other_test_clips(path: Path, table: Predictions, test_clips: list[str]) -> None:
-    found = table.rows.loc[table.rows["part"] == "test", "clip"].tolist()
-    if sorted(found) != sorted(test_clips):
+def _refuse_other_clips(path: Path, table: Predictions, clips: list[str], *, part: str, what: str) -> None:
+    found = table.rows.loc[table.rows["part"] == part, "clip"].tolist()
+    if sorted(found) != sorted(clips):
         raise UserError(
-            f"{_name(table, path)}: expected the {len(test_clips)} test clips of the spectrograms, found {len(found)}: "
-            f"{_difference(test_clips, found)}; run the predictions again on the same spectrograms"
+            f"{_name(table, path)}: expected the {len(clips)} {what} of the spectrograms, found {len(found)}: "
+            f"{_difference(clips, found)}; run the predictions again on the same spectrograms"
         )
 
 

@@ -16,6 +16,8 @@
   to listen to, what is `heard` of them: from which second to which.
 * `calibration`, `thresholds`: how far the probabilities and thresholds can be trusted
   (`audiotagging.results.reliability`), if folds were held out.
+* `disturbances`: the best wrong tags of silence, noise, hum, clicks and quiet ends, and how many of them per minute
+  reach the thresholds (`audiotagging.results.false_alarms`).
 * `suspicious`: the number of curated clips whose labels may be wrong (`audiotagging.results.audit`), if folds were held
   out.
 * `similarity`, `trained`, `data`, `selection`, `run`: facts about the members, their training data and their versions.
@@ -53,7 +55,8 @@ from audiotagging.results.audit import suspicious_clips, write_suspicious
 from audiotagging.results.audit_page import write_audit
 from audiotagging.results.before import compare_with_before
 from audiotagging.results.ensembling import average, gather
-from audiotagging.results.labelled_clips import LabelledSet, check_predictions, labelled_sets
+from audiotagging.results.false_alarms import describe_false_alarms, loudest_kinds
+from audiotagging.results.labelled_clips import LabelledSet, check_predictions, disturbance_set, labelled_sets
 from audiotagging.results.mistakes import confusions, worst_clips
 from audiotagging.results.reliability import describe_calibration, describe_thresholds
 from audiotagging.results.run_facts import (
@@ -167,9 +170,8 @@ def evaluate(
     if origin:
         result["origin"] = summarise_origin(origin, trained) if isinstance(origin, Origin) else origin
     result |= _look_closer(sets, predictions.classes, clips)
-    if averaging.calibration and "out_of_fold" in sets:
-        result["calibration"] = describe_calibration(averaging.calibration, sets, predictions.classes)
-        result["thresholds"] = describe_thresholds(averaging.thresholds, sets, predictions.classes)
+    result |= _check_thresholds(averaging, sets, disturbance_set(predictions, clips), clips, predictions.classes)
+    if averaging.calibration and "thresholds" in result:
         lowest = averaging.lowest_scores(DRAWN)
         for row in result["classes"]:
             if row["label"] in lowest:
@@ -236,6 +238,26 @@ def _look_closer(sets: Mapping[str, LabelledSet], classes: list[str], clips: pd.
     seconds = dict(zip(clips["clip"], clips["seconds"].astype(float), strict=True))
     for row in html.heard_clips(found):
         row["seconds"] = seconds[row["clip"]]
+    return found
+
+
+def _check_thresholds(
+    averaging: Averaging,
+    sets: Mapping[str, LabelledSet],
+    disturbances: LabelledSet,
+    clips: pd.DataFrame,
+    classes: list[str],
+) -> dict[str, Any]:
+    """Return what the thresholds and the probabilities keep, if there are any, and what is tagged in disturbances."""
+    found: dict[str, Any] = {}
+    loudest: dict[str, str] = {}
+    if disturbances.clips:  # runs of earlier versions have none
+        seconds = clips[clips["part"] == "disturbance"].set_index("clip").loc[disturbances.clips, "seconds"]
+        found["disturbances"] = describe_false_alarms(disturbances, seconds, classes, sets.get("out_of_fold"))
+        loudest = loudest_kinds(disturbances, classes)
+    if averaging.calibration and "out_of_fold" in sets:
+        found["calibration"] = describe_calibration(averaging.calibration, sets, classes)
+        found["thresholds"] = describe_thresholds(averaging.thresholds, sets, classes, loudest=loudest)
     return found
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from audiotagging.artifacts.prediction_table import Predictions
+from audiotagging.artifacts.prediction_table import PARTS, Predictions
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips
 from audiotagging.errors import UserError
 from audiotagging.metrics import label_table
@@ -50,12 +50,13 @@ def check_predictions(path: Path, predictions: Predictions, spectrograms: Path) 
         UserError: If the classes or clips differ.
     """
     clips, rows = read_clips(spectrograms), predictions.rows
-    curated, test = (set(clips["clip"][clips["part"] == part]) for part in ("curated", "test"))
-    validation, tested = (set(rows["clip"][rows["part"] == part]) for part in ("validation", "test"))
+    curated, test, made = (set(clips["clip"][clips["part"] == part]) for part in ("curated", "test", "disturbance"))
+    validation, tested, scored = (set(rows["clip"][rows["part"] == part]) for part in PARTS)
     for what, is_right in (
         ("classes", predictions.classes == read_classes(spectrograms)),
         ("test clips", tested == test),
         ("curated clips", validation <= curated),
+        ("disturbances", scored == made),
     ):
         if not is_right:
             raise UserError(
@@ -87,6 +88,17 @@ def labelled_sets(predictions: Predictions, clips: pd.DataFrame) -> dict[str, La
     gathered = {part: gather(predictions, part=part) for part in ("validation", "test")}
     sets = {name: _labelled_set(gathered[part], table) for name, (part, table) in chosen.items()}
     return {name: sets[name] for name in SETS if sets[name].clips}
+
+
+def disturbance_set(predictions: Predictions, clips: pd.DataFrame) -> LabelledSet:
+    """Return the disturbances. Their labels are the classes that are right for them, which most have none of.
+
+    Args:
+        predictions: The predictions of the ensemble and its members.
+        clips: The table of clips that belongs to the spectrograms.
+    """
+    made = clips[clips["part"] == "disturbance"].set_index("clip")
+    return _labelled_set(gather(predictions, part="disturbance"), made)
 
 
 def _labelled_set(gathered: Gathered, labelled: pd.DataFrame) -> LabelledSet:

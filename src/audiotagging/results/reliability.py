@@ -15,7 +15,7 @@ from audiotagging.artifacts.ensemble_folder import ENSEMBLE
 from audiotagging.metrics import calibration_bins, calibration_error, lwlrap
 from audiotagging.results.calibrate import cross_calibrate
 from audiotagging.results.labelled_clips import LabelledSet
-from audiotagging.results.thresholds import PROMISES, fewest_clips, wilson
+from audiotagging.results.thresholds import PROMISES, fewest_clips, find_thresholds, lowest_scores, wilson
 
 
 def describe_calibration(
@@ -57,7 +57,11 @@ def describe_calibration(
 
 
 def describe_thresholds(
-    thresholds: Mapping[str, Sequence[Threshold]], sets: Mapping[str, LabelledSet], classes: Sequence[str]
+    thresholds: Mapping[str, Sequence[Threshold]],
+    sets: Mapping[str, LabelledSet],
+    classes: Sequence[str],
+    *,
+    loudest: Mapping[str, str],
 ) -> dict[str, Any]:
     """Describe what the thresholds promise, and what they keep.
 
@@ -65,33 +69,45 @@ def describe_thresholds(
         thresholds: The thresholds of every class.
         sets: The sets of labelled clips by name, "out_of_fold" among them.
         classes: The classes, in the order of the scores.
+        loudest: For every class, the kind of the disturbance with the highest score. Empty if none were scored.
 
     Returns:
         `promises`: for each promised precision, the numbers of `classes` with and `missing` a threshold, and by set the
         number of `tags` that pass, their `precision` with its interval (`low` and `high`), and the `recall` among all
         labels.
         `classes`: for each class, `label`, `clips` (the out-of-fold clips with the label), and `promises`, which hold
-        the fields of `Threshold`, or `promised` and the `reason` why there is no threshold.
+        the fields of `Threshold`, or `promised` and the `reason` why there is no threshold. If disturbances raised it,
+        they also hold `before` (the score of the threshold without them) and `above` (their kind).
     """
-    clips = sets["out_of_fold"].truth.sum(axis=0)
+    fitted = sets["out_of_fold"]
+    unraised = find_thresholds(fitted.truth, fitted.systems[ENSEMBLE], classes)
     rows = []
-    for label, count in zip(classes, clips.tolist(), strict=True):
-        found = {threshold.promised: asdict(threshold) for threshold in thresholds[label]}
-        missing = {
-            promised: {
-                "promised": promised,
-                "reason": "too few clips" if count < fewest_clips(promised) else "too imprecise",
-            }
+    for label, clips in zip(classes, fitted.truth.sum(axis=0).tolist(), strict=True):
+        found, before = ({each.promised: each for each in group[label]} for group in (thresholds, unraised))
+        described = [
+            _describe(promised, found.get(promised), before.get(promised), clips=clips, loudest=loudest.get(label))
             for promised in PROMISES
-        }
-        rows.append({"label": label, "clips": count, "promises": list((missing | found).values())})
+        ]
+        rows.append({"label": label, "clips": clips, "promises": described})
     promises = []
     for promised in PROMISES:
-        ends = {label: each.score for label in classes for each in thresholds[label] if each.promised == promised}
-        lowest = np.array([ends.get(label, np.inf) for label in classes])
+        lowest = lowest_scores(thresholds, classes, promised=promised)
+        count = int(np.isfinite(lowest).sum())
         kept = {name: _observe(scored, lowest) for name, scored in sets.items()}
-        promises.append({"promised": promised, "classes": len(ends), "missing": len(classes) - len(ends), "sets": kept})
+        promises.append({"promised": promised, "classes": count, "missing": len(classes) - count, "sets": kept})
     return {"promises": promises, "classes": rows}
+
+
+def _describe(
+    promised: float, found: Threshold | None, before: Threshold | None, *, clips: int, loudest: str | None
+) -> dict[str, Any]:
+    """Return the fields of a threshold, and what raised it; or why there is none."""
+    raised = {"before": before.score, "above": loudest} if before and before != found else {}
+    if found:
+        return asdict(found) | raised
+    if raised:
+        return {"promised": promised, "reason": f"not above {loudest}"} | raised
+    return {"promised": promised, "reason": "too few clips" if clips < fewest_clips(promised) else "too imprecise"}
 
 
 def _observe(scored: LabelledSet, lowest: np.ndarray) -> dict[str, float]:

@@ -127,7 +127,7 @@ def summarise_selection(selection: Path, clips: pd.DataFrame, classes: Sequence[
 def summarise_data(
     clips: pd.DataFrame, classes: Sequence[str], rejected: pd.DataFrame, notes: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the size of every part, how often each class occurs in it, and the rejected clips.
+    """Return the size of every part of the data, how often each class occurs in it, and the rejected clips.
 
     Args:
         clips: The table of clips that belongs to the spectrograms.
@@ -136,7 +136,7 @@ def summarise_data(
         notes: The notes from checking the data set, such as which clips were left out.
     """
     parts = []
-    for part, table in clips.groupby("part", observed=True, sort=False):
+    for part, table in clips[clips["part"] != "disturbance"].groupby("part", sort=False):
         labels = Counter(label for names in table["labels"] for label in names)
         parts.append(
             {

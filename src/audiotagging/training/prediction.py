@@ -77,7 +77,7 @@ def load_weights(network: nn.Module, folder: Path) -> None:
 
 
 def predict(model: Path, *, spectrograms: Path, selection: Path, out: Path, precision: str = "auto") -> None:
-    """Score the test clips and, if a fold was held out, the curated clips of that fold. There may be no such clip.
+    """Score the test clips, the disturbances and, if a fold was held out, the curated clips of that fold.
 
     Args:
         model: The folder of a trained model.
@@ -92,18 +92,17 @@ def predict(model: Path, *, spectrograms: Path, selection: Path, out: Path, prec
     loaded = load_model(model)
     clips = with_folds(read_clips(spectrograms), read_folds(selection))
     held_out = clips["clip"][(clips["part"] == "curated") & (clips["fold"] == loaded.fold) & (loaded.fold >= 0)]
-    validation = read_spectrograms(spectrograms, parts=["curated"], clips=list(held_out))
-    test = read_spectrograms(spectrograms, parts=["test"])
-    rows = pd.DataFrame(
-        {
-            "clip": [*validation.clips["clip"], *test.clips["clip"]],
-            "part": ["validation"] * len(validation.clips) + ["test"] * len(test.clips),
-            "member": loaded.member.id,
-            "fold": loaded.fold,
-        }
-    )
-    scores = [score_clips(loaded, data.frames, data.offsets, precision=precision) for data in (validation, test)]
-    write_predictions(out, Predictions(loaded.classes, rows, np.concatenate(scores), [loaded.member.id]))
+    parts = {
+        "validation": read_spectrograms(spectrograms, parts=["curated"], clips=list(held_out)),
+        "test": read_spectrograms(spectrograms, parts=["test"]),
+        "disturbance": read_spectrograms(spectrograms, parts=["disturbance"]),
+    }
+    rows, scores = [], []
+    for part, data in parts.items():
+        rows.append(pd.DataFrame({"clip": data.clips["clip"], "part": part}))
+        scores.append(score_clips(loaded, data.frames, data.offsets, precision=precision))
+    table = pd.concat(rows, ignore_index=True).assign(member=loaded.member.id, fold=loaded.fold)
+    write_predictions(out, Predictions(loaded.classes, table, np.concatenate(scores), [loaded.member.id]))
 
 
 def score_clips(
