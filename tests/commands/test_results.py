@@ -1,6 +1,7 @@
 """`results`: what a run on a cluster made, brought here. The workflows are those of real runs."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from fabricated import fabricate_run, finish_run
@@ -11,6 +12,7 @@ import pipeline
 from audiotagging import object_store
 from audiotagging.members import DEMO
 from commands import kfp_internals, main
+from commands.cluster import outputs
 from commands.cluster.workflow import parse_workflow
 
 RUN = "10402d41-98b6-4f62-a7a6-b6a3bd20cdb5"
@@ -172,3 +174,19 @@ def test_results_are_replaced_only_when_that_is_wanted(results, finished):
     assert code == 2 and "exists already" in error and (here / "submission.csv").read_text() == "mine"
     assert results("--force")[0] == 0
     assert tree(here) == tree(finished)
+
+
+@pytest.mark.parametrize(("fold", "names"), [(0, {"audit"}), (-1, set())])
+def test_the_audit_is_looked_for_if_folds_were_held_out(monkeypatch, fold, names):
+    workflow = parse_workflow(recorded("retried"))
+    stages = []
+    for stage in workflow.stages:
+        if stage.name == "evaluate":  # the recorded run is older than the output, and has no folds
+            given = json.loads(json.dumps(stage.executor_input).replace('"fold": -1', f'"fold": {fold}'))
+            given["outputs"]["artifacts"]["audit"] = {"artifacts": [{"uri": "minio://mlpipeline/audit"}]}
+            stage = replace(stage, executor_input=given)
+        stages.append(stage)
+    monkeypatch.setattr(outputs, "read_workflow", lambda *_: replace(workflow, stages=stages))
+    found = outputs.find_outputs(None, RUN)
+    assert {name for name in found if name == "audit"} == names
+    assert all(f"fold{fold}" in name for name in found if name.startswith("models/"))
