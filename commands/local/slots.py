@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from audiotagging.machine import memory_limit, threads
+from audiotagging.wording import counted
 from components.images import image
 
 # Memory that training on a CPU needs, in bytes, measured with the largest network, xresnet50.
@@ -45,7 +46,8 @@ class Slots:
         """Return a readable summary."""
         first = self.rows[0]
         where = "on GPUs" if "CUDA_VISIBLE_DEVICES" in first else "on the CPU"
-        return f"training {len(self.rows)} members at once {where}, threads per member: {first['OMP_NUM_THREADS']}"
+        members = f"{counted(len(self.rows), 'member')} at once {where}"
+        return f"training {members}, threads per member: {first['OMP_NUM_THREADS']}"
 
 
 def divide(rows: Sequence[Mapping[str, Any]], *, stored: float, parallel: int | None, gpus: Sequence[str]) -> Slots:

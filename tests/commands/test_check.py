@@ -38,6 +38,14 @@ def test_a_good_folder_is_summarised(data, capsys):
     assert "note: train_curated.csv: the class 'Tap_running' has 3 clips for 5 folds" in printed
 
 
+def test_classes_with_as_many_clips_each_are_summarised_in_one_number(data):
+    rows = [f"c{number:02}.wav,{('Bark', 'Meow', 'Tap_running')[number % 3]}" for number in range(12)]
+    (data / "train_curated.csv").write_text("\n".join(["fname,labels", *rows]))
+    dataset = read_dataset(data)
+    described = describe(dataset, durations(dataset, max_rejected=0.01))
+    assert "3 classes, 4 curated clips each; noisy clips: all" in described
+
+
 def test_hours_are_those_of_the_files(data):
     for path in (data / "test").iterdir():
         soundfile.write(path, [[0.0, 0.0]] * 16_000, 8_000)

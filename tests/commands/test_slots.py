@@ -44,7 +44,10 @@ def test_members_share_the_cores_as_far_as_memory_goes(machine, cores, memory, r
     divided = divide(rows, stored=0, parallel=parallel, gpus=[])
     assert divided.rows == [{"OMP_NUM_THREADS": str(threads)}] * at_once
     assert divided.alone == {"OMP_NUM_THREADS": str(cores)}
-    assert str(divided) == f"training {at_once} members at once on the CPU, threads per member: {threads}"
+    assert (
+        str(divided)
+        == f"training {at_once} member{'s' * (at_once > 1)} at once on the CPU, threads per member: {threads}"
+    )
 
 
 def test_the_sounds_count_for_every_member(machine, tmp_path):

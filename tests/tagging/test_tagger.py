@@ -234,7 +234,7 @@ def test_a_folder_without_sounds_is_reported(run, tmp_path, capsys):
 
 
 def test_a_folder_without_models_is_refused(tmp_path):
-    with pytest.raises(UserError, match="expected the folder `models` of a run"):
+    with pytest.raises(UserError, match="expected the output of a run"):
         Tagger(tmp_path)
 
 
@@ -304,4 +304,4 @@ def test_more_tags_than_classes_are_all_tags(run, sounds, capsys):
 def test_a_file_in_place_of_models_is_named(sounds, capsys):
     file = sounds / "plain.wav"
     assert main(None, ["tag", str(file), "--models", str(file)]) == 2
-    assert f"{file}: expected the folder `models` of a run, found no model in it" in capsys.readouterr().err
+    assert f"{file}: expected the output of a run, found no folder there" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from audiotagging.data.dataset import DataError, Dataset
 from audiotagging.data.layouts.contents import PARTS
 from audiotagging.data.layouts.tree import name_of
 from audiotagging.progress import track
+from audiotagging.wording import counted, number
 
 WIDEST = 40  # characters of the name of a class
 CLASSES_SHOWN = 100
@@ -97,8 +98,8 @@ def describe(dataset: Dataset, seconds: np.ndarray) -> list[str]:
         lines.append(f"left out because they cannot be read: {', '.join(unreadable)}")
     clips_of = dataset.clips[dataset.clips["part"] == "curated"].explode("labels").groupby("labels").size()
     fewest, most = clips_of.idxmin(), clips_of.idxmax()
-    lines.append(
-        f"{len(dataset.classes)} classes, from {clips_of[fewest]} curated clips ({fewest}) "
-        f"to {clips_of[most]} ({most}); noisy clips: {dataset.noisy}"
-    )
+    balance = f"from {counted(clips_of[fewest], 'curated clip')} ({fewest}) to {number(clips_of[most])} ({most})"
+    if clips_of[fewest] == clips_of[most]:
+        balance = f"{counted(clips_of[most], 'curated clip')} each"
+    lines.append(f"{counted(len(dataset.classes), 'class')}, {balance}; noisy clips: {dataset.noisy}")
     return lines

@@ -35,6 +35,7 @@ from audiotagging.errors import UserError
 from audiotagging.machine import threads
 from audiotagging.processes import end_with_parent
 from audiotagging.progress import track
+from audiotagging.wording import counted
 
 BATCH_CLIPS = 16
 SILENT = 1e-4  # times full scale, -80 dB
@@ -172,7 +173,7 @@ def preprocess(
         _add_disturbances(writer, dataset)
         write_alike(writer.working, _alike(clips, textures))
     counts = [f"{count} {what}" for what, count in sorted(repairs.items())]
-    logger.info("%d clips: %s", len(clips), ", ".join([f"{len(writer.rejected)} rejected", *counts]))
+    logger.info("%s: %s", counted(len(clips), "clip"), ", ".join([f"{len(writer.rejected)} rejected", *counts]))
 
 
 def listen(dataset: Dataset, *, max_rejected: float) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -67,14 +67,20 @@ class Tagger:
             run: The output folder of a run, or its folder `models`.
 
         Raises:
-            UserError: If the folder contains no models, if their classes differ, or if `ensemble.json` averages other
-                models.
+            UserError: If there is no such folder or no model in it, if the classes of the models differ, or if
+                `ensemble.json` averages other models.
         """
+        if not run.is_dir():
+            raise UserError(
+                f"{run}: expected the output of a run, found no folder there; `audiotagging run --out OUT` makes one"
+            )
         folder = run / "models" if (run / "models").is_dir() else run
         paths = model_folders(folder)
         models = [load_model(path) for path in paths]
         if not models:
-            raise UserError(f"{folder}: expected the folder `models` of a run, found no model in it; name another")
+            raise UserError(
+                f"{folder}: expected the output of a run or its folder `models`, found no model in it; name another"
+            )
         self.classes = models[0].classes
         for model in models:
             if model.classes != self.classes:

@@ -10,6 +10,7 @@ from audiotagging.data.layouts.competition import FOLDERS, read_competition
 from audiotagging.data.layouts.contents import Contents, shorten
 from audiotagging.data.layouts.label_files import label_files_of, read_label_files
 from audiotagging.data.layouts.tree import Tree, list_tree, name_of, other_sounds
+from audiotagging.wording import counted
 
 EXPECTED = (
     "expected a folder per class with sounds in it, a CSV table with the columns path and labels, label files of "
@@ -78,7 +79,7 @@ def _check_mixture(tree: Tree, label_files: Sequence[PurePosixPath], problems: l
 
 def _found(tree: Tree) -> str:
     """Return what is in a folder, as text."""
-    found = [f"{len(tree.sounds)} sounds in no folder"] if tree.sounds else []
+    found = [f"{counted(len(tree.sounds), 'sound')} in no folder"] if tree.sounds else []
     if unread := other_sounds(tree.others):
         found.append(f"{unread}; convert them to WAV or FLAC")
     elif tree.others:
