@@ -27,7 +27,7 @@ def relabel(run, labels):
         for clip, spectrogram in zip(data.clips.to_dict("records"), pieces, strict=True):
             del clip["frames"]
             clip["labels"] = labels.get(clip["clip"], clip["labels"])
-            if clip["labels"]:
+            if labels.get(clip["clip"]) != []:
                 writer.add(**clip, spectrogram=spectrogram)
     for path in (run / "predictions").iterdir():
         table = read_predictions(path)
