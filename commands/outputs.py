@@ -163,8 +163,10 @@ def print_findings(scores: Mapping[str, Any]) -> None:
 
 
 def _print_table(measure: str, systems: Mapping[str, Mapping[str, float]]) -> None:
-    """Print a measure of every system on every set of clips."""
+    """Print a measure of every system on every set of clips, if there are any that can be scored."""
     columns = [column for column in SETS if any(column in figures for figures in systems.values())]
+    if not columns:
+        return
     width = max(map(len, systems))
     print(f"\n{measure:<{width}}" + "".join(f"{column:>13}" for column in columns))
     for name, figures in systems.items():

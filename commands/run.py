@@ -124,7 +124,7 @@ def _run_stages(
     if champions:
         prepare_champions(champions)
         values["champions"] = str(champions)
-    sounds = [Path(path) for path in dataset.clips["path"][dataset.clips["part"] != "test"]]
+    sounds = [Path(path) for path in dataset.clips["path"][dataset.clips["part"] != "test"].unique()]
     gpus = usable_gpus(docker=args.docker)
     slots = divide(values["rows"], stored=stored_bytes(sounds), parallel=args.parallel, gpus=gpus)
     logger.info("%s", slots)

@@ -188,7 +188,7 @@ def test_the_terminal_says_that_there_is_nothing_to_score(tmp_path, test, capsys
     (sentence,) = findings(scores)
     assert "nothing to score" in sentence
     print_results(run)
-    assert sentence in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith(f"\n{sentence}\n\nreport.html ")  # without tables that are empty
     assert scores["members"] == {member.id: {} for member in REFERENCE[:3]}
     assert ("similarity" in scores) == test
 
