@@ -21,7 +21,7 @@ import pandas as pd
 from audiotagging.artifacts.model_folder import ModelFacts, model_folders, read_facts
 from audiotagging.artifacts.selection import read_folds, read_noisy_clips, with_folds
 from audiotagging.artifacts.spectrogram_shards import MELS, read_clips
-from audiotagging.errors import UserError
+from audiotagging.errors import UserError, in_one_line
 from audiotagging.files import require
 from audiotagging.members import Member, override
 from audiotagging.results.gains_report import NAME, Facts, Trained, is_clear, summarise, write_gains
@@ -177,7 +177,8 @@ def _train(trainings: list[Training], *, folder: Path, seconds: float, parallel:
 
 def _print(content: dict[str, Any]) -> None:
     """Print the lwlrap of every share, and the gains, the largest first."""
-    more, classes = content["more"], content["classes"]
+    more = content["more"]
+    classes = [row | {"label": in_one_line(row["label"])} for row in content["classes"]]
     width = max(len("all together"), *(len(row["label"]) for row in classes))
     print(f"\n{'lwlrap':<{width}}" + "".join(f"{share:>8.0%}" for share in SHARES) + f"   gain from {more} more clips")
     for label, row in [("all together", content | content["gains"][0]), *((row["label"], row) for row in classes)]:
