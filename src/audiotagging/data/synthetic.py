@@ -42,10 +42,17 @@ def _since_last(t: np.ndarray, period: float) -> np.ndarray:
     return np.mod(t, period)
 
 
+def _partials(phase: np.ndarray, count: int) -> np.ndarray:
+    """Return the sum of the first partials of a tone with this phase in radians."""
+    number = np.arange(1, count + 1)[:, None]
+    return (np.sin(number * phase) / number**0.5).sum(axis=0)
+
+
 def _bell(rng: Rng, t: np.ndarray) -> np.ndarray:
-    pitch, since = _log_uniform(rng, 400, 1600), _since_last(t, rng.uniform(0.6, 1.5))
+    pitch, since = _log_uniform(rng, 400, 1600), _since_last(t, rng.uniform(0.4, 1))
     partials = np.array([1, 2.76, 5.4, 8.93])[:, None]  # of a bar that is free at both ends
-    return (np.sin(2 * np.pi * pitch * partials * since) * np.exp(-3 * partials**0.5 * since)).sum(axis=0)
+    tone = (np.sin(2 * np.pi * pitch * partials * since) * np.exp(-8 * partials**0.5 * since)).sum(axis=0)
+    return tone + 0.3 * rng.standard_normal(len(t)) * np.exp(-60 * since)
 
 
 def _buzz(rng: Rng, t: np.ndarray) -> np.ndarray:
@@ -69,23 +76,22 @@ def _clicks(rng: Rng, t: np.ndarray) -> np.ndarray:
 def _knock(rng: Rng, t: np.ndarray) -> np.ndarray:
     since = _since_last(t, rng.uniform(0.15, 0.4))
     body = np.sin(2 * np.pi * rng.uniform(120, 300) * since) * np.exp(-25 * since)
-    return body + 0.5 * rng.standard_normal(len(t)) * np.exp(-150 * since)
+    return body + 0.5 * rng.standard_normal(len(t)) * np.exp(-60 * since)
 
 
 def _siren(rng: Rng, t: np.ndarray) -> np.ndarray:
     pitch, speed = _log_uniform(rng, 500, 1200), rng.uniform(0.5, 2)
-    return np.sin(2 * np.pi * pitch * t + 0.35 * pitch / speed * np.sin(2 * np.pi * speed * t))
+    phase = 2 * np.pi * pitch * t + 0.35 * pitch / speed * np.sin(2 * np.pi * speed * t)
+    return _partials(phase, 4)
 
 
 def _organ(rng: Rng, t: np.ndarray) -> np.ndarray:
-    pitch, partials = _log_uniform(rng, 250, 700), np.arange(1, 9)[:, None]
-    return (np.sin(2 * np.pi * pitch * partials * t) / partials**0.5).sum(axis=0)
+    return _partials(2 * np.pi * _log_uniform(rng, 250, 700) * t, 8)
 
 
 def _tremolo(rng: Rng, t: np.ndarray) -> np.ndarray:
-    return np.sin(2 * np.pi * _log_uniform(rng, 500, 4000) * t) * (
-        0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(2.5, 6) * t)
-    )
+    beats = 0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(2.5, 6) * t)
+    return _partials(2 * np.pi * _log_uniform(rng, 500, 2000) * t, 5) * beats**4
 
 
 def _trill(rng: Rng, t: np.ndarray) -> np.ndarray:
@@ -128,8 +134,8 @@ def clip(rng: Rng, labels: list[str], seconds: float) -> np.ndarray:
         Samples in (-1, 1) at 44 100 Hz, float64, shape (samples,).
     """
     t = np.arange(int(seconds * RATE)) / RATE
-    background = _band_noise(rng, len(t), 20, _log_uniform(rng, 2000, 15_000))
-    total = background / (np.abs(background).max() + 1e-9) * _log_uniform(rng, 0.003, 0.05)
+    background = _band_noise(rng, len(t), 20, 20_000)
+    total = background / (np.abs(background).max() + 1e-9) * _log_uniform(rng, 0.002, 0.02)
     for label in labels:
         sound = CLASSES[label](rng, t)
         total = total + sound / (np.abs(sound).max() + 1e-9) * rng.uniform(0.5, 1)
