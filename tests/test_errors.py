@@ -79,7 +79,7 @@ def test_what_would_control_a_terminal_is_escaped(capsys):
     assert capsys.readouterr().err.strip().isprintable()
 
 
-@pytest.mark.parametrize("arguments", [["x" * 10_000], ["check", "--max-rejected", "\x1b" * 1000], ["tag"], []])
+@pytest.mark.parametrize("arguments", [["x" * 10_000], ["check", "--max-rejected", "\x1b" * 1000], ["tag"]])
 def test_wrong_arguments_are_one_short_line(capsys, arguments):
     assert main(None, arguments) == 2
     error = capsys.readouterr().err

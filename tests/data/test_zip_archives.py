@@ -45,7 +45,7 @@ def test_progress_names_the_archive_and_counts_its_files(tmp_path, monkeypatch, 
     make_zip(tmp_path / "a.zip", {"a.wav": b"1", "deep/": b"", "deep/b.wav": b"2"})
     with caplog.at_level("INFO"):
         extract(tmp_path / "a.zip", tmp_path / "out")
-    assert "unpack a.zip: 1 of 2 " in caplog.text and "unpack a.zip: 2 of 2 " in caplog.text
+    assert "unpack a.zip: 1 of 2, " in caplog.text and "unpack a.zip: 2 of 2, " in caplog.text
 
 
 @pytest.fixture(params=["UTC", "Asia/Tokyo"])

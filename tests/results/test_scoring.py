@@ -163,6 +163,7 @@ def test_a_baseline_of_other_classes_or_clips_is_refused(run, tmp_path, damage, 
             selection=run / "selection",
             report=tmp_path / "report.html",
             scores=tmp_path / "scores.json",
+            audit=tmp_path / "audit",
             baseline=tmp_path / "baseline.csv",
         )
     assert not (tmp_path / "report.html").exists()
@@ -172,6 +173,6 @@ def test_a_baseline_without_labels_to_compare_it_on_is_refused(tmp_path):
     run = fabricate_run(tmp_path, test_labels=False)
     finish_run(run)
     places = {name: run / name for name in ("spectrograms", "selection")}
-    places |= {"report": run / "report.html", "scores": run / "scores.json"}
+    places |= {"report": run / "report.html", "scores": run / "scores.json", "audit": run / "audit"}
     with pytest.raises(UserError, match=r"submission.csv: expected labelled test clips to compare it on"):
         evaluate(run, models=[], baseline=run / "submission.csv", **places)

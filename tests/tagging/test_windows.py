@@ -107,7 +107,7 @@ def test_a_long_file_shows_its_progress(run, long, tmp_path, caplog, monkeypatch
     caplog.set_level("INFO")
     arguments = tag_options(files=[long], models=run, every=2.0, overlap=1.0, format="csv", out=tmp_path / "out")
     assert run_command(arguments) == 0
-    shown = [record.getMessage().partition(" (")[0] for record in caplog.records]
+    shown = [record.getMessage().partition(", ")[0] for record in caplog.records]
     assert shown == [*(f"long.wav: {done} of 7" for done in range(1, 8)), "tag: 1 of 1"]
 
 
