@@ -19,9 +19,7 @@ QUICK = ["--set", "epochs=1", "epoch_size=1", "size=16", "batch_size=2", "frames
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return fabricate_run(
-        tmp_path_factory.mktemp("run"), classes=3, clips=24, members=[REFERENCE[2], REFERENCE[5]]
-    )
+    return fabricate_run(tmp_path_factory.mktemp("run"), classes=3, clips=24, members=[REFERENCE[2], REFERENCE[5]])
 
 
 def test_it_trains_once_and_says_what_to_record(run, capsys, monkeypatch):
