@@ -42,7 +42,7 @@ from audiotagging.tagging.tagger import Tagger
 from audiotagging.training.networks import NETWORKS, Network
 from audiotagging.training.prediction import predict
 
-MEMBERS = [replace(member, frames=128, size=16) for member in (DEMO[0], DEMO[2])]
+MEMBERS = [replace(member, frames=128, size=32) for member in (DEMO[0], DEMO[2])]
 CLASSES = 4
 
 

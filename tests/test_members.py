@@ -104,7 +104,7 @@ def test_override_parses_values_as_the_fields_type():
         ({"epochs": "many"}, "expected epochs to be of type int, found 'many'"),
         ({"tail": "2"}, "expected tail to be of type bool"),
         ({"id": "x"}, "fields of a member .*, found 'id'"),
-        ({"size": "15"}, "expected size to be a number from 16 to 1,024, found 15"),
+        ({"size": "31"}, "expected size to be a number from 32 to 1,024, found 31"),
         ({"batch_size": "1"}, "expected batch_size to be a number from 2 to 1,024, found 1"),
         ({"network": "resnet"}, "expected network to be one of xresnet18ssa, .*, found resnet"),
         ({"loss": "mse"}, "expected loss to be one of focal, bce, found mse"),

@@ -10,7 +10,7 @@ from audiotagging.members import DEMO
 from audiotagging.training.networks import Network
 from commands import tag
 
-MEMBERS = [replace(DEMO[0], frames=256, size=16), replace(DEMO[2], size=16)]
+MEMBERS = [replace(DEMO[0], frames=256, size=32), replace(DEMO[2], size=32)]
 RATE = 44_100
 
 
@@ -21,7 +21,7 @@ def chirp(seconds, rate=RATE, *, seed=0):
 
 
 def tiny(outputs):
-    head = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 7 * 7, outputs))
+    head = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 15 * 15, outputs))
     return Network(nn.Identity(), head)
 
 

@@ -18,13 +18,15 @@ LOSSES = ("focal", "bce")  # keys of training.losses.LOSSES
 ID = re.compile(r"[\w.-]{1,100}")
 CHOICES = {"network": NETWORKS, "loss": LOSSES}
 
-# The smallest and the largest value of each number, both included. Batch norm needs batches of 2. The largest values
-# are far above useful ones, and keep mistakes from ending in hours of work or in more memory than there is.
+# The smallest and the largest value of each number, both included. Batch norm needs batches of 2, and pictures of 32
+# pixels are the smallest of which something is left before the last halving: without, a gradient of oneDNN in bfloat16
+# was not finite in some runs. The largest values are far above useful ones, and keep mistakes from ending in hours of
+# work or in more memory than there is.
 RANGES: dict[str, tuple[float, float]] = {
     "epochs": (1, 10_000),
     "cycles": (1, 100),
     "frames": (1, 4096),
-    "size": (16, 1024),
+    "size": (32, 1024),
     "batch_size": (2, 1024),
     "epoch_size": (1, 100_000),
     "lr": (1e-9, 1),

@@ -14,7 +14,7 @@ from audiotagging.members import REFERENCE
 from commands import learning_curve, main
 from commands.learning_curve import divide_clips
 
-QUICK = ["--set", "epochs=1", "epoch_size=1", "size=16", "batch_size=2", "frames=128", "--parallel", "2"]
+QUICK = ["--set", "epochs=1", "epoch_size=1", "size=32", "batch_size=2", "frames=128", "--parallel", "2"]
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from test_judge import CLASSES, MEMBER, write_spectrograms
 
 from audiotagging.artifacts.prediction_table import read_predictions
@@ -125,6 +126,16 @@ def test_a_process_that_is_told_to_stop_keeps_a_checkpoint_and_starts_nothing_el
     assert "training on" in (tmp_path / "log.txt").read_text()
 
 
+@pytest.fixture
+def one_thread():
+    """Compute with one thread, as in `SLOT`: sums of another number of threads differ in the last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_trainings_run_in_processes_and_what_fails_there_is_raised_here(spectrograms, tmp_path):
     good, _, _, bad = plan(spectrograms)[:4]
     options = {"folder": tmp_path, "checkpoints": tmp_path / "c", "log": tmp_path / "log.txt", "slots": [SLOT, SLOT]}
