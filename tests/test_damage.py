@@ -61,7 +61,7 @@ class Place:
 
 
 def tiny(outputs):
-    head = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 4 * 4, outputs))
+    head = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 8 * 8, outputs))
     return Network(nn.Identity(), head)
 
 
