@@ -31,7 +31,7 @@ from audiotagging.wording import duration
 from audiotagging.working_folder import working_folder
 from commands.local.slots import divide, usable_gpus
 from commands.outputs import LEARNING_CURVE
-from commands.parameters import AddUp, assignments
+from commands.parameters import add_set, assignments
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--member", metavar="ID", help="member of the run to train (default: the one that trained fastest)"
     )
-    training.add_argument(
-        "--set",
-        nargs="+",
-        action=AddUp,
-        default=[],
-        metavar="FIELD=VALUE",
+    add_set(
+        training,
         help="change fields of the member, such as epochs=10 to save time; too few epochs hide what clips gain",
     )
     training.add_argument(

@@ -53,14 +53,7 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         metavar="NAME",
         help='"demo" or "reference" for all members of an ensemble, or ids of single members (default: demo)',
     )
-    training.add_argument(
-        "--set",
-        nargs="+",
-        action=AddUp,
-        default=[],
-        metavar="FIELD=VALUE",
-        help="change fields of all members, such as epochs=10; `audiotagging members` explains them",
-    )
+    add_set(training, help="change fields of all members, such as epochs=10; `audiotagging members` explains them")
     training.add_argument(
         "--init",
         default="",
@@ -162,6 +155,11 @@ def add_split_options(group: argparse._ActionsContainer) -> None:
         help="share of the clips of every class to make test clips, if the data have none (default: %(default)s)",
     )
     group.add_argument("--seed", type=_seed, default=SEED, help="seed of every random choice (default: %(default)s)")
+
+
+def add_set(group: argparse._ActionsContainer, *, help: str) -> None:
+    """Add the option that changes fields of members."""
+    group.add_argument("--set", nargs="+", action=AddUp, default=[], metavar="FIELD=VALUE", help=help)
 
 
 def add_keep_audio(group: argparse._ActionsContainer) -> None:
