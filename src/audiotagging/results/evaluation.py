@@ -176,23 +176,13 @@ def evaluate(
         for row in result["classes"]:
             if row["label"] in lowest:
                 row["threshold"] = lowest[row["label"]]
+        scored, method = sets["out_of_fold"], averaging.calibration.method
         suspicious = suspicious_clips(
-            sets["out_of_fold"].truth,
-            sets["out_of_fold"].systems[ENSEMBLE],
-            sets["out_of_fold"].clips,
-            predictions.classes,
-            method=averaging.calibration.method,
+            scored.truth, scored.systems[ENSEMBLE], scored.clips, predictions.classes, method=method
         )
         result["suspicious"] = len(suspicious)
-        write_suspicious(audit / SUSPICIOUS, suspicious)
-        audited = [row["clip"] for row in suspicious[: audit_page.CLIPS_SHOWN]]
-        write_audit(
-            audit / audit_page.NAME,
-            suspicious,
-            seconds=dict(zip(clips["clip"], clips["seconds"].astype(float), strict=True)),
-            pictures=_pictures(spectrograms, audited),
-            excerpts=load_excerpts(audited),
-            classes=predictions.classes,
+        _write_audit(
+            audit, suspicious, clips, predictions.classes, spectrograms=spectrograms, excerpts_of=load_excerpts
         )
     shown = {row["clip"] for row in html.shown_clips(result)}
     excerpts = _excerpts(result, load_excerpts)
@@ -235,7 +225,7 @@ def _look_closer(sets: Mapping[str, LabelledSet], classes: list[str], clips: pd.
         "worst": worst_clips(scored.truth, system, scored.clips, classes),
         "confusions": confusions(scored.truth, system, scored.clips, classes),
     }
-    seconds = dict(zip(clips["clip"], clips["seconds"].astype(float), strict=True))
+    seconds = _seconds(clips)
     for row in html.heard_clips(found):
         row["seconds"] = seconds[row["clip"]]
     return found
@@ -310,6 +300,33 @@ def _excerpts(
             excerpt = excerpts[row["clip"]]
             row["heard"] = [excerpt.start, excerpt.start + excerpt.seconds]
     return excerpts
+
+
+def _write_audit(
+    folder: Path,
+    suspicious: Sequence[Mapping[str, Any]],
+    clips: pd.DataFrame,
+    classes: list[str],
+    *,
+    spectrograms: Path,
+    excerpts_of: Callable[[Collection[str]], Mapping[str, Excerpt]],
+) -> None:
+    """Write the table of suspicious clips, and the page to correct the first of them on."""
+    write_suspicious(folder / SUSPICIOUS, suspicious)
+    shown = [row["clip"] for row in suspicious[: audit_page.CLIPS_SHOWN]]
+    write_audit(
+        folder / audit_page.NAME,
+        suspicious,
+        seconds=_seconds(clips),
+        pictures=_pictures(spectrograms, shown),
+        excerpts=excerpts_of(shown),
+        classes=classes,
+    )
+
+
+def _seconds(clips: pd.DataFrame) -> dict[str, float]:
+    """Return the length of every clip."""
+    return dict(zip(clips["clip"], clips["seconds"].astype(float), strict=True))
 
 
 def _notes(spectrograms: Path, clips: pd.DataFrame) -> list[str]:
