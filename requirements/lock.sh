@@ -9,11 +9,12 @@
 #   pip install --requirement requirements/build.txt
 #   pip install --no-deps --no-build-isolation --requirement requirements/NAME.txt
 #
-#   build                               pip, and setuptools for the project and for the one package without wheels
-#   data, training, results, pipeline   the packages of the images, without torch; named after groups of pyproject.toml
-#   dev                                 all of these, and what development needs
-#   torch-cuda                          torch and the packages of CUDA, from PyPI; on macOS, its only build of torch
-#   torch-cpu                           the CPU build of torch, for Linux from an index of its own
+#   build        pip, and setuptools for the project and for the one package without wheels
+#   data, training, results, tagging, onnx, pipeline
+#                the packages of the images, without torch; named after groups of pyproject.toml
+#   dev          all of these, and what development needs
+#   torch-cuda   torch and the packages of CUDA, from PyPI; on macOS, its only build of torch
+#   torch-cpu    the CPU build of torch, for Linux from an index of its own
 #
 # The images of the stages also contain kfp without its dependencies, because its executor does not need them.
 #
@@ -56,7 +57,7 @@ only() {
     grep -E "^($1)==" "$all" | tr -d '\\' | compile --no-deps -
 }
 only "pip|setuptools" | write build
-for image in data training results pipeline; do
+for image in data training results tagging onnx pipeline; do
     compile --group "$image" --constraint "$all" >"$work/$image.txt"
     [ "$image" = pipeline ] || only kfp >>"$work/$image.txt"
     cuda 0 "$work/$image.txt" | write "$image"

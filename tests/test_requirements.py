@@ -16,7 +16,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 RUNTIME = {requirement.name: requirement for requirement in map(Requirement, PYPROJECT["project"]["dependencies"])}
-STAGES = ("data", "training", "results")
+STAGES = ("data", "training", "results", "tagging", "onnx")
 GROUPS = (*STAGES, "pipeline", "dev")
 FILES = [*GROUPS, "build", "torch-cuda", "torch-cpu"]
 MACHINES = {
@@ -78,8 +78,8 @@ def declared(group: str) -> list[Requirement]:
     return [RUNTIME[name] for name in names(group)]
 
 
-def test_every_package_that_the_project_needs_is_in_an_image():
-    assert set().union(*map(names, (*STAGES, "pipeline"))) == set(RUNTIME)
+def test_every_package_that_the_project_needs_is_in_an_image_or_exports_networks():
+    assert set().union(*map(names, (*STAGES, "pipeline", "export"))) == set(RUNTIME)
 
 
 @pytest.mark.parametrize("file", FILES)
