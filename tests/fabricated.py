@@ -179,7 +179,7 @@ def finish_run(
 
 def _write_spectrograms(folder, rng, classes, clips, folds, test, test_labels, noisy, pictures):
     labels = [f"Class_{number:03d}" if number else "Bass_drum, <b>&" for number in range(classes)]
-    notes = ["train_curated.csv: 1 clips known to be bad are left out: curated-bad.wav (no signal)"]
+    notes = ["train_curated.csv: 1 clip known to be bad, left out: curated-bad.wav (no signal)"]
     with ShardWriter(folder, classes=labels, metadata={"notes": json.dumps(notes)}) as writer:
         for part in ("curated", "noisy", "test"):
             if (part == "noisy" and not noisy) or (part == "test" and not test):

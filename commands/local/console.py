@@ -64,7 +64,15 @@ class Console:
         failure: The first stage that failed: its name, a key of `gate.CODES`, a message and its log. None if none did.
     """
 
-    def __init__(self, terminal: TextIO, folder: Path, *, rows: Sequence[Mapping[str, Any]], tasks: int) -> None:
+    def __init__(
+        self,
+        terminal: TextIO,
+        folder: Path,
+        *,
+        rows: Sequence[Mapping[str, Any]],
+        tasks: int,
+        interrupted: threading.Event,
+    ) -> None:
         """Open the logs.
 
         Args:
@@ -72,6 +80,7 @@ class Console:
             folder: The folder for log.txt and the logs of the stages.
             rows: The rows of the loop.
             tasks: How many tasks there are.
+            interrupted: An event. Once it is set, a stage that ends without success was interrupted.
         """
         (folder / LOGS).mkdir(exist_ok=True)
         self.failure: tuple[str, str, str, Path] | None = None
@@ -80,6 +89,7 @@ class Console:
         self._log = (folder / LOG).open("a", encoding="utf-8", buffering=1)
         self._members = list(dict.fromkeys(row["id"] for row in rows))
         self._tasks, self._done = tasks, 0
+        self._interrupted = interrupted
         self._lock = threading.RLock()
         self._thread = _Thread()
 
@@ -124,7 +134,8 @@ class Console:
         else:
             failure = _without_message() if self._thread.failure == KILLED else self._thread.failure
             self.failure = self.failure or (self._name(task), *failure, self._log_of(task))
-            self._say(f"{self._name(task)} failed after {took}")
+            how = "interrupted" if self._interrupted.is_set() else "failed"
+            self._say(f"{self._name(task)} {how} after {took}")
         if self._thread.log:
             self._thread.log.close()
         self._thread.task = self._thread.log = None

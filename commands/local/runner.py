@@ -68,10 +68,10 @@ def run_pipeline(
     """
     local.init(runner, pipeline_root=str(root), enable_caching=True)
     rows = parameters["rows"]
-    console = Console(sys.stdout, work, rows=rows, tasks=count_tasks(pipeline, len(rows)))
+    interrupted = threading.Event()
+    console = Console(sys.stdout, work, rows=rows, tasks=count_tasks(pipeline, len(rows)), interrupted=interrupted)
     if sys.stdout.isatty():
         slots = slots.with_variables({INTERVAL: "1"})
-    interrupted = threading.Event()
     with (
         _printing_to(console),
         local_runner(

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from argparse import Namespace
 from pathlib import Path
 
@@ -360,8 +361,11 @@ ROWS = [{"id": name, "fold": fold} for name in ("a", "b") for fold in (-1, 1)]
 TRAIN = Task("train", ROWS[3])
 
 
-def console_of(folder, terminal=None):
-    return Console(terminal or io.StringIO(), folder, rows=ROWS, tasks=9)
+def console_of(folder, terminal=None, *, interrupted=False):
+    event = threading.Event()
+    if interrupted:
+        event.set()
+    return Console(terminal or io.StringIO(), folder, rows=ROWS, tasks=9, interrupted=event)
 
 
 def logged(message):
@@ -386,6 +390,14 @@ def test_the_console_shows_the_stages_and_their_messages_and_keeps_the_failure(t
     assert "Got executor_input" in log.read_text() and "\x1b" not in log.read_text()
     said = [re.fullmatch(r"\d\d:\d\d:\d\d (.*)", line)[1] for line in (tmp_path / "log.txt").read_text().splitlines()]
     assert said == [shown[0], shown[2]]  # progress does not matter later
+
+
+def test_the_console_does_not_say_that_a_stage_failed_which_was_interrupted(tmp_path):
+    terminal = io.StringIO()
+    console = console_of(tmp_path, terminal, interrupted=True)
+    console.started(TRAIN)
+    console.ended(TRAIN, succeeded=False)
+    assert terminal.getvalue().splitlines()[-1] == "train member 2 of 2 (b), fold 1 interrupted after 0 s"
 
 
 def test_the_console_counts_the_stages_that_are_done(tmp_path):

@@ -43,7 +43,7 @@ def parameters(function):
 @pytest.mark.parametrize(("owner", "name", "reason"), REPLACED)
 def test_what_is_replaced_is_there_and_is_there_again(tmp_path, owner, name, reason):
     original = getattr(owner, name)
-    console = Console(io.StringIO(), tmp_path, rows=[], tasks=0)
+    console = Console(io.StringIO(), tmp_path, rows=[], tasks=0, interrupted=threading.Event())
     with local_runner(console, slots=ONE, **RUN, interrupted=threading.Event()):
         replaced = getattr(owner, name)
     assert callable(original) and replaced is not original and getattr(owner, name) is original
@@ -72,7 +72,7 @@ def test_another_version_of_kfp_is_refused(monkeypatch, tmp_path, version):
         check_version()
     with pytest.raises(UserError, match=version):
         kfp_internals.Client(host="http://localhost:1")
-    console = Console(io.StringIO(), tmp_path, rows=[], tasks=0)
+    console = Console(io.StringIO(), tmp_path, rows=[], tasks=0, interrupted=threading.Event())
     started = local_runner(console, slots=ONE, **RUN, interrupted=threading.Event())
     with pytest.raises(UserError, match=version), started:
         pass

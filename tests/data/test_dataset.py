@@ -55,7 +55,7 @@ def test_clips_come_in_the_order_of_their_tables(data):
             "train_noisy.csv line 2: the clip has no label",
         ),
         (lambda d: (d / "train_noisy" / "n3.wav").unlink(), "train_noisy.csv line 5: n3.wav is not in train_noisy/"),
-        (lambda d: shutil.rmtree(d / "train_noisy"), "train_noisy/ is missing or empty; the 4 clips"),
+        (lambda d: shutil.rmtree(d / "train_noisy"), "train_noisy/ is missing or empty; put 4 clips"),
         (lambda d: damage(d / "test_post_competition.csv", "Public", "public"), "usage must be Public or Private"),
         (lambda d: damage(d / "sample_submission.csv", "Meow", "Meow,"), "line 2: expected 5 fields, found 4"),
     ],
@@ -186,7 +186,7 @@ def test_known_bad_clips_are_left_out_of_the_data_set_that_has_them(data):
     (data / "train_curated" / "c00.wav").rename(data / "train_curated" / "f76181c4.wav")
     dataset = read_dataset(data)
     assert "f76181c4.wav" not in set(dataset.clips["clip"])
-    assert "1 clips known to be bad are left out: f76181c4.wav (wrong labels)" in dataset.notes[0]
+    assert "1 clip known to be bad, left out: f76181c4.wav (wrong labels)" in dataset.notes[0]
 
 
 def write_folds(data, folds):

@@ -10,6 +10,7 @@ from pathlib import Path
 from audiotagging.csv_table import TableError, read_table
 from audiotagging.data.layouts.competition_tables import LABELLED
 from audiotagging.data.layouts.contents import Classes, Contents, split_labels
+from audiotagging.wording import counted
 
 
 def read_corrections(
@@ -76,4 +77,4 @@ def correct(contents: Contents, paths: Sequence[Path], *, problems: list[str]) -
 def corrections_note(source: str, corrections: Mapping[str, list[str]]) -> str:
     """Return how many clips have corrected labels, and how many are left out."""
     left_out = sum(not labels for labels in corrections.values())
-    return f"{source}: {len(corrections) - left_out} clips with corrected labels, {left_out} left out"
+    return f"{source}: {counted(len(corrections) - left_out, 'clip')} with corrected labels, {left_out} left out"

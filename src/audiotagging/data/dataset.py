@@ -18,6 +18,7 @@ from audiotagging.data.layouts.choice import read_layout
 from audiotagging.data.layouts.contents import Clip
 from audiotagging.data.split import check_clips, deal_folds_of_groups, draw_test_clips
 from audiotagging.errors import UserError
+from audiotagging.wording import counted
 
 # Of columns whose values are not objects. Paths are, because their names need not be UTF-8.
 TYPES = dict.fromkeys(("clip", "part", "usage", "group"), "str") | {"fold": "int8", "start": float, "end": float}
@@ -27,7 +28,9 @@ class DataError(UserError):
     """Raised for a data folder that cannot be used. The message is one line; `problems` lists all problems."""
 
     def __init__(self, folder: Path, problems: list[str]) -> None:
-        more = f" (and {len(problems) - 1} more problems; `check` lists them all)" if len(problems) > 1 else ""
+        more = (
+            f" (and {counted(len(problems) - 1, 'more problem')}; `check` lists them all)" if len(problems) > 1 else ""
+        )
         super().__init__(f"{folder}: {problems[0]}{more}")
         self.problems = problems
 

@@ -72,7 +72,7 @@ def describe_classes(dataset: Dataset, heard: pd.DataFrame) -> list[str]:
         sized = "".join(f"{cell:>{size}}" for cell, (_, size) in zip(cells, columns, strict=True))
         lines.append(f"{str(name)[:width]:<{width}}{sized}")
     if len(lines) > CLASSES_SHOWN + 1:
-        lines[CLASSES_SHOWN + 1 :] = [f"and {len(lines) - CLASSES_SHOWN - 1} more classes"]
+        lines[CLASSES_SHOWN + 1 :] = [f"and {counted(len(lines) - CLASSES_SHOWN - 1, 'more class')}"]
     return lines
 
 

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from audiotagging.artifacts.selection import DEALT_FOLDS
 from audiotagging.data.layouts.contents import Clip, Contents, shorten
 from audiotagging.stratification import stratify
+from audiotagging.wording import counted
 
 CLASSES_NAMED = 3
 
@@ -38,7 +39,7 @@ def draw_test_clips(contents: Contents, *, share: float, seed: int, problems: li
         if part == 0:
             clip.part, clip.fold = "test", -1
     clips.sort(key=lambda clip: clip.part == "test")
-    contents.notes.append(f"{(parts == 0).sum()} of {len(training)} clips were drawn as test clips (seed {seed})")
+    contents.notes.append(f"test clips: {(parts == 0).sum()} of {len(training)}, drawn with seed {seed}")
 
 
 def deal_folds_of_groups(clips: list[Clip], *, seed: int) -> None:
@@ -84,11 +85,12 @@ def check_clips(contents: Contents, *, problems: list[str]) -> None:
     problems += [f"{source}: the class {name!r} has no curated clip" for name in contents.classes if not clips_of[name]]
     few = [name for name in contents.classes if 0 < clips_of[name] < folds]
     contents.notes.extend(
-        f"{source}: the class {name!r} has {clips_of[name]} clips for {folds} folds" for name in few[:CLASSES_NAMED]
+        f"{source}: the class {name!r} has {counted(clips_of[name], 'clip')} for {folds} folds"
+        for name in few[:CLASSES_NAMED]
     )
     if len(few) > CLASSES_NAMED:
         contents.notes.append(
-            f"{source}: {len(few) - CLASSES_NAMED} more classes have fewer clips than there are folds"
+            f"{source}: {counted(len(few) - CLASSES_NAMED, 'more class')} with fewer clips than there are folds"
         )
 
 
@@ -101,11 +103,11 @@ def _check_groups(clips: list[Clip], problems: list[str]) -> None:
     sides = [name for name, group in members.items() if len({clip.part for clip in group}) > 1]
     if sides:
         problems.append(
-            f"{len(sides)} groups have both training and test clips ({shorten(sides)}); put each on one side, or leave "
-            "the split out and use --test-share"
+            f"{counted(len(sides), 'group')} with both training and test clips ({shorten(sides)}); put each on one "
+            "side, or leave the split out and use --test-share"
         )
     torn = [name for name, group in members.items() if len({clip.fold for clip in group if clip.part == "curated"}) > 1]
     if torn:
         problems.append(
-            f"{len(torn)} groups are in several folds ({shorten(torn)}); put each in one, or leave folds out"
+            f"{counted(len(torn), 'group')} in several folds ({shorten(torn)}); put each in one, or leave folds out"
         )

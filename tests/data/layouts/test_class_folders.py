@@ -47,9 +47,9 @@ def test_all_that_is_no_sound_is_left_out_and_counted(sounds):
         (folder / name).touch()
     dataset = read_dataset(folder)
     assert list(dataset.clips["clip"]) == [*CATS, *DOGS]
-    assert "3 files that are no sounds are left out: cat/0.json, dog/notes.txt, readme.md" in dataset.notes
+    assert "3 files of other kinds, left out: cat/0.json, dog/notes.txt, readme.md" in dataset.notes
     assert "4 hidden files are left out" in dataset.notes
-    assert "1 sounds are in no folder of a class and are left out: loose.wav" in dataset.notes
+    assert "1 sound in no folder of a class, left out: loose.wav" in dataset.notes
 
 
 NAMES = ["a b.wav", "a, b.wav", 'a"b.wav', "🐶.wav", "🐶 von Ä.WAV", "a\nb.wav", "семь.flac", "#1; a=b.wav", "-x.wav"]
@@ -75,15 +75,15 @@ def test_links_are_followed_but_not_in_circles(sounds, tmp_path):
 def test_few_clips_of_a_class_are_noted_and_many_such_classes_are_counted(sounds):
     folder = sounds(*(f"{number:02}/0.wav" for number in range(20)))
     notes = read_dataset(folder).notes
-    assert len(notes) == 4 and notes[0].endswith("the class '00' has 1 clips for 5 folds")
-    assert "17 more classes have fewer clips than there are folds" in notes[-1]
+    assert len(notes) == 4 and notes[0].endswith("the class '00' has 1 clip for 5 folds")
+    assert "17 more classes with fewer clips than there are folds" in notes[-1]
 
 
 @pytest.mark.parametrize(
     ("names", "others", "expected"),
     [
         ([*DOGS, *CATS], ["bird/"], "bird/: expected sounds in the folder of a class, found none; add some"),
-        ([*DOGS, *CATS], ["bird/a.m4a"], "bird/: expected sounds in the folder of a class, found 1 sounds that libsnd"),
+        ([*DOGS, *CATS], ["bird/a.m4a"], "bird/: expected sounds in the folder of a class, found 1 sound of formats"),
         ([*DOGS, *CATS], ["test/"], "test/: expected sounds"),
         (["dog/0.wav", "cat/0.wav"], [], "expected at least one clip for each of 5 folds, found 2"),
         (["sounds/dog/0.wav", "sounds/cat/0.wav"], [], "expected at least 2 classes to tell apart, found 1"),
@@ -91,9 +91,13 @@ def test_few_clips_of_a_class_are_noted_and_many_such_classes_are_counted(sounds
         ([*DOGS, *CATS, "test/bird/0.wav"], [], "test/bird: no training clip is of this class"),
         (["train/dog/0.wav", "train/cat/0.wav", "val/dog/0.wav"], [], "val/: expected only train/ and test/, found"),
         (["a.wav", "b.wav"], [], "found 2 sounds in no folder"),
-        ([], ["a.m4a", "b.m4a"], "found 2 sounds that libsndfile does not read (a.m4a, b.m4a); convert them"),
+        (
+            [],
+            ["a.m4a", "b.m4a"],
+            "found 2 sounds of formats that libsndfile does not read (a.m4a, b.m4a)",
+        ),
         ([], ["dog/"], "found no files"),
-        ([], ["notes.txt"], "found 1 other files (notes.txt)"),
+        ([], ["notes.txt"], "found 1 other file (notes.txt)"),
     ],
 )
 def test_a_folder_that_cannot_be_used(sounds, names, others, expected):

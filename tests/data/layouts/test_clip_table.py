@@ -42,9 +42,9 @@ def test_only_path_and_labels_are_needed_and_all_else_is_noted(folder):
     dataset = read_dataset(folder)
     assert list(dataset.clips["clip"]) == SOUNDS[:-1]
     assert dataset.notes[:3] == [
-        "1 files that are no sounds are left out: hill/photo.jpg",
+        "1 file of other kinds, left out: hill/photo.jpg",
         "clips.csv: columns that are not used: height",
-        "clips.csv: 1 sounds that are not listed are left out: lake/3.wav",
+        "clips.csv: 1 sound not listed, left out: lake/3.wav",
     ]
 
 
@@ -103,5 +103,5 @@ def test_two_tables_are_ambiguous_and_others_do_not_count(folder):
 def test_a_group_that_is_torn_apart_is_refused(folder, column, values):
     table = [row | {"group": f"night {number // 2}", column: values[number == 3]} for number, row in enumerate(rows())]
     write(folder, table)
-    with pytest.raises(DataError, match=r"1 groups .*\(night 1\)"):
+    with pytest.raises(DataError, match=r"1 group (with|in) .*\(night 1\)"):
         read_dataset(folder)

@@ -43,7 +43,7 @@ def test_every_label_is_a_clip_with_all_labels_that_are_heard_in_it(folder):
         f"{two}@5.000-6.300": (5.0, 6.3, ["🦉 owl"], two),
     }
     assert dataset.classes == ["bird", "cat", "dog", "🦉 owl"] and set(dataset.clips["part"]) == {"curated"}
-    assert "5 clips were cut from 2 recordings, which are groups" in dataset.notes
+    assert "5 clips cut from 2 recordings; each recording is a group" in dataset.notes
 
 
 def test_a_recording_is_in_one_fold_and_those_in_the_folder_test_are_for_test_clips(folder):
@@ -99,7 +99,7 @@ def test_the_longest_name_of_a_sound_gets_the_labels(folder):
     (folder / "site a" / "REC2.Table.1.selections.txt").rename(folder / "site a" / "REC.Table.1.selections.txt")
     dataset = read_dataset(folder)
     assert set(dataset.clips["group"]) == {"site a/REC.wav", "site a/REC.Table.wav"}
-    assert "1 sounds without a label file are left out: site a/REC2.wav" in dataset.notes
+    assert "1 sound without a label file, left out: site a/REC2.wav" in dataset.notes
 
 
 @pytest.mark.parametrize(

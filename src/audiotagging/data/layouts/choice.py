@@ -83,5 +83,5 @@ def _found(tree: Tree) -> str:
     if unread := other_sounds(tree.others):
         found.append(f"{unread}; convert them to WAV or FLAC")
     elif tree.others:
-        found.append(f"{len(tree.others)} other files ({shorten([name_of(file) for file in tree.others])})")
+        found.append(f"{counted(len(tree.others), 'other file')} ({shorten([name_of(file) for file in tree.others])})")
     return ", ".join(found) or "no files"

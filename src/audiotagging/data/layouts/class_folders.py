@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes, shorten
 from audiotagging.data.layouts.tree import Tree, name_of, other_sounds
+from audiotagging.wording import counted
 
 SOURCE = "the folders of the classes"
 TRAIN, TEST = "train", "test"
@@ -39,7 +40,7 @@ def read_class_folders(tree: Tree, *, problems: list[str]) -> Contents:
     notes = tree.notes()
     if loose:
         names = shorten([name_of(sound) for sound in loose])
-        notes.append(f"{len(loose)} sounds are in no folder of a class and are left out: {names}")
+        notes.append(f"{counted(len(loose), 'sound')} in no folder of a class, left out: {names}")
     return Contents(SOURCE, classes, clips, notes)
 
 

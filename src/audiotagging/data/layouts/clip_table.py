@@ -13,6 +13,7 @@ from typing import NamedTuple
 from audiotagging.csv_table import TableError, read_table
 from audiotagging.data.layouts.contents import FOLDS, Clip, Contents, check_classes, shorten, split_labels
 from audiotagging.data.layouts.tree import Tree, name_of
+from audiotagging.wording import counted
 
 REQUIRED, OPTIONAL = ("path", "labels"), ("fold", "split", "group")
 PARTS = {"": "curated", "train": "curated", "test": "test"}  # the part that a value of `split` means
@@ -77,7 +78,7 @@ def read_clip_table(tree: Tree, name: str, *, problems: list[str]) -> Contents |
     if unused:
         notes.append(f"{name}: columns that are not used: {', '.join(unused)}")
     if unlisted:
-        notes.append(f"{name}: {len(unlisted)} sounds that are not listed are left out: {shorten(unlisted)}")
+        notes.append(f"{name}: {counted(len(unlisted), 'sound')} not listed, left out: {shorten(unlisted)}")
     return Contents(name, classes, sorted(clips, key=lambda clip: clip.part == "test"), notes)
 
 

@@ -15,6 +15,7 @@ from audiotagging.data.corrections import corrections_note, read_corrections
 from audiotagging.data.layouts.competition_tables import Table, find_classes, read_tables
 from audiotagging.data.layouts.contents import FOLDS, Classes, Clip, Contents, split_labels
 from audiotagging.errors import UserError
+from audiotagging.wording import counted
 
 FOLDERS = {"curated": "train_curated", "noisy": "train_noisy", "test": "test"}
 
@@ -86,7 +87,7 @@ class ClipReader:
             if clip.labels or clip.clip not in corrections:
                 clips.append(clip)
         if bad:
-            self.notes.append(f"{table.name}: {len(bad)} clips known to be bad are left out: {', '.join(bad)}")
+            self.notes.append(f"{table.name}: {counted(len(bad), 'clip')} known to be bad, left out: {', '.join(bad)}")
         if corrections:
             self.notes.append(corrections_note(table.name, corrections))
         unlisted = self._files["curated"].difference(table.rows["fname"])
@@ -166,7 +167,7 @@ class ClipReader:
         """Yield the line (0 for none) and the clip of every name, and check its file and that no other part has it."""
         folder, files = FOLDERS[part], self._files[part]
         if lines and not files:
-            self.problems.append(f"{folder}/ is missing or empty; the {len(lines)} clips of {source} must be there")
+            self.problems.append(f"{folder}/ is missing or empty; put {counted(len(lines), 'clip')} of {source} there")
         for name, line in lines.items():
             where = f"{source} line {line}" if line else source
             if files and name not in files:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes, shorten, split_labels
 from audiotagging.data.layouts.tree import Tree, name_of
+from audiotagging.wording import counted
 
 SOURCE = "the label files"
 MARGIN = 0.5  # seconds
@@ -72,8 +73,10 @@ def read_label_files(tree: Tree, files: Iterable[PurePosixPath], *, problems: li
     problems += [f"{SOURCE}: the label {label!r} is only in recordings of test/" for label in untrained]
     notes = tree.notes(used=set(files))
     if unlabelled := [name_of(sound) for sound in tree.sounds if sound not in labels_of]:
-        notes.append(f"{len(unlabelled)} sounds without a label file are left out: {shorten(unlabelled)}")
-    notes.append(f"{len(clips)} clips were cut from {len(labels_of)} recordings, which are groups")
+        notes.append(f"{counted(len(unlabelled), 'sound')} without a label file, left out: {shorten(unlabelled)}")
+    notes.append(
+        f"{counted(len(clips), 'clip')} cut from {counted(len(labels_of), 'recording')}; each recording is a group"
+    )
     return Contents(SOURCE, classes, clips, notes)
 
 

@@ -9,6 +9,7 @@ from audiotagging.data.audio import AUDIO_SUFFIXES
 from audiotagging.data.layouts.contents import shorten
 from audiotagging.errors import in_one_line
 from audiotagging.files import path_text
+from audiotagging.wording import counted
 
 SYSTEM = {"desktop.ini", "thumbs.db", "__macosx", "@eadir", "$recycle.bin"}  # what systems leave in folders
 # Endings of sounds that libsndfile does not read.
@@ -37,7 +38,7 @@ class Tree:
         """Return how many files are left out because they are neither sounds nor used otherwise."""
         found = []
         if others := [file for file in self.others if file not in used]:
-            found.append(f"{len(others)} files that are no sounds are left out: {_named(others)}")
+            found.append(f"{counted(len(others), 'file')} of other kinds, left out: {_named(others)}")
         if self.hidden:
             found.append(f"{self.hidden} hidden files are left out")
         return found
@@ -78,7 +79,7 @@ def name_of(path: PurePosixPath | str) -> str:
 def other_sounds(files: list[PurePosixPath]) -> str:
     """Return which of the files are sounds that libsndfile does not read, as text. "" if there are none."""
     found = [file for file in files if file.suffix.lower() in OTHER_SOUNDS]
-    return f"{len(found)} sounds that libsndfile does not read ({_named(found)})" if found else ""
+    return f"{counted(len(found), 'sound')} of formats that libsndfile does not read ({_named(found)})" if found else ""
 
 
 def _is_hidden(name: str) -> bool:
