@@ -86,4 +86,4 @@ def test_check_takes_tables_here_and_in_the_data_folder(data, tmp_path, monkeypa
     assert here(["one.csv", "two.csv"]) == [str(tmp_path / "one.csv"), "two.csv"]
     arguments = ["check", "--data", str(data), "--corrections", "one.csv", "--corrections", "two.csv"]
     assert main(pipeline.audiotagging, arguments) == 0
-    assert "1 clips with corrected labels, 1 left out" in capsys.readouterr().out
+    assert "1 clip with corrected labels, 1 left out" in capsys.readouterr().out
