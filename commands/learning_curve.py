@@ -18,9 +18,10 @@ from typing import Any
 
 import pandas as pd
 
+from audiotagging.artifacts.mels import MELS
 from audiotagging.artifacts.model_folder import ModelFacts, model_folders, read_facts
 from audiotagging.artifacts.selection import read_folds, read_noisy_clips, with_folds
-from audiotagging.artifacts.spectrogram_shards import MELS, read_clips
+from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.errors import UserError, in_one_line
 from audiotagging.files import require
 from audiotagging.members import Member, override

@@ -18,18 +18,16 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from audiotagging.artifacts.calibration import calibrate
-from audiotagging.artifacts.champion import champion_folder
 from audiotagging.data.audio import AUDIO_SUFFIXES, SoundError
 from audiotagging.errors import UserError, in_one_line
 from audiotagging.files import atomic_file, digest, path_text
-from audiotagging.machine import threads
 from audiotagging.progress import track
 from audiotagging.results.thresholds import PROMISES
 from audiotagging.tagging.formats import FORMATS as WINDOW_FORMATS
 from audiotagging.tagging.formats import Format, write_file, write_objects
+from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.results_folder import Settings, is_tagged, open_results, result_paths
 from audiotagging.tagging.tagger import Tagger
 from audiotagging.tagging.windows import Tag, merge, score_windows
@@ -89,8 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print or write the tags of every file. For a file that cannot be read, print one line to the error output."""
     _check_options(args)
-    torch.set_num_threads(threads())
-    tagger = Tagger(champion_folder(args.models) or args.models)
+    tagger = load_tagger(args.models)
     args.top = min(args.top, len(tagger.classes))
     choose = _best if args.precision is None else _promised(tagger, args.precision, args.models)
     unread = []

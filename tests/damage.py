@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file, save_file
 
-from audiotagging.artifacts.ensemble_folder import Averaging
+from audiotagging.artifacts.averaging import Averaging
 from audiotagging.artifacts.model_folder import ModelFacts
 from audiotagging.members import Member
 

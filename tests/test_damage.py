@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import nn
 
+from audiotagging.artifacts.averaging import Averaging
 from audiotagging.artifacts.champion import Champion, champion_folder
-from audiotagging.artifacts.ensemble_folder import Averaging
 from audiotagging.artifacts.excerpts import read_excerpts
 from audiotagging.artifacts.model_folder import ModelFacts, read_history
 from audiotagging.artifacts.prediction_table import read_predictions
@@ -38,7 +38,7 @@ from audiotagging.results.comparison import compare
 from audiotagging.results.ensembling import ensemble
 from audiotagging.results.promotion import promote
 from audiotagging.results.scores_file import Facts, Scores
-from audiotagging.tagging.tagger import Tagger
+from audiotagging.tagging.loading import load_tagger
 from audiotagging.training.networks import NETWORKS, Network
 from audiotagging.training.prediction import predict
 
@@ -101,7 +101,7 @@ def intact(tmp_path_factory):
 
 
 def tag(place, models=None):
-    (tagged,) = Tagger(models or place.run).tag([place.sound])
+    (tagged,) = load_tagger(models or place.run).tag([place.sound])
     return tagged.scores.tolist()
 
 

@@ -1,6 +1,7 @@
 """Which module may import what: the library no kfp, and each room of it only what its image holds."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +63,8 @@ def import_without(modules, packages):
     """Import modules in a process of their own, in which some packages cannot be imported."""
     imports = "".join(f"import {module}\n" for module in sorted(modules))
     command = [sys.executable, "-c", f"PACKAGES = {packages}\n{BLOCK}\n{imports}"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=PACKAGE.parent)
+    environment = {**os.environ, "PYTHONPATH": f"{PACKAGE.parent}:{ROOT}"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PACKAGE.parent, env=environment)
     assert done.returncode == 0, done.stderr
 
 
@@ -98,6 +100,10 @@ def test_the_library_never_imports_kfp():
 def test_a_room_imports_only_packages_that_its_image_holds(image):
     modules = {module for module in MODULES if room(module) in ALLOWED[image]}
     import_without(modules, NOT_IN[image] | {"kfp", "librosa"})
+
+
+def test_tagging_needs_torch_only_for_the_networks_of_a_run_and_parquet_only_to_write_it():
+    import_without({"commands.tag"}, TORCH | PLOTS | {"pandas", "pyarrow", "kfp", "librosa"})
 
 
 def test_the_table_of_members_needs_only_the_standard_library():

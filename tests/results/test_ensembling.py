@@ -8,6 +8,7 @@ import pytest
 from fabricated import PLAIN, fabricate_run, predictions_of, rescore
 from scipy.stats import gmean, rankdata
 
+from audiotagging.artifacts.averaging import average
 from audiotagging.artifacts.calibration import calibrate
 from audiotagging.artifacts.ensemble_folder import read_ensemble
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
@@ -16,7 +17,7 @@ from audiotagging.errors import UserError
 from audiotagging.members import REFERENCE
 from audiotagging.metrics import label_table, lwlrap
 from audiotagging.results.calibrate import fit_calibration
-from audiotagging.results.ensembling import average, ensemble, fit_weights, gather
+from audiotagging.results.ensembling import ensemble, fit_weights, gather
 from audiotagging.results.thresholds import MARGIN, find_thresholds
 
 SCORES = np.random.default_rng(1).integers(1, 8, (4, 20, 6)).astype(np.float32) / 8  # few values: many ties

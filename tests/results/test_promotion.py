@@ -18,6 +18,7 @@ from audiotagging.members import REFERENCE
 from audiotagging.metrics import lwlrap
 from audiotagging.results.ensembling import ENSEMBLE, ensemble
 from audiotagging.results.promotion import compare_with_champion, promote
+from audiotagging.tagging import torch_networks
 from audiotagging.training.warm_start import starting_point
 from commands import tag
 
@@ -327,7 +328,7 @@ def test_a_warm_start_that_does_not_fit_is_none(tmp_path, whole_run, member, fol
 
 def test_tag_takes_a_champions_folder(tmp_path, runs, monkeypatch):
     taken = []
-    monkeypatch.setattr(tag, "Tagger", lambda folder: taken.append(folder) or 1 / 0)
+    monkeypatch.setattr(torch_networks, "TorchNetworks", lambda folder: taken.append(folder) or 1 / 0)
     promote_run(runs["good"], tmp_path)
     for models in (tmp_path, runs["good"]):
         with pytest.raises(ZeroDivisionError):

@@ -9,11 +9,11 @@ from fabricated import fabricate_run, models_of, replace_weights
 from safetensors.torch import save
 from tiny_ensemble import MEMBERS, RATE, READABLE, chirp, tiny
 
+from audiotagging.artifacts.averaging import Averaging
 from audiotagging.artifacts.calibration import Calibration, Curve, Threshold
-from audiotagging.artifacts.ensemble_folder import Averaging
 from audiotagging.json_file import write_json
 from audiotagging.members import DEMO
-from audiotagging.tagging.tagger import Tagger
+from audiotagging.tagging.loading import load_tagger
 from audiotagging.training.networks import NETWORKS
 
 
@@ -33,7 +33,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tagger(run):
-    return Tagger(run / "models")
+    return load_tagger(run / "models")
 
 
 @pytest.fixture(scope="module")

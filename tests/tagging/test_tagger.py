@@ -21,7 +21,7 @@ from audiotagging.data.audio import decode
 from audiotagging.data.spectrogram import clip_spectrogram
 from audiotagging.errors import UserError
 from audiotagging.results.ensembling import ensemble
-from audiotagging.tagging.tagger import Tagger
+from audiotagging.tagging.loading import load_tagger
 from audiotagging.training.prediction import predict
 from commands import main
 from commands.tag import run as run_command
@@ -31,7 +31,7 @@ from commands.tag import run as run_command
 def predicted(run, sounds, tmp_path_factory):
     """What the pipeline makes of the same sounds: spectrograms and a prediction table a model."""
     folder = tmp_path_factory.mktemp("predicted")
-    classes = Tagger(run).classes
+    classes = load_tagger(run).classes
     with ShardWriter(folder / "spectrograms", classes=classes) as writer:
         for place, name in enumerate(READABLE):
             part, labels, fold = ("test", [], -1) if place % 2 else ("curated", classes[:1], place // 2 % 2)
@@ -52,7 +52,7 @@ def test_tags_are_what_the_pipeline_submits(run, sounds, predicted, settings, tm
     (tmp_path / "out" / "models").symlink_to(run / "models")
     submission = pd.read_csv(tmp_path / "out" / "submission.csv").set_index("fname")
     paths = [sounds / name for name in submission.index]
-    for file in Tagger(tmp_path / "out").tag(paths):
+    for file in load_tagger(tmp_path / "out").tag(paths):
         assert file.scores == pytest.approx(submission.loc[file.path.name].to_numpy(), rel=1e-4), file.path
 
 
@@ -70,7 +70,7 @@ def test_an_hour_is_tagged_by_its_best_minute_at_bounded_memory(tagger, tmp_path
         means = np.add.reduceat(frames.astype(np.float32), offsets[:-1]) / np.diff(offsets)[:, None]
         return means[:, :126].reshape(len(means), 6, 21).mean(axis=2) / 255
 
-    monkeypatch.setattr("audiotagging.tagging.tagger.score_clips", cheap)
+    monkeypatch.setattr("audiotagging.tagging.torch_networks.score_clips", cheap)
     rate = 8000
     minutes = [chirp(60, rate, seed=seed) for seed in range(3)]
     with soundfile.SoundFile(tmp_path / "hour.wav", "w", rate, 1) as file:
@@ -235,7 +235,7 @@ def test_a_folder_without_sounds_is_reported(run, tmp_path, capsys):
 
 def test_a_folder_without_models_is_refused(tmp_path):
     with pytest.raises(UserError, match="expected the output of a run"):
-        Tagger(tmp_path)
+        load_tagger(tmp_path)
 
 
 def test_models_that_are_not_those_that_were_averaged_are_refused(run, predicted, tmp_path):
@@ -243,7 +243,7 @@ def test_models_that_are_not_those_that_were_averaged_are_refused(run, predicted
     ensemble(tables, spectrograms=predicted / "spectrograms", out=tmp_path / "out", **PLAIN)
     (tmp_path / "out" / "models").symlink_to(run / "models")
     with pytest.raises(UserError, match=r"expected models of .*, which .*ensemble.json averages, found models of"):
-        Tagger(tmp_path / "out")
+        load_tagger(tmp_path / "out")
 
 
 def tagged(capsys, models, files, **options):

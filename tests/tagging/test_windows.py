@@ -13,6 +13,7 @@ from tiny_ensemble import RATE, chirp, tag_options
 from audiotagging.artifacts.calibration import logits, sigmoid
 from audiotagging.data.audio import decode
 from audiotagging.errors import UserError
+from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.tagger import Tagger
 from audiotagging.tagging.windows import Tag, count_windows, merge, score_windows, windows
 from commands import main
@@ -147,7 +148,7 @@ def test_the_command_merges_neighbours(run, tagger, long, capsys):
 
 
 def test_with_a_precision_only_windows_that_reach_the_threshold_are_listed(calibrated, tagger, long, capsys):
-    averaging = Tagger(calibrated[0]).averaging
+    averaging = load_tagger(calibrated[0]).averaging
     lowest = averaging.lowest_scores(0.9)
     arguments = tag_options(files=[long], models=calibrated[0], every=1.0, top=6, format="csv", precision=0.9)
     assert run_command(arguments) == 0

@@ -40,13 +40,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from audiotagging.artifacts.mels import MELS
 from audiotagging.artifacts.tables import corrupt_table, read_csv
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_folder
 from audiotagging.json_file import parse_json
 
 SCHEMA_VERSION = 3
-MELS = 128
 PARTS = ("curated", "noisy", "test", "disturbance")
 USAGES = ("", "Public", "Private")
 AGAIN = "run the pipeline again, or preprocess"  # what to do about damage

@@ -8,7 +8,7 @@ the time. And librosa with its compiler would take up two fifths of the image.
 import numpy as np
 import scipy.fft
 
-from audiotagging.artifacts.spectrogram_shards import MELS
+from audiotagging.artifacts.mels import MELS
 from audiotagging.data.audio import RATE, trim
 
 FFT = 2560  # samples

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audiotagging.artifacts.ensemble_folder import AVERAGING, ENSEMBLE, PREDICTIONS, read_ensemble
+from audiotagging.artifacts.averaging import AVERAGING
+from audiotagging.artifacts.ensemble_folder import ENSEMBLE, PREDICTIONS, read_ensemble
 from audiotagging.errors import UserError
 from audiotagging.files import require
 from audiotagging.json_file import read_json

@@ -1,15 +1,16 @@
 """The ensemble: averages the members' predictions and writes the submission."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from audiotagging.artifacts.averaging import MEANS, Averaging, average
 from audiotagging.artifacts.calibration import Calibration, Threshold, calibrate
-from audiotagging.artifacts.ensemble_folder import ENSEMBLE, Averaging, write_ensemble
+from audiotagging.artifacts.ensemble_folder import ENSEMBLE, write_ensemble
 from audiotagging.artifacts.prediction_table import PARTS, Predictions, read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_listing
 from audiotagging.errors import UserError
@@ -37,63 +38,6 @@ class Gathered:
     clips: list[str]
     classes: list[str]
     scores: np.ndarray
-
-
-def _logs(scores: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(scores, np.finfo(np.float32).tiny, dtype=np.float64))
-
-
-def _ranks(scores: np.ndarray) -> np.ndarray:
-    clips_and_members = pd.DataFrame(scores.reshape(-1, scores.shape[-1]))
-    return clips_and_members.rank(axis=1, pct=True).to_numpy().reshape(scores.shape)
-
-
-def _unchanged(scores: np.ndarray) -> np.ndarray:
-    return scores.astype(np.float64)
-
-
-# Each mean has two functions. The first is applied to the scores before their weighted mean over the members, and the
-# second to that mean. "rank" replaces a score by the rank of its class in the clip, because lwlrap depends on ranks
-# alone; equal scores get their mean rank.
-MEANS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
-    "arithmetic": (_unchanged, _unchanged),
-    "geometric": (_logs, np.exp),
-    "rank": (_ranks, _unchanged),
-}
-
-
-def average(scores: np.ndarray, *, mean: str, weights: np.ndarray | None = None) -> np.ndarray:
-    """Average the scores of the members.
-
-    Args:
-        scores: Scores in [0, 1], shape (members, clips, classes).
-        mean: A key of `MEANS`.
-        weights: Weights of the members, shape (members,). They must sum to 1. By default all members weigh the same.
-
-    Returns:
-        Averaged scores, float32, shape (clips, classes).
-
-    Raises:
-        UserError: If `mean` is not a key of `MEANS`.
-
-    Examples:
-        Two members score one clip and two classes.
-
-        >>> import numpy as np
-        >>> scores = np.array([[[0.2, 0.8]], [[0.8, 0.8]]])
-        >>> average(scores, mean="arithmetic")
-        array([[0.5, 0.8]], dtype=float32)
-        >>> average(scores, mean="geometric")
-        array([[0.4, 0.8]], dtype=float32)
-        >>> average(scores, mean="arithmetic", weights=np.array([0.75, 0.25]))
-        array([[0.35, 0.8 ]], dtype=float32)
-    """
-    if mean not in MEANS:
-        raise UserError(f"expected one of the means {', '.join(MEANS)}, found {mean!r}")
-    if weights is None:
-        weights = np.full(len(scores), 1 / len(scores))
-    before, after = MEANS[mean]
-    return after(np.tensordot(weights, before(scores), axes=1)).astype(np.float32)
 
 
 def fit_weights(scores: np.ndarray, truth: np.ndarray, *, mean: str) -> np.ndarray:

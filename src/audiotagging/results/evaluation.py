@@ -38,8 +38,9 @@ import numpy as np
 import pandas as pd
 
 from audiotagging.artifacts.alike import describe_alike, read_alike
+from audiotagging.artifacts.averaging import Averaging, average
 from audiotagging.artifacts.champion import Decision
-from audiotagging.artifacts.ensemble_folder import ENSEMBLE, Averaging, read_ensemble
+from audiotagging.artifacts.ensemble_folder import ENSEMBLE, read_ensemble
 from audiotagging.artifacts.excerpts import Excerpt, read_excerpts
 from audiotagging.artifacts.prediction_table import Predictions
 from audiotagging.artifacts.spectrogram_shards import read_notes, read_rejected, read_spectrograms
@@ -54,7 +55,7 @@ from audiotagging.results.audit import NAME as SUSPICIOUS
 from audiotagging.results.audit import suspicious_clips, write_suspicious
 from audiotagging.results.audit_page import write_audit
 from audiotagging.results.before import compare_with_before
-from audiotagging.results.ensembling import average, gather
+from audiotagging.results.ensembling import gather
 from audiotagging.results.false_alarms import describe_false_alarms, loudest_kinds
 from audiotagging.results.labelled_clips import LabelledSet, check_predictions, disturbance_set, labelled_sets
 from audiotagging.results.mistakes import confusions, worst_clips

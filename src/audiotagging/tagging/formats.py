@@ -10,8 +10,6 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import IO, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import soundfile
 
 from audiotagging.data.audio import RATE
@@ -21,15 +19,7 @@ from audiotagging.tagging.windows import Tag
 
 Rows = Iterable[tuple[Path, Tag]]
 
-SCHEMA = pa.schema(
-    [
-        pa.field("file", pa.string(), nullable=False),
-        pa.field("start", pa.float64(), nullable=False),
-        pa.field("end", pa.float64(), nullable=False),
-        pa.field("label", pa.string(), nullable=False),
-        pa.field("score", pa.float64(), nullable=False),
-    ]
-)
+COLUMNS = {"file": "string", "start": "float64", "end": "float64", "label": "string", "score": "float64"}
 ROW_GROUP = 65_536  # rows that are in memory at once
 RAVEN_COLUMNS = (
     "Selection",
@@ -57,7 +47,7 @@ def write_table(rows: Rows, out: IO[str]) -> None:
 def write_csv(rows: Rows, out: IO[str]) -> None:
     """Write a CSV table with a header."""
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(SCHEMA.names)
+    writer.writerow(COLUMNS)
     for path, tag in rows:
         writer.writerow([path_text(path), _seconds(tag.start), _seconds(tag.end), tag.label, f"{tag.score:.6g}"])
 
@@ -78,10 +68,14 @@ def write_objects(rows: Iterable[dict[str, Any]], out: IO[str]) -> None:
 
 def write_parquet(rows: Rows, out: IO[bytes]) -> None:
     """Write a Parquet table."""
-    with pq.ParquetWriter(out, SCHEMA, write_page_checksum=True) as writer:
+    import pyarrow as pa  # here, because what tags with ONNX Runtime need not have it
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([pa.field(name, getattr(pa, kind)(), nullable=False) for name, kind in COLUMNS.items()])
+    with pq.ParquetWriter(out, schema, write_page_checksum=True) as writer:
         remaining = iter(rows)
         while group := [_row(path, tag) for path, tag in islice(remaining, ROW_GROUP)]:
-            writer.write_table(pa.Table.from_pylist(group, SCHEMA))
+            writer.write_table(pa.Table.from_pylist(group, schema))
 
 
 def write_audacity(rows: Rows, out: IO[str]) -> None:
@@ -150,4 +144,4 @@ def _seconds(time: float) -> str:
 
 def _row(path: Path, tag: Tag) -> dict[str, Any]:
     values = (path_text(path), round(tag.start, 6), round(tag.end, 6), tag.label, tag.score)
-    return dict(zip(SCHEMA.names, values, strict=True))
+    return dict(zip(COLUMNS, values, strict=True))

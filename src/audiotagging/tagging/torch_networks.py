@@ -1,0 +1,87 @@
+"""The networks of a finished run, computed by torch."""
+
+import logging
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from audiotagging.artifacts.averaging import AVERAGING, Averaging, read_averaging
+from audiotagging.artifacts.model_folder import model_folders
+from audiotagging.errors import UserError
+from audiotagging.machine import threads
+from audiotagging.training.prediction import load_model, score_clips
+
+logger = logging.getLogger(__name__)
+
+
+class TorchNetworks:
+    """The networks of a run, on the GPU if there is one. The attributes are those of `tagger.Networks`."""
+
+    def __init__(self, run: Path) -> None:
+        """Load the models of a run and the settings of its average.
+
+        Args:
+            run: The output folder of a run, or its folder `models`.
+
+        Raises:
+            UserError: If there is no such folder or no model in it, if the classes of the models differ, or if
+                `ensemble.json` averages other models.
+        """
+        if not run.is_dir():
+            raise UserError(
+                f"{run}: expected the output of a run, found no folder there; `audiotagging run --out OUT` makes one"
+            )
+        folder = run / "models" if (run / "models").is_dir() else run
+        paths = model_folders(folder)
+        models = [load_model(path) for path in paths]
+        if not models:
+            raise UserError(
+                f"{folder}: expected the output of a run or its folder `models`, found no model in it; name another"
+            )
+        self.classes = models[0].classes
+        for model in models:
+            if model.classes != self.classes:
+                raise UserError(
+                    f"{folder}: expected models with the same classes, found different classes in "
+                    f"{models[0].member.id} and {model.member.id}; keep only the models of one run in this folder"
+                )
+        models.sort(key=lambda model: model.member.id)
+        self._models = {name: list(folds) for name, folds in groupby(models, key=lambda model: model.member.id)}
+        self.members = list(self._models)
+        self.averaging = _averaging(folder, self.members, self.classes, may_be_missing=folder == run)
+        self.sources = [*paths, *(path for path in [folder.parent / AVERAGING] if path.exists())]
+        torch.set_num_threads(threads())
+
+    def score(self, spectrograms: Sequence[np.ndarray]) -> np.ndarray:
+        """Score spectrograms, as `tagger.Networks` explains."""
+        frames = np.concatenate(spectrograms)
+        offsets = np.concatenate([[0], np.cumsum([len(each) for each in spectrograms])])
+        return np.stack(
+            [
+                np.mean([score_clips(model, frames, offsets, label=None) for model in folds], axis=0)
+                for folds in self._models.values()
+            ]
+        )
+
+
+def _averaging(folder: Path, members: list[str], classes: list[str], *, may_be_missing: bool) -> Averaging:
+    """Return how the members are averaged: as in the `ensemble.json` beside the folder.
+
+    The folder of the models may have been copied without it. Then all members weigh the same.
+    """
+    try:
+        averaging = read_averaging(folder.parent, classes=classes)
+    except FileNotFoundError:
+        if not may_be_missing:
+            raise
+        logger.info("%s: there is no %s beside it, so all members weigh the same", folder, AVERAGING)
+        return Averaging("arithmetic", dict.fromkeys(members, 1 / len(members)))
+    if set(averaging.weights) != set(members):
+        raise UserError(
+            f"{folder}: expected models of {', '.join(averaging.weights)}, which {folder.parent / AVERAGING} averages, "
+            f"found models of {', '.join(members)}; restore the models of that run"
+        )
+    return averaging
