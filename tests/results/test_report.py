@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 from browser import check_first_columns, check_page, check_paper, check_players
-from fabricated import fabricate_origin, fabricate_run, finish_run, rescore
+from fabricated import fabricate_origin, fabricate_run, finish_run, models_of, rescore
 from markupsafe import Markup
 
 from audiotagging.artifacts.champion import Comparison, Decision
@@ -178,6 +178,22 @@ def test_thresholds_that_noise_raised_are_named(tmp_path):
     assert "Class_002 above hum, where no clips are left that keep the promise" in text
     shown = {figure["data-of"] for figure in page.figures}
     assert {f"thresholds/classes/{place}/promises/0/before" for place in (1, 2)} <= shown
+
+
+def test_a_model_that_did_not_start_with_new_weights_says_what_it_started_with(tmp_path):
+    run = fabricate_run(tmp_path)
+    first, *others = models_of(run)
+    facts = json.loads((first / "member.json").read_text(encoding="utf-8"))
+    start = {"source": "out/<models>/a", "sha256": "0" * 64, "taken": 60, "tensors": 62, "new": ["head: 5 classes"]}
+    (first / "member.json").write_text(json.dumps(facts | {"start": start}), encoding="utf-8")
+    finish_run(run)
+    text = (run / "report.html").read_text(encoding="utf-8")
+    assert text.count("60 of 62 tensors of <code>out/&lt;models&gt;/a</code>") == 1
+    assert text.count("<td>new weights</td>") == len(others)
+
+
+def test_the_start_is_left_out_where_all_weights_are_new(run):
+    assert "Started with" not in (run / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_page_needs_nothing_else(run, page):

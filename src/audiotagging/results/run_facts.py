@@ -189,6 +189,11 @@ def summarise_run(models: Sequence[TrainedModel]) -> dict[str, Any]:
         "models": [
             {"member": model.member.id, "fold": model.fold}
             | {key: getattr(model, key) for key in ("seed", "device", "seconds", "crops_per_second")}
+            | (
+                {"start": {key: getattr(model.start, key) for key in ("source", "taken", "tensors")}}
+                if model.start
+                else {}
+            )
             for model in facts
         ],
     }
