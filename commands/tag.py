@@ -14,28 +14,21 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
-from audiotagging.artifacts.calibration import calibrate
 from audiotagging.data.audio import AUDIO_SUFFIXES, SoundError
 from audiotagging.errors import UserError, in_one_line
 from audiotagging.files import atomic_file, digest, path_text
 from audiotagging.progress import track
 from audiotagging.results.thresholds import PROMISES
+from audiotagging.tagging.choice import Choose, choice, never_chosen
 from audiotagging.tagging.formats import FORMATS as WINDOW_FORMATS
 from audiotagging.tagging.formats import Format, write_file, write_objects
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.results_folder import Settings, is_tagged, open_results, result_paths
 from audiotagging.tagging.tagger import Tagger
-from audiotagging.tagging.windows import Tag, merge, score_windows
+from audiotagging.tagging.windows import Tag, check_windows, merge, score_windows
 
-WINDOW_SECONDS = (0.1, 60.0)  # shortest and longest window; longer ones would take too much memory
-MOST_OVERLAP = 0.9  # of a window; more would score the same sound more than ten times
-
-Choose = Callable[[np.ndarray], Iterator[tuple[int, float]]]
 Report = Callable[[str, str], None]
 
 
@@ -89,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     _check_options(args)
     tagger = load_tagger(args.models)
     args.top = min(args.top, len(tagger.classes))
-    choose = _best if args.precision is None else _promised(tagger, args.precision, args.models)
+    choose = _choice(args, tagger)
     unread = []
 
     def report(path: str, reason: str) -> None:
@@ -121,14 +114,7 @@ def _check_options(args: argparse.Namespace) -> None:
         for option in (option for option, value in given.items() if value):
             raise UserError(f"{option}: expected --every SECONDS beside it, found none; add it")
         return
-    shortest, longest = WINDOW_SECONDS
-    if not shortest <= args.every <= longest:
-        raise UserError(f"--every: expected {shortest:g} to {longest:g} seconds, found {args.every:g}")
-    if not 0 <= args.overlap <= MOST_OVERLAP * args.every:
-        raise UserError(
-            f"--overlap: expected 0 to {MOST_OVERLAP * args.every:g} seconds for windows of {args.every:g} seconds, "
-            f"found {args.overlap:g}"
-        )
+    check_windows(every=args.every, overlap=args.overlap, prefix="--")
     if not args.out and not WINDOW_FORMATS[args.format].printed:
         raise UserError(f"--format {args.format}: expected --out DIR for its files, found none; add it")
 
@@ -141,8 +127,7 @@ def _file_tags(
         if file.scores is None:
             report(path_text(file.path), file.reason)
         else:
-            tags = ((tagger.classes[number], score) for number, score in choose(file.scores))
-            yield path_text(file.path), list(islice(tags, args.top))
+            yield path_text(file.path), choose(file.scores)
 
 
 def _window_tags(args: argparse.Namespace, tagger: Tagger, choose: Choose, path: Path) -> Iterator[Tag]:
@@ -150,11 +135,7 @@ def _window_tags(args: argparse.Namespace, tagger: Tagger, choose: Choose, path:
     # On a terminal the results themselves show the progress.
     label = in_one_line(path.name) if args.out or not sys.stdout.isatty() else None
     scored = score_windows(tagger.score, path, every=args.every, overlap=args.overlap, label=label)
-    tags = (
-        Tag(start, end, tagger.classes[number], score)
-        for start, end, scores in scored
-        for number, score in islice(choose(scores), args.top)
-    )
+    tags = (Tag(start, end, label, score) for start, end, scores in scored for label, score in choose(scores))
     return merge(tags) if args.merge else tags
 
 
@@ -197,35 +178,16 @@ def _write_windows(
             report(path_text(path), "has too long a name for a file of its tags; tag it without --out")
 
 
-def _best(scores: np.ndarray) -> Iterator[tuple[int, float]]:
-    """Yield all classes and their scores, best first."""
-    for number in np.argsort(-scores, kind="stable"):
-        yield int(number), float(scores[number])
-
-
-def _promised(tagger: Tagger, precision: float, models: Path) -> Choose:
-    """Return a function that yields the classes whose thresholds are reached, with their probabilities, best first."""
-    averaging = tagger.averaging
-    if averaging.calibration is None:
-        raise UserError(
-            f"--precision: expected an ensemble with calibrated scores, found uncalibrated ones in {models}; "
-            "train with --folds 0,1,2,3,4, or omit --precision"
-        )
-    curves = [averaging.calibration.curves[label] for label in tagger.classes]
-    found = averaging.lowest_scores(precision)
-    missing = [label for label in tagger.classes if label not in found]
+def _choice(args: argparse.Namespace, tagger: Tagger) -> Choose:
+    """Return what chooses the tags, and say which classes it never chooses."""
+    choose = choice(tagger.classes, tagger.averaging, top=args.top, precision=args.precision)
+    missing = [] if args.precision is None else never_chosen(tagger.classes, tagger.averaging, args.precision)
     if missing:
         print(
-            f"no threshold promises a precision of {precision} for {len(missing)} of {len(tagger.classes)} classes, "
-            f"which are never printed: {', '.join(map(in_one_line, missing))}",
+            f"no threshold promises a precision of {args.precision} for {len(missing)} of {len(tagger.classes)} "
+            f"classes, which are never printed: {', '.join(map(in_one_line, missing))}",
             file=sys.stderr,
         )
-    lowest = np.array([found.get(label, np.inf) for label in tagger.classes])
-
-    def choose(scores: np.ndarray) -> Iterator[tuple[int, float]]:
-        (probabilities,) = calibrate(scores[None], curves)
-        return (each for each in _best(probabilities) if scores[each[0]] >= lowest[each[0]])
-
     return choose
 
 

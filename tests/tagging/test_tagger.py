@@ -283,7 +283,7 @@ def test_a_calibration_changes_nothing_unless_a_precision_is_asked_for(calibrate
 
 
 def test_a_precision_of_uncalibrated_scores_is_refused(run, sounds):
-    with pytest.raises(UserError, match=r"--precision: expected an ensemble with calibrated scores, found .*--folds"):
+    with pytest.raises(UserError, match=r"precision: expected an ensemble with calibrated scores, found .*--folds"):
         run_command(tag_options(files=[sounds], models=run, top=5, format="json", precision=0.9))
 
 

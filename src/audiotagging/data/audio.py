@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -34,6 +35,9 @@ CUT_SHORT = re.compile(r"^data : \d+ \(should be", re.MULTILINE)  # libsndfile's
 TRIM_DECIBELS = 60.0
 TRIM_FRAME, TRIM_HOP = 2048, 512  # samples
 TRIM_FLOOR = 1e-10  # power; librosa raises anything below to this value
+
+
+Source = Path | BinaryIO  # any sound that libsndfile can read: a path, or an open file that can seek
 
 
 class SoundError(UserError):
@@ -85,11 +89,11 @@ def decode(path: Path, *, start: float = 0.0, end: float = math.inf) -> Sound:
     return Sound(samples, tuple(what for what, needed in repairs.items() if needed))
 
 
-def duration(path: Path, *, start: float = 0.0, end: float = math.inf, any_length: bool = False) -> float:
+def duration(source: Source, *, start: float = 0.0, end: float = math.inf, any_length: bool = False) -> float:
     """Return the duration of a sound file or a piece of it in seconds, as its header states it.
 
     Args:
-        path: Any file that libsndfile can read.
+        source: Any sound that libsndfile can read: a path, or an open binary file.
         start: Where the piece begins, in seconds.
         end: Where it ends, in seconds. It may be after the end of the file.
         any_length: Whether the file may be too long for `decode`.
@@ -97,7 +101,7 @@ def duration(path: Path, *, start: float = 0.0, end: float = math.inf, any_lengt
     Raises:
         SoundError: If the file cannot be decoded, has no samples, or is too long.
     """
-    with _opened(path) as file:
+    with _opened(source) as file:
         _, frames = _piece(file, start, end)
         if not any_length:
             _check_size(file, frames)
@@ -106,11 +110,11 @@ def duration(path: Path, *, start: float = 0.0, end: float = math.inf, any_lengt
         return frames / file.samplerate
 
 
-def decode_blocks(path: Path, *, seconds: float = BLOCK_SECONDS) -> Iterator[np.ndarray]:
+def decode_blocks(source: Source, *, seconds: float = BLOCK_SECONDS) -> Iterator[np.ndarray]:
     """Decode a sound file in blocks, for files that are too long to fit in memory.
 
     Args:
-        path: Any file that libsndfile can read.
+        source: Any sound that libsndfile can read: a path, or an open binary file.
         seconds: Approximate length of a block. It is shorter if the file has many channels.
 
     Yields:
@@ -119,7 +123,7 @@ def decode_blocks(path: Path, *, seconds: float = BLOCK_SECONDS) -> Iterator[np.
     Raises:
         SoundError: If the file cannot be decoded, has no samples, or contains values that are not sound, such as NaN.
     """
-    with _opened(path) as file:
+    with _opened(source) as file:
         frames = max(1, min(round(seconds * file.samplerate), BLOCK_SAMPLES // file.channels))
         resampler = soxr.ResampleStream(file.samplerate, RATE, 1, dtype="float32")
         empty = True
@@ -133,15 +137,9 @@ def decode_blocks(path: Path, *, seconds: float = BLOCK_SECONDS) -> Iterator[np.
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
-    if path.suffix.lower() == ".raw":
-        raise SoundError("cannot be decoded: a raw file does not state its sampling rate")
+def _opened(source: Source) -> Iterator[soundfile.SoundFile]:
     try:
-        if not path.is_dir() and not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its other end
-            raise SoundError("cannot be read: it is a pipe, a socket or a device, not a file")
-        with path.open("rb"):  # gives a better message than libsndfile's "System error"
-            pass
-        with soundfile.SoundFile(os.fsencode(path)) as file:  # as bytes, because a name need not be UTF-8
+        with soundfile.SoundFile(_checked(source)) as file:
             if not RATES[0] <= file.samplerate <= RATES[1]:
                 raise SoundError(
                     f"cannot be decoded: expected a rate of {RATES[0]} to {RATES[1]} Hz, found {file.samplerate} Hz"
@@ -151,6 +149,20 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         raise SoundError(f"cannot be read: {error.strerror}") from error
     except soundfile.LibsndfileError as error:
         raise SoundError(f"cannot be decoded: {error.error_string.rstrip('.')}") from error
+
+
+def _checked(source: Source) -> bytes | BinaryIO:
+    """Return what libsndfile opens: the path as bytes, because a name need not be UTF-8, or a file at its start."""
+    if not isinstance(source, Path):
+        source.seek(0)
+        return source
+    if source.suffix.lower() == ".raw":
+        raise SoundError("cannot be decoded: a raw file does not state its sampling rate")
+    if not source.is_dir() and not stat.S_ISREG(source.stat().st_mode):  # opening a pipe would wait for its other end
+        raise SoundError("cannot be read: it is a pipe, a socket or a device, not a file")
+    with source.open("rb"):  # gives a better message than libsndfile's "System error"
+        pass
+    return os.fsencode(source)
 
 
 def _piece(file: soundfile.SoundFile, start: float, end: float) -> tuple[int, int]:

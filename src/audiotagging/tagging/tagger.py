@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from audiotagging.artifacts.averaging import Averaging, average
-from audiotagging.data.audio import RATE, SoundError, decode_blocks
+from audiotagging.data.audio import RATE, SoundError, Source, decode_blocks
 from audiotagging.data.spectrogram import SHORTEST, clip_spectrogram
 
 PIECE = 60 * RATE  # samples; longer files are split into pieces of this length
@@ -95,7 +95,7 @@ class Tagger:
             file = _File(path)
             waiting.append(file)
             try:
-                for spectrogram in _spectrograms(path):
+                for spectrogram in piece_spectrograms(path):
                     file.pieces.append(spectrogram)
                     if _frames(waiting) >= BATCH_FRAMES:
                         self._score(waiting)
@@ -116,7 +116,12 @@ class Tagger:
         Returns:
             Scores, higher for likelier classes, float32, shape (spectrograms, classes).
         """
-        return self._average(self.networks.score(spectrograms))
+        return self.average(self.networks.score(spectrograms))
+
+    def average(self, scores: np.ndarray) -> np.ndarray:
+        """Average the scores of the members, shape (members, clips, classes), as the ensemble does."""
+        weights = np.array([self.averaging.weights[member] for member in self.networks.members])
+        return average(scores, mean=self.averaging.mean, weights=weights)
 
     def _score(self, files: Iterable[_File]) -> None:
         """Score all waiting pieces, and release their memory."""
@@ -133,30 +138,25 @@ class Tagger:
         if file.reason:
             return Tagged(file.path, reason=file.reason)
         assert isinstance(file.best, np.ndarray)
-        return Tagged(file.path, self._average(file.best[:, None])[0])
-
-    def _average(self, scores: np.ndarray) -> np.ndarray:
-        """Average the scores of the members, shape (members, clips, classes), as the ensemble does."""
-        weights = np.array([self.averaging.weights[member] for member in self.networks.members])
-        return average(scores, mean=self.averaging.mean, weights=weights)
+        return Tagged(file.path, self.average(file.best[:, None])[0])
 
 
 def _frames(files: Iterable[_File]) -> int:
     return sum(len(piece) for file in files for piece in file.pieces)
 
 
-def _spectrograms(path: Path) -> Iterator[np.ndarray]:
+def piece_spectrograms(source: Source) -> Iterator[np.ndarray]:
     """Yield the spectrograms of a file's pieces, each uint8 and of shape (frames, 128). Skip silent later pieces."""
-    for number, samples in enumerate(_pieces(path)):
+    for number, samples in enumerate(_pieces(source)):
         spectrogram = clip_spectrogram(samples)
         if number == 0 or spectrogram.any():
             yield spectrogram
 
 
-def _pieces(path: Path) -> Iterator[np.ndarray]:
+def _pieces(source: Source) -> Iterator[np.ndarray]:
     """Yield a file's samples in pieces of a minute. The last piece can be two seconds longer, to avoid tiny pieces."""
     waiting = np.empty(0, np.float32)
-    for block in decode_blocks(path):
+    for block in decode_blocks(source):
         waiting = np.concatenate([waiting, block])
         while len(waiting) >= PIECE + SHORTEST:
             yield waiting[:PIECE]

@@ -3,14 +3,17 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from audiotagging.data.audio import RATE, decode_blocks, duration
+from audiotagging.data.audio import RATE, Source, decode_blocks, duration
 from audiotagging.data.spectrogram import clip_spectrogram
+from audiotagging.errors import UserError
 from audiotagging.progress import track
 from audiotagging.tagging.tagger import BATCH_FRAMES
+
+WINDOW_SECONDS = (0.1, 60.0)  # shortest and longest window; longer ones would take too much memory
+MOST_OVERLAP = 0.9  # of a window; more would score the same sound more than ten times
 
 
 @dataclass(frozen=True)
@@ -30,14 +33,35 @@ class Tag:
     score: float
 
 
-def windows(path: Path, *, every: float, overlap: float = 0.0) -> Iterator[tuple[float, float, np.ndarray]]:
+def check_windows(*, every: float, overlap: float, prefix: str = "") -> None:
+    """Check the length of windows and their overlap, both in seconds.
+
+    Args:
+        every: Length of a window.
+        overlap: How much of a window the next window covers too.
+        prefix: What the names of the two begin with in messages.
+
+    Raises:
+        UserError: If there cannot be such windows.
+    """
+    shortest, longest = WINDOW_SECONDS
+    if not shortest <= every <= longest:
+        raise UserError(f"{prefix}every: expected {shortest:g} to {longest:g} seconds, found {every:g}")
+    if not 0 <= overlap <= MOST_OVERLAP * every:
+        raise UserError(
+            f"{prefix}overlap: expected 0 to {MOST_OVERLAP * every:g} seconds for windows of {every:g} seconds, "
+            f"found {overlap:g}"
+        )
+
+
+def windows(source: Source, *, every: float, overlap: float = 0.0) -> Iterator[tuple[float, float, np.ndarray]]:
     """Cut a sound file into windows of the same length.
 
     The last window ends with the file, so it overlaps the one before it by more than the others do. A file that is
     shorter than a window is one window.
 
     Args:
-        path: Any file that libsndfile can read.
+        source: Any sound that libsndfile can read: a path, or an open binary file.
         every: Length of a window in seconds.
         overlap: How many seconds of a window the next window covers too, less than `every`.
 
@@ -50,7 +74,7 @@ def windows(path: Path, *, every: float, overlap: float = 0.0) -> Iterator[tuple
     length, hop = round(every * RATE), round((every - overlap) * RATE)
     buffer = np.empty(0, np.float32)  # from the start of the last window on, because the end may need its samples
     first = start = end = 0  # samples: start of the buffer, start of the next window, end of the last window
-    for block in decode_blocks(path):
+    for block in decode_blocks(source):
         buffer = np.concatenate([buffer, block])
         while first + len(buffer) >= start + length:
             buffer = buffer[start - first :]
@@ -64,19 +88,19 @@ def windows(path: Path, *, every: float, overlap: float = 0.0) -> Iterator[tuple
         yield (end - len(samples)) / RATE, end / RATE, samples
 
 
-def count_windows(path: Path, *, every: float, overlap: float = 0.0) -> int:
+def count_windows(source: Source, *, every: float, overlap: float = 0.0) -> int:
     """Return the number of windows of a sound file, from the duration that its header states.
 
     Raises:
         SoundError: If the file cannot be decoded or has no samples.
     """
     length, hop = round(every * RATE), round((every - overlap) * RATE)
-    return 1 + max(0, math.ceil((round(duration(path, any_length=True) * RATE) - length) / hop))
+    return 1 + max(0, math.ceil((round(duration(source, any_length=True) * RATE) - length) / hop))
 
 
 def score_windows(
     score: Callable[[list[np.ndarray]], np.ndarray],
-    path: Path,
+    source: Source,
     *,
     every: float,
     overlap: float = 0.0,
@@ -86,7 +110,7 @@ def score_windows(
 
     Args:
         score: Scores spectrograms, as `Tagger.score` does.
-        path: Any file that libsndfile can read.
+        source: Any sound that libsndfile can read: a path, or an open binary file.
         every: Length of a window in seconds.
         overlap: How many seconds of a window the next window covers too, less than `every`.
         label: Name of the work, to show next to its progress. None shows no progress.
@@ -97,17 +121,21 @@ def score_windows(
     Raises:
         SoundError: If the file cannot be decoded. Windows may have been yielded before.
     """
-    found = windows(path, every=every, overlap=overlap)
+    found = windows(source, every=every, overlap=overlap)
     if label:
-        found = track(found, label=label, total=count_windows(path, every=every, overlap=overlap))
-    for batch in _batches(found):
+        found = track(found, label=label, total=count_windows(source, every=every, overlap=overlap))
+    for batch in batches(found):
         scores = score([spectrogram for *_, spectrogram in batch])
         for (start, end, _), window_scores in zip(batch, scores, strict=True):
             yield start, end, window_scores
 
 
-def _batches(found: Iterable[tuple[float, float, np.ndarray]]) -> Iterator[list[tuple[float, float, np.ndarray]]]:
-    """Yield start, end and spectrogram of windows that are not silent, as many as are scored at once."""
+def batches(found: Iterable[tuple[float, float, np.ndarray]]) -> Iterator[list[tuple[float, float, np.ndarray]]]:
+    """Yield start, end and spectrogram of the windows that are not silent, as many as are scored at once.
+
+    Args:
+        found: Start, end and samples of windows, as `windows` yields them.
+    """
     batch, frames = [], 0
     for start, end, samples in found:
         spectrogram = clip_spectrogram(samples)
