@@ -276,6 +276,12 @@ def count_tasks(pipeline: Any, rows: int) -> int:
     return sum(counts)
 
 
+def images_of(pipeline: Any) -> list[str]:
+    """Return the images of a pipeline's stages."""
+    executors = pipeline.pipeline_spec.deployment_spec["executors"]
+    return sorted({executors[name]["container"]["image"] for name in executors})
+
+
 def _row(store: IOStore) -> Mapping[str, Any] | None:
     """Return the row of the iteration that a task belongs to."""
     try:

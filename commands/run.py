@@ -27,6 +27,7 @@ from audiotagging.errors import UserError
 from audiotagging.gate import CODES, say
 from commands.evaluate import evaluate_again
 from commands.folders import check_folders
+from commands.kfp_internals import images_of
 from commands.local.cache import CHECKPOINTS, cache_in_use, cache_size
 from commands.local.console import LOG, LOGS
 from commands.local.containers import docker_runner, memory_size
@@ -116,6 +117,7 @@ def _run_stages(
     if args.docker:
         weights = [Path(values["init"])] if values["init"] not in ("", str(champions)) else []
         runner = docker_runner(
+            images=images_of(args.pipeline),
             data=[dataset.folder, *(dataset.folder / path for path in values["corrections"]), *weights],
             work=work,
             champions=champions,

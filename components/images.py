@@ -4,12 +4,13 @@
     python components/images.py --context TARGET      write the build context to standard output, as a tar archive
 
 An image contains the library folder of the same name and what all stages share: the modules outside the folders, and
-`artifacts`. Its tag is a hash of these files, the locked versions and the Dockerfile. If the code of a stage does not
+`artifacts`. The image `tagging` also contains `data` and `training`, because tagging a sound takes the steps of both.
+The tag of an image is a hash of these files, the locked versions and the Dockerfile. If the code of a stage does not
 change, its tag stays the same and Kubeflow can use its cached results; if the code changes, stale results are never
 used. `tests/test_layers.py` checks that the imports agree with this.
 
 `AUDIOTAGGING_REGISTRY` is the registry of the images. If it is empty, they stay on this machine. `AUDIOTAGGING_TORCH`
-is the build of torch in the image `training`: "cpu" (the default) or "cuda".
+is the build of torch in the images `training` and `tagging`: "cpu" (the default) or "cuda".
 """
 
 import argparse
@@ -25,7 +26,15 @@ ROOT = Path(__file__).resolve().parent.parent
 # The library by its path in a clone, and where it is: an installed package has it elsewhere.
 PACKAGE = Path("src/audiotagging")
 LIBRARY = ROOT / PACKAGE if (ROOT / PACKAGE).is_dir() else ROOT.parents[1] / PACKAGE.name
-TARGETS = ("data", "training", "results")
+# The library folders that each image contains, beside the one that all of them contain.
+FOLDERS = {
+    "data": ("data",),
+    "training": ("training",),
+    "results": ("results",),
+    "tagging": ("data", "training", "tagging"),
+}
+TARGETS = tuple(FOLDERS)
+WITH_TORCH = ("training", "tagging")
 SHARED = "artifacts"  # the library folder that every image contains
 CLIENT = "client"  # the image with the whole project, which submits runs from inside a cluster
 
@@ -45,7 +54,7 @@ def image(target: str, *, registry: str | None = None, torch: str | None = None)
         content = _source(file).read_bytes()
         digest.update(f"{file} {len(content)}\n".encode() + content)
     tag = digest.hexdigest()[:16]
-    if target == "training":
+    if target in WITH_TORCH:
         tag += f"-{torch}"
     return f"{registry.rstrip('/')}/audiotagging-{target}:{tag}".lstrip("/")
 
@@ -79,7 +88,7 @@ def files(target: str) -> list[str]:
         code += _within(LIBRARY)
     elif target in TARGETS:
         code = [path for path in LIBRARY.iterdir() if path.is_file()]
-        code += [*_within(LIBRARY / SHARED), *_within(LIBRARY / target)]
+        code += [path for folder in (SHARED, *FOLDERS[target]) for path in _within(LIBRARY / folder)]
     else:
         raise ValueError(f"expected one of the images {', '.join((*TARGETS, CLIENT))}, found {target!r}")
     packages = [path for path in (ROOT / "requirements").glob("*.txt") if path.stem != "dev"]

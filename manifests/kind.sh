@@ -89,8 +89,8 @@ up() {
     "${kubectl[@]}" apply --kustomize "$KFP/env/platform-agnostic?timeout=300s&ref=$KFP_VERSION"
 
     step "4. images"
-    "$MAKE" image-data image-training image-results image-client
-    for target in data training results client; do
+    "$MAKE" image-data image-training image-results image-tagging image-client
+    for target in data training results tagging client; do
         docker save "$("$PYTHON" components/images.py "$target")" --output "$work/$target.tar"
         kind load image-archive "$work/$target.tar" --name "$CLUSTER"
         rm "$work/$target.tar"

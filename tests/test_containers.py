@@ -18,16 +18,17 @@ from test_requirements import pins
 import pipeline
 from audiotagging.data.synthetic import write_dataset
 from commands.local.containers import LABEL, docker_runner, run_container
-from components.images import TARGETS, files, image
+from components.images import TARGETS, WITH_TORCH, files, image
 
 pytestmark = pytest.mark.containers
 
 TORCH = f"torch-{os.environ.get('AUDIOTAGGING_TORCH', 'cpu')}"  # a file of requirements/
-MEGABYTES = {"data": 600, "results": 700, "training": 1500 if TORCH == "torch-cpu" else 6000}
+MEGABYTES = {"data": 600, "results": 700} | dict.fromkeys(WITH_TORCH, 1500 if TORCH == "torch-cpu" else 6000)
 NOT_IN = {
     "data": {"torch", "matplotlib", "librosa", "scikit-learn"},
     "results": {"torch", "soundfile", "soxr", "librosa", "scipy"},
     "training": {"matplotlib", "soundfile", "soxr", "librosa", "scipy"},
+    "tagging": {"matplotlib", "librosa", "scikit-learn"},
 }
 ROOT = Path(pipeline.__file__).parent
 TINY = ["--set", "epochs=1", "epoch_size=2", "batch_size=4", "size=32"]
@@ -108,6 +109,12 @@ def test_an_image_is_small_and_runs_as_nobody_special(client, target):
     assert labels["org.opencontainers.image.version"] and labels["org.opencontainers.image.revision"]
 
 
+def test_a_node_with_both_images_has_torch_once(client):
+    training, tagging = (client.images.get(image(target)).attrs["RootFS"]["Layers"] for target in WITH_TORCH)
+    *environment, code = training
+    assert tagging[: len(environment)] == environment and code not in tagging
+
+
 DISTRIBUTIONS = """
 import json
 from importlib.metadata import distributions
@@ -118,7 +125,7 @@ print(json.dumps({d.name.lower().replace("_", "-"): d.version for d in distribut
 @pytest.mark.parametrize("target", TARGETS)
 def test_an_image_holds_its_locked_packages_and_no_others(client, target, capsys):
     found = inside(client, target, DISTRIBUTIONS, capsys)
-    assert found == pins(target, *[TORCH] * (target == "training"))
+    assert found == pins(target, *[TORCH] * (target in WITH_TORCH))
     assert not NOT_IN[target] & set(found)
 
 
@@ -176,23 +183,27 @@ print(json.dumps([os.getuid(), folders, [name for _, name in socket.if_nameindex
 """
 
 
+def arguments_of(dataset):
+    """Return the arguments with which a stage that reads some data runs in a container."""
+    return docker_runner(images=[], data=[dataset], work=Path("/none")).container_run_args
+
+
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("user", [1000, 4242])
 def test_a_stage_writes_only_tmp_as_any_user_and_sees_no_network(client, target, user, dataset, capsys):
-    arguments = docker_runner(data=[dataset], work=Path("/none")).container_run_args | {"user": f"{user}:{user}"}
+    arguments = arguments_of(dataset) | {"user": f"{user}:{user}"}
     assert inside(client, target, SURROUNDINGS, capsys, **arguments) == [user, ["/tmp"], ["lo"]]
 
 
 def test_the_data_is_seen_in_its_place_and_cannot_be_changed(client, dataset, capsys):
     script = f"import os, sys\nsys.argv.append({str(dataset)!r})\nassert os.listdir(sys.argv[1])\n{SURROUNDINGS}"
-    arguments = docker_runner(data=[dataset], work=Path("/none")).container_run_args
-    assert inside(client, "data", script, capsys, **arguments)[1] == ["/tmp"]
+    assert inside(client, "data", script, capsys, **arguments_of(dataset))[1] == ["/tmp"]
 
 
 @pytest.mark.parametrize(("runtimes", "requests"), [(["runc"], 0), (["nvidia", "runc"], 1)])
 def test_gpus_are_passed_on_where_the_engine_can(dataset, monkeypatch, runtimes, requests):
     monkeypatch.setattr(DockerClient, "info", lambda client: {"Runtimes": dict.fromkeys(runtimes)})
-    assert len(docker_runner(data=[dataset], work=Path("/none")).container_run_args["device_requests"]) == requests
+    assert len(arguments_of(dataset)["device_requests"]) == requests
 
 
 def test_the_client_submits_what_is_submitted_from_here(client, tmp_path):

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from kfp import local
 from audiotagging.errors import UserError
 from audiotagging.processes import STDIN_IS_OPEN
 from commands.folders import with_linked
-from components.images import TARGETS, image
 
 KILLED = 137  # exit code of a process killed by SIGKILL: 128 + 9
 LEAST_MEMORY = 6 * 2**20  # bytes, the smallest memory limit that Docker accepts
@@ -30,7 +29,12 @@ running: set[Container] = set()
 
 
 def docker_runner(
-    *, data: Sequence[Path], work: Path, champions: Path | None = None, memory: str | None = None
+    *,
+    images: Iterable[str],
+    data: Sequence[Path],
+    work: Path,
+    champions: Path | None = None,
+    memory: str | None = None,
 ) -> local.DockerRunner:
     """Return KFP's Docker runner, configured so that containers have access only to what they need.
 
@@ -38,6 +42,7 @@ def docker_runner(
     except /tmp and the outputs, which KFP mounts. Containers get the GPUs if the engine supports that.
 
     Args:
+        images: The images of the stages.
         data: The data folder, files of corrections, and weights to start with. They are mounted under the same paths,
             and so are the targets of links in a folder.
         work: The working folder of the run, which is locked. Containers that a killed run left there are removed.
@@ -53,8 +58,8 @@ def docker_runner(
     except DockerException as error:
         raise UserError(f"no Docker engine is running ({error}); start one, or run without --docker") from None
     with contextlib.closing(client):
-        for target in TARGETS:
-            _find(client, image(target))
+        for image in images:
+            _find(client, image)
         for container in client.containers.list(all=True, filters={"label": f"{LABEL}={work}"}):
             container.remove(force=True)
     logging.disable(logging.INFO)  # kfp logs how it would install packages

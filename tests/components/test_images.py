@@ -37,6 +37,9 @@ IN = {
     "data": SHARED | {"src/audiotagging/data/sound.py", "src/audiotagging/data/deeper/still.py"},
     "training": SHARED | {"src/audiotagging/training/loop.py"},
     "results": SHARED | {"src/audiotagging/results/page.html"},
+    "tagging": SHARED
+    | {f"src/audiotagging/{name}" for name in ("data/sound.py", "data/deeper/still.py", "training/loop.py")}
+    | {"src/audiotagging/tagging/tagger.py"},
     "client": {name for name in FILES if not name.endswith(".pyc")}
     - {"README.md", "pyproject.toml", "requirements/dev.txt", "requirements/lock.sh"},
 }
@@ -56,7 +59,7 @@ def project(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("target", IN)
-def test_an_image_holds_its_folder_and_what_all_share(project, target):
+def test_an_image_holds_its_folders_and_what_all_share(project, target):
     assert set(files(target)) == IN[target]
 
 
@@ -78,10 +81,11 @@ def test_the_context_holds_the_files_for_every_reader(project):
             assert tar.extractfile(entry).read().decode() == FILES[entry.name]
 
 
-def test_the_tag_of_training_tells_the_build_of_torch(project, monkeypatch):
-    assert image("training").endswith("-cpu")
+@pytest.mark.parametrize("target", ["training", "tagging"])
+def test_the_tag_of_an_image_with_torch_tells_its_build(project, monkeypatch, target):
+    assert image(target).endswith("-cpu")
     monkeypatch.setenv("AUDIOTAGGING_TORCH", "cuda")
-    assert image("training").endswith("-cuda")
+    assert image(target).endswith("-cuda")
     assert not image("data").endswith("-cuda")
 
 
@@ -98,5 +102,5 @@ def test_a_reference_can_be_moved_to_another_registry_and_build(project):
 
 
 def test_an_image_that_is_not_there_is_refused(project):
-    with pytest.raises(ValueError, match="data, training, results, client, found 'trian'"):
+    with pytest.raises(ValueError, match="data, training, results, tagging, client, found 'trian'"):
         image("trian")

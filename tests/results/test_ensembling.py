@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fabricated import PLAIN, fabricate_run, predictions_of, rescore
-from scipy.stats import gmean, rankdata
+from scipy.stats import rankdata
 
 from audiotagging.artifacts.averaging import average
 from audiotagging.artifacts.calibration import calibrate
@@ -20,8 +20,6 @@ from audiotagging.results.calibrate import fit_calibration
 from audiotagging.results.ensembling import ensemble, fit_weights, gather
 from audiotagging.results.thresholds import MARGIN, find_thresholds
 
-SCORES = np.random.default_rng(1).integers(1, 8, (4, 20, 6)).astype(np.float32) / 8  # few values: many ties
-
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
@@ -33,37 +31,6 @@ def out(run, tmp_path_factory):
     out = tmp_path_factory.mktemp("ensemble") / "out"
     ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=out, **PLAIN)
     return out
-
-
-@pytest.mark.parametrize(
-    ("mean", "expected"),
-    [
-        ("arithmetic", SCORES.mean(axis=0)),
-        ("geometric", gmean(SCORES, axis=0)),
-        ("rank", np.mean([rankdata(member, axis=1) / 6 for member in SCORES], axis=0)),
-    ],
-)
-def test_means(mean, expected):
-    averaged = average(SCORES, mean=mean)
-    assert averaged.dtype == np.float32
-    assert averaged == pytest.approx(expected, rel=1e-6)
-    weighted = average(SCORES, mean=mean, weights=np.array([0.5, 0.5, 0, 0]))
-    assert weighted == pytest.approx(average(SCORES[:2], mean=mean))
-
-
-def test_geometric_mean_of_a_zero_keeps_the_order_of_the_others():
-    scores = np.array([[[0.0, 0.0, 0.3]], [[0.2, 0.1, 0.3]]], np.float32)
-    assert np.argsort(average(scores, mean="geometric")[0]).tolist() == [1, 0, 2]
-
-
-def test_geometric_mean_of_small_scores_is_exact_to_the_last_digit():
-    scores = 10 ** np.random.default_rng(2).uniform(-30, 0, (5, 20, 6)).astype(np.float32)
-    assert average(scores, mean="geometric") == pytest.approx(gmean(scores.astype(float), axis=0), rel=1e-7, abs=0)
-
-
-def test_an_unknown_mean_is_refused():
-    with pytest.raises(UserError, match="arithmetic, geometric, rank, found 'harmonic'"):
-        average(SCORES, mean="harmonic")
 
 
 def test_fitted_weights_find_the_members_that_help():

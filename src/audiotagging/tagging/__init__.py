@@ -1,1 +1,1 @@
-"""Tags any sound file with a trained ensemble. No stage imports it."""
+"""Tags any sound file with a trained ensemble. Its image contains the folders `data` and `training` too."""
