@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from kfp import dsl
 
+from audiotagging.artifacts.acoustics_table import read_acoustics
 from audiotagging.artifacts.excerpts import NAME, read_excerpts
 from audiotagging.artifacts.spectrogram_shards import (
     read_clips,
@@ -24,6 +25,7 @@ from audiotagging.artifacts.spectrogram_shards import (
     read_spectrograms,
 )
 from audiotagging.data import preprocessing
+from audiotagging.data.acoustics import measure
 from audiotagging.data.audio import RATE, trim
 from audiotagging.data.dataset import Dataset, fingerprint, read_dataset
 from audiotagging.data.disturbances import make_disturbances
@@ -73,6 +75,18 @@ def test_every_clip_is_there_in_order(tmp_path, dataset):
     for number in (0, 41, 69):
         expected = clip_spectrogram(noise(number) * np.float32(2**-15))
         assert np.array_equal(read.frames[read.offsets[number] : read.offsets[number + 1]], expected)
+
+
+def test_the_acoustics_of_every_clip_are_kept_but_not_of_one_that_cannot_be_used(tmp_path, dataset):
+    Path(dataset.clips["path"][3]).write_bytes(b"RIFF, or something like it")
+    preprocess(dataset, tmp_path / "out", fingerprint="abc", max_rejected=0.05, workers=1)
+    table = read_acoustics(tmp_path / "out")
+    used = dataset.clips.drop(index=3)
+    assert table[["clip", "part"]].values.tolist() == used[["clip", "part"]].values.tolist()
+    for number in (0, 41, 69):
+        expected = measure(trim(noise(number) * np.float32(2**-15)))
+        found = table[table["clip"] == f"{number:02d}.wav"].iloc[0, 2:]
+        assert found.tolist() == pytest.approx(expected, rel=1e-5)
 
 
 def test_disturbances_follow(tmp_path, dataset):
@@ -193,6 +207,7 @@ KILLED = """
 import pickle, sys, time
 from pathlib import Path
 from audiotagging.data import preprocessing
+from audiotagging.data.acoustics import measure
 
 def slow(things, **how):
     for thing in things:

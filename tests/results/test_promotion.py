@@ -10,6 +10,8 @@ import pytest
 from fabricated import PLAIN, fabricate_run, models_of, predictions_of, replace_weights
 from tiny_ensemble import tag_options
 
+from audiotagging.artifacts.acoustics import Acoustics
+from audiotagging.artifacts.acoustics_table import read_acoustics, write_acoustics
 from audiotagging.artifacts.champion import champion_folder, read_champion
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
@@ -64,6 +66,17 @@ def test_the_first_ensemble_promotes_itself_with_all_that_is_needed_to_use_it(tm
     for file in (runs["bad"] / "averaged").iterdir():
         assert (folder / file.name).read_bytes() == file.read_bytes()
     assert not list(champions.rglob("*.part"))
+
+
+def test_the_acoustics_of_the_clips_are_kept_where_there_are_any(tmp_path, runs):
+    run = tmp_path / "run"
+    shutil.copytree(runs["good"], run)
+    promote_run(run, tmp_path / "old")
+    assert read_acoustics(champion_folder(tmp_path / "old")) is None
+    write_acoustics(run / "spectrograms", [("a.wav", "test", Acoustics(-20, 40, 9000, 1))])
+    promote_run(run, tmp_path / "new")
+    kept = read_acoustics(champion_folder(tmp_path / "new"))
+    assert kept.equals(read_acoustics(run / "spectrograms"))
 
 
 def test_a_better_one_takes_the_champions_place_and_a_worse_one_does_not(tmp_path, runs):

@@ -17,7 +17,8 @@ from tiny_ensemble import RATE, READABLE, chirp, tag_options
 
 from audiotagging.artifacts.selection import write_selection
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
-from audiotagging.data.audio import decode
+from audiotagging.data.acoustics import measure
+from audiotagging.data.audio import decode, trim
 from audiotagging.data.spectrogram import clip_spectrogram
 from audiotagging.errors import UserError
 from audiotagging.results.ensembling import ensemble
@@ -62,6 +63,13 @@ def test_batches_do_not_change_the_scores(tagger, sounds, monkeypatch):
     monkeypatch.setattr("audiotagging.tagging.tagger.BATCH_FRAMES", 1)
     alone = [file.scores for file in tagger.tag(paths)]
     assert np.array(together) == pytest.approx(np.array(alone), rel=1e-4)
+
+
+def test_a_file_is_measured_and_every_member_scores_it(tagger, sounds):
+    for file in tagger.tag([sounds / name for name in READABLE]):
+        assert file.acoustics == pytest.approx(measure(trim(decode(file.path).samples)), rel=1e-4)
+        weights = [tagger.averaging.weights[member] for member in tagger.networks.members]
+        assert weights @ file.member_scores == pytest.approx(file.scores, rel=1e-5)
 
 
 def test_an_hour_is_tagged_by_its_best_minute_at_bounded_memory(tagger, tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 champion.json                            version of the champion, and why it was promoted; replaced last
 versions/VERSION/models/MEMBER-foldK/    weights.safetensors, member.json, history.parquet
-versions/VERSION/                        predictions.parquet, submission.csv, ensemble.json
+versions/VERSION/                        predictions.parquet, submission.csv, ensemble.json, acoustics.parquet
 """
 
 import os

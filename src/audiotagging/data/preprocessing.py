@@ -21,9 +21,12 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from audiotagging.artifacts.acoustics import Acoustics
+from audiotagging.artifacts.acoustics_table import write_acoustics
 from audiotagging.artifacts.alike import write_alike
 from audiotagging.artifacts.excerpts import Excerpt, ExcerptWriter
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
+from audiotagging.data.acoustics import measure
 from audiotagging.data.audio import RATE, SoundError, decode, trim
 from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.dataset import fingerprint as take_fingerprint
@@ -69,6 +72,7 @@ class Processed:
         silent: Whether no sample is louder than `SILENT`.
         clipped: Whether a share of more than `CLIPPED` of the samples has full scale.
         texture: What it sounds like (`near_duplicates.take_texture`).
+        acoustics: Its level, band and hum, without the silence at both ends.
     """
 
     spectrogram: np.ndarray | None
@@ -79,6 +83,7 @@ class Processed:
     silent: bool = False
     clipped: bool = False
     texture: np.ndarray | None = None
+    acoustics: Acoustics | None = None
 
 
 def preprocess_folder(
@@ -126,7 +131,9 @@ def preprocess(
     keep_audio: bool = False,
     workers: int | None = None,
 ) -> None:
-    """Write the spectrograms of a data set to a folder of shards, and list unusable clips in its `rejected.csv`.
+    """Write the spectrograms of a data set to a folder of shards, with the acoustics of the clips.
+
+    Unusable clips are listed in its `rejected.csv`.
 
     Args:
         dataset: The clips.
@@ -144,6 +151,7 @@ def preprocess(
     clips = dataset.clips
     repairs: Counter[str] = Counter()
     textures: list[np.ndarray | None] = []
+    measured: list[tuple[str, str, Acoustics]] = []
     metadata = {"mel": json.dumps(SETTINGS), "fingerprint": fingerprint, "notes": json.dumps(dataset.notes)}
     with (
         ShardWriter(out, classes=dataset.classes, metadata=metadata) as writer,
@@ -168,10 +176,13 @@ def preprocess(
                 )
             if result.excerpt:
                 excerpts.add(clip.clip, result.excerpt)
+            if result.acoustics:
+                measured.append((clip.clip, clip.part, result.acoustics))
             textures.append(result.texture)
         _check_rejected(writer.rejected, Counter(clips["part"]), max_rejected)
         _add_disturbances(writer, dataset)
         write_alike(writer.working, _alike(clips, textures))
+        write_acoustics(writer.working, measured)
     counts = [f"{count} {what}" for what, count in sorted(repairs.items())]
     logger.info("%s: %s", counted(len(clips), "clip"), ", ".join([f"{len(writer.rejected)} rejected", *counts]))
 
@@ -322,4 +333,5 @@ def _process(piece: Piece) -> Processed:
         silent=bool(loudness.max() <= SILENT),
         clipped=bool((loudness >= FULL_SCALE).mean() > CLIPPED),
         texture=take_texture(spectrogram),
+        acoustics=measure(samples),
     )

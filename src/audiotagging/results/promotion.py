@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from audiotagging.artifacts.acoustics_table import ACOUSTICS
 from audiotagging.artifacts.champion import (
     POINTER,
     VERSION,
@@ -65,7 +66,7 @@ def promote(ensemble: Path, *, models: Sequence[Path], spectrograms: Path, champ
             return convert(champion, Decision)  # without the date
         decision = _decide(version, ensemble, spectrograms, champion, folder)
         if decision["promoted"]:
-            _store(champions / VERSIONS / version, ensemble, models)
+            _store(champions / VERSIONS / version, ensemble, models, spectrograms)
             _switch(champions, decision)
             _forget(champions / VERSIONS, keep={version, decision["champion"]})
     logger.info("%s", decision["reason"])
@@ -136,13 +137,15 @@ def _version(ensemble: Path, models: Sequence[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _store(folder: Path, ensemble: Path, models: Sequence[Path]) -> None:
+def _store(folder: Path, ensemble: Path, models: Sequence[Path], spectrograms: Path) -> None:
     if folder.exists():
         return
     with atomic_folder(folder) as partial:
         shutil.copytree(ensemble, partial, dirs_exist_ok=True)
         for model in models:
             shutil.copytree(model, partial / "models" / read_facts(model).name)
+        if (spectrograms / ACOUSTICS).exists():
+            shutil.copy(spectrograms / ACOUSTICS, partial)
         for path in (partial, *partial.rglob("*")):  # the modes are those of the originals, which all may write to
             path.chmod(path.stat().st_mode & ~(0o022 if path.is_dir() else 0o222))
 

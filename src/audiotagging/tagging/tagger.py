@@ -8,9 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
+from audiotagging.artifacts.acoustics import Acoustics
 from audiotagging.artifacts.averaging import Averaging, average
-from audiotagging.data.audio import RATE, SoundError, Source, decode_blocks
-from audiotagging.data.spectrogram import SHORTEST, clip_spectrogram
+from audiotagging.data.acoustics import AcousticMeter
+from audiotagging.data.audio import RATE, SoundError, Source, decode_blocks, trim
+from audiotagging.data.spectrogram import SHORTEST, trimmed_spectrogram
 
 PIECE = 60 * RATE  # samples; longer files are split into pieces of this length
 BATCH_FRAMES = 16_384  # frames scored at once, about four minutes of sound
@@ -24,11 +26,15 @@ class Tagged:
         path: The file.
         scores: Scores, higher for likelier classes, float32, shape (classes,). None if the file cannot be read.
         reason: Why the file cannot be read.
+        member_scores: The scores of every member, shape (members, classes). None if the file cannot be read.
+        acoustics: Its level, band and hum. None if the file cannot be read.
     """
 
     path: Path
     scores: np.ndarray | None = None
     reason: str = ""
+    member_scores: np.ndarray | None = None
+    acoustics: Acoustics | None = None
 
 
 @dataclass
@@ -39,6 +45,7 @@ class _File:
     pieces: list[np.ndarray] = field(default_factory=list)  # spectrograms, each (frames, 128)
     best: np.ndarray | float = -np.inf  # (members, classes)
     reason: str = ""
+    meter: AcousticMeter = field(default_factory=AcousticMeter)
 
 
 class Networks(Protocol):
@@ -95,7 +102,7 @@ class Tagger:
             file = _File(path)
             waiting.append(file)
             try:
-                for spectrogram in piece_spectrograms(path):
+                for spectrogram in piece_spectrograms(path, meter=file.meter):
                     file.pieces.append(spectrogram)
                     if _frames(waiting) >= BATCH_FRAMES:
                         self._score(waiting)
@@ -138,17 +145,26 @@ class Tagger:
         if file.reason:
             return Tagged(file.path, reason=file.reason)
         assert isinstance(file.best, np.ndarray)
-        return Tagged(file.path, self.average(file.best[:, None])[0])
+        scores = self.average(file.best[:, None])[0]
+        return Tagged(file.path, scores, member_scores=file.best, acoustics=file.meter.measure())
 
 
 def _frames(files: Iterable[_File]) -> int:
     return sum(len(piece) for file in files for piece in file.pieces)
 
 
-def piece_spectrograms(source: Source) -> Iterator[np.ndarray]:
-    """Yield the spectrograms of a file's pieces, each uint8 and of shape (frames, 128). Skip silent later pieces."""
+def piece_spectrograms(source: Source, *, meter: AcousticMeter | None = None) -> Iterator[np.ndarray]:
+    """Yield the spectrograms of a file's pieces, each uint8 and of shape (frames, 128). Skip silent later pieces.
+
+    Args:
+        source: The file.
+        meter: What measures the pieces, without the silence at their ends, if they are to be measured.
+    """
     for number, samples in enumerate(_pieces(source)):
-        spectrogram = clip_spectrogram(samples)
+        heard = trim(samples)
+        if meter:
+            meter.add(heard)
+        spectrogram = trimmed_spectrogram(heard)
         if number == 0 or spectrogram.any():
             yield spectrogram
 
