@@ -6,8 +6,9 @@
     4. train       train one model per member and fold, on GPUs if available
     5. predict     score windows and views of test clips and held-out clips
     6. ensemble    average the members, write the submission
-    7. promote     make the ensemble the champion unless it is worse
-    8. evaluate    compute the scores, write the report
+    7. rescore     let the best champion predict newer clips
+    8. promote     make the ensemble the champion unless it is worse
+    9. evaluate    compute the scores, write the report
 
 `python pipeline.py --help` lists the commands.
 """
@@ -23,13 +24,26 @@ if __name__ == "__main__":  # first, because the next imports take seconds, and 
 from kfp import dsl
 from kfp.dsl import HTML, Collected, Dataset, Metrics, Model
 
-from commands.parameters import CORRECTIONS, DOWNLOADS, KEEP_AUDIO, MAX_REJECTED, MEAN, NOISY, SEED, TEST_SHARE, WEIGHTS
+from commands.parameters import (
+    CORRECTIONS,
+    DOWNLOADS,
+    KEEP_AUDIO,
+    MARGIN,
+    MAX_REJECTED,
+    MEAN,
+    NOISY,
+    PROMOTION,
+    SEED,
+    TEST_SHARE,
+    WEIGHTS,
+)
 from components.ensemble import ensemble
 from components.evaluate import evaluate
 from components.ingest import ingest
 from components.predict import predict
 from components.preprocess import preprocess
 from components.promote import promote
+from components.rescore import rescore
 from components.select import select
 from components.train import train
 
@@ -62,6 +76,8 @@ def audiotagging(
     weights: str = WEIGHTS,
     checkpoints: str = "",
     champions: str = "",
+    promotion: str = PROMOTION,
+    margin: float = MARGIN,
     warm_start: float = 0.0,
     init: str = "",
     command: str = "",
@@ -82,7 +98,9 @@ def audiotagging(
         mean: How the members are averaged: "arithmetic", "geometric" or "rank".
         weights: Weights of the members: "equal", or "fitted" to the out-of-fold predictions.
         checkpoints: Folder or URI for the checkpoints of interrupted trainings. An empty string disables them.
-        champions: Folder of the champion and earlier versions. An empty string disables promotion.
+        champions: Folder of the champion and other versions. An empty string disables promotion.
+        promotion: Which ensembles to promote: "better", "not-worse" or "never".
+        margin: The lwlrap that a champion may lose.
         warm_start: Share of the epochs to train when starting with the champion's weights. 0 means new weights.
         init: The weights to start with: a path or a URL (`--init`). An empty string means new weights.
         command: The command line that started the run, for the report.
@@ -135,7 +153,20 @@ def audiotagging(
         predictions=Collected(predictions), spectrograms=spectrograms, mean=mean, weights=weights
     ).output
 
-    promoted = promote(averaged=averaged, models=Collected(model), spectrograms=spectrograms, champions=champions)
+    rescored = rescore(averaged=averaged, spectrograms=spectrograms, champions=champions)
+    rescored.set_caching_options(False)  # it must check the champion in every run
+
+    promoted = promote(
+        averaged=averaged,
+        models=Collected(model),
+        spectrograms=spectrograms,
+        selection=selection,
+        rescored=rescored.output,
+        champions=champions,
+        policy=promotion,
+        margin=margin,
+        run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+    )
     promoted.set_caching_options(False)  # it must check the champion in every run
 
     evaluated = evaluate(

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from audiotagging.artifacts.champion import Promotion
 from audiotagging.artifacts.model_folder import model_folders
 from audiotagging.data.preprocessing import excerpts_of
 from audiotagging.errors import UserError
@@ -80,7 +81,13 @@ def evaluate_again(out: Path, *, before: Path | None = None, **options: Any) -> 
         audit=out,
         selection=out / "selection",
         before=before or earlier.get("before"),
-        promotion=earlier.get("promotion"),
+        promotion=_promotion(earlier),
         origin=earlier.get("origin"),
         **options,
     )
+
+
+def _promotion(earlier: Facts) -> Promotion | None:
+    if "promotion" not in earlier:
+        return None
+    return Promotion(decision=earlier["promotion"], history=earlier.get("champions", []))

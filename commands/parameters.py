@@ -18,6 +18,8 @@ TEST_SHARE = 0.0
 KEEP_AUDIO = False
 MEAN = "arithmetic"
 WEIGHTS = "equal"
+PROMOTION = "not-worse"
+MARGIN = 0.01
 
 EVERYTHING = -1  # no fold is held out
 FOLDS = range(-1, 128)  # the values that the column `fold` of a table can have
@@ -81,6 +83,21 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         metavar="DIR",
         help="folder of the champion: make the new ensemble the champion unless it is worse "
         "(default: none; on a cluster, /champions)",
+    )
+    champion.add_argument(
+        "--promote",
+        choices=["better", "not-worse", "never"],
+        default=PROMOTION,
+        help="which ensembles become the champion: those that are better than the best champion so far, those that are "
+        "not worse, or none, until `audiotagging champion accept` promotes one (default: %(default)s)",
+    )
+    champion.add_argument(
+        "--margin",
+        type=share,
+        default=MARGIN,
+        metavar="LWLRAP",
+        help="lwlrap that a champion may lose: 'not worse' means that the 95 %% interval of the difference lies above "
+        "minus this (default: %(default)s)",
     )
     champion.add_argument(
         "--warm-start",
@@ -209,6 +226,8 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
         "mean": args.mean,
         "weights": args.weights,
         "champions": args.champions or "",
+        "promotion": args.promote,
+        "margin": args.margin,
         "warm_start": args.warm_start,
         "init": args.init,
     }

@@ -66,6 +66,7 @@ NEEDS = {
     ),
     "predict": Needs(cpu=2, memory=12, hours=6, gpu=True),
     "ensemble": Needs(cpu=1, memory=8, hours=1),
+    "rescore": Needs(cpu=2, memory=12, hours=6, volumes=(CHAMPIONS,), gpu=True),
     "promote": Needs(cpu=2, memory=8, hours=1, volumes=(CHAMPIONS,)),
     "evaluate": Needs(cpu=2, memory=8, hours=1),
 }

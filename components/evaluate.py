@@ -11,7 +11,7 @@ def evaluate(
     models: Input[list[Model]],
     spectrograms: Input[Dataset],
     selection: Input[Dataset],
-    promotion: dict,
+    promotion: Input[Dataset],
     ingested: dict,
     command: str,
     scores: Output[Metrics],
@@ -25,7 +25,7 @@ def evaluate(
         models: The outputs of all `train` tasks.
         spectrograms: The output of `preprocess`.
         selection: The output of `select`.
-        promotion: The decision of `promote`.
+        promotion: The output of `promote`.
         ingested: What `ingest` cost. What the other stages cost is in the metadata of their outputs.
         command: The command line that started the run, for the report.
         scores: A JSON file. The lwlrap and the mAP of the ensemble and of every member are metrics too.
@@ -34,9 +34,9 @@ def evaluate(
     """
     from pathlib import Path
 
-    from audiotagging.artifacts.champion import Decision
+    from audiotagging.artifacts.champion import Promotion
     from audiotagging.costs import Meter, add_up, select_prefixed
-    from audiotagging.json_file import convert
+    from audiotagging.json_file import read_json
     from audiotagging.results.evaluation import evaluate
     from audiotagging.results.run_facts import Origin
 
@@ -48,6 +48,8 @@ def evaluate(
         "train": add_up([model.metadata for model in models]),
         "predict": select_prefixed(averaged.metadata, "predict_"),
         "ensemble": averaged.metadata,
+        "rescore": select_prefixed(promotion.metadata, "rescore_"),
+        "promote": promotion.metadata,
     }
     figures = evaluate(
         Path(averaged.path),
@@ -57,7 +59,7 @@ def evaluate(
         scores=Path(scores.path),
         audit=Path(audit.path),
         selection=Path(selection.path),
-        promotion=convert(promotion, Decision) if promotion else None,
+        promotion=read_json(Path(promotion.path), Promotion),
         origin=Origin(command=command, costs=costs, meter=meter),
     )
     for subset, lwlrap in figures["ensemble"].items():

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from audiotagging.artifacts.averaging import Averaging
+from audiotagging.artifacts.champion import Champion, Event
 from audiotagging.artifacts.model_folder import ModelFacts
 from audiotagging.members import Member
 
@@ -41,7 +42,7 @@ OF_LATER_VERSIONS = {
     for kind in (Averaging, Member, ModelFacts)
     for field in fields(kind)
     if (field.default, field.default_factory) != (MISSING, MISSING)
-}
+} | {name for kind in (Champion, Event) for name in kind.__optional_keys__}
 SAMPLE = 15  # keys of a JSON file that are damaged
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from audiotagging.artifacts.champion import Decision
+from audiotagging.artifacts.champion import Promotion
 from audiotagging.artifacts.excerpts import ExcerptWriter
 from audiotagging.artifacts.model_folder import ModelFacts, read_facts, read_history, write_model
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
@@ -155,7 +155,7 @@ def finish_run(
     run: Path,
     *,
     baseline: Path | None = None,
-    promotion: Decision | None = None,
+    promotion: Promotion | None = None,
     origin: Origin | None = None,
     **settings: str,
 ) -> dict:

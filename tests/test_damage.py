@@ -22,7 +22,7 @@ from safetensors.torch import save
 from torch import nn
 
 from audiotagging.artifacts.averaging import Averaging
-from audiotagging.artifacts.champion import Champion, champion_folder
+from audiotagging.artifacts.champion import Champion, History, champion_folder, read_events
 from audiotagging.artifacts.excerpts import read_excerpts
 from audiotagging.artifacts.model_folder import ModelFacts, read_history
 from audiotagging.artifacts.prediction_table import read_predictions
@@ -41,6 +41,7 @@ from audiotagging.results.scores_file import Facts, Scores
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.training.networks import NETWORKS, Network
 from audiotagging.training.prediction import predict
+from audiotagging.training.rescoring import newer_clips
 
 MEMBERS = [replace(member, frames=128, size=32) for member in (DEMO[0], DEMO[2])]
 CLASSES = 4
@@ -83,8 +84,8 @@ def intact(tmp_path_factory):
     run, other = finished_run(folder / "files" / "run", 1), finished_run(folder / "files" / "other", 1)
     champions = folder / "files" / "champions"
     for each in (other, run):
-        options = {"models": models_of(each), "spectrograms": each / "spectrograms", "champions": champions}
-        promote(each / "averaged", **options)
+        options = {"models": models_of(each), "spectrograms": each / "spectrograms", "selection": each / "selection"}
+        promote(each / "averaged", champions=champions, **options)
         (each / "averaged").rename(folder / f"{each.name} averaged")
         (each / "log.txt").touch()
     samples = np.random.default_rng(1).uniform(-0.5, 0.5, 44_100)
@@ -157,18 +158,32 @@ def average_again(place):
 
 def promote_again(place):
     run = place.other
-    return promote(
-        place.averaged(run), models=models_of(run), spectrograms=run / "spectrograms", champions=place.champions
-    )
+    options = {"models": models_of(run), "spectrograms": run / "spectrograms", "selection": run / "selection"}
+    return promote(place.averaged(run), champions=place.champions, **options)
 
 
 def promote_run(place):
     champions = place.scratch / "champions"
     try:
-        options = {"models": models_of(place.run), "spectrograms": place.run / "spectrograms"}
+        run = place.run
+        options = {"models": models_of(run), "spectrograms": run / "spectrograms", "selection": run / "selection"}
         return promote(place.averaged(place.run), champions=champions, **options)
     finally:
         shutil.rmtree(champions, ignore_errors=True)
+
+
+def find_newer_clips(place):
+    """Look for clips that the champion has not predicted."""
+    run = place.run
+    found = newer_clips(
+        champion_folder(place.champions), ensemble=place.averaged(run), spectrograms=run / "spectrograms"
+    )
+    return found.to_dict("list")
+
+
+def list_events(place):
+    """List what an earlier version of the program, which wrote no history, knew too."""
+    return [[event[key] for key in ("version", "before", "after", "best")] for event in read_events(place.champions)]
 
 
 NOBODY = ()
@@ -196,10 +211,12 @@ READERS = {
     "run/selection/judge/history.parquet": (evaluate,),
     "run/selection/judge/weights.safetensors": NOBODY,
     "champions/champion.json": (tag_with_champion, promote_again),
+    "champions/history.json": (list_events,),
     "champions/.audiotagging*": NOBODY,
     f"{VERSION}/submission.csv": NOBODY,
     f"{VERSION}/ensemble.json": (tag_with_champion, promote_again),
-    f"{VERSION}/predictions.parquet": (promote_again,),
+    f"{VERSION}/predictions.parquet": (promote_again, find_newer_clips),
+    f"{VERSION}/clips.parquet": (find_newer_clips,),
     f"{VERSION}/models/*-fold0/member.json": (tag_with_champion,),
     f"{VERSION}/models/*-fold0/weights.safetensors": (tag_with_champion,),
     f"{VERSION}/models/*-fold0/history.parquet": NOBODY,
@@ -259,7 +276,13 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=10,
 )
-KINDS = {"champion.json": Champion, "ensemble.json": Averaging, "scores.json": Scores, "member.json": ModelFacts}
+KINDS = {
+    "champion.json": Champion,
+    "history.json": History,
+    "ensemble.json": Averaging,
+    "scores.json": Scores,
+    "member.json": ModelFacts,
+}
 
 
 def change_somewhere(draw, content):

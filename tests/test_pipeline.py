@@ -29,6 +29,7 @@ IMAGES = {
     "train": "training",
     "predict": "training",
     "ensemble": "results",
+    "rescore": "training",
     "promote": "results",
     "evaluate": "results",
 }
@@ -58,7 +59,7 @@ def loop_of(spec):
 def test_the_edges_are_those_of_the_picture(spec):
     tasks = spec["root"]["dag"]["tasks"]
     loop, loop_task, inner = loop_of(spec)
-    assert set(tasks) == {"ingest", "preprocess", "select", loop, "ensemble", "promote", "evaluate"}
+    assert set(tasks) == {"ingest", "preprocess", "select", loop, "ensemble", "rescore", "promote", "evaluate"}
     assert producers(tasks["ingest"]) == set()
     assert producers(tasks["preprocess"]) == {"ingest"}
     assert producers(tasks["select"]) == {"ingest", "preprocess"}
@@ -66,7 +67,8 @@ def test_the_edges_are_those_of_the_picture(spec):
     assert set(inner) == {"train", "predict"}
     assert producers(inner["predict"]) == {"train"}
     assert producers(tasks["ensemble"]) == {"preprocess", loop}
-    assert producers(tasks["promote"]) == {"preprocess", "ensemble", loop}
+    assert producers(tasks["rescore"]) == {"preprocess", "ensemble"}
+    assert producers(tasks["promote"]) == {"preprocess", "select", "ensemble", "rescore", loop}
     assert producers(tasks["evaluate"]) == {"ingest", "preprocess", "select", "ensemble", "promote", loop}
 
 
@@ -86,7 +88,7 @@ def test_every_stage_runs_in_its_image_and_installs_nothing(spec, stage):
 def test_what_looks_at_the_world_and_what_reports_run_every_time(spec):
     tasks = spec["root"]["dag"]["tasks"] | loop_of(spec)[2]
     cached = {name for name in IMAGES if tasks[name]["cachingOptions"].get("enableCache")}
-    assert cached == set(IMAGES) - {"ingest", "promote", "evaluate"}
+    assert cached == set(IMAGES) - {"ingest", "rescore", "promote", "evaluate"}
 
 
 def start(*arguments):
@@ -139,7 +141,7 @@ def test_a_small_run_leaves_everything_that_the_readme_promises(tmp_path):
     assert 0 < scores["ensemble"]["out_of_fold"] <= 1
     origin = scores["origin"]
     assert origin["command"].startswith("audiotagging run --data") and str(out) in origin["command"]
-    assert [stage["stage"] for stage in origin["stages"]] == [stage for stage in IMAGES if stage != "promote"]
+    assert [stage["stage"] for stage in origin["stages"]] == [*IMAGES]
     assert all(stage["peak_bytes"] > 1e7 and stage["seconds"] > 0 for stage in origin["stages"])
     assert origin["seconds"] > max(stage["seconds"] for stage in origin["stages"] if stage["stage"] != "train")
 

@@ -52,6 +52,8 @@ def test_parameters_are_those_of_the_command_line_with_paths_as_the_stages_see_t
         "weights": "equal",
         "checkpoints": "/checkpoints",
         "champions": "/champions",
+        "promotion": "not-worse",
+        "margin": 0.01,
         "warm_start": 0.5,
         "init": "",
     }

@@ -10,11 +10,12 @@ from commands import main
 from components.cluster import NEEDS, Cluster, on_cluster
 from components.images import image
 
-GPU_STAGES = {"select", "train", "predict"}
+GPU_STAGES = {"select", "train", "predict", "rescore"}
 VOLUMES = {
     "ingest": {"/audio": "audiotagging-audio"},
     "preprocess": {"/audio": "audiotagging-audio"},
     "select": {"/audio": "audiotagging-audio"},
+    "rescore": {"/champions": "audiotagging-champions"},
     "promote": {"/champions": "audiotagging-champions"},
     "train": {
         "/audio": "audiotagging-audio",
@@ -146,7 +147,7 @@ def test_a_run_that_waits_for_ever_is_stopped(compiled):
 @pytest.mark.parametrize("stage", NEEDS)
 def test_all_but_what_looks_at_the_world_or_reports_is_cached_inside_and_outside_the_loop(compiled, stage):
     cached = compiled().tasks[stage]["cachingOptions"].get("enableCache", False)
-    assert cached == (stage not in ("ingest", "promote", "evaluate"))
+    assert cached == (stage not in ("ingest", "rescore", "promote", "evaluate"))
 
 
 @pytest.mark.parametrize(("options", "torch"), [((), "cuda"), (("--gpus", "0"), "cpu"), (("--torch", "cpu"), "cpu")])

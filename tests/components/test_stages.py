@@ -32,6 +32,7 @@ from components.ingest import ingest
 from components.predict import predict
 from components.preprocess import preprocess
 from components.promote import promote
+from components.rescore import rescore
 from components.select import select
 from components.train import train
 
@@ -244,13 +245,25 @@ def test_train_begins_with_the_champion(run, tmp_path, monkeypatch, in_this_proc
     assert read_facts(tmp_path / "model").member == replace(SHORT, epochs=1)
 
 
-def call_promote(run, champions):
-    return promote.python_func(
-        averaged=artifact(Dataset, run / "averaged"),
+def call_promote(run, champions, **options):
+    """Call `rescore` and `promote`, and return what the latter decided."""
+    champions = str(champions) if champions else ""
+    inputs = {"averaged": run / "averaged", "spectrograms": run / "spectrograms"}
+    inputs = {name: artifact(Dataset, path) for name, path in inputs.items()}
+    rescored, promotion = artifact(Dataset, run / "rescored"), artifact(Dataset, run / "promotion.json")
+    rescore.python_func(champions=champions, rescored=rescored, **inputs)
+    promote.python_func(
         models=[artifact(Model, path) for path in models_of(run)],
-        spectrograms=artifact(Dataset, run / "spectrograms"),
-        champions=str(champions) if champions else "",
+        selection=artifact(Dataset, run / "selection"),
+        rescored=rescored,
+        champions=champions,
+        promotion=promotion,
+        **inputs,
+        **{"policy": "not-worse", "margin": 0.01, "run": "a run"} | options,
     )
+    for metadata in (rescored.metadata, promotion.metadata):
+        assert_cost(metadata)
+    return promotion
 
 
 def test_train_and_predict_hold_out_the_fold_of_the_selection(run, tmp_path):
@@ -284,8 +297,11 @@ def test_ensemble_promote_and_evaluate(run, tmp_path):
     )
     assert json.loads((run / "averaged" / "ensemble.json").read_text())["mean"] == "geometric"
 
-    assert call_promote(run, None) == {}
-    decision = call_promote(run, tmp_path / "champions")
+    assert json.loads(Path(call_promote(run, None).path).read_text(encoding="utf-8")) == {}
+    promotion = call_promote(run, tmp_path / "champions")
+    decided = json.loads(Path(promotion.path).read_text(encoding="utf-8"))
+    decision = decided["decision"]
+    assert decided["history"][-1]["decision"] == decision and decided["history"][-1]["run"] == "a run"
     assert decision["promoted"] and read_champion(tmp_path / "champions")["version"] == decision["version"]
 
     scores, report = artifact(Metrics, tmp_path / "scores.json"), artifact(HTML, tmp_path / "report.html")
@@ -294,7 +310,7 @@ def test_ensemble_promote_and_evaluate(run, tmp_path):
         models=[costly(Model, path) for path in models_of(run)],
         spectrograms=costly(Dataset, run / "spectrograms"),
         selection=costly(Dataset, run / "selection"),
-        promotion=decision,
+        promotion=promotion,
         ingested=COST | {"seconds": 2.0},
         command="audiotagging run --data 'my sounds'",
         scores=scores,
@@ -317,6 +333,7 @@ def test_ensemble_promote_and_evaluate(run, tmp_path):
     assert [(stage["stage"], stage["seconds"]) for stage in origin["stages"]][:5] == [
         *(("ingest", 2.0), ("preprocess", 60.0), ("select", 60.0), ("train", 240.0), ("predict", 240.0))
     ]  # two members, each with two folds
-    assert [stage["stage"] for stage in origin["stages"]][5:] == ["ensemble", "evaluate"]
+    assert [stage["stage"] for stage in origin["stages"]][5:] == ["ensemble", "rescore", "promote", "evaluate"]
     assert origin["gpu_seconds"] == 0 and origin["cpu_seconds"] > 1100 and origin["peak_bytes"] >= 5e8
-    assert written["promotion"] == decision and "</html>" in Path(report.path).read_text(encoding="utf-8")
+    assert written["promotion"] == decision and written["champions"] == decided["history"]
+    assert "</html>" in Path(report.path).read_text(encoding="utf-8")

@@ -202,10 +202,14 @@ def test_an_ensemble_that_predicted_only_disturbances_is_complete(tmp_path):
     assert (run / "submission.csv").read_text().splitlines() == [
         ",".join(["fname", '"Bass_drum, <b>&"', *predictions.classes[1:]])
     ]
-    for reason in ("there was no champion yet", "no labelled clips in common with the champion"):
+    for reason in ("there was no champion yet", "no labelled clips in common"):
         replace_weights(models_of(run)[0], reason.encode())
         decision = promote(
-            run / "averaged", models=models_of(run), spectrograms=run / "spectrograms", champions=tmp_path / "champions"
+            run / "averaged",
+            models=models_of(run),
+            spectrograms=run / "spectrograms",
+            selection=run / "selection",
+            champions=tmp_path / "champions",
         )
         assert reason in decision["reason"]
 

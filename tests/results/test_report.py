@@ -11,7 +11,7 @@ from browser import check_first_columns, check_page, check_paper, check_players
 from fabricated import fabricate_origin, fabricate_run, finish_run, models_of, rescore
 from markupsafe import Markup
 
-from audiotagging.artifacts.champion import Comparison, Decision
+from audiotagging.artifacts.champion import Comparison, Decision, Event, Measured, Promotion
 from audiotagging.artifacts.excerpts import Excerpt, read_excerpts
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.data import spectrogram
@@ -36,7 +36,31 @@ KINDS = {
 
 COMPARISON = Comparison(set="all", clips=40, score=0.8, champion=0.85, difference=-0.05, low=-0.08, high=-0.02)
 DECISION = Decision(
-    version="0" * 16, champion="1" * 16, promoted=False, reason="Not promoted: <worse>.", comparison=COMPARISON
+    version="0" * 16,
+    champion="1" * 16,
+    promoted=False,
+    reason="Not promoted: <worse>.",
+    verdict="worse",
+    comparison=COMPARISON,
+)
+FIRST = Decision(version="1" * 16, champion="", promoted=True, reason="Promoted: there was no champion yet.")
+PROMOTION = Promotion(
+    decision=DECISION,
+    history=[
+        Event(
+            when=f"2026-01-0{day}T03:04:05+00:00",
+            action="candidate",
+            version=decision["version"],
+            before=before,
+            after="1" * 16,
+            best="1" * 16,
+            decision=decision,
+            measured=Measured(set="all", clips=40, score=score, low=score - 0.04, high=score + 0.03),
+            run="<run>",
+            fingerprint="5f1d7a0c9be34c2f",
+        )
+        for day, (decision, before, score) in enumerate(((FIRST, "", 0.85), (DECISION, "1" * 16, 0.8)), 1)
+    ],
 )
 
 
@@ -44,7 +68,7 @@ DECISION = Decision(
 def run(request, tmp_path_factory):
     run = fabricate_run(tmp_path_factory.mktemp("run"), **KINDS[request.param])
     plain = request.param == "plain"
-    finish_run(run, promotion=DECISION if plain else None, origin=fabricate_origin() if plain else None)
+    finish_run(run, promotion=PROMOTION if plain else None, origin=fabricate_origin() if plain else None)
     if plain:
         evaluate_again(argparse.Namespace(out=run, baseline=run / "submission.csv", before=None, audio=None))
     return run
@@ -331,7 +355,7 @@ def test_the_report_says_whether_the_ensemble_became_the_champion(run):
     promotion = json.loads((run / "scores.json").read_text(encoding="utf-8")).get("promotion")
     page = (run / "report.html").read_text(encoding="utf-8")
     assert ("Not promoted: &lt;worse&gt;." in page) == (promotion is not None)
-    assert ("Worse than the champion" in page) == (promotion is not None)
+    assert ("Worse than the best champion" in page) == (promotion is not None)
 
 
 def test_a_report_that_is_written_again_says_where_the_run_came_from(run, page):

@@ -135,6 +135,20 @@ def ensemble(
     write_ensemble(out, predictions=averaged, submission=submission, averaging=averaging)
 
 
+def average_members(predictions: Predictions, *, mean: str, weights: Mapping[str, float]) -> Predictions:
+    """Return the predictions of an ensemble and its members, from those of its members.
+
+    Args:
+        predictions: The members' predictions of at least one clip.
+        mean: A key of `MEANS`.
+        weights: The weight of every member by its id. They must sum to 1.
+    """
+    members = predictions.members
+    assert set(members) == set(weights)
+    parts = {part: gather(predictions, part=part) for part in PARTS}
+    return _average_parts(parts, members=members, mean=mean, weights=np.array([weights[member] for member in members]))
+
+
 def _read_members(paths: Sequence[Path], *, classes: list[str], clips: pd.DataFrame) -> Predictions:
     """Read all prediction tables into one, and check that they can be averaged."""
     tables = [read_predictions(path) for path in paths]

@@ -23,7 +23,7 @@
 * `similarity`, `trained`, `data`, `selection`, `run`: facts about the members, their training data and their versions.
   There is no `similarity` if nothing was predicted.
 * `promotion`: the decision on whether the ensemble becomes the champion, if a champions folder was given
-  (`audiotagging.results.promotion`).
+  (`audiotagging.results.promotion`); `champions`: the history of the champions, at most `EVENTS` events of it.
 * `before`: the comparison with the run before, if one was given (`audiotagging.results.before`).
 * `origin`: the command line of the run, when it ran, and what each stage cost (`run_facts.summarise_origin`).
 """
@@ -39,7 +39,7 @@ import pandas as pd
 
 from audiotagging.artifacts.alike import describe_alike, read_alike
 from audiotagging.artifacts.averaging import Averaging, average
-from audiotagging.artifacts.champion import Decision
+from audiotagging.artifacts.champion import Promotion
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, read_ensemble
 from audiotagging.artifacts.excerpts import Excerpt, read_excerpts
 from audiotagging.artifacts.prediction_table import Predictions
@@ -73,6 +73,7 @@ from audiotagging.results.scores_file import Before, OriginSummary
 from audiotagging.results.scoring import describe_classes, estimate_classes, estimate_systems, similarity
 
 BASELINE = "baseline"
+EVENTS = 100  # of the history of the champions, the newest
 DRAWN = 0.9  # the promised precision whose thresholds are drawn beside the scores of each class
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def evaluate(
     baseline: Path | None = None,
     excerpts_of: Callable[[Collection[str]], Mapping[str, Excerpt]] | None = None,
     before: Path | Before | None = None,
-    promotion: Decision | None = None,
+    promotion: Promotion | None = None,
     origin: Origin | OriginSummary | None = None,
 ) -> dict[str, Any]:
     """Score the ensemble and its members, and write the scores and the report.
@@ -108,7 +109,7 @@ def evaluate(
             `preprocess` kept.
         before: The output folder of the run before this one, to compare with, or what an earlier `scores.json` says of
             that.
-        promotion: The decision of `audiotagging.results.promotion.promote`.
+        promotion: The output of the stage `promote`, or what an earlier `scores.json` says of that.
         origin: Where the run came from, or what an earlier `scores.json` says of that.
 
     Returns:
@@ -165,7 +166,8 @@ def evaluate(
     if before:
         result["before"] = before
     if promotion:
-        result["promotion"] = promotion
+        result["promotion"] = promotion["decision"]
+        result["champions"] = promotion["history"][-EVENTS:]
     if baseline:
         result["baseline"] = str(baseline)
     if origin:

@@ -2,7 +2,7 @@
 
 from typing import NotRequired, TypedDict
 
-from audiotagging.artifacts.champion import Decision
+from audiotagging.artifacts.champion import Decision, Event
 
 NAME = "scores.json"
 
@@ -155,6 +155,7 @@ class Facts(EnsembleScores):
     run: Run
     selection: Selection
     promotion: NotRequired[Decision]
+    champions: NotRequired[list[Event]]
     before: NotRequired[Before]
     origin: NotRequired[OriginSummary]
 
