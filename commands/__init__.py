@@ -27,6 +27,7 @@ GROUPS = {
     },
     "with a trained ensemble": {
         "tag": "tag sound files",
+        "serve": "tag sounds over HTTP",
         "evaluate": "score a run again, and write its report again",
         "compare": "compare two runs",
         "learning-curve": "find out what to record next",

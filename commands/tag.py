@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
+from audiotagging.artifacts.calibration import PROMISES
 from audiotagging.data.audio import AUDIO_SUFFIXES, SoundError
 from audiotagging.errors import UserError, in_one_line
 from audiotagging.files import atomic_file, digest, path_text
 from audiotagging.progress import track
-from audiotagging.results.thresholds import PROMISES
 from audiotagging.tagging.choice import Choose, choice, never_chosen
 from audiotagging.tagging.formats import FORMATS as WINDOW_FORMATS
 from audiotagging.tagging.formats import Format, write_file, write_objects

@@ -4,10 +4,10 @@
     python components/images.py --context TARGET      write the build context to standard output, as a tar archive
 
 An image contains the library folder of the same name and what all stages share: the modules outside the folders, and
-`artifacts`. The image `tagging` also contains `data` and `training`, because tagging a sound takes the steps of both.
-The tag of an image is a hash of these files, the locked versions and the Dockerfile. If the code of a stage does not
-change, its tag stays the same and Kubeflow can use its cached results; if the code changes, stale results are never
-used. `tests/test_layers.py` checks that the imports agree with this.
+`artifacts`. The image `tagging` also contains `data` and `training`, because tagging a sound takes the steps of both,
+and `serving`. The tag of an image is a hash of these files, the locked versions and the Dockerfile. If the code of a
+stage does not change, its tag stays the same and Kubeflow can use its cached results; if the code changes, stale
+results are never used. `tests/test_layers.py` checks that the imports agree with this.
 
 `AUDIOTAGGING_REGISTRY` is the registry of the images. If it is empty, they stay on this machine. `AUDIOTAGGING_TORCH`
 is the build of torch in the images `training` and `tagging`: "cpu" (the default) or "cuda".
@@ -31,7 +31,7 @@ FOLDERS = {
     "data": ("data",),
     "training": ("training",),
     "results": ("results",),
-    "tagging": ("data", "training", "tagging"),
+    "tagging": ("data", "training", "tagging", "serving"),
 }
 TARGETS = tuple(FOLDERS)
 WITH_TORCH = ("training", "tagging")

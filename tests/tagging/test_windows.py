@@ -56,7 +56,7 @@ def test_windows_follow_each_other_and_the_last_one_ends_with_the_file(seconds, 
 
 
 def test_windows_are_scored_as_clips_are_and_silent_ones_left_out(tagger, long, tmp_path, monkeypatch):
-    monkeypatch.setattr("audiotagging.tagging.windows.BATCH_FRAMES", 300)
+    monkeypatch.setattr("audiotagging.tagging.tagger.BATCH_FRAMES", 300)
     found = list(score_windows(tagger.score, long, every=1.5, overlap=0.5))
     assert [(start, end) for start, end, _ in found] == [
         (start, start + 1.5) for start in (0, 1, 2, 3, 4, 6, 6.5)

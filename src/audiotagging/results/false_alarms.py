@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from audiotagging.artifacts.calibration import PROMISES
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE
 from audiotagging.results.labelled_clips import LabelledSet
-from audiotagging.results.thresholds import PROMISES, find_floors, find_thresholds, lowest_scores
+from audiotagging.results.thresholds import find_floors, find_thresholds, lowest_scores
 
 
 def describe_false_alarms(

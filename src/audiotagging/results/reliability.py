@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from audiotagging.artifacts.calibration import Calibration, Threshold, calibrate
+from audiotagging.artifacts.calibration import PROMISES, Calibration, Threshold, calibrate
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE
 from audiotagging.metrics import calibration_bins, calibration_error, lwlrap
 from audiotagging.results.calibrate import cross_calibrate
 from audiotagging.results.labelled_clips import LabelledSet
-from audiotagging.results.thresholds import PROMISES, fewest_clips, find_thresholds, lowest_scores, wilson
+from audiotagging.results.thresholds import fewest_clips, find_thresholds, lowest_scores, wilson
 
 
 def describe_calibration(

@@ -13,9 +13,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from audiotagging.artifacts.calibration import Threshold, logits, sigmoid
+from audiotagging.artifacts.calibration import PROMISES, Threshold, logits, sigmoid
 
-PROMISES = (0.8, 0.9, 0.95)  # precisions
 LEVEL = 0.8  # of the intervals; the precision is at least the lower end with a confidence of 90 %
 
 # On the scale of logits. Of other draws of the kind with the highest score, 18 % passed this score, and .3 % the score

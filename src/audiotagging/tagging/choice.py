@@ -29,6 +29,7 @@ def choice(classes: Sequence[str], averaging: Averaging, *, top: int, precision:
         >>> choice(["Bark", "Meow", "Rain"], averaging, top=2)(np.array([0.25, 0.75, 0.5]))
         [('Meow', 0.75), ('Rain', 0.5)]
     """
+    top = min(top, len(classes))
     if precision is None:
         return lambda scores: [(classes[number], float(scores[number])) for number in islice(_best(scores), top)]
     if averaging.calibration is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby, islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, Any
 
 import soundfile
@@ -54,7 +54,7 @@ def write_csv(rows: Rows, out: IO[str]) -> None:
 
 def write_json(rows: Rows, out: IO[str]) -> None:
     """Write a list of objects with the keys `file`, `start`, `end`, `label` and `score`, one per line."""
-    write_objects((_row(path, tag) for path, tag in rows), out)
+    write_objects((as_row(path, tag) for path, tag in rows), out)
 
 
 def write_objects(rows: Iterable[dict[str, Any]], out: IO[str]) -> None:
@@ -74,7 +74,7 @@ def write_parquet(rows: Rows, out: IO[bytes]) -> None:
     schema = pa.schema([pa.field(name, getattr(pa, kind)(), nullable=False) for name, kind in COLUMNS.items()])
     with pq.ParquetWriter(out, schema, write_page_checksum=True) as writer:
         remaining = iter(rows)
-        while group := [_row(path, tag) for path, tag in islice(remaining, ROW_GROUP)]:
+        while group := [as_row(path, tag) for path, tag in islice(remaining, ROW_GROUP)]:
             writer.write_table(pa.Table.from_pylist(group, schema))
 
 
@@ -142,6 +142,7 @@ def _seconds(time: float) -> str:
     return f"{time:.6f}"
 
 
-def _row(path: Path, tag: Tag) -> dict[str, Any]:
+def as_row(path: PurePath | str, tag: Tag) -> dict[str, Any]:
+    """Return the values of a tag by the names of the columns."""
     values = (path_text(path), round(tag.start, 6), round(tag.end, 6), tag.label, tag.score)
     return dict(zip(COLUMNS, values, strict=True))

@@ -1,10 +1,10 @@
 """Tags any sound file with an ensemble: cuts files into pieces, and scores the pieces of many files at once."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from audiotagging.data.spectrogram import SHORTEST, trimmed_spectrogram
 
 PIECE = 60 * RATE  # samples; longer files are split into pieces of this length
 BATCH_FRAMES = 16_384  # frames scored at once, about four minutes of sound
+
+Found = TypeVar("Found")
 
 
 @dataclass
@@ -151,6 +153,25 @@ class Tagger:
 
 def _frames(files: Iterable[_File]) -> int:
     return sum(len(piece) for file in files for piece in file.pieces)
+
+
+def in_batches(found: Iterable[Found], *, frames: Callable[[Found], int]) -> Iterator[list[Found]]:
+    """Yield what is found in lists of as many as are scored at once.
+
+    Args:
+        found: Anything with a spectrogram.
+        frames: Returns the number of its frames.
+    """
+    batch: list[Found] = []
+    total = 0
+    for each in found:
+        batch.append(each)
+        total += frames(each)
+        if total >= BATCH_FRAMES:
+            yield batch
+            batch, total = [], 0
+    if batch:
+        yield batch
 
 
 def piece_spectrograms(source: Source, *, meter: AcousticMeter | None = None) -> Iterator[np.ndarray]:

@@ -10,7 +10,7 @@ from audiotagging.data.audio import RATE, Source, decode_blocks, duration
 from audiotagging.data.spectrogram import clip_spectrogram
 from audiotagging.errors import UserError
 from audiotagging.progress import track
-from audiotagging.tagging.tagger import BATCH_FRAMES
+from audiotagging.tagging.tagger import in_batches
 
 WINDOW_SECONDS = (0.1, 60.0)  # shortest and longest window; longer ones would take too much memory
 MOST_OVERLAP = 0.9  # of a window; more would score the same sound more than ten times
@@ -121,32 +121,27 @@ def score_windows(
     Raises:
         SoundError: If the file cannot be decoded. Windows may have been yielded before.
     """
-    found = windows(source, every=every, overlap=overlap)
-    if label:
-        found = track(found, label=label, total=count_windows(source, every=every, overlap=overlap))
-    for batch in batches(found):
+    for batch in window_batches(source, every=every, overlap=overlap, label=label):
         scores = score([spectrogram for *_, spectrogram in batch])
         for (start, end, _), window_scores in zip(batch, scores, strict=True):
             yield start, end, window_scores
 
 
-def batches(found: Iterable[tuple[float, float, np.ndarray]]) -> Iterator[list[tuple[float, float, np.ndarray]]]:
-    """Yield start, end and spectrogram of the windows that are not silent, as many as are scored at once.
+def window_batches(
+    source: Source, *, every: float, overlap: float = 0.0, label: str | None = None
+) -> Iterator[list[tuple[float, float, np.ndarray]]]:
+    """Yield start, end and spectrogram of the windows of a sound file, as many as are scored at once.
 
-    Args:
-        found: Start, end and samples of windows, as `windows` yields them.
+    Silent windows are left out. The arguments are those of `score_windows`.
+
+    Raises:
+        SoundError: If the file cannot be decoded. Windows may have been yielded before.
     """
-    batch, frames = [], 0
-    for start, end, samples in found:
-        spectrogram = clip_spectrogram(samples)
-        if spectrogram.any():
-            batch.append((start, end, spectrogram))
-            frames += len(spectrogram)
-        if frames >= BATCH_FRAMES:
-            yield batch
-            batch, frames = [], 0
-    if batch:
-        yield batch
+    found = windows(source, every=every, overlap=overlap)
+    if label:
+        found = track(found, label=label, total=count_windows(source, every=every, overlap=overlap))
+    spectrograms = ((start, end, clip_spectrogram(samples)) for start, end, samples in found)
+    return in_batches((each for each in spectrograms if each[2].any()), frames=lambda each: len(each[2]))
 
 
 def merge(tags: Iterable[Tag]) -> Iterator[Tag]:

@@ -1,0 +1,115 @@
+"""Runs an application with uvicorn, which knows no limits to how many clients there are or how slow they are."""
+
+import asyncio
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from audiotagging.serving.app import error
+
+MOST_CONNECTIONS = 400  # a process has 1024 open files by default
+PATIENCE = 30.0  # seconds
+LAST_ANSWERS = 60  # seconds
+
+logger = logging.getLogger(__name__)
+
+
+async def _busy(scope: Scope, receive: Receive, send: Send) -> None:
+    await error(503, "too many connections are open; try again later")(scope, receive, send)
+
+
+class Connection(H11Protocol):
+    """A connection that is closed if its client is too slow.
+
+    Between requests the application does not see the client, which has `PATIENCE` seconds to take the answer, to send
+    what is left of a body that was refused, and to send the headers of its next request.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(PATIENCE, self._give_up)
+        if len(self.connections) > MOST_CONNECTIONS:
+            self.app = _busy
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing any more."""
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request."""
+        super().on_response_complete()
+        self._timer.cancel()
+        self._timer = self.loop.call_later(PATIENCE, self._give_up)
+
+    def _give_up(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.abort()
+
+
+class Server(uvicorn.Server):
+    """A server that still answers for some seconds after SIGTERM, while load balancers learn that it ends."""
+
+    def __init__(self, app: ASGIApp, *, drain: float, ending: Callable[[], object]) -> None:
+        """Configure the server.
+
+        Args:
+            app: The application.
+            drain: For how many seconds it still answers after SIGTERM.
+            ending: Called when SIGTERM arrives.
+        """
+        config = uvicorn.Config(
+            app,
+            http=Connection,
+            ws="none",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=round(PATIENCE),
+            timeout_graceful_shutdown=LAST_ANSWERS,
+        )
+        super().__init__(config)
+        self._drain, self._ending, self._end = drain, ending, float("inf")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End later after SIGTERM, and at once after SIGINT or a second SIGTERM."""
+        if sig == signal.SIGTERM and self._end == float("inf"):
+            self._end = time.monotonic() + self._drain
+            self._ending()
+        else:
+            super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether to end."""
+        return await super().on_tick(counter) or time.monotonic() >= self._end
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        OSError: If that cannot be, such as for a port that is in use.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return the address of a server as in a browser."""
+    host, port, *_ = listener.getsockname()
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def serve(app: ASGIApp, listener: socket.socket, **options: Any) -> None:
+    """Run an application until SIGTERM or SIGINT, and then finish what is in progress. The options are `Server`'s."""
+    Server(app, **options).run(sockets=[listener])

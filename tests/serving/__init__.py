@@ -1,0 +1,1 @@
+"""A package, because pytest takes only one `conftest` that is in none."""

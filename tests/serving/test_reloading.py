@@ -1,0 +1,83 @@
+"""The champion that answers."""
+
+import json
+import logging
+import shutil
+from threading import Event, Thread
+
+import pytest
+from browser import wait_for
+from fabricated import models_of, replace_weights
+from safetensors.torch import load_file, save
+
+from audiotagging.serving import reloading
+
+FIRST, SECOND, CORRUPT = "1" * 16, "2" * 16, "3" * 16
+
+
+@pytest.fixture
+def champions(run, tmp_path):
+    """A champions folder of two versions that score differently, and one that is corrupt."""
+    for version in (FIRST, SECOND, CORRUPT):
+        shutil.copytree(run, tmp_path / "versions" / version)
+    for model in models_of(tmp_path / "versions" / SECOND):
+        weights = load_file(model / "weights.safetensors")
+        replace_weights(model, save({name: -tensor for name, tensor in weights.items()}))
+    (models_of(tmp_path / "versions" / CORRUPT)[0] / "weights.safetensors").write_bytes(b"cut")
+    promote(tmp_path, FIRST)
+    return tmp_path
+
+
+def promote(champions, version):
+    decision = {"version": version, "champion": "", "promoted": True, "reason": "", "since": "2026-01-01T00:00:00"}
+    (champions / "champion.json").write_text(json.dumps(decision))
+
+
+def test_a_new_champion_answers_as_soon_as_it_can_and_the_old_one_until_then(champions, sounds, serve, monkeypatch):
+    served = serve(champions)
+    content = (sounds / "plain.wav").read_bytes()
+    first = served.client.post("/tag", content=content)
+    assert first.headers["model-version"] == FIRST
+    go_on, load = Event(), reloading._load
+    monkeypatch.setattr(reloading, "_load", lambda folder: go_on.wait(60) and load(folder))
+    promote(champions, SECOND)
+    thread = Thread(target=served.service.models.refresh)
+    thread.start()
+    during = served.client.post("/tag", content=content)
+    assert during.json() == first.json() and during.headers["model-version"] == FIRST
+    go_on.set()
+    thread.join()
+    after = served.client.post("/tag", content=content)
+    assert after.headers["model-version"] == SECOND and after.json() != first.json()
+    assert served.client.get("/readyz").json() == {"ready": True, "version": SECOND, "refused": ""}
+    assert f'audiotagging_model{{version="{FIRST}"}}' not in served.client.get("/metrics").text
+
+
+@pytest.mark.parametrize("break_it", ["a corrupt version", "a missing version", "a corrupt champion.json"])
+def test_a_champion_that_cannot_be_loaded_does_not_answer_and_is_named(champions, sounds, serve, break_it, caplog):
+    served = serve(champions)
+    content = (sounds / "plain.wav").read_bytes()
+    expected = served.client.post("/tag", content=content).json()
+    if break_it == "a corrupt champion.json":
+        (champions / "champion.json").write_text("{")
+    else:
+        promote(champions, CORRUPT if break_it == "a corrupt version" else "4" * 16)
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            served.service.models.refresh()
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+    ready = served.client.get("/readyz")
+    assert ready.status_code == 200 and ready.json()["version"] == FIRST and "expected" in ready.json()["refused"]
+    assert served.metric("audiotagging_champion_refused") == 1
+    assert served.client.post("/tag", content=content).json() == expected
+    promote(champions, SECOND)
+    served.service.models.refresh()
+    assert served.client.get("/readyz").json() == {"ready": True, "version": SECOND, "refused": ""}
+    assert served.metric("audiotagging_champion_refused") == 0
+
+
+def test_it_looks_for_another_champion_by_itself(champions, serve, monkeypatch):
+    monkeypatch.setattr(reloading, "POLL", 0.05)
+    served = serve(champions)
+    promote(champions, SECOND)
+    wait_for(lambda: served.client.get("/readyz").json()["version"] == SECOND)
