@@ -204,7 +204,7 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
     if args.test_share and args.champions:
         raise UserError(
             "--test-share draws other test clips when clips are added, and the champion may have been trained on them: "
-            "with --champions, put the test clips into a folder test/ or a column split"
+            'put the test clips into a folder test/ or a column split, or promote nothing, with --champions ""'
         )
     if args.warm_start and args.init:
         raise UserError("--init and --warm-start both say which weights to start with; omit one of them")

@@ -163,6 +163,12 @@ def test_what_the_stages_cannot_reach_is_refused(options, message):
         cluster_parameters(parse(*options))
 
 
+def test_test_clips_are_drawn_only_if_there_is_no_champion_and_the_message_says_how():
+    assert cluster_parameters(parse("--test-share", "0.2", "--champions", ""))["test_share"] == 0.2
+    with pytest.raises(UserError, match=r'^--test-share draws .*: .*, or promote nothing, with --champions ""$'):
+        cluster_parameters(parse("--test-share", "0.2"))
+
+
 def test_as_many_rows_are_accepted_as_argo_can_store():
     def rows(folds):
         options = ["--members", "demo-xresnet50-bce", "--folds", ",".join(map(str, range(folds)))]
