@@ -138,6 +138,7 @@ OVERLAY ?= gpu
 manifests: ## Print the manifests for `kubectl apply -f -` (OVERLAY=gpu REGISTRY=HOST/PATH)
 	@kubectl kustomize manifests/overlays/$(OVERLAY) | sed \
 		-e "s|image: audiotagging-client$$|image: $$($(PYTHON) components/images.py client)|" \
+		-e "s|image: audiotagging-tagging$$|image: $$($(PYTHON) components/images.py tagging)|" \
 		-e 's|AUDIOTAGGING_REGISTRY: ""|AUDIOTAGGING_REGISTRY: "$(AUDIOTAGGING_REGISTRY)"|'
 
 kind-up kind-test kind-down: kind-%: $(ENVIRONMENT)

@@ -10,6 +10,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from audiotagging.serving import command
+from audiotagging.serving.limits import Limits
+from audiotagging.serving.openapi import document
+from audiotagging.serving.server import LAST_ANSWERS
 from commands import schedule
 from commands.cluster.client import TOKEN_FILE
 from components.cluster import AUDIO, CHAMPIONS, CHECKPOINTS, CLAIMS, USER, Cluster
@@ -17,9 +21,12 @@ from components.images import files
 
 ROOT = Path(__file__).parent.parent
 MANIFESTS = ROOT / "manifests"
-OVERLAYS = ("base", "overlays/kind", "overlays/gpu", "with the weekly training")
+OVERLAYS = ("base", "overlays/kind", "overlays/gpu")
+COMPONENTS = ("weekly", "serve")
 VERSIONS = ("1.33", "1.36")  # that KFP 2.17 is tested with
-TEMPLATES = {"Job", "DaemonSet"}
+TEMPLATES = {"Job", "DaemonSet", "Deployment"}
+BUILT = {"audiotagging-client", "audiotagging-tagging"}  # set by `make manifests`
+KSERVE = {"minReplicas": 1, "maxReplicas": 4, "scaleMetric": "cpu", "scaleTarget": 70}  # its own beside those of a pod
 
 needs_kubectl = pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
 
@@ -38,10 +45,17 @@ def with_component(name, folder):
     return path.parent
 
 
-@pytest.fixture(scope="module", params=OVERLAYS)
+@pytest.fixture(scope="module", params=[*OVERLAYS, *COMPONENTS])
 def resources(request, tmp_path_factory):
-    weekly = request.param == "with the weekly training"
-    return build(with_component("weekly", tmp_path_factory.mktemp("weekly")) if weekly else request.param)
+    name = request.param
+    return build(name if name in OVERLAYS else with_component(name, tmp_path_factory.mktemp(name)))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The resources of the server by their kind."""
+    built = build(with_component("serve", tmp_path_factory.mktemp("server")))
+    return {each["kind"]: each for each in built if each["metadata"]["name"] == "audiotagging-serve"}
 
 
 def name_of(resource):
@@ -56,7 +70,7 @@ def pods(resources):
 def test_every_image_that_is_pulled_is_named_with_its_digest():
     texts = [path.read_text() for path in (ROOT / "Makefile", ROOT / "docker/Dockerfile", *MANIFESTS.rglob("*.yaml"))]
     pattern = re.compile(r"^(?:ARG BASE=|KIND_NODE_IMAGE \?= | *image: )([^\s#]+)", re.MULTILINE)
-    pulled = {image for text in texts for image in pattern.findall(text)} - {"audiotagging-client"}
+    pulled = {image for text in texts for image in pattern.findall(text)} - BUILT
     assert {image.partition(":")[0] for image in pulled} == {
         "busybox",
         "kindest/node",
@@ -143,7 +157,7 @@ def restricted(pod):
 @needs_kubectl
 def test_our_pods_meet_the_restricted_standard(resources):
     ours = {name: pod for name, pod in pods(resources).items() if "device-plugin" not in name}
-    assert ours.keys() - {"Job/schedule"} == {"Job/audiotagging-volumes"}
+    assert ours.keys() - {"Job/schedule", "Deployment/audiotagging-serve"} == {"Job/audiotagging-volumes"}
     assert {name: list(restricted(pod)) for name, pod in ours.items()} == {name: [] for name in ours}
 
 
@@ -169,7 +183,7 @@ def test_every_container_says_what_it_needs(resources):
 @needs_kubectl
 def test_every_image_has_a_version(resources):
     images = {container["image"] for pod in pods(resources).values() for container in pod["containers"]}
-    assert all(":" in image and not image.endswith(":latest") for image in images - {"audiotagging-client"})
+    assert all(":" in image and not image.endswith(":latest") for image in images - BUILT)
 
 
 @needs_kubectl
@@ -238,3 +252,48 @@ def test_the_script_passes_shellcheck():
         pytest.skip("shellcheck is not installed")
     done = subprocess.run(["shellcheck", str(MANIFESTS / "kind.sh")], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+@needs_kubectl
+def test_the_server_only_reads_the_champions_and_answers_at_its_probes_until_it_ends(server):
+    pod = server["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    args = parser.parse_args(container["args"])
+    assert container["command"] == ["python3", "-m", "audiotagging.serving"]
+    assert (str(args.models), args.host, args.port) == ("/champions", "0.0.0.0", container["ports"][0]["containerPort"])
+    paths = {container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")}
+    assert paths <= document(Limits())["paths"].keys()
+    assert pod["terminationGracePeriodSeconds"] > args.drain + LAST_ANSWERS
+    claims = {each["name"]: each.get("persistentVolumeClaim") for each in pod["volumes"]}
+    assert claims == {"champions": {"claimName": CLAIMS[CHAMPIONS], "readOnly": True}, "tmp": None}
+    assert all(mount.get("readOnly") for mount in container["volumeMounts"] if mount["name"] == "champions")
+    assert pod["securityContext"]["runAsUser"] != USER and container["securityContext"]["readOnlyRootFilesystem"]
+
+
+@needs_kubectl
+def test_the_server_is_found_by_its_label_and_reaches_nothing(server):
+    labels = server["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
+    assert server["Service"]["spec"]["selector"].items() <= labels
+    policy = server["NetworkPolicy"]["spec"]
+    assert policy["podSelector"]["matchLabels"].items() <= labels
+    assert policy["policyTypes"] == ["Ingress", "Egress"] and "egress" not in policy
+    assert server["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]["name"] == "audiotagging-serve"
+
+
+@needs_kubectl
+@pytest.mark.parametrize("version", VERSIONS)
+def test_kserve_runs_the_same_server(server, tmp_path, version):
+    (service,) = [each for each in build(with_component("kserve", tmp_path)) if each["kind"] == "InferenceService"]
+    spec = service["spec"]["predictor"]
+    pod = {key: value for key, value in spec.items() if key not in KSERVE}
+    assert {key: spec[key] for key in KSERVE} == KSERVE
+    meta = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "predictor"}}
+    kubernetes_validate.validate({**meta, "spec": pod}, version, strict=True)
+    assert not list(restricted(pod))
+    own = server["Deployment"]["spec"]["template"]["spec"]
+    (container,), (expected,) = pod.pop("containers"), own["containers"]
+    assert container["ports"][0]["containerPort"] == 8080
+    assert container | {"name": "serve", "ports": expected["ports"]} == expected
+    assert pod == {key: value for key, value in own.items() if key != "containers"}

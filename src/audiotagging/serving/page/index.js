@@ -25,15 +25,18 @@ function clock(seconds) {
   return seconds < 60 ? `${+seconds.toFixed(1)} s` : `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`
 }
 
-// One row: the label, its windows, darker for higher scores, and the score of the whole sound.
+// One row: the label, its windows in a colour that is stronger for higher scores, and the score of the whole sound.
+// Where windows overlap, the later one is seen.
 function row({ label, score }, windows, seconds) {
   const track = element("div", "track")
-  for (const { start, end, score } of windows.filter(each => each.label === label)) {
+  const own = windows.filter(each => each.label === label)
+  own.forEach(({ start, end, score }, place) => {
+    const until = Math.min(end, own[place + 1]?.start ?? end)
     const bar = element("span", "")
     bar.title = `${clock(start)} to ${clock(end)}: ${score.toFixed(3)}`
-    bar.style.cssText = `left: ${100 * start / seconds}%; width: ${100 * (end - start) / seconds}%; opacity: ${score}`
+    bar.style.cssText = `left: ${100 * start / seconds}%; width: ${100 * (until - start) / seconds}%; opacity: ${Math.sqrt(score)}`
     track.append(bar)
-  }
+  })
   track.append(element("span", "now"))
   track.addEventListener("click", event => {
     const { left, width } = track.getBoundingClientRect()
@@ -71,7 +74,7 @@ async function show(file) {
     const rows = whole.content[0].tags.flatMap(tag => row(tag, windows.content, seconds))
     get("whole").replaceChildren(...rows, axis(seconds))
     get("name").textContent = file.name
-    get("version").textContent = `Version ${whole.version}. Windows are darker where a label scores higher; click one to hear it.`
+    get("version").textContent = `Version ${whole.version}. The stronger its colour, the higher a window scores. Click one to hear it.`
     get("result").hidden = false
     say("")
   } catch (error) {
