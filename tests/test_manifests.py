@@ -88,8 +88,9 @@ def test_everything_is_what_kubernetes_knows(resources, version):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_loader_is_what_kubernetes_knows(version):
-    kubernetes_validate.validate(yaml.safe_load((MANIFESTS / "loader.yaml").read_text()), version, strict=True)
+@pytest.mark.parametrize("name", ["loader.yaml", "champion.yaml"])
+def test_the_pods_to_work_in_are_what_kubernetes_knows(version, name):
+    kubernetes_validate.validate(yaml.safe_load((MANIFESTS / name).read_text()), version, strict=True)
 
 
 @needs_kubectl
@@ -164,6 +165,13 @@ def test_our_pods_meet_the_restricted_standard(resources):
 def test_the_loader_meets_the_restricted_standard_and_is_not_the_stages_user():
     pod = yaml.safe_load((MANIFESTS / "loader.yaml").read_text())["spec"]
     assert not list(restricted(pod)) and pod["securityContext"]["runAsUser"] != USER
+
+
+def test_the_pod_with_the_champions_meets_the_restricted_standard_and_is_the_stages_user():
+    pod = yaml.safe_load((MANIFESTS / "champion.yaml").read_text())["spec"]
+    assert not list(restricted(pod)) and pod["securityContext"]["runAsUser"] == USER
+    (mount,), (volume,) = pod["containers"][0]["volumeMounts"], pod["volumes"]
+    assert volume["persistentVolumeClaim"]["claimName"] == CLAIMS[mount["mountPath"]] == "audiotagging-champions"
 
 
 def test_the_check_of_the_standard_finds_what_it_forbids():

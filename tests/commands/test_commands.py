@@ -102,7 +102,7 @@ def test_the_shell_completes_commands_options_and_folders(capsys, tmp_path):
     (tmp_path / "script").write_text(script)
     for words, expected in [
         (["audiotagging", "comp"], {"compare", "compile", "completion"}),
-        (["audiotagging", "run", "--ma"], {"--max-rejected"}),
+        (["audiotagging", "run", "--max"], {"--max-rejected"}),
         (["audiotagging", "run", "--mean", ""], {"arithmetic", "geometric", "rank"}),
     ]:
         line = f"COMP_WORDS=({shlex.join(words)}) COMP_CWORD={len(words) - 1}; _shtab_audiotagging"

@@ -25,6 +25,9 @@ HISTORY = "history.json"
 VERSIONS = "versions"
 VERSION = re.compile("[0-9a-f]{16}")
 
+# The actions of events by hand, and how to say that they were done.
+BY_HAND = {"accept": "accepted", "roll back": "rolled back to", "pin": "pinned", "unpin": "unpinned"}
+
 Verdict = Literal["first", "better", "not worse", "undecided", "worse", "not comparable"]
 
 
@@ -123,7 +126,7 @@ class Event(Provenance):
 
     Attributes:
         when: Date and time.
-        action: "candidate" (a run made a version), or what was done by hand: "accept", "roll back", "pin" or "unpin".
+        action: "candidate" (a run made a version), or what was done by hand: a key of `BY_HAND`.
         version: The version that it is about.
         before: Version of the champion before, or "" if there was none.
         after: Version of the champion from then on, or "" if there is none.

@@ -40,6 +40,8 @@ def findings(scores: Mapping[str, Any]) -> list[str]:
             sentences.append("The labels of the curated clips were not checked: that needs --folds too.")
     else:
         sentences.append("There is nothing to score: no test clip has labels, and no fold was held out.")
+    if "promotion" in scores:
+        sentences.append(scores["promotion"]["reason"])
     if judge := scores["selection"].get("judge"):
         sentences.append(
             f"The judge of the noisy clips has an lwlrap of {judge['score']:.4f} on clips that it was not trained on; "

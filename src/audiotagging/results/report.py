@@ -13,7 +13,9 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from audiotagging.artifacts.champion import BY_HAND
 from audiotagging.artifacts.excerpts import Excerpt
+from audiotagging.results.champions_plot import champions_plot, measured_candidates
 from audiotagging.results.clip_pictures import draw_clip, time_axis
 from audiotagging.results.learning_curves import learning_curves, loss_limits
 from audiotagging.results.players import choose_players
@@ -81,6 +83,8 @@ def render(
         ),
         reliability=_reliability(scores),
         curves=_curves(models, chance=scores["estimates"].get("out_of_fold", {}).get("chance")),
+        champions_plot=_champions_plot(scores),
+        by_hand=BY_HAND,
         axis=axis,
         pictures={
             clip: axis and draw_clip(spectrogram, seconds=seconds[clip], axis=axis)
@@ -260,6 +264,11 @@ def _reliability(scores: Mapping[str, Any]) -> Markup | None:
         return None
     described = scores["calibration"]["sets"][scores["scored"]]
     return Markup(reliability_plot({kind: described[kind]["bins"] for kind in ("uncalibrated", "calibrated")}))
+
+
+def _champions_plot(scores: Mapping[str, Any]) -> Markup | None:
+    events = scores.get("champions", [])
+    return Markup(champions_plot(events)) if measured_candidates(events) else None
 
 
 def _curves(models: Sequence[TrainedModel], *, chance: float | None) -> dict[str, Markup]:
