@@ -3,6 +3,7 @@
 Examples:
     audiotagging tag bird.wav recordings --models OUT
     audiotagging tag recordings --models OUT --precision 0.9 --format csv
+    audiotagging tag recordings --models MODELS --drift drift.json
     audiotagging tag forest.flac --models OUT --every 2 --overlap 1 --merge
     audiotagging tag recordings --models OUT --every 2 --format raven --out tags
 """
@@ -13,20 +14,23 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from audiotagging.artifacts.calibration import PROMISES
+from audiotagging.artifacts.champion import champion_folder
 from audiotagging.data.audio import AUDIO_SUFFIXES, SoundError
 from audiotagging.errors import UserError, in_one_line
 from audiotagging.files import atomic_file, digest, path_text
+from audiotagging.json_file import write_json
 from audiotagging.progress import track
 from audiotagging.tagging.choice import Choose, choice, never_chosen
 from audiotagging.tagging.formats import FORMATS as WINDOW_FORMATS
 from audiotagging.tagging.formats import Format, write_file, write_objects
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.results_folder import Settings, is_tagged, open_results, result_paths
-from audiotagging.tagging.tagger import Tagger
+from audiotagging.tagging.tagger import Tagged, Tagger
 from audiotagging.tagging.windows import Tag, check_windows, merge, score_windows
 
 Report = Callable[[str, str], None]
@@ -75,12 +79,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="write the tags of windows to one file per sound; given again, the command skips finished files",
     )
+    output.add_argument(
+        "--drift",
+        type=Path,
+        metavar="FILE",
+        help="compare the files with the test clips of the champion or the run, and write to this JSON file whether to "
+        "retrain",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print or write the tags of every file. For a file that cannot be read, print one line to the error output."""
     _check_options(args)
-    tagger = load_tagger(args.models)
+    models = champion_folder(args.models) or args.models
+    tagger = load_tagger(models)
+    drift = _Drift(args.drift, models) if args.drift else None
     args.top = min(args.top, len(tagger.classes))
     choose = _choice(args, tagger)
     unread = []
@@ -98,10 +111,13 @@ def run(args: argparse.Namespace) -> int:
     # On a terminal the results themselves show the progress.
     steps = paths if sys.stdout.isatty() else track(paths, label="tag", total=len(paths))
     if args.every is None:
-        FORMATS[args.format](_file_tags(args, tagger, choose, steps, report))
+        tagged = tagger.tag(steps)
+        FORMATS[args.format](_file_tags(drift.keep(tagged) if drift else tagged, choose, report))
     else:
         rows = _window_rows(steps, partial(_window_tags, args, tagger, choose), report)
         WINDOW_FORMATS[args.format].write(rows, sys.stdout)
+    if drift:
+        drift.write()
     return 1 if unread else 0
 
 
@@ -114,16 +130,50 @@ def _check_options(args: argparse.Namespace) -> None:
         for option in (option for option, value in given.items() if value):
             raise UserError(f"{option}: expected --every SECONDS beside it, found none; add it")
         return
+    if args.drift:
+        raise UserError("--drift: expected whole files to compare, found --every beside it; omit one of the two")
     check_windows(every=args.every, overlap=args.overlap, prefix="--")
     if not args.out and not WINDOW_FORMATS[args.format].printed:
         raise UserError(f"--format {args.format}: expected --out DIR for its files, found none; add it")
 
 
+class _Drift:
+    """Keeps what is known of the files that are tagged, to compare them with the test clips in the end."""
+
+    def __init__(self, path: Path, models: Path) -> None:
+        # Here, because an image without pandas and pyarrow can tag sounds too.
+        from audiotagging.tagging.drift import read_test_clips
+
+        if not path.absolute().parent.is_dir():
+            raise UserError(f"--drift: expected a file in a folder that exists, found {path}; create the folder first")
+        self.path = path
+        self.test, self.classes = read_test_clips(models)
+        self.files: list[Tagged] = []
+
+    def keep(self, files: Iterable[Tagged]) -> Iterator[Tagged]:
+        """Yield the files, and keep those that could be read."""
+        for file in files:
+            if file.scores is not None:
+                self.files.append(file)
+            yield file
+
+    def write(self) -> None:
+        """Compare the files, write the result, and print it to the error output."""
+        from audiotagging.tagging.drift import collect, compare
+
+        if not self.files:
+            raise UserError("--drift: expected files to compare, found none that can be read; name others")
+        found = compare(collect(self.files), self.test, classes=self.classes)
+        with atomic_file(self.path) as incomplete:
+            write_json(incomplete, asdict(found))
+        print(*found.lines(), sep="\n", file=sys.stderr)
+
+
 def _file_tags(
-    args: argparse.Namespace, tagger: Tagger, choose: Choose, paths: Iterable[Path], report: Report
+    files: Iterable[Tagged], choose: Choose, report: Report
 ) -> Iterator[tuple[str, list[tuple[str, float]]]]:
     """Yield every file and its best tags."""
-    for file in tagger.tag(paths):
+    for file in files:
         if file.scores is None:
             report(path_text(file.path), file.reason)
         else:

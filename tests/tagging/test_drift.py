@@ -1,6 +1,7 @@
 """Batches of sounds made from formulas, with scores drawn from distributions, are compared with test clips."""
 
 import json
+import re
 import shutil
 from dataclasses import asdict, replace
 
@@ -10,11 +11,13 @@ import pytest
 from fabricated import PLAIN, fabricate_run, models_of, predictions_of, replace_weights
 from scipy.signal import butter, resample_poly, sosfilt
 from scipy.stats import mannwhitneyu
+from tiny_ensemble import READABLE, tag_options
 
 from audiotagging.artifacts.acoustics import Acoustics
 from audiotagging.artifacts.acoustics_table import write_acoustics
 from audiotagging.artifacts.champion import champion_folder
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, read_ensemble
+from audiotagging.artifacts.prediction_table import Predictions, write_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.data.acoustics import measure
 from audiotagging.data.audio import RATE, trim
@@ -24,7 +27,8 @@ from audiotagging.members import REFERENCE
 from audiotagging.metrics import lwlrap
 from audiotagging.results.ensembling import ensemble
 from audiotagging.results.promotion import promote
-from audiotagging.tagging.drift import Sounds, agreement_of, collect, compare, read_test_clips, superiority
+from audiotagging.tagging.drift import Sounds, agreement_of, compare, read_test_clips, superiority
+from commands.tag import run as run_command
 
 LABELS = [f"Class {number}" for number in range(6)]
 
@@ -63,7 +67,7 @@ def draw(rng, sounds, *, acoustics=None, **scores):
     """Draw sounds with scores and acoustics, by default of normal distributions."""
     if acoustics is None:
         acoustics = pd.DataFrame(
-            rng.normal([-20, 80, 9000, 1], [8, 40, 3000, 0.5], (sounds, 4)), columns=Acoustics._fields
+            rng.normal([-20, 80, 9000, 1], [8, 40, 1500, 0.5], (sounds, 4)), columns=Acoustics._fields
         )
     return Sounds([f"{number}.wav" for number in range(sounds)], *draw_scores(rng, sounds, **scores), acoustics)
 
@@ -234,7 +238,13 @@ def fabricated(tmp_path_factory):
 
 def test_the_test_clips_of_a_run_and_of_a_champion_are_read(fabricated, tmp_path):
     run, places = fabricated
-    promote(run / "averaged", models=models_of(run), spectrograms=run / "spectrograms", champions=tmp_path)
+    promote(
+        run / "averaged",
+        models=models_of(run),
+        spectrograms=run / "spectrograms",
+        selection=run / "selection",
+        champions=tmp_path,
+    )
     predictions, _ = read_ensemble(run / "averaged")
     rows = predictions.rows
     for path in (run / "averaged").iterdir():  # which is where the command `run` has them
@@ -266,10 +276,46 @@ def test_models_alone_and_runs_without_test_clips_cannot_be_compared_with(fabric
         read_test_clips(tmp_path / "averaged")
 
 
-def test_tagged_files_are_collected_without_those_that_cannot_be_read(tagger, sounds):
-    files = list(tagger.tag([sounds / name for name in ("plain.wav", "text.wav", "stereo.wav")]))
-    found = collect(files)
-    assert found.names == [str(sounds / "plain.wav"), str(sounds / "stereo.wav")]
-    assert np.array_equal(found.scores, [files[0].scores, files[2].scores])
-    assert np.array_equal(found.member_scores[:, 1], files[2].member_scores)
-    assert tuple(found.acoustics.iloc[1]) == files[2].acoustics
+@pytest.fixture(scope="module")
+def compared_run(run, sounds, tagger, tmp_path_factory):
+    """The run with test clips, which are the readable sounds."""
+    out = tmp_path_factory.mktemp("compared")
+    for name in ("models", "ensemble.json"):
+        (out / name).symlink_to(run / name)
+    files = list(tagger.tag([sounds / name for name in READABLE]))
+    members = [*tagger.networks.members, ENSEMBLE]
+    rows = pd.DataFrame([(name, "test", member, -1) for member in members for name in READABLE])
+    scores = [[file.member_scores[place] for file in files] for place in range(len(members) - 1)]
+    scores = np.concatenate([*scores, [file.scores for file in files]])
+    rows.columns = ["clip", "part", "member", "fold"]
+    write_predictions(out / "predictions.parquet", Predictions(tagger.classes, rows, scores))
+    write_acoustics(out, [(name, "test", file.acoustics) for name, file in zip(READABLE, files, strict=True)])
+    return out
+
+
+def test_the_command_compares_what_it_tags_and_writes_and_prints_the_result(compared_run, sounds, tmp_path, capsys):
+    options = {"files": [sounds], "models": compared_run, "drift": tmp_path / "drift.json", "format": "json"}
+    assert run_command(tag_options(**options)) == 1
+    printed = capsys.readouterr()
+    assert len(json.loads(printed.out)) == len(READABLE)
+    found = json.loads((tmp_path / "drift.json").read_text())
+    assert found["verdict"] == "fine" and found["files"] == found["clips"] == len(READABLE)
+    assert all(each["above"] == 0.5 and each["p"] == 1 for each in found["quantities"].values())
+    assert "fine: 8 files compared with 8 test clips" in printed.err.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"every": 1.0}, "--drift: expected whole files to compare, found --every beside it"),
+        ({"drift": "no/drift.json"}, "--drift: expected a file in a folder that exists"),
+        ({"files": ["text.wav"]}, "--drift: expected files to compare, found none that can be read"),
+        ({"models": "models"}, "expected a champion or the output of a run with predictions.parquet"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(compared_run, sounds, tmp_path, options, message):
+    given = {"files": ["plain.wav"], "models": ".", "drift": "drift.json"} | options
+    given |= {"files": [sounds / name for name in given["files"]], "models": compared_run / given["models"]}
+    with pytest.raises(UserError, match=re.escape(message)):
+        run_command(tag_options(**given | {"drift": tmp_path / given["drift"]}))
+    assert not (tmp_path / "drift.json").exists()

@@ -27,6 +27,7 @@ from audiotagging.artifacts.acoustics import Acoustics
 from audiotagging.artifacts.acoustics_table import ACOUSTICS, read_acoustics
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, PREDICTIONS, read_ensemble
 from audiotagging.errors import UserError, in_one_line
+from audiotagging.files import path_text
 from audiotagging.tagging.tagger import Tagged
 from audiotagging.wording import counted
 
@@ -167,15 +168,14 @@ class Drift:
 
 
 def collect(files: Iterable[Tagged]) -> Sounds:
-    """Collect the files that could be read."""
-    read = [file for file in files if file.scores is not None]
-    scores, members, acoustics = [], [], []
-    for file in read:
+    """Collect files that could be read, at least one."""
+    names, scores, members, acoustics = [], [], [], []
+    for file in files:
         assert file.scores is not None and file.member_scores is not None and file.acoustics is not None
+        names.append(path_text(file.path))
         scores.append(file.scores)
         members.append(file.member_scores)
         acoustics.append(file.acoustics)
-    names = [str(file.path) for file in read]
     return Sounds(names, np.array(scores), np.array(members).swapaxes(0, 1), pd.DataFrame(acoustics))
 
 
@@ -321,7 +321,8 @@ def _quantities(sounds: Sounds) -> dict[str, np.ndarray]:
     """Return the quantities of sounds by their names, each of shape (sounds,)."""
     values = {}
     if sounds.acoustics is not None:
-        values = {name: sounds.acoustics[name].to_numpy(np.float64) for name in Acoustics._fields}
+        # As they are stored, so that equal values are equal.
+        values = {name: sounds.acoustics[name].to_numpy(np.float32) for name in Acoustics._fields}
     values[CONFIDENCE] = sounds.scores.max(axis=1)
     if len(sounds.member_scores) > 1:
         values[AGREEMENT] = agreement_of(sounds.member_scores)
