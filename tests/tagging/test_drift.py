@@ -27,7 +27,8 @@ from audiotagging.members import REFERENCE
 from audiotagging.metrics import lwlrap
 from audiotagging.results.ensembling import ensemble
 from audiotagging.results.promotion import promote
-from audiotagging.tagging.drift import Sounds, agreement_of, compare, read_test_clips, superiority
+from audiotagging.tagging.drift import Sounds, agreement_of, compare, read_test_clips
+from audiotagging.tagging.two_samples import superiority
 from commands.tag import run as run_command
 
 LABELS = [f"Class {number}" for number in range(6)]

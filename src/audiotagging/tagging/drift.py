@@ -1,10 +1,5 @@
 """Compares a batch of tagged sounds with the champion's test clips, to notice without labels that it is out of date.
 
-Each quantity is compared by the Mann-Whitney test. Its statistic is the share of pairs of a file and a test clip in
-which the file has the higher value: one half if the batch is like the test clips, whatever the unit and whatever the
-distribution. A quantity differs if this share is far from one half and if chance alone would rarely take it there. Both
-are needed: few files differ by chance, and among very many the smallest difference is significant.
-
 Comparing the scores of the classes one by one follows Rabanser et al. ("Failing loudly", NeurIPS 2019), who found that
 this needs the fewest samples to notice a shift.
 
@@ -15,7 +10,6 @@ classifiers). But members that were trained on the same clips make the same mist
 wrong tags. The other sign is therefore that the recordings differ and that other tags are the best ones too.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,13 +23,10 @@ from audiotagging.artifacts.ensemble_folder import ENSEMBLE, PREDICTIONS, read_e
 from audiotagging.errors import UserError, in_one_line
 from audiotagging.files import path_text
 from audiotagging.tagging.tagger import Tagged
+from audiotagging.tagging.two_samples import Difference, Moved, difference_of, moved_tags
 from audiotagging.wording import counted
 
-FALSE_ALARMS = 0.01  # the largest share of batches like the test clips in which anything may differ by chance
-LEAST = 0.1  # how far from one half the share of pairs must be, about a third of the standard deviation
 LOST = 0.1  # fall of the members' agreement, in lwlrap, from which on tags are not to be relied on
-MOVED = 0.1  # share of files with another best tag, beyond chance, from which on the tags differ
-DRAWS, SEED = 10_000, 534
 USUAL = (1.0, 99.0)  # percentiles of the test clips between which a file is like them
 NAMED = 10  # files, and classes
 
@@ -82,42 +73,6 @@ QUANTITIES = {
     AGREEMENT: Quantity("agreement of the members in lwlrap", low="members disagree"),
 }
 OF_SCORES = (CONFIDENCE, AGREEMENT)  # their means are compared, because many are 1; of the others, the medians
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How the batch differs from the test clips in one quantity, or in the scores of one class.
-
-    Attributes:
-        batch: Median of the batch, or mean for quantities of scores.
-        test: Median or mean of the test clips.
-        above: Share of pairs of a file and a test clip in which the file has the higher value. Equal ones count half.
-        p: Chance of such a share, or one farther from one half, if nothing differs, times the number of comparisons.
-        differs: Whether `above` is at least `LEAST` from one half, and `p` below `FALSE_ALARMS`.
-    """
-
-    batch: float
-    test: float
-    above: float
-    p: float
-    differs: bool
-
-
-@dataclass(frozen=True)
-class Moved:
-    """How the best tags of the batch differ from those of the test clips.
-
-    Attributes:
-        share: Share of the files that would need another best tag for all tags to be as frequent as among test clips.
-        chance: The mean of this share if nothing differs.
-        p: Chance of such a share, or a larger one, if nothing differs, times the number of comparisons.
-        differs: Whether `share` is larger than `chance` by at least `MOVED`, and `p` below `FALSE_ALARMS`.
-    """
-
-    share: float
-    chance: float
-    p: float
-    differs: bool
 
 
 @dataclass(frozen=True)
@@ -235,13 +190,13 @@ def compare(batch: Sounds, test: Sounds, *, classes: list[str]) -> Drift:
     compared = [name for name in values if name in usual]
     tests = len(compared) + 2  # the scores of the classes, and the best tags
     quantities = {
-        name: _difference(values[name], usual[name], tests=tests, mean=name in OF_SCORES) for name in compared
+        name: difference_of(values[name], usual[name], tests=tests, mean=name in OF_SCORES) for name in compared
     }
     of_classes = {
-        label: _difference(batch.scores[:, place], test.scores[:, place], tests=tests * len(classes), mean=True)
+        label: difference_of(batch.scores[:, place], test.scores[:, place], tests=tests * len(classes), mean=True)
         for place, label in enumerate(classes)
     }
-    best_tags = _moved(batch.scores.argmax(axis=1), test.scores.argmax(axis=1), tests=tests)
+    best_tags = moved_tags(batch.scores.argmax(axis=1), test.scores.argmax(axis=1), tests=tests)
     unusual = _unusual(batch.names, values, usual, quantities)
     reasons = [*_reasons(quantities, of_classes, best_tags), *_left_out(test)]
     return Drift(
@@ -294,29 +249,6 @@ def agreement_of(member_scores: np.ndarray) -> np.ndarray:
     return (1 / np.array(ranks)).mean(axis=0)
 
 
-def superiority(batch: np.ndarray, test: np.ndarray) -> tuple[float, float]:
-    """Compare two samples by the Mann-Whitney test.
-
-    Args:
-        batch: Shape (files,).
-        test: Shape (clips,).
-
-    Returns:
-        The share of pairs in which the batch has the higher value, where equal ones count half; and the two-sided
-        chance of such a share if both are from one distribution, by the normal approximation with ties (Lehmann,
-        "Nonparametrics", 1975, section 1.3).
-    """
-    files, clips = len(batch), len(test)
-    together = pd.Series(np.concatenate([batch, test]))
-    share = (together.rank().iloc[:files].sum() - files * (files + 1) / 2) / (files * clips)
-    total = files + clips
-    ties = together.value_counts().to_numpy().astype(np.float64)
-    variance = (total + 1 - (ties**3 - ties).sum() / (total * (total - 1))) / (12 * files * clips)
-    if variance <= 0:  # all values are equal
-        return 0.5, 1.0
-    return float(share), math.erfc(abs(share - 0.5) / math.sqrt(2 * variance))
-
-
 def _quantities(sounds: Sounds) -> dict[str, np.ndarray]:
     """Return the quantities of sounds by their names, each of shape (sounds,)."""
     values = {}
@@ -327,29 +259,6 @@ def _quantities(sounds: Sounds) -> dict[str, np.ndarray]:
     if len(sounds.member_scores) > 1:
         values[AGREEMENT] = agreement_of(sounds.member_scores)
     return values
-
-
-def _difference(batch: np.ndarray, test: np.ndarray, *, tests: int, mean: bool) -> Difference:
-    above, p = superiority(batch, test)
-    p = min(1.0, tests * p)
-    centre = np.mean if mean else np.median
-    differs = abs(above - 0.5) >= LEAST and p < FALSE_ALARMS
-    return Difference(float(centre(batch)), float(centre(test)), above, p, differs)
-
-
-def _moved(batch: np.ndarray, test: np.ndarray, *, tests: int) -> Moved:
-    """Compare the best tags of sounds, as the numbers of classes, by their total variation and a permutation test."""
-    together = np.bincount(np.concatenate([batch, test]))
-
-    def share(of_batch: np.ndarray) -> np.ndarray:
-        apart = of_batch / len(batch) - (together - of_batch) / len(test)
-        return np.abs(apart).sum(axis=-1) / 2
-
-    found = share(np.bincount(batch, minlength=len(together)))
-    drawn = share(np.random.default_rng(SEED).multivariate_hypergeometric(together, len(batch), size=DRAWS))
-    p = min(1.0, tests * (1 + (drawn >= found - 1e-12).sum()) / (1 + DRAWS))
-    chance = drawn.mean()
-    return Moved(float(found), float(chance), p, bool(found - chance >= MOVED and p < FALSE_ALARMS))
 
 
 def _reasons(quantities: Mapping[str, Difference], classes: Mapping[str, Difference], best_tags: Moved) -> list[str]:
