@@ -1,8 +1,10 @@
 """The champion that answers."""
 
+import gc
 import json
 import logging
 import shutil
+import weakref
 from threading import Event, Thread
 
 import pytest
@@ -38,6 +40,7 @@ def test_a_new_champion_answers_as_soon_as_it_can_and_the_old_one_until_then(cha
     content = (sounds / "plain.wav").read_bytes()
     first = served.client.post("/tag", content=content)
     assert first.headers["model-version"] == FIRST
+    old = weakref.ref(served.service.models.current.tagger)
     go_on, load = Event(), reloading._load
     monkeypatch.setattr(reloading, "_load", lambda folder: go_on.wait(60) and load(folder))
     promote(champions, SECOND)
@@ -51,6 +54,7 @@ def test_a_new_champion_answers_as_soon_as_it_can_and_the_old_one_until_then(cha
     assert after.headers["model-version"] == SECOND and after.json() != first.json()
     assert served.client.get("/readyz").json() == {"ready": True, "version": SECOND, "refused": ""}
     assert f'audiotagging_model{{version="{FIRST}"}}' not in served.client.get("/metrics").text
+    wait_for(lambda: gc.collect() >= 0 and old() is None)  # its memory is free again
 
 
 @pytest.mark.parametrize("break_it", ["a corrupt version", "a missing version", "a corrupt champion.json"])

@@ -71,10 +71,16 @@ class Scorer:
         self._thread.join()
 
     def _run(self) -> None:
-        while batch := self._next_batch():
-            jobs = [job for job in batch if job.future.set_running_or_notify_cancel()]
-            if jobs:
-                self._score(jobs)
+        while self._score_next():
+            pass
+
+    def _score_next(self) -> bool:
+        """Score the next batch, and return whether there was one. Nothing of it, such as old models, is kept."""
+        batch = self._next_batch()
+        jobs = [job for job in batch if job.future.set_running_or_notify_cancel()]
+        if jobs:
+            self._score(jobs)
+        return bool(batch)
 
     def _next_batch(self) -> list[_Job]:
         """Wait for jobs, and return those that are scored at once. There are none after the end."""
