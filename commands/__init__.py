@@ -31,6 +31,7 @@ GROUPS = {
         "evaluate": "score a run again, and write its report again",
         "compare": "compare two runs",
         "learning-curve": "find out what to record next",
+        "distil": "train one network to score like an ensemble",
         "champion": "list champions, compare them, change by hand which is in use",
     },
     "on a Kubeflow cluster": {

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from audiotagging.artifacts.mels import MELS
-from audiotagging.artifacts.model_folder import ModelFacts, model_folders, read_facts
+from audiotagging.artifacts.model_folder import ModelFacts
 from audiotagging.artifacts.selection import read_folds, read_noisy_clips, with_folds
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.errors import UserError, in_one_line
@@ -31,7 +31,7 @@ from audiotagging.training.draws import SHARES, Training, deal_draws, plan_train
 from audiotagging.wording import duration
 from audiotagging.working_folder import working_folder
 from commands.local.slots import divide, usable_gpus
-from commands.outputs import LEARNING_CURVE
+from commands.outputs import LEARNING_CURVE, choose_model
 from commands.parameters import add_set, assignments
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, option) is not None and getattr(args, option) < 1:
             raise UserError(f"--{option}: expected a number of at least 1, found {getattr(args, option)}")
     require(args.out, "spectrograms", "selection", "models", what="the output of a run")
-    trained = _choose(args.out / "models", args.member)
+    trained = choose_model(args.out / "models", args.member)
     [member] = override([trained.member], assignments(args.set))
     member = replace(member, freeze_epochs=0)  # its trainings start with new weights
     spectrograms, folder = args.out / "spectrograms", args.out / LEARNING_CURVE
@@ -126,16 +126,6 @@ def divide_clips(clips: pd.DataFrame) -> tuple[str, pd.DataFrame, pd.DataFrame]:
             "of test clips, which are then scored instead of curated ones"
         )
     return part, scored, drawn
-
-
-def _choose(models: Path, name: str | None) -> ModelFacts:
-    """Return the facts about the model of a member or, without a name, about the one that trained fastest."""
-    found = [read_facts(folder) for folder in model_folders(models)]
-    chosen = [facts for facts in found if name in (None, facts.member.id)]
-    if not chosen:
-        others = ", ".join(sorted({facts.member.id for facts in found})) or "none"
-        raise UserError(f"{models}: expected a model of {name or 'a member'}, found {others}; choose with --member")
-    return min(chosen, key=lambda facts: facts.seconds)
 
 
 def _seconds(trained: ModelFacts, member: Member) -> float:

@@ -5,7 +5,7 @@ scores.json, report.html                             from the stage `evaluate`
 suspicious.csv, audit.html                           from the stage `evaluate`, if folds were held out
 models/MEMBER-foldK/, predictions/MEMBER-foldK.parquet
 spectrograms/, selection/
-learning-curve/                                      from the command `learning-curve`
+learning-curve/, student/                            from the commands `learning-curve` and `distil`
 log.txt, logs/STAGE.txt                              what happened, and all output of every stage of a local run
 """
 
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from audiotagging.artifacts.model_folder import model_name
+from audiotagging.artifacts.model_folder import ModelFacts, model_folders, model_name, read_facts
 from audiotagging.errors import UserError
 from audiotagging.files import move, sync
 from audiotagging.json_file import read_json
@@ -27,11 +27,12 @@ from audiotagging.working_folder import working_folder
 
 AVERAGED, AUDIT = "averaged", "audit"  # folders whose files are moved to OUT itself
 REPLACED = "replaced"  # earlier results, in the working folder
-LEARNING_CURVE = "learning-curve"
-# What a run and `learning-curve` write to OUT, and what macOS adds.
+LEARNING_CURVE, STUDENT_FOLDER = "learning-curve", "student"
+# What a run, `learning-curve` and `distil` write to OUT, and what macOS adds.
 NAMES = {
     *("spectrograms", "selection", "models", "predictions", "submission.csv", "ensemble.json", "predictions.parquet"),
-    *("scores.json", "report.html", "suspicious.csv", "audit.html", LEARNING_CURVE, "log.txt", "logs", ".DS_Store"),
+    *("scores.json", "report.html", "suspicious.csv", "audit.html", "log.txt", "logs", ".DS_Store"),
+    *(LEARNING_CURVE, STUDENT_FOLDER),
 }
 
 Artifact = TypeVar("Artifact")
@@ -142,6 +143,20 @@ def new_out(out: Path, *, work: Path) -> Iterator[Path]:
             replaced.rename(out)
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def choose_model(models: Path, name: str | None) -> ModelFacts:
+    """Return the facts about the model of a member or, without a name, about the one that trained fastest.
+
+    Raises:
+        UserError: If there is no such model.
+    """
+    found = [read_facts(folder) for folder in model_folders(models)]
+    chosen = [facts for facts in found if name in (None, facts.member.id)]
+    if not chosen:
+        others = ", ".join(sorted({facts.member.id for facts in found})) or "none"
+        raise UserError(f"{models}: expected a model of {name or 'a member'}, found {others}; choose with --member")
+    return min(chosen, key=lambda facts: facts.seconds)
 
 
 def print_results(out: Path) -> None:

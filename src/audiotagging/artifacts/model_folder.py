@@ -74,6 +74,7 @@ class ModelFacts:
         device: Name of the device. That of a CPU ends with the number of threads.
         sha256: SHA-256 digest of the weights, in hexadecimal digits. None if an earlier version trained the model.
         start: The weights that the training started with. None for new weights.
+        targets: SHA-256 digest of the scores that it learned instead of labels. None if it learned labels.
     """
 
     member: Member
@@ -87,6 +88,7 @@ class ModelFacts:
     device: str
     sha256: str | None = None
     start: Start | None = None
+    targets: str | None = None
 
     def __post_init__(self) -> None:
         """Check the classes and the fold."""

@@ -19,7 +19,7 @@ from audiotagging.training.losses import LOSSES, mixed_loss
 from audiotagging.training.networks import NETWORKS
 from audiotagging.training.one_cycle import one_cycle
 from audiotagging.training.prediction import score
-from audiotagging.training.training_data import TrainingData
+from audiotagging.training.training_data import Targets, TrainingData
 
 WEIGHT_DECAY = 0.01  # decoupled from the gradient, for all parameters
 SECOND_BETA = 0.99
@@ -38,7 +38,16 @@ class Run:
             (NaN if the epoch was not validated), seconds.
     """
 
-    def __init__(self, member: Member, data: Spectrograms, *, fold: int, device: torch.device, precision: str):
+    def __init__(
+        self,
+        member: Member,
+        data: Spectrograms,
+        *,
+        fold: int,
+        device: torch.device,
+        precision: str,
+        targets: Targets | None = None,
+    ):
         """Prepare the first step. The weights come from the default random generator.
 
         Args:
@@ -47,6 +56,7 @@ class Run:
             fold: The fold to hold out, or -1 for none.
             device: The device to train on.
             precision: "auto" or "float32", as in `devices.autocast`.
+            targets: What to learn. The default is the labels.
 
         Raises:
             UserError: If there are no clips to train on, or no clips in the fold to hold out.
@@ -56,7 +66,7 @@ class Run:
         self.member = member
         self.device = device
         self.precision = precision
-        self.data = TrainingData(data, fold=fold, device=device)
+        self.data = TrainingData(data, fold=fold, device=device, targets=targets)
         network = NETWORKS[member.network](VIEWS * self.data.classes)
         self.network = move(network, device)
         self.optimiser = torch.optim.AdamW(network.parameter_groups(), eps=1e-8, weight_decay=WEIGHT_DECAY, fused=True)

@@ -46,8 +46,8 @@ def mixed_loss(loss: Loss, logits: Tensor, targets: Tensor, partners: Tensor, sh
     Args:
         loss: One of `LOSSES`.
         logits: float32, shape (batch, outputs).
-        targets: Targets of each crop, 0 or 1, shape (batch, outputs).
-        partners: Targets of the crop that each crop was mixed with, 0 or 1, shape (batch, outputs).
+        targets: Targets of each crop, shape (batch, outputs).
+        partners: Targets of the crop that each crop was mixed with, shape (batch, outputs).
         share: Share of each crop in its mixture, shape (batch,).
         f2cl: Only crops whose F2 score against the mixed targets is below this value count towards the mean.
 

@@ -29,7 +29,7 @@ from audiotagging.training.devices import best_device, device_name
 from audiotagging.training.fine_tuning import candidates, choose
 from audiotagging.training.identity import code_version, run_identity, run_seed
 from audiotagging.training.loop import Run
-from audiotagging.training.training_data import split
+from audiotagging.training.training_data import Targets, split
 from audiotagging.training.training_progress import TrainingProgress
 from audiotagging.training.warm_start import starting_point
 from audiotagging.training.weights_file import read_weights, start_with
@@ -95,6 +95,7 @@ def train(
     start: Path | None = None,
     folds: Mapping[str, int] | None = None,
     noisy_clips: Collection[str] | None = None,
+    targets: Targets | None = None,
 ) -> None:
     """Train a member and write the folder of its model.
 
@@ -111,6 +112,7 @@ def train(
             none of which is frozen.
         folds: The fold of every curated clip. The default is the folds in the data's own table.
         noisy_clips: Names of the noisy clips to train on. The default is all of them.
+        targets: What to learn, for all of these clips. The default is their labels.
 
     Raises:
         UserError: If the fold is empty, if training diverges, or if the folder to create, the shards or the weights to
@@ -139,8 +141,10 @@ def train(
         held_out=list(data.clips["clip"][split(data.clips, fold=fold)[1]]),
         noisy_clips=list(data.clips["clip"][data.clips["part"] == "noisy"]),
     )
+    if targets is not None:
+        identity["targets"] = targets.digest
     torch.manual_seed(run_seed(member, fold=fold, seed=seed))
-    run = Run(member, data, fold=fold, device=best_device(), precision=precision)
+    run = Run(member, data, fold=fold, device=best_device(), precision=precision, targets=targets)
     origin = start_with(run.network, initial, data.classes) if initial else None
     with run_checkpoints(checkpoints, identity=identity) as kept:
         train_to_the_end(run, kept)
@@ -155,6 +159,7 @@ def train(
             crops_per_second=run.steps * member.batch_size / run.seconds,
             device=device_name(run.device),
             start=origin,
+            targets=targets.digest if targets is not None else None,
         )
         weights = {name: tensor.cpu().contiguous() for name, tensor in run.network.state_dict().items()}
         write_model(out, facts=facts, history=pd.DataFrame(run.history), weights=save(weights))

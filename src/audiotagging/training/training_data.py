@@ -1,5 +1,9 @@
 """The data of a training run: the clips to train and to validate on, their labels, and random batches."""
 
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import torch
@@ -13,6 +17,32 @@ from audiotagging.training.augmentation import VIEWS, augment, mixup
 from audiotagging.training.spectrogram_store import Store
 
 
+@dataclass(frozen=True)
+class Targets:
+    """What to learn instead of labels.
+
+    Attributes:
+        clips: Names of the clips, which are all that are trained on.
+        scores: A score between 0 and 1 for every class, float32, shape (clips, classes).
+    """
+
+    clips: list[str]
+    scores: np.ndarray
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 digest of the clips and their scores, in hexadecimal digits."""
+        found = hashlib.sha256("\n".join(self.clips).encode())
+        found.update(np.ascontiguousarray(self.scores, np.float32).tobytes())
+        return found.hexdigest()
+
+    def of(self, clips: Sequence[str]) -> np.ndarray:
+        """Return the scores of the given clips, shape (clips, classes)."""
+        rows = pd.Index(self.clips).get_indexer(clips)
+        assert (rows >= 0).all(), "clips without scores"
+        return self.scores[rows]
+
+
 class TrainingData:
     """Spectrograms and labels on the device, split into clips to train on and clips to validate on.
 
@@ -20,18 +50,20 @@ class TrainingData:
         store: The spectrograms of all clips.
         classes: Number of classes.
         training: Indices of the clips to train on, int64, shape (training clips,), on the device of `store.lengths`.
-        labels: Their labels, 0 or 1, float32, shape (training clips, classes), on the device.
+        labels: Their labels, 0 or 1, or the scores to learn instead, float32, shape (training clips, classes), on the
+            device.
         validation: Indices of the clips to validate on, int64, shape (validation clips,), on the CPU.
         truth: True where these have the label, bool, shape (validation clips, classes).
     """
 
-    def __init__(self, data: Spectrograms, *, fold: int, device: torch.device) -> None:
+    def __init__(self, data: Spectrograms, *, fold: int, device: torch.device, targets: Targets | None = None) -> None:
         """Copy the spectrograms to the device.
 
         Args:
             data: Spectrograms of the curated and the noisy clips.
             fold: The fold to hold out, or -1 for none.
             device: The device to train on.
+            targets: What to learn. The default is the labels.
 
         Raises:
             UserError: If there are no clips to train on, or no clips in the fold to hold out.
@@ -41,7 +73,8 @@ class TrainingData:
         training, validation = split(data.clips, fold=fold)
         truth = label_table(data.clips["labels"].tolist(), data.classes)
         self.training = torch.from_numpy(training).to(self.store.lengths.device)
-        self.labels = torch.from_numpy(truth[training]).float().to(device)
+        learned = truth[training] if targets is None else targets.of(list(data.clips["clip"].iloc[training]))
+        self.labels = torch.from_numpy(learned).float().to(device)
         self.validation = torch.from_numpy(validation)
         self.truth = truth[validation]
 
@@ -96,7 +129,7 @@ def view_targets(labels: Tensor, views: Tensor) -> Tensor:
     """Convert labels to targets for the outputs of the views. Class c of view v is output v * classes + c.
 
     Args:
-        labels: 0 or 1, float32, shape (batch, classes).
+        labels: Between 0 and 1, float32, shape (batch, classes).
         views: View of each crop, shape (batch,).
 
     Returns:

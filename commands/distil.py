@@ -1,0 +1,191 @@
+"""Distil an ensemble into one network: a student learns the ensemble's scores of all clips, noisy ones too.
+
+The student has the size of one member, and learns in the time of one. It goes to OUT/student, which `tag`, `serve` and
+`export` take in place of OUT. An interrupted command resumes when it is given again.
+
+Examples:
+    audiotagging distil out/demo-demo
+    audiotagging distil OUT --member xresnet34ssa-bce --set epochs=120
+"""
+
+import argparse
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audiotagging.artifacts.averaging import AVERAGING
+from audiotagging.artifacts.ensemble_folder import ENSEMBLE, PREDICTIONS, read_ensemble
+from audiotagging.artifacts.model_folder import model_folders, model_name, weights_path
+from audiotagging.artifacts.prediction_table import Predictions, read_predictions
+from audiotagging.artifacts.spectrogram_shards import Spectrograms, read_clips, read_spectrograms
+from audiotagging.errors import UserError
+from audiotagging.files import atomic_file, digest, require
+from audiotagging.json_file import write_json
+from audiotagging.members import override
+from audiotagging.progress import track
+from audiotagging.results.distilled import compare_student
+from audiotagging.results.ensembling import ensemble
+from audiotagging.results.labelled_clips import labelled_sets
+from audiotagging.tagging.loading import load_tagger
+from audiotagging.tagging.tagger import Tagger
+from audiotagging.training.distillation import LABELS, STUDENT, mix_targets, student_of
+from audiotagging.training.prediction import predict
+from audiotagging.training.train import train
+from audiotagging.training.training_data import Targets
+from audiotagging.wording import counted
+from audiotagging.working_folder import working_folder
+from commands.outputs import AVERAGED, STUDENT_FOLDER, choose_model, new_out, work_of
+from commands.parameters import add_set, assignments
+
+NEEDED = ("spectrograms", "selection", "models", "predictions", PREDICTIONS, AVERAGING)
+BATCH = 64  # clips scored at once
+TIMED = 32  # clips that both are timed on
+TURNS = 3  # of each
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument("out", type=Path, metavar="OUT", help="output of a run, whose ensemble teaches")
+    training = parser.add_argument_group("training")
+    training.add_argument(
+        "--member", metavar="ID", help="member of the run that the student is like (default: the fastest to train)"
+    )
+    add_set(training, help="change fields of the student, such as epochs=120; longer than the member pays")
+    training.add_argument("--force", action="store_true", help="replace an earlier student")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train the student, score it, write its folder, and print its scores."""
+    out, folder = args.out, args.out / STUDENT_FOLDER
+    require(out, *NEEDED, what="the output of a run")
+    if folder.exists() and not args.force:
+        raise UserError(f"{folder} exists already; replace it with --force")
+    predictions, averaging = read_ensemble(out)
+    if averaging.mean == "rank":
+        raise UserError(
+            f"{out}: expected an ensemble whose scores are probabilities, found the mean of ranks; average the members "
+            "in another way, with `audiotagging run --mean arithmetic`"
+        )
+    like = choose_model(out / "models", args.member)
+    [member] = override([student_of(like.member)], assignments(args.set))
+    with working_folder(work_of(folder)) as work, new_out(folder, work=work) as partial:
+        teacher = load_tagger(out)
+        taught = _teach(out, predictions, teacher, kept=work)
+        model, table = partial / "models" / model_name(STUDENT, -1), work / "predictions.parquet"
+        train(
+            member,
+            fold=-1,
+            spectrograms=out / "spectrograms",
+            out=model,
+            seed=like.seed,
+            checkpoints=str(work / "checkpoints"),
+            targets=taught,
+        )
+        predict(model, spectrograms=out / "spectrograms", selection=out / "selection", out=table)
+        ensemble([table], spectrograms=out / "spectrograms", out=partial / AVERAGED, mean="arithmetic", weights="equal")
+        content = {
+            "like": like.member.id,
+            "learned": {"clips": len(taught.clips), "labels": LABELS},
+            "times_as_fast": _times_as_fast(teacher, load_tagger(partial / "models"), out / "spectrograms"),
+            "scores": _score(out, partial / AVERAGED, predictions, member=like.member.id),
+        }
+        write_json(partial / "student.json", content)
+    _print(content)
+    print(f"\n{folder}")
+    return 0
+
+
+def _teach(out: Path, predictions: Predictions, teacher: Tagger, *, kept: Path) -> Targets:
+    """Return what the student learns. The scores of clips that nothing has scored yet are kept in a file."""
+    clips = read_clips(out / "spectrograms")
+    clips = clips[clips["part"].isin(["curated", "noisy"])]
+    own = ((predictions.rows["member"] == ENSEMBLE) & (predictions.rows["part"] == "validation")).to_numpy()
+    scores = dict(zip(predictions.rows["clip"][own], predictions.scores[own], strict=True))
+    rest = read_spectrograms(out / "spectrograms", clips=[clip for clip in clips["clip"] if clip not in scores])
+    logger.info(
+        "%s taught by the models that were not trained on them, %s by all models",
+        *(counted(len(scores), "clip"), len(rest.clips)),
+    )
+    models = digest([weights_path(folder) for folder in model_folders(out / "models")] + [out / AVERAGING])
+    path = kept / f"taught-{models[:16]}.npy"
+    if not path.exists():
+        with atomic_file(path) as partial, partial.open("wb") as file:
+            np.save(file, _score_all(teacher, rest))
+    scores |= dict(zip(rest.clips["clip"], np.load(path), strict=True))
+    return mix_targets(clips, scores, classes=predictions.classes)
+
+
+def _score_all(teacher: Tagger, data: Spectrograms) -> np.ndarray:
+    clips = range(len(data.clips))
+    starts = clips[::BATCH]
+    found = (teacher.score(_pictures(data, clips[start : start + BATCH])) for start in starts)
+    nothing = np.empty((0, len(teacher.classes)), np.float32)
+    return np.concatenate([nothing, *track(found, label="score clips", total=len(starts))])
+
+
+def _pictures(data: Spectrograms, clips: Iterable[int]) -> list[np.ndarray]:
+    return [data.frames[data.offsets[clip] : data.offsets[clip + 1]] for clip in clips]
+
+
+def _score(out: Path, averaged: Path, predictions: Predictions, *, member: str) -> dict[str, Any] | None:
+    """Compare the student with its ensemble on the labelled test clips. Return None if there are none."""
+    clips = read_clips(out / "spectrograms")
+    teacher = labelled_sets(predictions, clips).get("all")
+    student = labelled_sets(read_ensemble(averaged)[0], clips).get("all")
+    if teacher is None or student is None:
+        return None
+    tables = [read_predictions(path) for path in sorted((out / "predictions").glob(f"{member}-fold*.parquet"))]
+    alone = [labelled_sets(table, clips)["all"].select(student.clips).systems[member] for table in tables]
+    return compare_student(
+        student.truth,
+        student=student.systems[ENSEMBLE],
+        ensemble=teacher.select(student.clips).systems[ENSEMBLE],
+        alone=alone,
+    )
+
+
+def _times_as_fast(teacher: Tagger, student: Tagger, spectrograms: Path) -> float:
+    """Return how many times as fast as the ensemble the student scores clips, from the fastest of three turns each."""
+    clips = read_clips(spectrograms)
+    names = list(clips["clip"][clips["part"] != "disturbance"])[:TIMED]
+    data = read_spectrograms(spectrograms, clips=names)
+    pictures = _pictures(data, range(len(names)))
+    seconds: dict[int, list[float]] = {0: [], 1: []}
+    for turn in range(2 * TURNS):
+        started = time.perf_counter()
+        (teacher, student)[turn % 2].score(pictures)
+        seconds[turn % 2].append(time.perf_counter() - started)
+    return min(seconds[0]) / min(seconds[1])
+
+
+def _print(content: dict[str, Any]) -> None:
+    """Print what the student learned, and how it compares with the ensemble."""
+    scores = content["scores"]
+    print(f"\n{content['times_as_fast']:.1f} times as fast as the ensemble")
+    if scores is None:
+        print("not scored: there are no labelled test clips")
+        return
+    rows = {"ensemble": "ensemble", "student": "student", f"{content['like']} alone": "alone"}
+    width = max(map(len, rows))
+    print(f"\n{'lwlrap':<{width}}{'':>8}  95 % interval, {counted(scores['clips'], 'test clip')}")
+    for name, key in rows.items():
+        print(f"{name:<{width}}{_estimate(scores[key], '.4f')}")
+    print()
+    width = len("student - ensemble")
+    for name, key in {"student - ensemble": "student_minus_ensemble", "student - alone": "student_minus_alone"}.items():
+        print(f"{name:<{width}}{_estimate(scores[key], '+.4f')}")
+    if scores["kept"]:
+        print(f"the student keeps {_estimate(scores['kept'], '.0%').strip()} of what the ensemble gains")
+    else:
+        print("what the ensemble gains is too small to say which share of it the student keeps")
+
+
+def _estimate(values: Mapping[str, float], style: str) -> str:
+    score, low, high = (format(values[key], style) for key in ("score", "low", "high"))
+    return f"{score:>8}  {low} to {high}"
