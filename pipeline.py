@@ -165,7 +165,7 @@ def audiotagging(
         champions=champions,
         policy=promotion,
         margin=margin,
-        run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+        run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
     )
     promoted.set_caching_options(False)  # it must check the champion in every run
 

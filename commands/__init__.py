@@ -82,8 +82,8 @@ def _run(pipeline: Any, arguments: list[str]) -> int:
         parser.print_help(sys.stderr)
         return CODES["error"]
     name = parser.parse_args(arguments[:1]).command
-    command_line = without_secrets(shlex.join([PROGRAM, *arguments]))  # for the report
     args = parse(name, arguments[1:])
+    command_line = without_secrets(shlex.join([PROGRAM, *arguments]))  # for the report; parsing finds out what to hide
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     return int(module_of(name).run(argparse.Namespace(**vars(args), pipeline=pipeline, command_line=command_line)))
 

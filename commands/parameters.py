@@ -4,8 +4,9 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from audiotagging.errors import UserError
+from audiotagging.errors import UserError, hide
 from audiotagging.members import override, rows, select
 
 # Defaults of the pipeline's parameters and of the options that set them.
@@ -107,6 +108,18 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         default=0.0,
         metavar="SHARE",
         help=f"start with the champion's weights and train this share of the epochs (without a number: {WARM_START})",
+    )
+
+
+def add_notify(group: argparse._ActionsContainer) -> None:
+    """Add the option that tells people how a run ended."""
+    group.add_argument(
+        "--notify",
+        type=_url,
+        default="",
+        metavar="URL",
+        help="post JSON to this URL when the run ends or fails: what happened, the version, its verdict and its scores "
+        '(default: "" for none)',
     )
 
 
@@ -247,6 +260,19 @@ def share(text: str) -> float:
     if not 0 <= number <= 1:
         raise argparse.ArgumentTypeError(f"expected a share between 0 and 1, such as 0.05, found {text!r}")
     return number
+
+
+def _url(text: str) -> str:
+    """Check the URL to notify, and never print it: those of chats are secrets."""
+    hide(text)
+    try:
+        parts = urlsplit(text)
+        is_right = not text or (parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
+    except ValueError:
+        is_right = False
+    if not is_right:
+        raise argparse.ArgumentTypeError("expected a URL that begins with http:// or https:// and names a host")
+    return text
 
 
 def _folds(text: str) -> list[int]:

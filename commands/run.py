@@ -12,19 +12,23 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from kfp import local
 from kfp.local.config import LocalRunnerType
 
-from audiotagging.artifacts.champion import prepare_champions
+from audiotagging.artifacts.champion import Event, prepare_champions
 from audiotagging.artifacts.initial_weights import whole
 from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.ingest import check_folds
 from audiotagging.data.sources import resolve, resolve_init
 from audiotagging.errors import UserError
 from audiotagging.gate import CODES, say
+from audiotagging.json_file import read_json
+from audiotagging.results.notification import describe_run, post
+from audiotagging.results.scores_file import NAME, Facts
 from commands.evaluate import evaluate_again
 from commands.folders import check_folders
 from commands.kfp_internals import images_of
@@ -34,7 +38,7 @@ from commands.local.containers import docker_runner, memory_size
 from commands.local.runner import StageError, run_pipeline
 from commands.local.slots import divide, stored_bytes, usable_gpus
 from commands.outputs import REPLACED, layout, new_out, print_results, work_of, working_on
-from commands.parameters import add_parameters, here, parameters
+from commands.parameters import add_notify, add_parameters, here, parameters
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, metavar="OUT", help="folder for the results; it appears when the run is done"
     )
     results.add_argument("--force", action="store_true", help="replace existing results in OUT")
+    add_notify(results)
     machine = parser.add_argument_group("this machine")
     machine.add_argument(
         "--parallel",
@@ -82,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if init:
         values["init"] = str(init)
         _check_weights(init, values)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         with working_on(out, force=args.force) as work:
             _run_stages(args, values, folders, out=out, work=work)
@@ -89,9 +95,20 @@ def run(args: argparse.Namespace) -> int:
                 _compare(out, work / REPLACED)
     except StageError as error:
         say(f"{error.kind}: {error}")
+        if args.notify:
+            post(args.notify, describe_run(args.out.name, None, failed=str(error)))
         return CODES[error.kind]
+    if args.notify:
+        post(args.notify, describe_run(args.out.name, _candidate(out, started)))
     print_results(args.out)
     return 0
+
+
+def _candidate(out: Path, started: str) -> Event | None:
+    """Return what the run added to the history of the champions since it started, if it did."""
+    events = read_json(out / NAME, Facts).get("champions", [])
+    added = [event for event in events if event["action"] == "candidate" and event["when"] >= started]
+    return added[-1] if added else None
 
 
 def _compare(out: Path, before: Path) -> None:

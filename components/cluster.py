@@ -1,6 +1,7 @@
 """What the stages need on a cluster. The function `configure` adds it to a task after the pipeline has been wired."""
 
 import functools
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,9 @@ from kfp.dsl.graph_component import GraphComponent
 from kfp.dsl.pipeline_context import Pipeline
 
 from audiotagging.object_store import SECRET
+from audiotagging.results.notification import VARIABLE
 from components.images import relocate
+from components.notify import notify
 
 USER = 1000  # user and group of the images
 HOUR = 3600  # seconds
@@ -68,6 +71,7 @@ NEEDS = {
     "ensemble": Needs(cpu=1, memory=8, hours=1),
     "rescore": Needs(cpu=2, memory=12, hours=6, volumes=(CHAMPIONS,), gpu=True),
     "promote": Needs(cpu=2, memory=8, hours=1, volumes=(CHAMPIONS,)),
+    "notify": Needs(cpu=1, memory=1, hours=1, volumes=(CHAMPIONS,)),
     "evaluate": Needs(cpu=2, memory=8, hours=1),
 }
 
@@ -89,6 +93,7 @@ class Cluster:
         deadline: Hours after which a run is stopped. A stage that does not fit any node waits until then.
         queue: The Kueue queue of the tasks. An empty string means none.
         secret: The Kubernetes secret with the credentials for object stores. An empty string means none.
+        notify: The URL to which the end of a run is posted. An empty string means none.
     """
 
     gpus: int = 1
@@ -100,10 +105,13 @@ class Cluster:
     deadline: int = 96
     queue: str = ""
     secret: str = ""
+    notify: str = ""
 
 
 def on_cluster(pipeline: GraphComponent, cluster: Cluster) -> GraphComponent:
-    """Return the same pipeline with what its tasks need on a cluster."""
+    """Return the same pipeline with what its tasks need on a cluster, and with a stage that tells how a run ended."""
+    if cluster.notify:
+        pipeline = _notifying(pipeline, cluster.notify)
 
     @functools.wraps(pipeline.pipeline_func)
     def configured(*args: Any, **kwargs: Any) -> Any:
@@ -117,6 +125,26 @@ def on_cluster(pipeline: GraphComponent, cluster: Cluster) -> GraphComponent:
         description=pipeline.description,
         pipeline_config=dsl.PipelineConfig(active_deadline_seconds=cluster.deadline * HOUR),
     )(configured)
+
+
+def _notifying(pipeline: GraphComponent, url: str) -> GraphComponent:
+    """Return the same pipeline with the stage `notify` at its end, whether the other stages succeed or not.
+
+    It has no outputs, because KFP takes none from the stages in an exit handler. Nothing on a cluster needs them.
+    """
+    signature = inspect.signature(pipeline.pipeline_func)
+
+    def notifying(*args: Any, **kwargs: Any) -> None:
+        champions = signature.bind(*args, **kwargs).arguments.get("champions", "")
+        last = notify(run=dsl.PIPELINE_JOB_ID_PLACEHOLDER, champions=champions)
+        last.set_caching_options(False)
+        last.set_env_variable(VARIABLE, url)  # an argument would be in the log of its pod
+        with dsl.ExitHandler(last, name="run"):
+            pipeline.pipeline_func(*args, **kwargs)
+
+    notifying.__signature__ = signature.replace(return_annotation=None)  # type: ignore[attr-defined]
+    notifying.__doc__ = pipeline.pipeline_func.__doc__
+    return dsl.pipeline(name=pipeline.name, description=pipeline.description)(notifying)
 
 
 def configure(task: PipelineTask, cluster: Cluster) -> None:

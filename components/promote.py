@@ -29,7 +29,7 @@ def promote(
         champions: Folder of the champion and other versions. An empty string disables this stage.
         policy: Which ensembles to promote: "better", "not-worse" or "never".
         margin: The lwlrap that a champion may lose.
-        run: Name of the run, for the history.
+        run: Id of the run, for the history.
         promotion: A JSON file with the decision and the history of the champions, without content if this stage is
             disabled.
     """

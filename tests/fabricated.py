@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from audiotagging.artifacts.champion import Promotion
+from audiotagging.artifacts.champion import Comparison, Decision, Event, Measured, Promotion
 from audiotagging.artifacts.excerpts import ExcerptWriter
 from audiotagging.artifacts.model_folder import ModelFacts, read_facts, read_history, write_model
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
@@ -132,6 +132,27 @@ def fabricate_origin() -> Origin:
     cost = {"started": "2026-01-02T03:04:05+00:00", "seconds": 3600.0, "cpu_seconds": 7200.0, "peak_bytes": 3.5e9}
     command = f"audiotagging run --data 'my <sounds>' --out {'/a_long_name' * 20}"
     return Origin(command=command, costs=dict.fromkeys(stages, cost), meter=Meter())
+
+
+def fabricate_event(
+    verdict: str, *, promoted: bool = False, run: str = "run-1", when: str = "2026-01-01T03:04:05+00:00"
+) -> Event:
+    """Return a candidate in the history of the champions."""
+    version, best = "0" * 16, "1" * 16
+    comparison = Comparison(set="all", clips=40, score=0.8, champion=0.81, difference=-0.01, low=-0.03, high=0.01)
+    decision = Decision(version=version, champion=best, promoted=promoted, reason=f"It is {verdict}.", verdict=verdict)
+    return Event(
+        when=when,
+        action="candidate",
+        version=version,
+        before=best,
+        after=version if promoted else best,
+        best=best,
+        decision=decision | {"comparison": comparison},
+        run=run,
+        fingerprint="5f1d7a0c9be34c2f",
+        measured=Measured(set="all", clips=50, score=0.79, low=0.7, high=0.85),
+    )
 
 
 def predictions_of(run: Path) -> list[Path]:

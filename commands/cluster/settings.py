@@ -7,7 +7,7 @@ from typing import Any
 
 from audiotagging.errors import UserError
 from audiotagging.object_store import VARIABLES, check_url
-from commands.parameters import add_parameters, parameters
+from commands.parameters import add_notify, add_parameters, parameters
 from components.cluster import AUDIO, CHAMPIONS, CHECKPOINTS, CLAIMS, Cluster
 
 # Argo refuses a run whose compressed state exceeds 1 MiB. With Kubeflow's defaults, a run takes about 190 KB plus 11 KB
@@ -72,6 +72,7 @@ def add_cluster_options(parser: argparse.ArgumentParser) -> None:
         "variables " + ", ".join(name for names in VARIABLES.values() for name in names) + " that the store needs "
         "(default: none)",
     )
+    add_notify(group)
 
 
 def cluster_settings(args: argparse.Namespace) -> Cluster:
@@ -96,6 +97,7 @@ def cluster_settings(args: argparse.Namespace) -> Cluster:
         deadline=args.deadline,
         queue=args.queue,
         secret=args.secret,
+        notify=args.notify,
     )
 
 

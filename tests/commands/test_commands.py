@@ -172,6 +172,8 @@ def test_wrong_data_ends_in_one_line_and_leaves_nothing(capsys, tmp_path, damage
         (["--max-rejected", "5"], "expected a share between 0 and 1, such as 0.05, found '5'"),
         (["--cache-size", "1g"], "--cache-size limits the cache: name its folder with --cache"),
         (["--memory", "8g"], "--memory limits containers: add --docker"),
+        (["--notify", "chat.example.org/hook"], "argument --notify: expected a URL that begins with http://"),
+        (["--notify", "http://[::1/a-hook"], "argument --notify: expected a URL that begins with http://"),
         (["--docker", "--memory", "8"], "expected a size of at least 6m, such as 8g"),
     ],
 )

@@ -15,6 +15,7 @@ VOLUMES = {
     "ingest": {"/audio": "audiotagging-audio"},
     "preprocess": {"/audio": "audiotagging-audio"},
     "select": {"/audio": "audiotagging-audio"},
+    "notify": {"/champions": "audiotagging-champions"},
     "rescore": {"/champions": "audiotagging-champions"},
     "promote": {"/champions": "audiotagging-champions"},
     "train": {
@@ -23,6 +24,7 @@ VOLUMES = {
         "/champions": "audiotagging-champions",
     },
 }
+HOOK = "https://chat.example.org/hooks/a-secret"
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "m": 0.001}
 
 
@@ -49,7 +51,7 @@ def compiled(tmp_path_factory):
     def compile_with(*options):
         if options not in done:
             path = tmp_path_factory.mktemp("compiled") / "p.yaml"
-            assert main(pipeline.audiotagging, ["compile", "-o", str(path), *options]) == 0
+            assert main(pipeline.audiotagging, ["compile", "-o", str(path), "--notify", HOOK, *options]) == 0
             done[options] = Compiled(path)
         return done[options]
 
@@ -147,7 +149,7 @@ def test_a_run_that_waits_for_ever_is_stopped(compiled):
 @pytest.mark.parametrize("stage", NEEDS)
 def test_all_but_what_looks_at_the_world_or_reports_is_cached_inside_and_outside_the_loop(compiled, stage):
     cached = compiled().tasks[stage]["cachingOptions"].get("enableCache", False)
-    assert cached == (stage not in ("ingest", "rescore", "promote", "evaluate"))
+    assert cached == (stage not in ("ingest", "rescore", "promote", "notify", "evaluate"))
 
 
 @pytest.mark.parametrize(("options", "torch"), [((), "cuda"), (("--gpus", "0"), "cpu"), (("--torch", "cpu"), "cpu")])
@@ -181,7 +183,7 @@ def test_no_stage_gets_a_secret_that_is_not_named(compiled):
 
 def test_the_wiring_stays_as_it_is(tmp_path, compiled):
     compiler.Compiler().compile(pipeline.audiotagging, str(tmp_path / "plain.yaml"))
-    plain, on = yaml.safe_load((tmp_path / "plain.yaml").read_text()), compiled().spec
+    plain, on = yaml.safe_load((tmp_path / "plain.yaml").read_text()), compiled("--notify", "").spec
 
     def edges(spec):
         tasks = {
@@ -201,3 +203,33 @@ def test_the_same_settings_make_the_same_file(tmp_path):
     for name in ("a.yaml", "b.yaml"):
         compiler.Compiler().compile(on_cluster(pipeline.audiotagging, Cluster()), str(tmp_path / name))
     assert (tmp_path / "a.yaml").read_bytes() == (tmp_path / "b.yaml").read_bytes()
+
+
+def test_a_stage_tells_how_a_run_ended_whether_or_not_it_succeeds(compiled):
+    root = compiled().spec["root"]["dag"]
+    assert set(root["tasks"]) == {"notify", "exit-handler-1"} and "outputs" not in root
+    task = root["tasks"]["notify"]
+    assert task["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    parameters = task["inputs"]["parameters"]
+    assert parameters["status"] == {"taskFinalStatus": {"producerTask": "exit-handler-1"}}
+    assert parameters["champions"] == {"componentInputParameter": "champions"}
+    # The id that `promote` records is the one that `notify` looks for.
+    (handler,) = [
+        part["dag"]
+        for part in compiled().spec["components"].values()
+        if "promote" in part.get("dag", {}).get("tasks", {})
+    ]
+    promoted = handler["tasks"]["promote"]["inputs"]["parameters"]
+    assert parameters["run"] == promoted["run"] == {"runtimeValue": {"constant": "{{$.pipeline_job_uuid}}"}}
+
+    plain = compiled("--notify", "")
+    assert "notify" not in plain.containers and "outputs" in plain.spec["root"]["dag"]
+    for stage, container in plain.containers.items():
+        assert compiled().containers[stage] == container and compiled().pods[stage] == plain.pods[stage]
+
+
+def test_the_url_to_notify_is_only_in_the_environment_of_its_stage(compiled):
+    environment = compiled().containers["notify"].pop("env")
+    assert {"name": "AUDIOTAGGING_NOTIFY", "value": HOOK} in environment
+    assert HOOK not in str(compiled().spec)
+    compiled().containers["notify"]["env"] = environment

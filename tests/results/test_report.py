@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 from browser import check_first_columns, check_page, check_paper, check_players
-from fabricated import fabricate_origin, fabricate_run, finish_run, models_of, rescore
+from fabricated import fabricate_event, fabricate_origin, fabricate_run, finish_run, models_of, rescore
 from markupsafe import Markup
 
-from audiotagging.artifacts.champion import Comparison, Decision, Event, Measured, Promotion
+from audiotagging.artifacts.champion import Comparison, Decision, Promotion
 from audiotagging.artifacts.excerpts import Excerpt, read_excerpts
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.data import spectrogram
@@ -43,23 +43,12 @@ DECISION = Decision(
     verdict="worse",
     comparison=COMPARISON,
 )
-FIRST = Decision(version="1" * 16, champion="", promoted=True, reason="Promoted: there was no champion yet.")
 PROMOTION = Promotion(
     decision=DECISION,
     history=[
-        Event(
-            when=f"2026-01-0{day}T03:04:05+00:00",
-            action="candidate",
-            version=decision["version"],
-            before=before,
-            after="1" * 16,
-            best="1" * 16,
-            decision=decision,
-            measured=Measured(set="all", clips=40, score=score, low=score - 0.04, high=score + 0.03),
-            run="<run>",
-            fingerprint="5f1d7a0c9be34c2f",
-        )
-        for day, (decision, before, score) in enumerate(((FIRST, "", 0.85), (DECISION, "1" * 16, 0.8)), 1)
+        fabricate_event("first", promoted=True),
+        fabricate_event("undecided") | {"version": "2" * 16},
+        fabricate_event("pinned") | {"action": "pin"},
     ],
 )
 
@@ -356,6 +345,22 @@ def test_the_report_says_whether_the_ensemble_became_the_champion(run):
     page = (run / "report.html").read_text(encoding="utf-8")
     assert ("Not promoted: &lt;worse&gt;." in page) == (promotion is not None)
     assert ("Worse than the best champion" in page) == (promotion is not None)
+
+
+def test_the_report_shows_every_version_and_what_was_done_by_hand(run):
+    page = (run / "report.html").read_text(encoding="utf-8")
+    history = json.loads((run / "scores.json").read_text(encoding="utf-8")).get("champions", [])
+    section = re.search(r'<section id="champions">(.*?)</section>', page, re.DOTALL)
+    assert bool(section) == bool(history) == ('href="#champions"' in page)
+    if history:
+        assert history == PROMOTION["history"]
+        rows = re.findall("<tr>(.*?)</tr>", section[1], re.DOTALL)[1:]
+        assert [re.search(r"<code>(\w+)</code>", row)[1] for row in rows] == ["0" * 8, "2" * 8, "0" * 8]
+        for row, verdict in zip(rows, ("first", "undecided, not promoted", "pinned by hand"), strict=True):
+            assert f"<td>{verdict}</td>" in row
+        # Two versions were measured: a dot for each, and a line for the best champion of its time.
+        plot = re.search(r'aria-label="Every version.*?</svg>', section[1], re.DOTALL)[0]
+        assert [label in plot for label in ("2026-01-01 00000000", "2026-01-01 22222222")] == [True, True]
 
 
 def test_a_report_that_is_written_again_says_where_the_run_came_from(run, page):

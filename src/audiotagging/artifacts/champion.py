@@ -111,7 +111,7 @@ class Provenance(TypedDict, total=False):
     """Where a version came from.
 
     Attributes:
-        run: Name of the run.
+        run: Id of the run.
         fingerprint: Fingerprint of the data that it was trained on.
         measured: Its score, if there were labelled clips.
     """

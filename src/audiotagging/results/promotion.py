@@ -68,7 +68,7 @@ def promote(
         rescored: A version, and the table of its predictions of clips that are newer.
         policy: One of `verdict.POLICIES`: which candidates are promoted. The first ensemble always is, unless none are.
         margin: The lwlrap that a champion may lose.
-        run: Name of the run, for the history.
+        run: Id of the run, for the history.
 
     Returns:
         The decision. If the ensemble is the champion already, this is the decision that made it the champion.

@@ -1,0 +1,27 @@
+"""The stage `notify`, which runs on a cluster when a run has ended, however it did."""
+
+from kfp.dsl import PipelineTaskFinalStatus
+
+from components.stage import stage
+
+
+@stage(image="results")
+def notify(run: str, champions: str, status: PipelineTaskFinalStatus) -> None:
+    """Post how the run ended to the URL in the environment.
+
+    Args:
+        run: Id of the run.
+        champions: Folder of the champion and other versions, or an empty string.
+        status: How the stages of the run ended.
+    """
+    import os
+    from pathlib import Path
+
+    from audiotagging.artifacts.champion import read_events
+    from audiotagging.results.notification import VARIABLE, describe_run, post
+
+    events = read_events(Path(champions)) if champions else []
+    own = [event for event in events if event["action"] == "candidate" and event.get("run") == run]
+    failed = "a stage failed" if status.state == "FAILED" else None
+    notice = describe_run(run, own[-1] if own else None, failed=failed, state=status.state)
+    post(os.environ[VARIABLE], notice)

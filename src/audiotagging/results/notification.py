@@ -1,0 +1,96 @@
+"""Tells people how a run ended: posts JSON to a URL, such as the webhook of a chat. It never makes a run fail."""
+
+import http.client
+import json
+import logging
+import time
+from typing import NotRequired, TypedDict
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from audiotagging.artifacts.champion import Comparison, Event, Measured
+from audiotagging.errors import brief, hide
+
+VARIABLE = "AUDIOTAGGING_NOTIFY"  # has the URL where it must not be in a log: in the stage `notify`
+COMPLETE = "COMPLETE"  # what Kubeflow's metadata call stages that succeeded
+TIMEOUT = 10.0  # seconds for one attempt
+PAUSES = (2.0, 8.0)  # seconds before the second and the third attempt
+
+logger = logging.getLogger(__name__)
+
+
+class Notice(TypedDict):
+    """What is posted.
+
+    Attributes:
+        text: One sentence for people. Chats such as Slack and Mattermost show it.
+        outcome: "promoted", "candidate" (it was not promoted, but may be accepted), "not promoted" (it is worse),
+            "ended" (there is no decision) or "failed".
+        run: Id or name of the run.
+        version: Version of the ensemble, if one was stored.
+        verdict: Its verdict.
+        comparison: Its comparison with the best champion, if there is one.
+        measured: Its score, if there were labelled clips.
+    """
+
+    text: str
+    outcome: str
+    run: str
+    version: NotRequired[str]
+    verdict: NotRequired[str]
+    comparison: NotRequired[Comparison]
+    measured: NotRequired[Measured]
+
+
+def describe_run(run: str, candidate: Event | None, *, failed: str | None = None, state: str = COMPLETE) -> Notice:
+    """Return what there is to tell of a run.
+
+    Args:
+        run: What the run is called.
+        candidate: The version that it added to the history of the champions, if it did.
+        failed: Why the run failed, or None if it did not.
+        state: What Kubeflow's metadata call its stages. It is not always up to date: it may be "RUNNING" if all rows of
+            the loop were cached, and also if a pod was deleted.
+    """
+    unclear = "" if state == COMPLETE else f"; Kubeflow calls its stages {state}, so look at it"
+    notice = Notice(text=f"it ended without a new version{unclear}", outcome="ended", run=run)
+    if candidate:
+        decision, verdict = candidate["decision"], candidate["decision"].get("verdict", "")
+        outcome = "promoted" if decision["promoted"] else "not promoted" if verdict == "worse" else "candidate"
+        notice = Notice(text=decision["reason"], outcome=outcome, run=run, version=decision["version"], verdict=verdict)
+        if "comparison" in decision:
+            notice["comparison"] = decision["comparison"]
+        if "measured" in candidate:
+            notice["measured"] = candidate["measured"]
+    if failed is not None:
+        notice["outcome"], notice["text"] = "failed", f"failed: {failed}"
+    notice["text"] = f"audiotagging, run {run}: {notice['text']}"
+    return notice
+
+
+def post(url: str, notice: Notice) -> bool:
+    """Post a notice, with three attempts, and return whether it arrived. What goes wrong is only logged.
+
+    The URL is not logged, because those of chats are secrets.
+
+    Args:
+        url: An http or https URL.
+        notice: What to post.
+    """
+    hide(url)
+    headers = {"Content-Type": "application/json", "User-Agent": "audiotagging"}
+    request = Request(url, data=json.dumps(notice).encode(), headers=headers)
+    for pause in (*PAUSES, None):
+        try:
+            with urlopen(request, timeout=TIMEOUT):
+                logger.info("told the receiver of --notify: %s", notice["outcome"])
+                return True
+        except HTTPError as error:
+            reason, may_pass = f"status {error.code}", error.code >= 500 or error.code == 429
+        except (OSError, http.client.HTTPException) as error:
+            reason, may_pass = brief(str(error)), True
+        logger.warning("the receiver of --notify did not take the message: %s", reason)
+        if pause is None or not may_pass:
+            break
+        time.sleep(pause)
+    return False

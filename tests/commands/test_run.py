@@ -1,0 +1,45 @@
+"""What a run on this machine tells others when it has ended."""
+
+from datetime import UTC, datetime
+
+import pytest
+from fabricated import fabricate_event, fabricate_run, finish_run
+from hook_server import receiver
+
+import pipeline
+from audiotagging.artifacts.champion import Promotion
+from commands import main, run
+from commands.local.runner import StageError
+
+
+def command(data, out, url):
+    return ["run", "--data", str(data), "--out", str(out), "--notify", url]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_run_on_this_machine_tells_how_it_ended(capsys, tmp_path, data, monkeypatch, fails):
+    out = tmp_path / "out"
+
+    def run_stages(args, values, folders, *, out, work):
+        if fails:
+            raise StageError("train", "error", "no space", work / "log.txt")
+        event = fabricate_event("undecided", when=datetime.now(UTC).isoformat(timespec="seconds"))
+        finish_run(fabricate_run(out, clips=6), promotion=Promotion(decision=event["decision"], history=[event]))
+
+    monkeypatch.setattr(run, "_run_stages", run_stages)
+    with receiver(200) as server:
+        code = main(pipeline.audiotagging, command(data, out, server.url))
+        output, error = capsys.readouterr()
+        assert code == (2 if fails else 0)
+        ((path, _, notice),) = server.posted
+    assert path in server.url and notice["run"] == "out"
+    assert notice["outcome"] == ("failed" if fails else "candidate")
+    assert ("no space" if fails else "It is undecided.") in notice["text"]
+    assert "secret" not in output + error
+
+
+def test_the_report_does_not_say_where_a_run_tells_how_it_ended(tmp_path, data, monkeypatch):
+    seen = []
+    monkeypatch.setattr(run, "_run_stages", lambda args, values, *_, **__: seen.append(values["command"]) or 1 / 0)
+    main(pipeline.audiotagging, command(data, tmp_path / "out", "https://example.org/hooks/a-secret"))
+    assert seen[0].endswith("--notify [hidden]")

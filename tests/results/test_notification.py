@@ -1,0 +1,98 @@
+"""What is posted, to a real server."""
+
+import logging
+from contextlib import ExitStack
+
+import pytest
+from fabricated import fabricate_event
+from hook_server import receiver
+from kfp.dsl import PipelineTaskFinalStatus
+
+from audiotagging.json_file import write_json
+from audiotagging.results import notification
+from audiotagging.results.notification import VARIABLE, describe_run, post
+from components.notify import notify
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(notification, "PAUSES", (0.01, 0.01))
+
+
+@pytest.fixture
+def serve():
+    """A function that starts a server with these statuses."""
+    with ExitStack() as stack:
+        yield lambda *statuses: stack.enter_context(receiver(*statuses))
+
+
+NOTICE = describe_run("run-1", fabricate_event("undecided"))
+
+
+@pytest.mark.parametrize(
+    ("candidate", "failed", "outcome", "text"),
+    [
+        (fabricate_event("better", promoted=True), None, "promoted", "audiotagging, run run-1: It is better."),
+        (fabricate_event("undecided"), None, "candidate", "audiotagging, run run-1: It is undecided."),
+        (fabricate_event("worse"), None, "not promoted", "audiotagging, run run-1: It is worse."),
+        (None, None, "ended", "audiotagging, run run-1: it ended without a new version"),
+        (None, "no disk", "failed", "audiotagging, run run-1: failed: no disk"),
+        (fabricate_event("better", promoted=True), "no disk", "failed", "audiotagging, run run-1: failed: no disk"),
+    ],
+)
+def test_a_notice_says_what_happened_to_which_version(candidate, failed, outcome, text):
+    notice = describe_run("run-1", candidate, failed=failed)
+    assert (notice["outcome"], notice["text"], notice["run"]) == (outcome, text, "run-1")
+    if candidate:
+        assert notice["version"] == candidate["version"] and notice["verdict"] == candidate["decision"]["verdict"]
+        assert notice["comparison"] == candidate["decision"]["comparison"]
+        assert notice["measured"] == candidate["measured"]
+    else:
+        assert set(notice) == {"outcome", "text", "run"}
+
+
+@pytest.mark.parametrize("statuses", [(200,), (204,), (500, 200), (429, 503, 200), (None, 200)])
+def test_a_notice_is_posted_until_it_arrives(serve, statuses):
+    server = serve(*statuses)
+    assert post(server.url, NOTICE)
+    assert server.posted == [("/hooks/a-secret?token=b-secret", "application/json", NOTICE)] * len(statuses)
+
+
+@pytest.mark.parametrize(("status", "attempts"), [(500, 3), (None, 3), (404, 1), (400, 1)])
+def test_what_does_not_arrive_is_logged_without_the_url(serve, caplog, status, attempts):
+    server = serve(status)
+    with caplog.at_level(logging.INFO):
+        assert not post(server.url, NOTICE)
+    assert len(server.posted) == attempts == len(caplog.records)
+    assert all("did not take the message" in record.getMessage() for record in caplog.records)
+    assert "secret" not in caplog.text and server.url not in caplog.text
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "http://no-such-host.invalid/x"])
+def test_nobody_who_listens_is_only_logged(caplog, url):
+    assert not post(url, NOTICE)
+    assert "did not take the message" in caplog.text and url not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("state", "run", "outcome"),
+    [
+        *[("COMPLETE", "run-1", "candidate"), ("COMPLETE", "run-2", "ended"), ("FAILED", "run-2", "failed")],
+        *[("RUNNING", "run-1", "candidate"), ("RUNNING", "run-2", "ended")],
+    ],
+)
+def test_the_stage_tells_what_its_own_run_did(serve, tmp_path, monkeypatch, state, run, outcome):
+    server = serve(200)
+    monkeypatch.setenv(VARIABLE, server.url)
+    write_json(
+        tmp_path / "history.json", {"events": [fabricate_event("undecided"), fabricate_event("worse", run="run-0")]}
+    )
+    status = PipelineTaskFinalStatus(
+        state=state, pipeline_job_resource_name="r", pipeline_task_name="exit-handler-1", error_code=0, error_message=""
+    )
+    notify.python_func(run=run, champions=str(tmp_path), status=status)
+    ((_, _, notice),) = server.posted
+    assert (notice["outcome"], notice["run"]) == (outcome, run)
+    assert ("calls its stages RUNNING, so look at it" in notice["text"]) == ((state, run) == ("RUNNING", "run-2"))
+    notify.python_func(run=run, champions="", status=status)
+    assert server.posted[1][2]["outcome"] == ("failed" if state == "FAILED" else "ended")
