@@ -69,7 +69,7 @@ class Progress:
         """Return the time and the description of a stage's state. The description is empty if it is not of interest."""
         if stage.state == "cached":
             return stage.finished, "unchanged, taken from the cache"
-        if stage.state not in {"running", "done", "failed"}:
+        if stage.state not in {"running", "done", "failed", "stopped"}:
             return None, ""
         if not stage.pods:
             return stage.finished, stage.state

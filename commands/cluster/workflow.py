@@ -31,6 +31,7 @@ TRY = re.compile(r"\((\d+)\)(?=\.|$)")
 ROW = re.compile(r"-iterations\((\d+):\d+\)")
 BROKEN = {"Failed", "Error"}  # phases of a failed node
 OMITTED = {"Skipped", "Omitted"}  # phases of a node that did not run
+SHUT_DOWN = re.compile("exceeded (its|workflow) deadline|shutdown with strategy")  # in a run that is stopped
 STARTING = {"", "PodInitializing", "ContainerCreating"}  # reasons for waiting that are part of every start
 
 
@@ -74,7 +75,8 @@ class Stage:
         name: Name of the stage, a key of `components.cluster.NEEDS`.
         row: Index of the row of the loop. None outside the loop.
         state: "preparing" (its driver is at work), "waiting" (see `reason`), "starting", "running", "done", "cached"
-            (its outputs are those of an earlier run), "failed", or "omitted" (something before it failed).
+            (its outputs are those of an earlier run), "failed", "stopped" (with the run), or "omitted" (something
+            before it failed).
         reason: What it waits for, in the words of Kubernetes. Empty if it does not wait.
         started: When its first pod was created, or its driver if it is cached. None if it has not started.
         finished: When it ended. None if it has not ended.
@@ -164,10 +166,11 @@ def parse_workflow(workflow: dict[str, Any]) -> Workflow:
     others = [
         node.raw for node in nodes if not node.stage and node.raw["type"] == "Pod" and node.raw["phase"] in BROKEN
     ]
+    stopped = spec.get("activeDeadlineSeconds") == 0 or "shutdown" in spec  # as Kubeflow and Argo do it
     return Workflow(
         namespace=workflow["metadata"].get("namespace", ""),
-        stages=tuple(_stage(sorted(nodes, key=lambda node: node.tries), name) for nodes in groups),
-        stopped=spec.get("activeDeadlineSeconds") == 0 or "shutdown" in spec,  # as Kubeflow and Argo do it
+        stages=tuple(_stage(sorted(nodes, key=lambda node: node.tries), name, stopped=stopped) for nodes in groups),
+        stopped=stopped,
         messages=(
             *([status["message"]] if status.get("message") else []),
             *(f"{node['displayName']}: {node.get('message', '')}" for node in others),
@@ -212,13 +215,15 @@ class _Node:
         )
 
 
-def _stage(nodes: list[_Node], workflow: str) -> Stage:
-    """Put together what the nodes of one stage say, which are sorted by their tries."""
+def _stage(nodes: list[_Node], workflow: str, *, stopped: bool) -> Stage:
+    """Put together what the nodes of one stage of a run, stopped or not, say. They are sorted by their tries."""
     pods, drivers = (
         tuple(node.pod(workflow, number) for number, node in enumerate(_pods(nodes, role)))
         for role in ("executor", "driver")
     )
     state, reason = _state(nodes, pods)
+    if stopped and state == "failed" and any(SHUT_DOWN.search(node.raw.get("message", "")) for node in nodes):
+        state = "stopped"
     shown = drivers if state == "cached" else pods
     container = _container(_pods(nodes, "driver"))
     ends = [pod.finished for pod in shown if pod.finished]
@@ -228,7 +233,7 @@ def _stage(nodes: list[_Node], workflow: str) -> Stage:
         state=state,
         reason=reason,
         started=min((pod.started for pod in shown if pod.started), default=None),
-        finished=max(ends, default=None) if state in {"done", "cached", "failed"} else None,
+        finished=max(ends, default=None) if state in {"done", "cached", "failed", "stopped"} else None,
         pods=pods,
         drivers=drivers,
         memory=container.get("resources", {}).get("limits", {}).get("memory", ""),
@@ -256,8 +261,8 @@ def _state(nodes: list[_Node], pods: tuple[Pod, ...]) -> tuple[str, str]:
         return "running", ""
     if last and last.phase == "Pending" and last.message not in STARTING:
         return "waiting", last.message
-    if last and last.broken:  # until the next attempt
-        return "waiting", _outermost(nodes, "executor").get("message", "")
+    if last and last.broken and (message := _outermost(nodes, "executor").get("message", "")):  # until the next attempt
+        return "waiting", message
     return "starting", ""
 
 

@@ -9,20 +9,20 @@ import pytest
 from workflows import changed, recorded, with_second_tree, without_retries
 
 from commands.cluster.workflow import Workflow, parse_workflow, read_workflow
-from components.cluster import NEEDS
 
 FORMS = {"with retries": lambda workflow: workflow, "without retries": without_retries}
+RECORDED = ["ingest", "preprocess", "select", "train", "predict", "ensemble", "promote", "evaluate"]  # stages then
 LOOP = {"train", "predict"}
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_stage_of_a_run_is_found_once_and_in_the_loop_once_a_row(form):
     stages = parse_workflow(FORMS[form](recorded("retried"))).stages
-    rows = {name: [None] if name not in LOOP else [0, 1] for name in NEEDS}
+    rows = {name: [None] if name not in LOOP else [0, 1] for name in RECORDED}
     assert Counter((stage.name, stage.row) for stage in stages) == Counter(
         (name, row) for name in rows for row in rows[name]
     )
-    assert [stage.name for stage in stages if stage.name not in LOOP] == [name for name in NEEDS if name not in LOOP]
+    assert [stage.name for stage in stages if stage.name not in LOOP] == [name for name in RECORDED if name not in LOOP]
     assert {stage.state for stage in stages} == {"done"}
     assert all(len(stage.pods) == len(stage.drivers) == 1 for stage in stages)
     assert all(stage.started < stage.finished for stage in stages)
@@ -111,6 +111,29 @@ def test_a_pod_of_no_stage_that_failed_is_not_forgotten():
 def test_only_a_run_that_somebody_stopped_is_stopped():
     assert parse_workflow(recorded("stopped")).stopped
     assert not any(parse_workflow(recorded(name)).stopped for name in ("refused", "retried", "waiting"))
+
+
+def test_a_stage_that_ended_because_its_run_was_stopped_did_not_fail():
+    first = parse_workflow(recorded("stopped")).stages[0]  # while its driver ran
+    assert (first.name, first.state) == ("ingest", "stopped")
+
+    # While its program ran, which then wrote a checkpoint and said what SIGTERM means.
+    deadline = "retry exceeded workflow deadline 2026-11-24 21:08:59 +0000 UTC"
+    workflow = changed(recorded("refused"), ".ingest(0).executor", message=deadline)
+    workflow["spec"]["activeDeadlineSeconds"] = 0
+    assert [stage.state for stage in parse_workflow(workflow).stages if stage.name == "ingest"] == ["stopped"]
+
+    workflow = recorded("refused")  # it failed by itself, before the others were stopped
+    workflow["spec"]["activeDeadlineSeconds"] = 0
+    assert [stage.state for stage in parse_workflow(workflow).stages if stage.name == "ingest"] == ["failed"]
+
+
+def test_a_stage_whose_pod_failed_waits_for_nothing_until_argo_says_for_what():
+    workflow = changed(recorded("refused"), ".ingest(0).executor", phase="Running", message="")
+    workflow = changed(workflow, ".ingest", phase="Running")
+    assert [(stage.state, stage.reason) for stage in parse_workflow(workflow).stages if stage.name == "ingest"] == [
+        ("starting", "")
+    ]
 
 
 def test_a_stage_whose_driver_failed_failed_though_argo_calls_it_omitted():
