@@ -32,6 +32,7 @@ GROUPS = {
         "compare": "compare two runs",
         "learning-curve": "find out what to record next",
         "distil": "train one network to score like an ensemble",
+        "export": "write an ensemble as ONNX, with a model card",
         "champion": "list champions, compare them, change by hand which is in use",
     },
     "on a Kubeflow cluster": {

@@ -5,7 +5,7 @@ scores.json, report.html                             from the stage `evaluate`
 suspicious.csv, audit.html                           from the stage `evaluate`, if folds were held out
 models/MEMBER-foldK/, predictions/MEMBER-foldK.parquet
 spectrograms/, selection/
-learning-curve/, student/                            from the commands `learning-curve` and `distil`
+learning-curve/, student/, onnx/                     from the commands `learning-curve`, `distil` and `export`
 log.txt, logs/STAGE.txt                              what happened, and all output of every stage of a local run
 """
 
@@ -27,12 +27,12 @@ from audiotagging.working_folder import working_folder
 
 AVERAGED, AUDIT = "averaged", "audit"  # folders whose files are moved to OUT itself
 REPLACED = "replaced"  # earlier results, in the working folder
-LEARNING_CURVE, STUDENT_FOLDER = "learning-curve", "student"
-# What a run, `learning-curve` and `distil` write to OUT, and what macOS adds.
+LEARNING_CURVE, STUDENT_FOLDER, EXPORT = "learning-curve", "student", "onnx"
+# What a run, `learning-curve`, `distil` and `export` write to OUT, and what macOS adds.
 NAMES = {
     *("spectrograms", "selection", "models", "predictions", "submission.csv", "ensemble.json", "predictions.parquet"),
     *("scores.json", "report.html", "suspicious.csv", "audit.html", "log.txt", "logs", ".DS_Store"),
-    *(LEARNING_CURVE, STUDENT_FOLDER),
+    *(LEARNING_CURVE, STUDENT_FOLDER, EXPORT),
 }
 
 Artifact = TypeVar("Artifact")

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from audiotagging.artifacts.calibration import PROMISES
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="DIR",
-        help="output of a run, its folder models, or a champions folder",
+        help="output of a run, its folder models, a champions folder, or what `export` wrote: its folder or a file",
     )
     tags = parser.add_argument_group("the tags")
     tags.add_argument("--top", type=int, default=5, metavar="N", help="number of tags per file or window (default: 5)")
@@ -122,6 +123,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_options(args: argparse.Namespace) -> None:
+    if args.format == "parquet":
+        try:
+            import_module("pyarrow")
+        except ModuleNotFoundError:
+            raise UserError("--format parquet: expected the package pyarrow, found none; name another format") from None
     if args.top < 1:
         raise UserError(f"--top: expected a number of at least 1, found {args.top}")
     if args.every is None:

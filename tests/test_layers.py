@@ -25,6 +25,7 @@ NOT_IN = {"data": TORCH | PLOTS, "training": SOUND | PLOTS, "results": SOUND | T
 ALLOWED = {"": {""}, SHARED: {"", SHARED}} | {room: {"", SHARED, *folders} for room, folders in FOLDERS.items()}
 ALLOWED["serving"] = ALLOWED["tagging"]  # in the same image
 ALLOWED["tagging"] = ALLOWED["serving"] - {"serving"}
+ALLOWED["export"] = {*ALLOWED["tagging"], "export"}
 
 BLOCK = """
 import sys
@@ -104,7 +105,9 @@ def test_a_room_imports_only_packages_that_its_image_holds(image):
 
 
 def test_tagging_needs_torch_only_for_the_networks_of_a_run_and_parquet_only_to_write_it():
-    import_without({"commands.tag"}, TORCH | PLOTS | {"pandas", "pyarrow", "kfp", "librosa"})
+    import_without(
+        {"commands.tag", "audiotagging.tagging.onnx_networks"}, TORCH | PLOTS | {"pandas", "pyarrow", "kfp", "librosa"}
+    )
 
 
 def test_the_table_of_members_needs_only_the_standard_library():

@@ -3,12 +3,12 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import precision_score, recall_score
 
-from audiotagging.artifacts.calibration import sigmoid
+from audiotagging.artifacts.calibration import PROMISES, sigmoid
 from audiotagging.metrics import calibration_error, lwlrap
 from audiotagging.results.calibrate import cross_calibrate, fit_calibration
 from audiotagging.results.labelled_clips import LabelledSet
 from audiotagging.results.reliability import describe_calibration, describe_thresholds
-from audiotagging.results.thresholds import PROMISES, find_thresholds
+from audiotagging.results.thresholds import find_thresholds
 
 CLASSES = ["good", "poor", "rare"]
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -18,13 +19,18 @@ logger = logging.getLogger(__name__)
 
 
 class TorchNetworks:
-    """The networks of a run, on the GPU if there is one. The attributes are those of `tagger.Networks`."""
+    """The networks of a run, on the GPU if there is one. The other attributes are those of `tagger.Networks`.
 
-    def __init__(self, run: Path) -> None:
+    Attributes:
+        models: The models of every member, one per fold.
+    """
+
+    def __init__(self, run: Path, *, precision: str = "auto") -> None:
         """Load the models of a run and the settings of its average.
 
         Args:
             run: The output folder of a run, or its folder `models`.
+            precision: "auto" or "float32", as in `devices.autocast`.
 
         Raises:
             UserError: If there is no such folder or no model in it, if the classes of the models differ, or if
@@ -41,6 +47,7 @@ class TorchNetworks:
             raise UserError(
                 f"{folder}: expected the output of a run or its folder `models`, found no model in it; name another"
             )
+        self._precision = precision
         self.classes = models[0].classes
         for model in models:
             if model.classes != self.classes:
@@ -49,8 +56,8 @@ class TorchNetworks:
                     f"{models[0].member.id} and {model.member.id}; keep only the models of one run in this folder"
                 )
         models.sort(key=lambda model: model.member.id)
-        self._models = {name: list(folds) for name, folds in groupby(models, key=lambda model: model.member.id)}
-        self.members = list(self._models)
+        self.models = {name: list(folds) for name, folds in groupby(models, key=lambda model: model.member.id)}
+        self.members = list(self.models)
         self.averaging = _averaging(folder, self.members, self.classes, may_be_missing=folder == run)
         self.sources = [*paths, *(path for path in [folder.parent / AVERAGING] if path.exists())]
         torch.set_num_threads(threads())
@@ -59,12 +66,8 @@ class TorchNetworks:
         """Score spectrograms, as `tagger.Networks` explains."""
         frames = np.concatenate(spectrograms)
         offsets = np.concatenate([[0], np.cumsum([len(each) for each in spectrograms])])
-        return np.stack(
-            [
-                np.mean([score_clips(model, frames, offsets, label=None) for model in folds], axis=0)
-                for folds in self._models.values()
-            ]
-        )
+        score = partial(score_clips, frames=frames, offsets=offsets, precision=self._precision, label=None)
+        return np.stack([np.mean([score(model) for model in folds], axis=0) for folds in self.models.values()])
 
 
 def _averaging(folder: Path, members: list[str], classes: list[str], *, may_be_missing: bool) -> Averaging:

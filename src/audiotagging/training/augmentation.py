@@ -81,7 +81,7 @@ def _weights(positions: Tensor, length: int, *, reverse: Tensor) -> Tensor:
         Shape (batch, size, length). Each row has one or two nonzero entries and sums to 1.
     """
     size = positions.shape[1]
-    sources = _nearest(length, size, positions.device)
+    sources = nearest_pixels(length, size, positions.device)
     positions = positions.clamp(0, size - 1)
     near = positions.long()
     share = positions - near
@@ -94,7 +94,7 @@ def _weights(positions: Tensor, length: int, *, reverse: Tensor) -> Tensor:
 
 
 @cache
-def _nearest(length: int, size: int, device: torch.device) -> Tensor:
+def nearest_pixels(length: int, size: int, device: torch.device) -> Tensor:
     """Return which of `length` pixels Pillow takes for each pixel of a resized axis, shape (size,).
 
     Pillow takes the pixel at the centre of the new pixel. It finds these centres by adding up steps in double

@@ -1,0 +1,60 @@
+"""The networks of an exported ensemble, computed by ONNX Runtime on the CPU. It needs neither torch nor Parquet."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from onnxruntime import InferenceSession, SessionOptions
+from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+from audiotagging.artifacts.onnx_facts import INPUT, MEMBER_SCORES, from_metadata
+from audiotagging.errors import UserError
+from audiotagging.files import sha256
+from audiotagging.machine import threads
+
+# What ONNX Runtime raises for a file that is missing or not a model.
+CORRUPT = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NoSuchFile)
+SEVERE = 3  # errors, without warnings
+
+
+class OnnxNetworks:
+    """The networks of an exported ensemble or model. The attributes are those of `tagger.Networks`."""
+
+    def __init__(self, path: Path) -> None:
+        """Load a file that `audiotagging export` wrote.
+
+        Raises:
+            UserError: If it is missing, corrupt or another file, or if its weights are not those that it was written
+                with.
+        """
+        options = SessionOptions()
+        options.intra_op_num_threads = threads()
+        options.log_severity_level = SEVERE
+        try:
+            self._session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except CORRUPT as error:
+            found = "no such file" if not path.is_file() else str(error).partition("\n")[0][:200]
+            raise UserError(
+                f"{path}: expected an exported model with its weights beside it, found {found}; copy the folder again"
+            ) from error
+        given = self._session.get_inputs()[0]
+        if given.name != INPUT:
+            raise UserError(
+                f"{path}: expected a model that takes a {INPUT}, found one that takes {given.name}; name the folder"
+            )
+        facts = from_metadata(self._session.get_modelmeta().custom_metadata_map, path=path)
+        self.classes = facts.classes
+        self.members = list(facts.averaging.weights)
+        self.averaging = facts.averaging
+        self.sources = [path, *(path.parent / name for name in facts.weights)]
+        for name, digest in facts.weights.items():
+            if sha256(path.parent / name) != digest:
+                raise UserError(
+                    f"{path.parent / name}: expected the weights that {path.name} was written with, found others; copy "
+                    "the folder again"
+                )
+
+    def score(self, spectrograms: Sequence[np.ndarray]) -> np.ndarray:
+        """Score spectrograms, as `tagger.Networks` explains."""
+        scores = [self._session.run([MEMBER_SCORES], {INPUT: each})[0] for each in spectrograms]
+        return np.stack(scores, axis=1)
