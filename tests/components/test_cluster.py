@@ -223,6 +223,8 @@ def test_a_stage_tells_how_a_run_ended_whether_or_not_it_succeeds(compiled):
     assert parameters["run"] == promoted["run"] == {"runtimeValue": {"constant": "{{$.pipeline_job_uuid}}"}}
 
     plain = compiled("--notify", "")
+    assert compiled().spec["pipelineInfo"] == plain.spec["pipelineInfo"]
+    assert compiled().spec["root"]["inputDefinitions"] == plain.spec["root"]["inputDefinitions"]
     assert "notify" not in plain.containers and "outputs" in plain.spec["root"]["dag"]
     for stage, container in plain.containers.items():
         assert compiled().containers[stage] == container and compiled().pods[stage] == plain.pods[stage]
