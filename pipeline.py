@@ -1,4 +1,6 @@
-"""The pipeline: trains an ensemble of audio taggers from a folder of labelled sounds.
+"""The pipelines.
+
+The first one trains an ensemble of audio taggers from a folder of labelled sounds:
 
     1. ingest      get and check the data, compute its fingerprint
     2. preprocess  compute log-mel spectrograms, write them to Parquet
@@ -9,6 +11,12 @@
     7. rescore     let the best champion predict newer clips
     8. promote     make the ensemble the champion unless it is worse
     9. evaluate    compute the scores, write the report
+
+The second one tags new sounds with it:
+
+    1. find        find the sounds that are new or have changed, or whose champion has changed
+    2. tag         tag the windows of these sounds, on GPUs if available
+    3. collect     make a batch of the tags of all shards
 
 `python pipeline.py --help` lists the commands.
 """
@@ -37,14 +45,18 @@ from commands.parameters import (
     TEST_SHARE,
     WEIGHTS,
 )
+from commands.tagging.parameters import ANY_PRECISION, MERGE, OVERLAP, SHARDS, TOP, WINDOW
+from components.collect import collect
 from components.ensemble import ensemble
 from components.evaluate import evaluate
+from components.find import find
 from components.ingest import ingest
 from components.predict import predict
 from components.preprocess import preprocess
 from components.promote import promote
 from components.rescore import rescore
 from components.select import select
+from components.tag import tag
 from components.train import train
 
 
@@ -192,7 +204,56 @@ def audiotagging(
     )
 
 
+@dsl.pipeline(name="audiotagging-tagging", description="Tags the new sounds of a folder with the champion.")
+def tagging(
+    data: str,
+    out: str,
+    models: str,
+    window: float = WINDOW,
+    overlap: float = OVERLAP,
+    merge: bool = MERGE,
+    top: int = TOP,
+    precision: float = ANY_PRECISION,
+    shards: int = SHARDS,
+) -> None:
+    """Tag new sounds. The results are in `out`, to which every batch adds.
+
+    Args:
+        data: Folder or URL of the sounds.
+        out: Folder or URL of the results.
+        models: The champions folder, or the output of a run.
+        window: Length of a window in seconds.
+        overlap: How many seconds of a window the next window covers too.
+        merge: Whether neighbours of one label are merged.
+        top: Largest number of tags per window.
+        precision: The promised precision of the tags. 0 if all scores count.
+        shards: The largest number of shards that are tagged at once.
+    """
+    found = find(
+        data=data,
+        out=out,
+        models=models,
+        window=window,
+        overlap=overlap,
+        merge=merge,
+        top=top,
+        precision=precision,
+        shards=shards,
+    )
+    found.set_caching_options(False)  # it must look for new sounds in every run
+
+    with dsl.If(found.outputs["work"] > 0):
+        with dsl.ParallelFor(found.outputs["shards"]) as shard:
+            tagged = tag(batch=found.outputs["batch"], shard=shard, new=found.outputs["new"])
+            tagged.set_caching_options(False)  # its results are in `out`
+
+        collected = collect(batch=found.outputs["batch"], costs=Collected(tagged.outputs["cost"]))
+        collected.set_caching_options(False)
+
+
+PIPELINES = {"training": audiotagging, "tagging": tagging}  # by the names that --pipeline takes
+
 if __name__ == "__main__":
     from commands import main
 
-    sys.exit(main(audiotagging))
+    sys.exit(main(PIPELINES))

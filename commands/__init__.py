@@ -9,6 +9,7 @@ import shlex
 import shutil
 import sys
 import textwrap
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -52,6 +53,8 @@ GROUPS = {
 }
 COMMANDS = {name: help for group in GROUPS.values() for name, help in group.items()}
 LIST_OPTIONS = ("--folds",)  # their values may start with a minus sign
+TRAINING, TAGGING = "training", "tagging"  # the pipelines
+OF_PIPELINES = ("run", "submit", "schedule", "compile")  # commands with --pipeline
 
 
 class Parser(argparse.ArgumentParser):
@@ -62,21 +65,21 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; `{self.prog} --help` lists the options")
 
 
-def main(pipeline: Any, arguments: list[str] | None = None) -> int:
+def main(pipelines: Mapping[str, Any], arguments: list[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        pipeline: The pipeline, for the commands that run or submit it.
+        pipelines: The pipelines by the names that --pipeline takes, for the commands that run or submit them.
         arguments: The arguments after the program's name. The default is those of the command line.
 
     Returns:
         The exit code: 0 for success, 1 for a failure, 2 for an error that the user can fix, 70 for a defect of the
         program, 130 if the command was interrupted, 141 if its output was a pipe that has been closed.
     """
-    return through(lambda: _run(pipeline, sys.argv[1:] if arguments is None else arguments))
+    return through(lambda: _run(pipelines, sys.argv[1:] if arguments is None else arguments))
 
 
-def _run(pipeline: Any, arguments: list[str]) -> int:
+def _run(pipelines: Mapping[str, Any], arguments: list[str]) -> int:
     _check_working_directory()
     parser = _parser()
     if not arguments:
@@ -84,9 +87,12 @@ def _run(pipeline: Any, arguments: list[str]) -> int:
         return CODES["error"]
     name = parser.parse_args(arguments[:1]).command
     args = parse(name, arguments[1:])
-    command_line = without_secrets(shlex.join([PROGRAM, *arguments]))  # for the report; parsing finds out what to hide
+    args.command_line = without_secrets(shlex.join([PROGRAM, *arguments]))  # parsing finds out what to hide
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    return int(module_of(name).run(argparse.Namespace(**vars(args), pipeline=pipeline, command_line=command_line)))
+    if name not in OF_PIPELINES:
+        return int(module_of(name).run(args))
+    which, args.pipeline = args.pipeline, pipelines[args.pipeline]
+    return int(module_of(name, which).run(args))
 
 
 def _parser() -> Parser:
@@ -106,9 +112,21 @@ def _parser() -> Parser:
     return parser
 
 
-def module_of(name: str) -> ModuleType:
-    """Return the module of a command."""
-    return import_module(f"commands.{name.replace('-', '_')}")
+def module_of(name: str, pipeline: str = TRAINING) -> ModuleType:
+    """Return the module of a command. If its options depend on the pipeline, there is one for each."""
+    folder = "commands.tagging" if pipeline == TAGGING and name != "compile" else "commands"
+    return import_module(f"{folder}.{name.replace('-', '_')}")
+
+
+def add_pipeline(parser: argparse.ArgumentParser) -> None:
+    """Add the option on which the other options of a command depend."""
+    parser.add_argument(
+        "--pipeline",
+        choices=[TRAINING, TAGGING],
+        default=TRAINING,
+        help="train an ensemble, or tag new sounds with it; `--pipeline tagging --help` explains the options of the "
+        "latter (default: %(default)s)",
+    )
 
 
 def parse(name: str, arguments: list[str]) -> argparse.Namespace:
@@ -117,16 +135,38 @@ def parse(name: str, arguments: list[str]) -> argparse.Namespace:
     Raises:
         UserError: If they are wrong.
     """
-    command = module_of(name)
+    pipeline = _pipeline_of(arguments) if name in OF_PIPELINES else TRAINING
+    command = module_of(name, pipeline)
     description, _, examples = (command.__doc__ or "").partition("\n\nExamples:\n")
     parser = Parser(
-        prog=f"{PROGRAM} {name}",
+        prog=f"{PROGRAM} {name}" + (f" --pipeline {pipeline}" if pipeline != TRAINING else ""),
         description=textwrap.fill(description, shutil.get_terminal_size().columns - 2),
         epilog=f"examples:\n{textwrap.indent(textwrap.dedent(examples).rstrip(), '  ')}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_arguments(parser)
-    return parser.parse_args(_join_lists(arguments))
+    args, unknown = parser.parse_known_args(_join_lists(arguments))
+    if unknown:
+        parser.error(_explain_unknown(unknown, name, pipeline))
+    return args
+
+
+def _pipeline_of(arguments: list[str]) -> str:
+    parser = Parser(prog=PROGRAM, add_help=False)
+    add_pipeline(parser)
+    return str(parser.parse_known_args(arguments)[0].pipeline)
+
+
+def _explain_unknown(unknown: list[str], name: str, pipeline: str) -> str:
+    """Return what is wrong with arguments that a command does not take."""
+    if name in OF_PIPELINES:
+        other = TAGGING if pipeline == TRAINING else TRAINING
+        parser = argparse.ArgumentParser()
+        module_of(name, other).add_arguments(parser)
+        for argument in unknown:
+            if (option := argument.partition("=")[0]) in parser._option_string_actions:
+                return f"{option} is an option of --pipeline {other}, not of --pipeline {pipeline}"
+    return f"unrecognized arguments: {' '.join(unknown)}"
 
 
 def _check_working_directory() -> None:

@@ -1,8 +1,9 @@
-"""Compile the pipeline to a file for a Kubeflow cluster.
+"""Compile a pipeline to a file for a Kubeflow cluster.
 
 Examples:
     audiotagging compile --output pipeline.yaml --registry ghcr.io/team
     audiotagging compile --output pipeline.yaml --gpus 0 --small
+    audiotagging compile --output tagging.yaml --pipeline tagging
 """
 
 import argparse
@@ -14,12 +15,14 @@ from kfp import compiler
 
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_file
+from commands import add_pipeline
 from commands.cluster.settings import add_cluster_options, cluster_settings
 from components.cluster import on_cluster
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
+    add_pipeline(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .yaml file to write")
     add_cluster_options(parser)
 

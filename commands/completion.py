@@ -26,7 +26,9 @@ def run(args: argparse.Namespace) -> int:
     parser.add_argument("--version", action="store_true", help="print the version")
     parsers = parser.add_subparsers()
     for name, help in commands.COMMANDS.items():
-        one = parsers.add_parser(name, help=help)
+        one = parsers.add_parser(name, help=help, conflict_handler="resolve")
+        if name in commands.OF_PIPELINES:
+            commands.module_of(name, commands.TAGGING).add_arguments(one)
         commands.module_of(name).add_arguments(one)
         for action in one._actions:
             if action.metavar in FOLDERS:

@@ -26,6 +26,7 @@ from kfp.dsl import Artifact
 from kfp.local import cache, docker_task_handler, logging_utils, subprocess_task_handler, task_dispatcher
 from kfp.local.io import IOStore
 from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
+from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 from kfp.local.status import Status
 
 from audiotagging.errors import UserError
@@ -34,11 +35,13 @@ from commands.cluster.answers import checked
 from commands.local.slots import Slots
 
 VERSION = "2.17"
-LOOP_ITEM = "pipelinechannel--rows-loop-item"  # kfp's name for an item of the pipeline's parameter `rows`
+# kfp's names for an item of the pipeline's parameter `rows`, and of the output `shards` of the stage `find`.
+ROW, SHARD = "pipelinechannel--rows-loop-item", "pipelinechannel--find-shards-loop-item"
 TIMEOUT = 60  # seconds to wait for the answer of a server
 
 # What is replaced while a pipeline runs on this machine, and the behaviour that is to be avoided.
 REPLACED: tuple[tuple[Any, str, str], ...] = (
+    (ConditionEvaluator, "_resolve_pipeline_channel", "finds no output of a stage that has several"),
     (enhanced_dag_orchestrator, "ParallelExecutor", "runs at most two rows of a loop at once, whatever the limit is"),
     (task_executor, "execute_single_task", "reports only in its log that the outputs of a stage come from the cache"),
     (task_dispatcher, "run_single_task_implementation", "reports only in its log that a stage starts, ends or fails"),
@@ -61,15 +64,17 @@ LAUNCHER = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+:\d+\] (.*)|ti
 
 @dataclass(frozen=True)
 class Task:
-    """A stage, in the loop for one of its rows.
+    """A stage, in the loop for one of its rows or shards.
 
     Attributes:
         stage: Name of the stage.
-        row: The row, or None outside the loop.
+        row: The row, or None outside the loop of training.
+        shard: Number of the shard, or None outside the loop of tagging.
     """
 
     stage: str
     row: Mapping[str, Any] | None = None
+    shard: int | None = None
 
 
 class Watcher(Protocol):
@@ -173,7 +178,7 @@ def local_runner(
             self.max_workers = self.conservative_max = len(slots.rows)
 
     def execute_single_task(*, task_name: str, io_store: IOStore, **arguments: Any) -> tuple[dict[str, Any], Status]:
-        current.task, current.ran = Task(task_name, _row(io_store)), False
+        current.task, current.ran = _task(task_name, io_store), False
         result = execute(task_name=task_name, io_store=io_store, **arguments)
         if not current.ran:
             watcher.cached(current.task)
@@ -197,6 +202,7 @@ def local_runner(
         return outputs, status
 
     values = {
+        "_resolve_pipeline_channel": _resolve,
         "LocalCache": Cache,
         "ParallelExecutor": ParallelExecutor,
         "execute_single_task": execute_single_task,
@@ -282,13 +288,19 @@ def images_of(pipeline: Any) -> list[str]:
     return sorted({executors[name]["container"]["image"] for name in executors})
 
 
-def _row(store: IOStore) -> Mapping[str, Any] | None:
-    """Return the row of the iteration that a task belongs to."""
-    try:
-        row: Mapping[str, Any] = store.get_parent_input(LOOP_ITEM)
-    except ValueError:
-        return None
-    return row
+def _task(stage: str, store: IOStore) -> Task:
+    """Return a stage, with the row or the shard of the iteration that it belongs to."""
+    with contextlib.suppress(ValueError):
+        return Task(stage, row=store.get_parent_input(ROW))
+    with contextlib.suppress(ValueError):
+        return Task(stage, shard=int(store.get_parent_input(SHARD)))
+    return Task(stage)
+
+
+def _resolve(channel_ref: str, io_store: IOStore) -> Any:
+    """Return the value of an output of a stage in a condition, `pipelinechannel--STAGE-OUTPUT`."""
+    stage, _, output = channel_ref.removeprefix("pipelinechannel--").rpartition("-")
+    return io_store.get_task_output(stage, output)
 
 
 def _with_environment(executor: Any, environment: Mapping[str, str]) -> Any:

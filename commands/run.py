@@ -29,12 +29,13 @@ from audiotagging.gate import CODES, say
 from audiotagging.json_file import read_json
 from audiotagging.results.notification import describe_run, post
 from audiotagging.results.scores_file import NAME, Facts
+from commands import add_pipeline
 from commands.evaluate import evaluate_again
 from commands.folders import check_folders
 from commands.kfp_internals import images_of
 from commands.local.cache import CHECKPOINTS, cache_in_use, cache_size
 from commands.local.console import LOG, LOGS
-from commands.local.containers import docker_runner, memory_size
+from commands.local.containers import add_docker, check_docker, docker_runner
 from commands.local.runner import StageError, run_pipeline
 from commands.local.slots import divide, stored_bytes, usable_gpus
 from commands.outputs import REPLACED, layout, new_out, print_results, work_of, working_on
@@ -45,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
+    add_pipeline(parser)
     add_parameters(parser)
     results = parser.add_argument_group("results")
     results.add_argument(
@@ -68,10 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="after the run, remove from the cache what was not used for longest, down to this size, such as 20g",
     )
-    machine.add_argument("--docker", action="store_true", help="run every stage in its image (built by make images)")
-    machine.add_argument(
-        "--memory", type=memory_size, metavar="SIZE", help="memory limit of a stage with --docker, such as 8g"
-    )
+    add_docker(machine)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -137,7 +136,7 @@ def _run_stages(
             images=images_of(args.pipeline),
             data=[dataset.folder, *(dataset.folder / path for path in values["corrections"]), *weights],
             work=work,
-            champions=champions,
+            writable=[champions] if champions else [],
             memory=args.memory,
         )
     if champions:
@@ -157,8 +156,7 @@ def _run_stages(
 def _check_options(args: argparse.Namespace) -> None:
     if args.cache_size is not None and not args.cache:
         raise UserError("--cache-size limits the cache: name its folder with --cache, or omit --cache-size")
-    if args.memory and not args.docker:
-        raise UserError("--memory limits containers: add --docker, or omit --memory")
+    check_docker(args)
     if args.parallel is not None and args.parallel < 1:
         raise UserError(f"--parallel: expected a number of at least 1, found {args.parallel}")
 

@@ -1,4 +1,4 @@
-"""Run the pipeline on a schedule on a Kubeflow cluster, or list, pause, resume or delete schedules.
+"""Run a pipeline on a schedule on a Kubeflow cluster, or list, pause, resume or delete schedules.
 
 Examples:
     audiotagging schedule --cron "0 0 3 * * 0" --data DIR --members reference
@@ -15,6 +15,7 @@ from typing import Any
 from kfp_server_api import V2beta1RecurringRun
 
 from audiotagging.errors import UserError
+from commands import PROGRAM, add_pipeline
 from commands.cluster import schedules
 from commands.cluster.client import Client, add_connection, connection, ensure_version, experiment_id
 from commands.cluster.settings import add_cluster_options, add_cluster_parameters, cluster_parameters, cluster_settings
@@ -36,8 +37,31 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
+    add_pipeline(parser)
+    add_schedule(parser, needed="--data DATA", name=PROGRAM)
+    add_cluster_parameters(parser, data_required=False)
+    add_cluster_options(parser)
+    add_connection(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Create, change or list schedules."""
+    if (args.cron or args.every) and not args.data:
+        raise UserError("a schedule needs --data: a folder on the audio volume, or another source of the data")
+    values = cluster_parameters(args) | {"command": args.command_line} if args.data else {}
+    return schedule(args, values, mlflow=args.mlflow_experiment)
+
+
+def add_schedule(parser: argparse.ArgumentParser, *, needed: str, name: str) -> None:
+    """Add the options that do not depend on the pipeline.
+
+    Args:
+        parser: The parser to add them to.
+        needed: The options that a schedule needs, for the usage.
+        name: The default name of a schedule.
+    """
     parser.usage = (
-        "%(prog)s (--cron FIELDS | --every TIME) --data DATA [...]\n"
+        f"%(prog)s (--cron FIELDS | --every TIME) {needed} [...]\n"
         "       %(prog)s (--pause | --resume | --delete | --list) [...]"
     )
     group = parser.add_argument_group("the schedule")
@@ -56,28 +80,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--list", action="store_true", help="list the schedules")
     group.add_argument("--stop", action="store_true", help="with --delete: stop its run in progress first")
-    group.add_argument(
-        "--name", metavar="NAME", default="audiotagging", help="name of the schedule (default: audiotagging)"
-    )
-    add_cluster_parameters(parser, data_required=False)
-    add_cluster_options(parser)
-    add_connection(parser)
+    group.add_argument("--name", metavar="NAME", default=name, help="name of the schedule (default: %(default)s)")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Create, change or list schedules."""
-    if (args.cron or args.every) and not args.data:
-        raise UserError("a schedule needs --data: a folder on the audio volume, or another source of the data")
+def schedule(args: argparse.Namespace, values: dict[str, Any], *, mlflow: str | None = None) -> int:
+    """Create, change or list schedules.
+
+    Args:
+        args: The parsed options.
+        values: The parameters of the pipeline, if a schedule is to be made.
+        mlflow: Name of the MLflow experiment that the runs are sent to, or None.
+
+    Returns:
+        The exit code.
+    """
     if args.stop and not args.delete:
         raise UserError("--stop stops the run of a deleted schedule: add --delete, or omit --stop")
-    values = cluster_parameters(args) | {"command": args.command_line} if args.data else {}
     with connection(args) as client:
         experiment = experiment_id(client, args.experiment, namespace=args.namespace)
         if args.list:
             _list(client, experiment)
             return 0
         if args.cron or args.every:
-            _make(client, args, values, experiment)
+            _make(client, args, values, experiment, mlflow)
         else:
             _change(client, args, experiment)
         for waiting in schedules.delete_replaced(client, experiment):
@@ -93,7 +118,9 @@ def _list(client: Client, experiment: str) -> None:
         print(_describe(schedule) + (", replaced: deleted when its run has ended" if replaced else ""))
 
 
-def _make(client: Client, args: argparse.Namespace, values: dict[str, Any], experiment: str) -> None:
+def _make(
+    client: Client, args: argparse.Namespace, values: dict[str, Any], experiment: str, mlflow: str | None
+) -> None:
     pipeline = on_cluster(args.pipeline, cluster_settings(args))
     pipeline_id, version_id, version = ensure_version(client, pipeline, namespace=args.namespace)
     content = {
@@ -101,7 +128,7 @@ def _make(client: Client, args: argparse.Namespace, values: dict[str, Any], expe
         "parameters": values,
         "cron": args.cron,
         "seconds": args.every,
-        "mlflow": args.mlflow_experiment,
+        "mlflow": mlflow,
     }
     made, verb = schedules.make(client, experiment, args.name, pipeline=pipeline_id, content=content)
     print(f"{_describe(made)}, version {version} ({verb}): {client.page('recurringrun', made.recurring_run_id)}")

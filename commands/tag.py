@@ -19,7 +19,6 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from audiotagging.artifacts.calibration import PROMISES
 from audiotagging.artifacts.champion import champion_folder
 from audiotagging.data.audio import AUDIO_SUFFIXES, SoundError
 from audiotagging.errors import UserError, in_one_line
@@ -32,7 +31,8 @@ from audiotagging.tagging.formats import Format, write_file, write_objects
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.results_folder import Settings, is_tagged, open_results, result_paths
 from audiotagging.tagging.tagger import Tagged, Tagger
-from audiotagging.tagging.windows import Tag, check_windows, merge, score_windows
+from audiotagging.tagging.windows import Tag, check_windows, tag_windows
+from commands.tagging.parameters import add_tag_options, add_window_options
 
 Report = Callable[[str, str], None]
 
@@ -48,25 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="output of a run, its folder models, a champions folder, or what `export` wrote: its folder or a file",
     )
     tags = parser.add_argument_group("the tags")
-    tags.add_argument("--top", type=int, default=5, metavar="N", help="number of tags per file or window (default: 5)")
-    tags.add_argument(
-        "--precision",
-        type=float,
-        choices=PROMISES,
-        metavar="SHARE",
-        help="print only tags of which this share (0.8, 0.9 or 0.95) is right on clips like those of training, with "
-        "calibrated scores",
-    )
+    add_tag_options(tags)
     windows = parser.add_argument_group("where in a file")
     windows.add_argument("--every", type=float, metavar="SECONDS", help="tag every window of this length")
-    windows.add_argument(
-        "--overlap",
-        type=float,
-        default=0.0,
-        metavar="SECONDS",
-        help="the part of a window that the next one covers too (default: 0)",
-    )
-    windows.add_argument("--merge", action="store_true", help="merge neighbouring windows with the same label")
+    add_window_options(windows)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--format",
@@ -138,7 +123,7 @@ def _check_options(args: argparse.Namespace) -> None:
         return
     if args.drift:
         raise UserError("--drift: expected whole files to compare, found --every beside it; omit one of the two")
-    check_windows(every=args.every, overlap=args.overlap, prefix="--")
+    check_windows(every=args.every, overlap=args.overlap, every_is="--every", overlap_is="--overlap")
     if not args.out and not WINDOW_FORMATS[args.format].printed:
         raise UserError(f"--format {args.format}: expected --out DIR for its files, found none; add it")
 
@@ -190,9 +175,9 @@ def _window_tags(args: argparse.Namespace, tagger: Tagger, choose: Choose, path:
     """Return the best tags of every window of a file."""
     # On a terminal the results themselves show the progress.
     label = in_one_line(path.name) if args.out or not sys.stdout.isatty() else None
-    scored = score_windows(tagger.score, path, every=args.every, overlap=args.overlap, label=label)
-    tags = (Tag(start, end, label, score) for start, end, scores in scored for label, score in choose(scores))
-    return merge(tags) if args.merge else tags
+    return tag_windows(
+        tagger.score, choose, path, every=args.every, overlap=args.overlap, merged=args.merge, label=label
+    )
 
 
 def _window_rows(

@@ -24,7 +24,13 @@ BACKOFF = 60  # seconds before the first retry, doubled before each further one
 AUDIO = "/audio"
 CHECKPOINTS = "/checkpoints"
 CHAMPIONS = "/champions"
-CLAIMS = {AUDIO: "audiotagging-audio", CHECKPOINTS: "audiotagging-checkpoints", CHAMPIONS: "audiotagging-champions"}
+TAGS = "/tags"
+CLAIMS = {
+    AUDIO: "audiotagging-audio",
+    CHECKPOINTS: "audiotagging-checkpoints",
+    CHAMPIONS: "audiotagging-champions",
+    TAGS: "audiotagging-tags",
+}
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,10 @@ NEEDS = {
     "promote": Needs(cpu=2, memory=8, hours=1, volumes=(CHAMPIONS,)),
     "notify": Needs(cpu=1, memory=1, hours=1, volumes=(CHAMPIONS,)),
     "evaluate": Needs(cpu=2, memory=8, hours=1),
+    # Of the pipeline `tagging`. What a shard has tagged is kept, so a retry continues.
+    "find": Needs(cpu=1, memory=4, hours=2, volumes=(AUDIO, CHAMPIONS, TAGS), stores=True),
+    "tag": Needs(cpu=4, memory=16, hours=48, retries=5, volumes=(AUDIO, CHAMPIONS, TAGS), gpu=True, stores=True),
+    "collect": Needs(cpu=1, memory=8, hours=2, volumes=(CHAMPIONS, TAGS), stores=True),
 }
 
 # For the demo data on a cluster as small as one laptop.
@@ -84,7 +94,7 @@ class Cluster:
     """Settings of a cluster.
 
     Attributes:
-        gpus: Number of GPUs for each training and prediction. 0 runs everything on CPUs.
+        gpus: Number of GPUs for each training, prediction and shard. 0 runs everything on CPUs.
         gpu_label: Key and value of the label of nodes with GPUs.
         torch: The build of torch, "cpu" or "cuda".
         registry: The registry of the images.

@@ -106,7 +106,7 @@ def call(server, capsys):
 
     def run(*arguments, host=None):
         try:
-            code = main(pipeline.audiotagging, [*arguments, "--host", host or server.url])
+            code = main(pipeline.PIPELINES, [*arguments, "--host", host or server.url])
         except SystemExit as exit:
             code = exit.code
         captured = capsys.readouterr()

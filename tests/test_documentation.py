@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import COMMANDS, module_of
+from commands import COMMANDS, OF_PIPELINES, TAGGING, module_of
 from docs.pictures import draw_pipeline
 
 ROOT = Path(__file__).parent.parent
@@ -50,6 +50,8 @@ def test_named_options_exist(name):
     parser = argparse.ArgumentParser(conflict_handler="resolve")
     for command in COMMANDS:
         module_of(command).add_arguments(parser)
+    for command in OF_PIPELINES:
+        module_of(command, TAGGING).add_arguments(parser)
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", TEXTS[name]))
     assert named <= set(re.findall(r"--[a-z][a-z-]*", parser.format_help()))
 

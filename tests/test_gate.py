@@ -105,7 +105,7 @@ def test_the_run_ends_with_the_code_of_its_stage(capsys, monkeypatch, tmp_path, 
         raise StageError("train", kind, "something is wrong", tmp_path / "log.txt")
 
     monkeypatch.setattr("commands.run.run_pipeline", fail)
-    assert main(pipeline.audiotagging, ["run", "--data", str(data), "--out", str(tmp_path / "out")]) == code
+    assert main(pipeline.PIPELINES, ["run", "--data", str(data), "--out", str(tmp_path / "out")]) == code
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1].startswith(f"{kind}: train: something is wrong; {runner.ADVICE[kind]}")
     assert str(tmp_path / "log.txt") in lines[-1]

@@ -16,7 +16,7 @@ from audiotagging.serving.openapi import document
 from audiotagging.serving.server import LAST_ANSWERS
 from commands import schedule
 from commands.cluster.client import TOKEN_FILE
-from components.cluster import AUDIO, CHAMPIONS, CHECKPOINTS, CLAIMS, USER, Cluster
+from components.cluster import AUDIO, CHAMPIONS, CHECKPOINTS, CLAIMS, TAGS, USER, Cluster
 from components.images import files
 
 ROOT = Path(__file__).parent.parent
@@ -202,7 +202,7 @@ def test_the_volumes_are_those_that_the_stages_mount_and_are_given_to_their_user
     assert {pod["securityContext"][field] for field in ("runAsUser", "runAsGroup", "fsGroup")} == {USER}
     mounted = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
     found = {mounted[each["name"]]: each["persistentVolumeClaim"]["claimName"] for each in pod["volumes"]}
-    assert found == CLAIMS and set(found) == {AUDIO, CHECKPOINTS, CHAMPIONS}
+    assert found == CLAIMS and set(found) == {AUDIO, CHECKPOINTS, CHAMPIONS, TAGS}
 
 
 @needs_kubectl

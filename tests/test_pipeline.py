@@ -33,13 +33,23 @@ IMAGES = {
     "promote": "results",
     "evaluate": "results",
 }
+TAGGING_IMAGES = dict.fromkeys(("find", "tag", "collect"), "tagging")
+
+
+def compiled(graph, folder):
+    path = folder / "p.yaml"
+    compiler.Compiler().compile(graph, str(path))
+    return yaml.safe_load(path.read_text())
 
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory):
-    path = tmp_path_factory.mktemp("compiled") / "p.yaml"
-    compiler.Compiler().compile(pipeline.audiotagging, str(path))
-    return yaml.safe_load(path.read_text())
+    return compiled(pipeline.audiotagging, tmp_path_factory.mktemp("compiled"))
+
+
+@pytest.fixture(scope="module")
+def tagging(tmp_path_factory):
+    return compiled(pipeline.tagging, tmp_path_factory.mktemp("compiled"))
 
 
 def producers(task):
@@ -78,10 +88,24 @@ def test_the_loop_goes_over_the_rows_all_at_once(spec):
     assert "iteratorPolicy" not in loop
 
 
-@pytest.mark.parametrize("stage", IMAGES)
-def test_every_stage_runs_in_its_image_and_installs_nothing(spec, stage):
-    container = spec["deploymentSpec"]["executors"][f"exec-{stage}"]["container"]
-    assert container["image"] == image(IMAGES[stage])
+def test_sounds_are_tagged_in_a_loop_over_shards_if_there_are_any(tagging):
+    tasks = tagging["root"]["dag"]["tasks"]
+    (condition,) = [name for name, task in tasks.items() if "triggerPolicy" in task]
+    assert set(tasks) == {"find", condition} and producers(tasks[condition]) == {"find"}
+    text = " ".join(tasks[condition]["triggerPolicy"]["condition"].split())
+    assert text == "int(inputs.parameter_values['pipelinechannel--find-work']) > 0"
+    inner = tagging["components"][tasks[condition]["componentRef"]["name"]]["dag"]["tasks"]
+    (loop,) = [name for name, task in inner.items() if "parameterIterator" in task]
+    assert set(inner) == {loop, "collect"} and producers(inner["collect"]) == {loop}
+    assert inner[loop]["parameterIterator"]["items"] == {"inputParameter": "pipelinechannel--find-shards"}
+    assert set(tagging["components"][inner[loop]["componentRef"]["name"]]["dag"]["tasks"]) == {"tag"}
+
+
+@pytest.mark.parametrize("stage", [*IMAGES, *TAGGING_IMAGES])
+def test_every_stage_runs_in_its_image_and_installs_nothing(spec, tagging, stage):
+    executors = spec["deploymentSpec"]["executors"] | tagging["deploymentSpec"]["executors"]
+    container = executors[f"exec-{stage}"]["container"]
+    assert container["image"] == image((IMAGES | TAGGING_IMAGES)[stage])
     assert "pip install" not in " ".join([*container["command"], *container["args"]])
 
 

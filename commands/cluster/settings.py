@@ -8,7 +8,7 @@ from typing import Any
 from audiotagging.errors import UserError
 from audiotagging.object_store import VARIABLES, check_url
 from commands.parameters import add_notify, add_parameters, parameters
-from components.cluster import AUDIO, CHAMPIONS, CHECKPOINTS, CLAIMS, Cluster
+from components.cluster import AUDIO, CHAMPIONS, CHECKPOINTS, CLAIMS, TAGS, Cluster
 
 # Argo refuses a run whose compressed state exceeds 1 MiB. With Kubeflow's defaults, a run takes about 190 KB plus 11 KB
 # per row; a run of 30 rows was seen to take 519 KB.
@@ -46,6 +46,7 @@ def add_cluster_options(parser: argparse.ArgumentParser) -> None:
         ("--pvc", AUDIO, "the data"),
         ("--checkpoints-pvc", CHECKPOINTS, "checkpoints"),
         ("--champions-pvc", CHAMPIONS, "the promoted ensembles"),
+        ("--tags-pvc", TAGS, "the tags of --pipeline tagging"),
     ):
         group.add_argument(
             option,
@@ -68,7 +69,7 @@ def add_cluster_options(parser: argparse.ArgumentParser) -> None:
         "--secret",
         default="",
         metavar="NAME",
-        help="Kubernetes secret with the credentials for --data s3://, gs:// or abfs://; its keys are those of the "
+        help="Kubernetes secret with the credentials for folders s3://, gs:// and abfs://; its keys are those of the "
         "variables " + ", ".join(name for names in VARIABLES.values() for name in names) + " that the store needs "
         "(default: none)",
     )
@@ -92,7 +93,12 @@ def cluster_settings(args: argparse.Namespace) -> Cluster:
         gpu_label=args.gpu_label,
         torch=args.torch or ("cuda" if args.gpus else "cpu"),
         registry=args.registry,
-        claims={AUDIO: args.pvc, CHECKPOINTS: args.checkpoints_pvc, CHAMPIONS: args.champions_pvc},
+        claims={
+            AUDIO: args.pvc,
+            CHECKPOINTS: args.checkpoints_pvc,
+            CHAMPIONS: args.champions_pvc,
+            TAGS: args.tags_pvc,
+        },
         small=args.small,
         deadline=args.deadline,
         queue=args.queue,

@@ -70,7 +70,7 @@ class Console:
         folder: Path,
         *,
         rows: Sequence[Mapping[str, Any]],
-        tasks: int,
+        tasks: int | None,
         interrupted: threading.Event,
     ) -> None:
         """Open the logs.
@@ -79,7 +79,7 @@ class Console:
             terminal: Where to show the progress.
             folder: The folder for log.txt and the logs of the stages.
             rows: The rows of the loop.
-            tasks: How many tasks there are.
+            tasks: How many tasks there are. None if that is not known from the start.
             interrupted: An event. Once it is set, a stage that ends without success was interrupted.
         """
         (folder / LOGS).mkdir(exist_ok=True)
@@ -151,19 +151,22 @@ class Console:
     def _complete(self, text: str) -> None:
         with self._lock:
             self._done += 1
-            self._say(f"{text}, {self._done} of {self._tasks} done")
+            self._say(f"{text}, {self._done} of {self._tasks} done" if self._tasks else text)
 
     def _name(self, task: Task) -> str:
-        """Return the name of a stage, in the loop with its member and fold."""
-        return f"{task.stage} {self._member(task)} ({task.row['id']}){_fold(task)}" if task.row else task.stage
+        """Return the name of a stage, in a loop with its shard, or with its member and fold."""
+        of_row = f" ({task.row['id']}){_fold(task)}" if task.row else ""
+        return f"{task.stage} {self._part(task)}".rstrip() + of_row
 
-    def _member(self, task: Task) -> str:
-        assert task.row is not None
-        return f"member {self._members.index(task.row['id']) + 1} of {len(self._members)}"
+    def _part(self, task: Task) -> str:
+        """Return which part of the work of a stage a task does, or "" outside loops."""
+        if task.row:
+            return f"member {self._members.index(task.row['id']) + 1} of {len(self._members)}"
+        return "" if task.shard is None else f"shard {task.shard + 1}"
 
     def _log_of(self, task: Task) -> Path:
-        name = f"{task.stage}-{model_name(task.row['id'], int(task.row['fold']))}" if task.row else task.stage
-        return self._folder / LOGS / f"{name}.txt"
+        name = f"{task.stage}-{model_name(task.row['id'], int(task.row['fold']))}" if task.row else self._name(task)
+        return self._folder / LOGS / f"{name.replace(' ', '-')}.txt"
 
     def _line(self, line: str) -> None:
         """Handle a line that kfp or the process of a stage printed."""
@@ -173,7 +176,7 @@ class Console:
             self._thread.log.write(line + "\n")
         if message is not None:
             task = self._thread.task
-            label = f"{self._member(task)}{_fold(task)}: " if task and task.row else ""
+            label = f"{part}{_fold(task)}: " if task and (part := self._part(task)) else ""
             if progress is not None and task and self._bars.shown:
                 self._bars.set(self._name(task), f"{label}{message}", progress)
             elif progress is not None:

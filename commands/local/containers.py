@@ -33,7 +33,7 @@ def docker_runner(
     images: Iterable[str],
     data: Sequence[Path],
     work: Path,
-    champions: Path | None = None,
+    writable: Sequence[Path] = (),
     memory: str | None = None,
 ) -> local.DockerRunner:
     """Return KFP's Docker runner, configured so that containers have access only to what they need.
@@ -46,7 +46,7 @@ def docker_runner(
         data: The data folder, files of corrections, and weights to start with. They are mounted under the same paths,
             and so are the targets of links in a folder.
         work: The working folder of the run, which is locked. Containers that a killed run left there are removed.
-        champions: The champions folder. It is mounted under the same path, and is writable.
+        writable: Folders that are mounted under the same paths and are writable.
         memory: Memory limit of a stage, such as "8g". None for no limit.
 
     Raises:
@@ -70,7 +70,7 @@ def docker_runner(
                 Mount(str(path), str(path), type="bind", read_only=True)
                 for path in sorted({path for each in data for path in with_linked(each)})
             ),
-            *([Mount(str(champions), str(champions), type="bind")] if champions else []),
+            *(Mount(str(path), str(path), type="bind") for path in writable),
         ],
         read_only=True,
         tmpfs={"/tmp": "mode=1777"},
@@ -85,6 +85,24 @@ def docker_runner(
     )
     logging.disable(logging.NOTSET)
     return runner
+
+
+def add_docker(group: argparse._ArgumentGroup) -> None:
+    """Add the options that run stages in containers."""
+    group.add_argument("--docker", action="store_true", help="run every stage in its image (built by make images)")
+    group.add_argument(
+        "--memory", type=memory_size, metavar="SIZE", help="memory limit of a stage with --docker, such as 8g"
+    )
+
+
+def check_docker(args: argparse.Namespace) -> None:
+    """Check that these options fit together.
+
+    Raises:
+        UserError: If they do not.
+    """
+    if args.memory and not args.docker:
+        raise UserError("--memory limits containers: add --docker, or omit --memory")
 
 
 def memory_size(text: str) -> str:

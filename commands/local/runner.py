@@ -67,9 +67,10 @@ def run_pipeline(
         StageError: If a stage fails.
     """
     local.init(runner, pipeline_root=str(root), enable_caching=True)
-    rows = parameters["rows"]
+    rows = parameters.get("rows", [])
     interrupted = threading.Event()
-    console = Console(sys.stdout, work, rows=rows, tasks=count_tasks(pipeline, len(rows)), interrupted=interrupted)
+    tasks = count_tasks(pipeline, len(rows)) if rows else None
+    console = Console(sys.stdout, work, rows=rows, tasks=tasks, interrupted=interrupted)
     if sys.stdout.isatty():
         slots = slots.with_variables({INTERVAL: "1"})
     with (

@@ -144,8 +144,12 @@ _OPENERS = {"s3": _open_s3, "gs": _open_google, "abfs": _open_azure}
 
 
 @contextmanager
-def store_errors(url: str) -> Iterator[None]:
+def store_errors(url: str, *, what: str = "read") -> Iterator[None]:
     """Replace the exceptions of pyarrow in this block by one line that says what went wrong and what to do.
+
+    Args:
+        url: The URL, for the message.
+        what: What happens in the block: the folder is "read" or "written".
 
     Raises:
         UserError: In place of the exceptions of pyarrow.
@@ -155,7 +159,7 @@ def store_errors(url: str) -> Iterator[None]:
     except UserError:
         raise
     except (OSError, ArrowException) as error:
-        raise UserError(f"{url} cannot be read: {_reason(url, ' '.join(str(error).split()))}") from error
+        raise UserError(f"{url} cannot be {what}: {_reason(url, ' '.join(str(error).split()))}") from error
 
 
 def _reason(url: str, text: str) -> str:

@@ -56,7 +56,7 @@ def odd(server, call, monkeypatch, tmp_path):
         code, _, error = call(*arguments, "--data", "demo")
         assert code == 0, error
     kept = {name: copy.deepcopy(getattr(server, name)) for name in KEPT}
-    assert main(pipeline.audiotagging, ["compile", "-o", str(tmp_path / "p.yaml")]) == 0  # once, because it takes long
+    assert main(pipeline.PIPELINES, ["compile", "-o", str(tmp_path / "p.yaml")]) == 0  # once, because it takes long
     package = (tmp_path / "p.yaml").read_bytes()
     monkeypatch.setattr(Compiler, "compile", lambda self, function, path: Path(path).write_bytes(package))
     for module in (submit, schedule):

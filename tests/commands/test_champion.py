@@ -36,7 +36,7 @@ def champions(tmp_path, runs):
 @pytest.fixture
 def call(champions, capsys):
     def call(*arguments):
-        code = main(pipeline.audiotagging, ["champion", *arguments, "--champions", str(champions)])
+        code = main(pipeline.PIPELINES, ["champion", *arguments, "--champions", str(champions)])
         return code, *capsys.readouterr()
 
     return call
@@ -104,7 +104,7 @@ def test_what_is_wrong_is_said_in_one_line(call, champions, arguments, words):
 
 
 def test_an_empty_folder_has_no_champion_and_a_missing_one_is_an_error(tmp_path, capsys):
-    assert main(pipeline.audiotagging, ["champion", "--champions", str(tmp_path)]) == 0
+    assert main(pipeline.PIPELINES, ["champion", "--champions", str(tmp_path)]) == 0
     assert "There is no champion yet." in capsys.readouterr().out
-    assert main(pipeline.audiotagging, ["champion", "--champions", str(tmp_path / "x")]) == 2
+    assert main(pipeline.PIPELINES, ["champion", "--champions", str(tmp_path / "x")]) == 2
     assert "expected a champions folder, found no folder" in capsys.readouterr().err

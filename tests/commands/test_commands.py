@@ -37,7 +37,7 @@ def data(tmp_path_factory):
 def call(capsys, *arguments):
     """Return the exit code, the output and the error output of a command."""
     try:
-        code = main(pipeline.audiotagging, [str(argument) for argument in arguments])
+        code = main(pipeline.PIPELINES, [str(argument) for argument in arguments])
     except SystemExit as exit:
         code = exit.code
     captured = capsys.readouterr()

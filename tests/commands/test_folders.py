@@ -70,7 +70,7 @@ def test_a_folder_that_would_be_lost_is_named_and_left_alone(tmp_path, data, cap
     (tmp_path / "file").touch()
     before = tree(tmp_path)
     options = [text for name, place in folders.items() for text in (f"--{name}", str(tmp_path / place))]
-    code = main(pipeline.audiotagging, [command, *options, *(["--force"] if command == "run" else [])])
+    code = main(pipeline.PIPELINES, [command, *options, *(["--force"] if command == "run" else [])])
     error = capsys.readouterr().err.replace(f"{tmp_path}/", "")
     assert code == 2 and error.startswith(f"error: {message}") and error.count("\n") == 1
     assert tree(tmp_path) == before
@@ -83,7 +83,7 @@ def test_a_folder_that_would_be_lost_is_named_and_left_alone(tmp_path, data, cap
 def test_a_working_folder_of_somebody_else_is_left_alone(tmp_path, data, capsys, command, theirs):
     (tmp_path / theirs).mkdir()
     (tmp_path / theirs / "mine").touch()
-    code = main(pipeline.audiotagging, [command, "--data", str(data), "--out", str(tmp_path / "out")])
+    code = main(pipeline.PIPELINES, [command, "--data", str(data), "--out", str(tmp_path / "out")])
     assert code == 2 and f"{tmp_path / theirs}: expected nothing of this name" in capsys.readouterr().err
     assert tree(tmp_path) - {f"data/{name}" for name in tree(data)} == {"data", theirs, f"{theirs}/mine"}
 
@@ -93,7 +93,7 @@ def test_spectrograms_are_written_where_a_link_points_to(tmp_path, data, exists)
     if exists:
         (tmp_path / "elsewhere").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
-    code = main(pipeline.audiotagging, ["preprocess", "--data", str(data), "--out", str(tmp_path / "link")])
+    code = main(pipeline.PIPELINES, ["preprocess", "--data", str(data), "--out", str(tmp_path / "link")])
     assert code == 0 and list((tmp_path / "elsewhere").glob("*.parquet")) and (tmp_path / "link").is_symlink()
 
 
@@ -102,7 +102,7 @@ def test_the_parts_of_the_user_stay_where_they_are(tmp_path, data):
     for name in ("out.work", "out.replaced", "other.part"):
         shutil.copytree(data, tmp_path / name)
     before = tree(tmp_path)
-    assert main(pipeline.audiotagging, ["preprocess", "--data", str(data), "--out", str(tmp_path / "out")]) == 0
+    assert main(pipeline.PIPELINES, ["preprocess", "--data", str(data), "--out", str(tmp_path / "out")]) == 0
     assert {name for name in tree(tmp_path) if not name.startswith("out/")} == before | {"out"}
 
 

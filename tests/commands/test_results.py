@@ -109,7 +109,7 @@ def test_the_spectrograms_can_be_left_out_and_are_missed_by_name(results, finish
     assert tree(here) == {name: file for name, file in tree(finished).items() if not name.startswith("spectrograms/")}
     assert str(here / "spectrograms") not in out
     for command in (["evaluate", here], ["compare", here, finished]):
-        assert main(pipeline.audiotagging, [str(word) for word in command]) == 2
+        assert main(pipeline.PIPELINES, [str(word) for word in command]) == 2
         assert f"{here}: expected the output of a run, found no spectrograms in it" in capsys.readouterr().err
 
 

@@ -28,7 +28,7 @@ def test_a_run_on_this_machine_tells_how_it_ended(capsys, tmp_path, data, monkey
 
     monkeypatch.setattr(run, "_run_stages", run_stages)
     with receiver(200) as server:
-        code = main(pipeline.audiotagging, command(data, out, server.url))
+        code = main(pipeline.PIPELINES, command(data, out, server.url))
         output, error = capsys.readouterr()
         assert code == (2 if fails else 0)
         ((path, _, notice),) = server.posted
@@ -41,5 +41,5 @@ def test_a_run_on_this_machine_tells_how_it_ended(capsys, tmp_path, data, monkey
 def test_the_report_does_not_say_where_a_run_tells_how_it_ended(tmp_path, data, monkeypatch):
     seen = []
     monkeypatch.setattr(run, "_run_stages", lambda args, values, *_, **__: seen.append(values["command"]) or 1 / 0)
-    main(pipeline.audiotagging, command(data, tmp_path / "out", "https://example.org/hooks/a-secret"))
+    main(pipeline.PIPELINES, command(data, tmp_path / "out", "https://example.org/hooks/a-secret"))
     assert seen[0].endswith("--notify [hidden]")

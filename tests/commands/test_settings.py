@@ -19,6 +19,7 @@ CLAIMS = {
     "/audio": "audiotagging-audio",
     "/checkpoints": "audiotagging-checkpoints",
     "/champions": "audiotagging-champions",
+    "/tags": "audiotagging-tags",
 }
 
 
@@ -56,6 +57,7 @@ def test_without_options_the_settings_are_the_defaults():
         (["--pvc", "sounds"], {"claims": CLAIMS | {"/audio": "sounds"}}),
         (["--checkpoints-pvc", "states"], {"claims": CLAIMS | {"/checkpoints": "states"}}),
         (["--champions-pvc", ""], {"claims": CLAIMS | {"/champions": ""}}),
+        (["--tags-pvc", "out"], {"claims": CLAIMS | {"/tags": "out"}}),
         (["--small"], {"small": True}),
         (["--deadline", "1"], {"deadline": 1}),
         (["--queue", "nightly"], {"queue": "nightly"}),

@@ -1,4 +1,4 @@
-"""The pipeline as it is compiled for clusters."""
+"""The pipelines as they are compiled for clusters."""
 
 import pytest
 import yaml
@@ -10,7 +10,7 @@ from commands import main
 from components.cluster import NEEDS, Cluster, on_cluster
 from components.images import image
 
-GPU_STAGES = {"select", "train", "predict", "rescore"}
+GPU_STAGES = {"select", "train", "predict", "rescore", "tag"}
 VOLUMES = {
     "ingest": {"/audio": "audiotagging-audio"},
     "preprocess": {"/audio": "audiotagging-audio"},
@@ -23,36 +23,46 @@ VOLUMES = {
         "/checkpoints": "audiotagging-checkpoints",
         "/champions": "audiotagging-champions",
     },
+    "find": {"/audio": "audiotagging-audio", "/champions": "audiotagging-champions", "/tags": "audiotagging-tags"},
+    "tag": {"/audio": "audiotagging-audio", "/champions": "audiotagging-champions", "/tags": "audiotagging-tags"},
+    "collect": {"/champions": "audiotagging-champions", "/tags": "audiotagging-tags"},
 }
+UNCACHED = {"ingest", "rescore", "promote", "notify", "evaluate", "find", "tag", "collect"}
+STORES = {"ingest", "train", "find", "tag", "collect"}
 HOOK = "https://chat.example.org/hooks/a-secret"
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "m": 0.001}
 
 
 class Compiled:
-    """A compiled pipeline, with what is said of each stage in its three places: the container, the pod, the task."""
+    """The compiled pipelines, with what is said of each stage in its three places: the container, the pod, the task."""
 
-    def __init__(self, path):
-        self.spec, platform = yaml.safe_load_all(path.read_text())
-        kubernetes = platform["platforms"]["kubernetes"]
-        executors = self.spec["deploymentSpec"]["executors"]
-        self.containers = {name.removeprefix("exec-"): executor["container"] for name, executor in executors.items()}
-        pods = kubernetes["deploymentSpec"]["executors"]
-        self.pods = {name.removeprefix("exec-"): pod for name, pod in pods.items()}
-        self.config = kubernetes["pipelineConfig"]
-        dags = [self.spec["root"]["dag"], *(part["dag"] for part in self.spec["components"].values() if "dag" in part)]
-        self.tasks = {name: task for dag in dags for name, task in dag["tasks"].items() if name in self.containers}
+    def __init__(self, paths):
+        self.containers, self.pods, self.tasks, self.specs, self.configs = {}, {}, {}, {}, {}
+        for name, path in paths.items():
+            spec, platform = yaml.safe_load_all(path.read_text())
+            kubernetes = platform["platforms"]["kubernetes"]
+            self.specs[name], self.configs[name] = spec, kubernetes["pipelineConfig"]
+            executors = spec["deploymentSpec"]["executors"]
+            self.containers |= {stage.removeprefix("exec-"): each["container"] for stage, each in executors.items()}
+            pods = kubernetes["deploymentSpec"]["executors"]
+            self.pods |= {stage.removeprefix("exec-"): pod for stage, pod in pods.items()}
+            dags = [spec["root"]["dag"], *(part["dag"] for part in spec["components"].values() if "dag" in part)]
+            tasks = {stage: task for dag in dags for stage, task in dag["tasks"].items()}
+            self.tasks |= {stage: task for stage, task in tasks.items() if stage in self.containers}
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    """Return a function that compiles the pipeline with options, each set of options once."""
+    """Return a function that compiles the pipelines with options, each set of options once."""
     done = {}
 
     def compile_with(*options):
         if options not in done:
-            path = tmp_path_factory.mktemp("compiled") / "p.yaml"
-            assert main(pipeline.audiotagging, ["compile", "-o", str(path), "--notify", HOOK, *options]) == 0
-            done[options] = Compiled(path)
+            paths = {name: tmp_path_factory.mktemp("compiled") / f"{name}.yaml" for name in pipeline.PIPELINES}
+            for name, path in paths.items():
+                arguments = ["-o", str(path), "--pipeline", name, "--notify", HOOK, *options]
+                assert main(pipeline.PIPELINES, ["compile", *arguments]) == 0
+            done[options] = Compiled(paths)
         return done[options]
 
     return compile_with
@@ -116,9 +126,10 @@ def test_volumes_are_mounted_where_they_are_needed(compiled, stage):
 
 
 def test_volumes_have_the_names_that_are_given_or_are_left_out(compiled):
-    pods = compiled("--pvc", "sounds", "--checkpoints-pvc", "", "--champions-pvc", "").pods
+    pods = compiled("--pvc", "sounds", "--checkpoints-pvc", "", "--champions-pvc", "", "--tags-pvc", "out").pods
     assert [mount["constant"] for mount in pods["preprocess"]["pvcMount"]] == ["sounds"]
     assert [mount["constant"] for mount in pods["train"]["pvcMount"]] == ["sounds"]
+    assert [mount["constant"] for mount in pods["tag"]["pvcMount"]] == ["sounds", "out"]
     assert "pvcMount" not in pods["promote"]
 
 
@@ -143,13 +154,14 @@ def test_every_stage_is_tried_again_and_has_a_deadline(compiled, stage):
 
 
 def test_a_run_that_waits_for_ever_is_stopped(compiled):
-    assert compiled("--deadline", "100").config["activeDeadlineSeconds"] == 100 * 3600
+    for config in compiled("--deadline", "100").configs.values():
+        assert config["activeDeadlineSeconds"] == 100 * 3600
 
 
 @pytest.mark.parametrize("stage", NEEDS)
 def test_all_but_what_looks_at_the_world_or_reports_is_cached_inside_and_outside_the_loop(compiled, stage):
     cached = compiled().tasks[stage]["cachingOptions"].get("enableCache", False)
-    assert cached == (stage not in ("ingest", "rescore", "promote", "notify", "evaluate"))
+    assert cached == (stage not in UNCACHED)
 
 
 @pytest.mark.parametrize(("options", "torch"), [((), "cuda"), (("--gpus", "0"), "cpu"), (("--torch", "cpu"), "cpu")])
@@ -158,10 +170,10 @@ def test_images_come_from_the_registry_with_the_build_of_torch_that_fits(compile
     # What `make push` names them with the same settings.
     monkeypatch.setenv("AUDIOTAGGING_REGISTRY", "example.org:5000/team")
     monkeypatch.setenv("AUDIOTAGGING_TORCH", torch)
-    for stage, target in {"ingest": "data", "train": "training", "ensemble": "results"}.items():
+    for stage, target in {"ingest": "data", "train": "training", "ensemble": "results", "tag": "tagging"}.items():
         assert containers[stage]["image"] == image(target)
         assert containers[stage]["image"].startswith(f"example.org:5000/team/audiotagging-{target}:")
-    assert containers["train"]["image"].endswith(f"-{torch}")
+    assert all(containers[stage]["image"].endswith(f"-{torch}") for stage in ("train", "tag"))
 
 
 def test_the_stages_wait_in_a_queue_if_there_is_one(compiled):
@@ -174,16 +186,17 @@ def test_the_stages_wait_in_a_queue_if_there_is_one(compiled):
 def test_what_reads_object_stores_gets_their_credentials_from_the_secret(compiled, stage):
     pod = compiled("--secret", "store").pods[stage]
     mounts = {mount["secretName"]: mount["mountPath"] for mount in pod.get("secretAsVolume", [])}
-    assert mounts == ({"store": str(SECRET)} if stage in ("ingest", "train") else {})
+    assert mounts == ({"store": str(SECRET)} if stage in STORES else {})
 
 
 def test_no_stage_gets_a_secret_that_is_not_named(compiled):
     assert not any("secret" in part for pod in compiled().pods.values() for part in pod)
 
 
-def test_the_wiring_stays_as_it_is(tmp_path, compiled):
-    compiler.Compiler().compile(pipeline.audiotagging, str(tmp_path / "plain.yaml"))
-    plain, on = yaml.safe_load((tmp_path / "plain.yaml").read_text()), compiled("--notify", "").spec
+@pytest.mark.parametrize("name", pipeline.PIPELINES)
+def test_the_wiring_stays_as_it_is(tmp_path, compiled, name):
+    compiler.Compiler().compile(pipeline.PIPELINES[name], str(tmp_path / "plain.yaml"))
+    plain, on = yaml.safe_load((tmp_path / "plain.yaml").read_text()), compiled("--notify", "").specs[name]
 
     def edges(spec):
         tasks = {
@@ -196,7 +209,7 @@ def test_the_wiring_stays_as_it_is(tmp_path, compiled):
     assert edges(on) == edges(plain)
     assert on["pipelineInfo"] == plain["pipelineInfo"] and on["pipelineInfo"]["description"]
     assert on["root"]["inputDefinitions"] == plain["root"]["inputDefinitions"]
-    assert on["root"]["outputDefinitions"] == plain["root"]["outputDefinitions"]
+    assert on["root"].get("outputDefinitions") == plain["root"].get("outputDefinitions")
 
 
 def test_the_same_settings_make_the_same_file(tmp_path):
@@ -206,7 +219,7 @@ def test_the_same_settings_make_the_same_file(tmp_path):
 
 
 def test_a_stage_tells_how_a_run_ended_whether_or_not_it_succeeds(compiled):
-    root = compiled().spec["root"]["dag"]
+    root = compiled().specs["training"]["root"]["dag"]
     assert set(root["tasks"]) == {"notify", "exit-handler-1"} and "outputs" not in root
     task = root["tasks"]["notify"]
     assert task["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
@@ -216,22 +229,25 @@ def test_a_stage_tells_how_a_run_ended_whether_or_not_it_succeeds(compiled):
     # The id that `promote` records is the one that `notify` looks for.
     (handler,) = [
         part["dag"]
-        for part in compiled().spec["components"].values()
+        for part in compiled().specs["training"]["components"].values()
         if "promote" in part.get("dag", {}).get("tasks", {})
     ]
     promoted = handler["tasks"]["promote"]["inputs"]["parameters"]
     assert parameters["run"] == promoted["run"] == {"runtimeValue": {"constant": "{{$.pipeline_job_uuid}}"}}
 
     plain = compiled("--notify", "")
-    assert compiled().spec["pipelineInfo"] == plain.spec["pipelineInfo"]
-    assert compiled().spec["root"]["inputDefinitions"] == plain.spec["root"]["inputDefinitions"]
-    assert "notify" not in plain.containers and "outputs" in plain.spec["root"]["dag"]
+    assert compiled().specs["training"]["pipelineInfo"] == plain.specs["training"]["pipelineInfo"]
+    assert (
+        compiled().specs["training"]["root"]["inputDefinitions"] == plain.specs["training"]["root"]["inputDefinitions"]
+    )
+    assert "notify" not in plain.containers and "outputs" in plain.specs["training"]["root"]["dag"]
     for stage, container in plain.containers.items():
         assert compiled().containers[stage] == container and compiled().pods[stage] == plain.pods[stage]
 
 
 def test_the_url_to_notify_is_only_in_the_environment_of_its_stage(compiled):
-    environment = compiled().containers["notify"].pop("env")
-    assert {"name": "AUDIOTAGGING_NOTIFY", "value": HOOK} in environment
-    assert HOOK not in str(compiled().spec)
+    for spec in compiled().specs.values():
+        environment = spec["deploymentSpec"]["executors"]["exec-notify"]["container"].pop("env")
+        assert {"name": "AUDIOTAGGING_NOTIFY", "value": HOOK} in environment
+        assert HOOK not in str(spec)
     compiled().containers["notify"]["env"] = environment

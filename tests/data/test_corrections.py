@@ -75,7 +75,7 @@ def test_mistakes_in_a_table_are_told_with_their_lines(data, capsys, table, prob
     if table is not None:
         (data / "corrections.csv").write_text(table)
     arguments = ["check", "--data", str(data), "--corrections", "corrections.csv"]
-    assert main(pipeline.audiotagging, arguments) == 2
+    assert main(pipeline.PIPELINES, arguments) == 2
     assert problem in capsys.readouterr().out
 
 
@@ -85,5 +85,5 @@ def test_check_takes_tables_here_and_in_the_data_folder(data, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     assert here(["one.csv", "two.csv"]) == [str(tmp_path / "one.csv"), "two.csv"]
     arguments = ["check", "--data", str(data), "--corrections", "one.csv", "--corrections", "two.csv"]
-    assert main(pipeline.audiotagging, arguments) == 0
+    assert main(pipeline.PIPELINES, arguments) == 0
     assert "1 clip with corrected labels, 1 left out" in capsys.readouterr().out

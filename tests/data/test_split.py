@@ -63,16 +63,16 @@ def test_groups_stay_together_in_the_draw_and_in_the_folds(folder):
 
 def test_few_groups_leave_folds_without_clips(folder, capsys):
     write_groups(folder, lambda name: f"night {int(name[-6:-4]) // 4}")
-    assert main(pipeline.audiotagging, ["check", "--data", str(folder)]) == 0
-    assert main(pipeline.audiotagging, ["check", "--data", str(folder), "--folds", "0,1,2,3,4"]) == 2
+    assert main(pipeline.PIPELINES, ["check", "--data", str(folder)]) == 0
+    assert main(pipeline.PIPELINES, ["check", "--data", str(folder), "--folds", "0,1,2,3,4"]) == 2
     assert "no curated clip is in fold" in capsys.readouterr().out
 
 
 def test_one_group_can_be_trained_on_but_not_held_out(folder, capsys):
     write_groups(folder, lambda name: "night")
-    assert main(pipeline.audiotagging, ["check", "--data", str(folder)]) == 0
+    assert main(pipeline.PIPELINES, ["check", "--data", str(folder)]) == 0
     fold = read_dataset(folder, seed=SEED).clips["fold"][0]
-    assert main(pipeline.audiotagging, ["check", "--data", str(folder), "--folds", str(fold)]) == 2
+    assert main(pipeline.PIPELINES, ["check", "--data", str(folder), "--folds", str(fold)]) == 2
     assert "none is left to train on" in capsys.readouterr().out
 
 
@@ -92,13 +92,13 @@ def test_a_share_that_cannot_be_drawn(folder, sounds, names, share, expected):
 def test_all_stages_draw_the_same_clips(folder, tmp_path, capsys):
     options = ["--data", str(folder), "--test-share", "0.2", "--seed", "7"]
     dataset = read_dataset(folder, test_share=0.2, seed=7)
-    assert main(pipeline.audiotagging, ["check", *options]) == 0
+    assert main(pipeline.PIPELINES, ["check", *options]) == 0
     assert f"fingerprint {fingerprint(dataset)}\n" in capsys.readouterr().out
-    assert main(pipeline.audiotagging, ["preprocess", *options, "--out", str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert main(pipeline.PIPELINES, ["preprocess", *options, "--out", str(tmp_path / "out"), "--workers", "1"]) == 0
     assert drawn_of(read_clips(tmp_path / "out")) == drawn_of(dataset.clips)
 
 
 def test_test_clips_that_change_with_the_data_are_nothing_to_compare_champions_on(folder, capsys):
     options = ["--data", str(folder), "--out", str(folder.parent / "out"), "--test-share", "0.2"]
-    assert main(pipeline.audiotagging, ["run", *options, "--champions", str(folder.parent / "champions")]) == 2
+    assert main(pipeline.PIPELINES, ["run", *options, "--champions", str(folder.parent / "champions")]) == 2
     assert "the champion may have been trained on them" in capsys.readouterr().err

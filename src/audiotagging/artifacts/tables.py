@@ -17,14 +17,18 @@ def write_parquet(path: Path, table: pa.Table) -> None:
     pq.write_table(table, path, write_page_checksum=True)
 
 
-def read_parquet(path: Path) -> pa.Table:
+def read_parquet(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a Parquet file.
+
+    Args:
+        path: The file.
+        columns: The columns to read. The default is all of them.
 
     Raises:
         UserError: If it cannot be read or is corrupt.
     """
     with _opened(path) as file:
-        table = file.read()
+        table = file.read(columns)
         table.validate(full=True)
         return table
 

@@ -62,12 +62,13 @@ def mirror(url: str, folder: Path) -> None:
                 path.unlink()
 
 
-def list_files(url: str, *, endpoint: str = "") -> dict[str, StoredFile]:
+def list_files(url: str, *, endpoint: str = "", may_be_missing: bool = False) -> dict[str, StoredFile]:
     """List the files below a URL.
 
     Args:
         url: A folder or a file.
         endpoint: URL of an S3 store, as for `audiotagging.object_store.open_store`.
+        may_be_missing: Whether the result is empty if the store has nothing of this name.
 
     Returns:
         The files by their paths below the URL. If the URL is that of a file, its path is "".
@@ -79,7 +80,7 @@ def list_files(url: str, *, endpoint: str = "") -> dict[str, StoredFile]:
     with store_errors(url):
         found = [store.get_file_info(root)]
         if found[0].type != FileType.File:
-            found = store.get_file_info(FileSelector(root, recursive=True))
+            found = store.get_file_info(FileSelector(root, recursive=True, allow_not_found=may_be_missing))
     infos = {info.path.removeprefix(root).lstrip("/"): info for info in found if info.type == FileType.File}
     outside = [name for name in infos if ".." in PurePosixPath(name).parts]
     if outside:

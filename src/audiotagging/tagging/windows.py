@@ -10,6 +10,7 @@ from audiotagging.data.audio import RATE, Source, decode_blocks, duration
 from audiotagging.data.spectrogram import clip_spectrogram
 from audiotagging.errors import UserError
 from audiotagging.progress import track
+from audiotagging.tagging.choice import Choose
 from audiotagging.tagging.tagger import in_batches
 
 WINDOW_SECONDS = (0.1, 60.0)  # shortest and longest window; longer ones would take too much memory
@@ -33,23 +34,24 @@ class Tag:
     score: float
 
 
-def check_windows(*, every: float, overlap: float, prefix: str = "") -> None:
+def check_windows(*, every: float, overlap: float, every_is: str = "every", overlap_is: str = "overlap") -> None:
     """Check the length of windows and their overlap, both in seconds.
 
     Args:
         every: Length of a window.
         overlap: How much of a window the next window covers too.
-        prefix: What the names of the two begin with in messages.
+        every_is: What messages call the length.
+        overlap_is: What messages call the overlap.
 
     Raises:
         UserError: If there cannot be such windows.
     """
     shortest, longest = WINDOW_SECONDS
     if not shortest <= every <= longest:
-        raise UserError(f"{prefix}every: expected {shortest:g} to {longest:g} seconds, found {every:g}")
+        raise UserError(f"{every_is}: expected {shortest:g} to {longest:g} seconds, found {every:g}")
     if not 0 <= overlap <= MOST_OVERLAP * every:
         raise UserError(
-            f"{prefix}overlap: expected 0 to {MOST_OVERLAP * every:g} seconds for windows of {every:g} seconds, "
+            f"{overlap_is}: expected 0 to {MOST_OVERLAP * every:g} seconds for windows of {every:g} seconds, "
             f"found {overlap:g}"
         )
 
@@ -142,6 +144,35 @@ def window_batches(
         found = track(found, label=label, total=count_windows(source, every=every, overlap=overlap))
     spectrograms = ((start, end, clip_spectrogram(samples)) for start, end, samples in found)
     return in_batches((each for each in spectrograms if each[2].any()), frames=lambda each: len(each[2]))
+
+
+def tag_windows(
+    score: Callable[[list[np.ndarray]], np.ndarray],
+    choose: Choose,
+    source: Source,
+    *,
+    every: float,
+    overlap: float = 0.0,
+    merged: bool = False,
+    label: str | None = None,
+) -> Iterator[Tag]:
+    """Tag the windows of a sound file.
+
+    Args:
+        score: Scores spectrograms, as `Tagger.score` does.
+        choose: Chooses the tags of a window.
+        source: Any sound that libsndfile can read: a path, or an open binary file.
+        every: Length of a window in seconds.
+        overlap: How many seconds of a window the next window covers too, less than `every`.
+        merged: Whether tags of neighbouring windows with the same label are merged.
+        label: Name of the work, to show next to its progress. None shows no progress.
+
+    Raises:
+        SoundError: If the file cannot be decoded. Tags may have been yielded before.
+    """
+    scored = score_windows(score, source, every=every, overlap=overlap, label=label)
+    tags = (Tag(start, end, label, score) for start, end, scores in scored for label, score in choose(scores))
+    return merge(tags) if merged else tags
 
 
 def merge(tags: Iterable[Tag]) -> Iterator[Tag]:

@@ -1,0 +1,1 @@
+"""The commands `run`, `submit` and `schedule` with `--pipeline tagging`, which have other options."""

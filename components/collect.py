@@ -1,0 +1,22 @@
+"""The stage `collect` of the pipeline `tagging`."""
+
+from kfp.dsl import Dataset, Input
+
+from components.stage import stage
+
+
+@stage(image="tagging")
+def collect(batch: dict, costs: Input[list[Dataset]]) -> dict:
+    """Make a batch of what all shards have tagged.
+
+    Args:
+        batch: What the stages of the batch have in common, from `find`.
+        costs: The outputs of all `tag` tasks, which must be done.
+
+    Returns:
+        Name of the batch, and its number of files, unreadable files and tags.
+    """
+    from audiotagging.json_file import convert
+    from audiotagging.tagging.batches import Batch, collect
+
+    return collect(convert(batch, Batch))

@@ -1,0 +1,242 @@
+"""Tags the new sounds of a folder in batches: the three stages of the pipeline `tagging`."""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+
+from audiotagging.artifacts.averaging import AVERAGING
+from audiotagging.artifacts.champion import VERSIONS, champion_folder
+from audiotagging.artifacts.model_folder import model_folders
+from audiotagging.artifacts.tables import read_parquet, write_parquet
+from audiotagging.data.audio import AUDIO_SUFFIXES, SoundError, duration
+from audiotagging.errors import UserError
+from audiotagging.files import digest, path_text
+from audiotagging.processes import TERMINATED
+from audiotagging.progress import track
+from audiotagging.tagging.batch_results import (
+    BATCHES,
+    Options,
+    TaggedFile,
+    check_settings,
+    complete_batch,
+    has_parts,
+    known_files,
+    write_part,
+)
+from audiotagging.tagging.choice import Choose, choice
+from audiotagging.tagging.loading import load_tagger
+from audiotagging.tagging.places import Place, open_place
+from audiotagging.tagging.tagger import Tagger
+from audiotagging.tagging.windows import check_windows, tag_windows
+from audiotagging.wording import counted
+
+SHARD_BYTES = 10_000_000  # of sound, two minutes at 44.1 kHz: fewer are not worth a further process with all models
+COMPARED = 500  # files of a batch that are also scored as a whole, for a comparison with other sounds
+PART_SECONDS = 60.0  # between two parts: what is lost if a process is killed
+
+NEW = pa.schema(
+    [
+        pa.field("path", pa.binary(), nullable=False),  # because names need not be UTF-8
+        pa.field("shard", pa.int32(), nullable=False),
+        pa.field("compared", pa.bool_(), nullable=False),
+    ]
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What the stages of a batch have in common.
+
+    Attributes:
+        name: Name of the batch: when it began, in UTC.
+        data: Folder or URL of the sounds.
+        out: Folder or URL of the results.
+        models: Folder of the ensemble. Of a champion, this is its version, so a new champion does not change it.
+        champion: The version of the champion, or a digest of the ensemble.
+        options: What determines the tags.
+    """
+
+    name: str
+    data: str
+    out: str
+    models: str
+    champion: str
+    options: Options
+
+
+def find(data: str, *, out: str, models: Path, options: Options, shards: int, new: Path) -> tuple[Batch, list[int]]:
+    """Find the sounds that are new or have changed since they were tagged, or whose champion has changed.
+
+    Args:
+        data: Folder or URL of the sounds.
+        out: Folder or URL of the results.
+        models: A champions folder, the output of a run, or its folder `models`.
+        options: What determines the tags.
+        shards: The largest number of shards to divide the sounds into.
+        new: The table of these sounds to write.
+
+    Returns:
+        The batch, and the numbers of its shards: none if there is nothing to do.
+
+    Raises:
+        UserError: If there are no sounds or no models, or if `out` holds anything but results of the same options.
+    """
+    check_windows(every=options.window, overlap=options.overlap, every_is="--window", overlap_is="--overlap")
+    folder, champion = _identify(models)
+    sounds = {name: state for name, state in open_place(data).list().items() if _is_sound(name)}
+    if not sounds:
+        raise UserError(f"--data: expected a folder with sound files, found none in {data}; name another")
+    results = open_place(out)
+    check_settings(results, options, where=out)
+    known = known_files(results)
+    found = {
+        name: state
+        for name, state in sorted(sounds.items(), key=lambda item: PurePosixPath(item[0]))
+        if not ((before := known.get(path_text(name))) and before.is_up_to_date(state, champion))
+    }
+    numbers = _divide([state.size for state in found.values()], shards)
+    compared = set(range(0, len(found), max(1, len(found) // COMPARED)))
+    rows = [
+        {"path": os.fsencode(name), "shard": shard, "compared": place in compared}
+        for place, (name, shard) in enumerate(zip(found, numbers, strict=True))
+    ]
+    write_parquet(new, pa.Table.from_pylist(rows, NEW))
+    batch = Batch(name=_new_name(results), data=data, out=out, models=str(folder), champion=champion, options=options)
+    logger.info("%s of %s to tag with %s", len(found), counted(len(sounds), "sound"), champion)
+    interrupted = [0] if has_parts(results) else []  # so that they become a batch even if nothing is new
+    return batch, sorted(set(numbers)) or interrupted
+
+
+def tag(batch: Batch, *, new: Path, shard: int) -> None:
+    """Tag the sounds of a shard, and write them to parts. What is there already is not tagged again.
+
+    Args:
+        batch: The batch.
+        new: The table that `find` wrote.
+        shard: Number of the shard.
+
+    Raises:
+        UserError: If the models are not those that `find` saw, or if a place cannot be read or written.
+        SystemExit: On SIGTERM, with code 143, after writing a part.
+    """
+    rows = [row for row in read_parquet(new).to_pylist() if row["shard"] == shard]
+    data, out = open_place(batch.data), open_place(batch.out)
+    known = known_files(out)
+    if not rows:
+        return
+    if _identify(Path(batch.models))[1] != batch.champion:
+        raise UserError(f"{batch.models}: expected the models that the batch began with, found others; start it again")
+    tagger, options = load_tagger(Path(batch.models)), batch.options
+    choose = choice(tagger.classes, tagger.averaging, top=options.top, precision=options.precision or None)
+    with _parts(out, batch=batch.name, shard=shard) as add:
+        for row in track(rows, label="tag", total=len(rows)):
+            name = os.fsdecode(row["path"])
+            state, before = data.state(name), known.get(path_text(name))
+            if state is None:
+                logger.info("%s is gone", path_text(name))
+            elif not (before and before.is_up_to_date(state, batch.champion)):
+                with data.local(name) as path:
+                    content = _tag_file(path, tagger, choose, options, compared=row["compared"])
+                if reason := content.get("reason"):
+                    logger.info("%s: %s", path_text(name), reason)
+                add(TaggedFile(file=path_text(name), state=state, champion=batch.champion, **content))
+
+
+def collect(batch: Batch) -> dict[str, Any]:
+    """Make a batch of everything that the shards have written.
+
+    Returns:
+        Name of the `batch`, and its number of `files`, `unreadable` files and `tags`.
+    """
+    counts = complete_batch(open_place(batch.out), batch=batch.name, champion=batch.champion)
+    unreadable = f" ({counts.unreadable} unreadable)" if counts.unreadable else ""
+    where = f"{batch.out.rstrip('/')}/{BATCHES}/{batch.name}"
+    logger.info("%s%s, %s: %s", counted(counts.files, "file"), unreadable, counted(counts.tags, "tag"), where)
+    return {"batch": batch.name, **asdict(counts)}
+
+
+def _tag_file(path: Path, tagger: Tagger, choose: Choose, options: Options, *, compared: bool) -> dict[str, Any]:
+    """Return the fields of a `TaggedFile` that depend on its content."""
+    every, overlap, merged = options.window, options.overlap, options.merge
+    try:
+        tags = list(tag_windows(tagger.score, choose, path, every=every, overlap=overlap, merged=merged))
+        whole = next(tagger.tag([path])) if compared else None
+        return {"tags": tags, "whole": whole, "seconds": duration(path, any_length=True)}
+    except SoundError as error:
+        return {"reason": str(error)}
+
+
+@contextmanager
+def _parts(out: Place, *, batch: str, shard: int) -> Iterator[Callable[[TaggedFile], None]]:
+    """Provide a function that takes files. They are written every minute, and at the end, also after an error."""
+    waiting: list[TaggedFile] = []
+    last = time.monotonic()
+
+    def write() -> None:
+        nonlocal last
+        if waiting:
+            write_part(out, waiting, batch=batch, shard=shard)
+            waiting.clear()
+        last = time.monotonic()
+
+    def add(file: TaggedFile) -> None:
+        waiting.append(file)
+        if time.monotonic() - last >= PART_SECONDS:
+            write()
+
+    def end(*_: Any) -> None:
+        raise SystemExit(TERMINATED)
+
+    previous = signal.signal(signal.SIGTERM, end)
+    try:
+        yield add
+    finally:
+        write()
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _identify(models: Path) -> tuple[Path, str]:
+    """Return the folder of an ensemble, and its version."""
+    folder = champion_folder(models) or models
+    if folder.parent.name == VERSIONS:
+        return folder, folder.name
+    trained = model_folders(folder / "models" if (folder / "models").is_dir() else folder)
+    if not trained:
+        raise UserError(
+            f"--models: expected a champions folder or the output of a run, found no models in {models}; name another"
+        )
+    averaging = trained[0].parent.parent / AVERAGING
+    return folder, digest([*trained, *([averaging] if averaging.exists() else [])])[:16]
+
+
+def _divide(sizes: list[int], shards: int) -> list[int]:
+    """Return the number of the shard of every sound, so that all shards have about the same number of bytes."""
+    total = sum(sizes)
+    shards = max(1, min(shards, total // SHARD_BYTES))
+    before, numbers = 0, []
+    for size in sizes:
+        numbers.append(before * shards // max(total, 1))
+        before += size
+    return numbers
+
+
+def _new_name(out: Place) -> str:
+    """Return the time as the name of a new batch."""
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    taken = {PurePosixPath(file).parts[1] for file in out.list(BATCHES)}
+    return next(each for each in [name, *(f"{name}-{number}" for number in range(2, 1000))] if each not in taken)
+
+
+def _is_sound(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in AUDIO_SUFFIXES
