@@ -2,8 +2,10 @@
 
 import math
 import os
+import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +98,17 @@ def test_threads_are_as_many_as_openmp_is_told_to_use(monkeypatch, value, expect
     if value is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", value)
     assert machine.threads() == expected
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_memory_that_was_freed_between_what_is_in_use_is_given_back():
+    def resident():
+        return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    blocks = [b"x" * 60_000 for _ in range(3000)]
+    in_use = blocks[::100]
+    del blocks
+    before = resident()
+    machine.give_back_memory()
+    assert before - resident() > 100e6
+    assert len(in_use) == 30

@@ -1,9 +1,10 @@
-"""The cores and the memory that this process may use.
+"""The cores and the memory that this process may use, and how to give memory back.
 
 A process may be restricted to some of the machine's cores (its CPU affinity). Its cgroup, with which containers and
 batch systems limit it, may allow less CPU time and memory than the machine has.
 """
 
+import ctypes
 import math
 import os
 from pathlib import Path
@@ -37,6 +38,17 @@ def memory_limit() -> float:
     """Return the memory limit of this process's cgroup in bytes, or infinity if there is none."""
     limits = [*_limits("memory.max"), *_limits("memory.limit_in_bytes")]
     return min((float(limit) for limit in limits if limit != "max"), default=math.inf)
+
+
+def give_back_memory() -> None:
+    """Give memory that was freed back to the system.
+
+    glibc keeps it if it lies between what is in use. After loading six networks in place of six others, that was 0.8 GB
+    of 1.9 GB. Other libraries of C do not have this function.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)
 
 
 def _limits(name: str) -> list[str]:

@@ -12,10 +12,12 @@ from audiotagging.artifacts.champion import champion_folder
 from audiotagging.artifacts.mels import MELS
 from audiotagging.files import digest
 from audiotagging.gate import explain
+from audiotagging.machine import give_back_memory
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.tagger import Tagger
 
 POLL = 10.0  # seconds
+RETRY = 60.0  # seconds; it takes a while to find out what is wrong with a champion
 PROBE = np.arange(256 * MELS, dtype=np.uint8).reshape(256, MELS)  # any spectrogram
 
 logger = logging.getLogger(__name__)
@@ -67,8 +69,9 @@ class Models:
         self._closed.set()
 
     def _watch(self) -> None:
-        while not self._closed.wait(POLL):
+        while not self._closed.wait(RETRY if self.refused else POLL):
             self.refresh()
+            give_back_memory()
 
     def refresh(self) -> None:
         """Replace the models if there is another champion and it can score. Otherwise they stay, and one line says why.

@@ -72,7 +72,7 @@ class Server(uvicorn.Server):
             http=Connection,
             ws="none",
             log_config=None,
-            log_level="warning",
+            log_level="error",
             access_log=False,
             server_header=False,
             timeout_keep_alive=round(PATIENCE),
