@@ -13,10 +13,12 @@ from audiotagging.wording import duration
 from commands.cluster.answers import readable
 from commands.cluster.client import Client
 from commands.cluster.failures import Failure, find_failures
+from commands.cluster.logs import read_log
 from commands.cluster.runs import ENDED, read_scores, state, took
 from commands.cluster.trainings import Trainings
 from commands.cluster.waiting import waits_for
 from commands.cluster.workflow import Stage, Workflow, read_workflow
+from commands.kfp_internals import logged_message
 
 T = TypeVar("T")
 POLL = 5.0  # seconds between two requests
@@ -40,9 +42,11 @@ class Progress:
         self._last = datetime.min.replace(tzinfo=UTC)
 
     def label(self, stage: Stage) -> str:
-        """Return the readable name of a stage. In the loop it includes the member and the fold."""
-        if stage.row is None or stage.row >= len(self.rows):
+        """Return the readable name of a stage. In a loop it includes the shard, or the member and the fold."""
+        if stage.row is None:
             return stage.name
+        if stage.row >= len(self.rows):
+            return f"{stage.name} {stage.row + 1}"
         row = self.rows[stage.row]
         return f"{stage.name} {row['id']}, fold {row['fold']:g}"
 
@@ -166,9 +170,20 @@ def _patiently(ask: Callable[[], T]) -> T:
 def _scores(client: Client, run_id: str, workflow: Workflow) -> str:
     if scores := read_scores(client, run_id, workflow):
         return "lwlrap of the ensemble: " + ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
+    if any(stage.name == "find" for stage in workflow.stages):
+        return _tagged(client, run_id, workflow)
     if any(stage.name == "evaluate" and stage.state == "cached" for stage in workflow.stages):
         return "the scores are those of an earlier run, because nothing has changed"
     return f"this address provides no scores; see {client.page('runs', run_id)}"
+
+
+def _tagged(client: Client, run_id: str, workflow: Workflow) -> str:
+    """Return what the last stage of the pipeline `tagging` said: what is in the batch, or that nothing is new."""
+    stages = {stage.name: stage for stage in workflow.stages if stage.name in ("find", "collect") and stage.pods}
+    last = stages.get("collect", stages["find"])
+    log = read_log(client, run_id, workflow, last, last.pods[-1])
+    said = [message for line in log if (message := logged_message(line))]
+    return said[-1] if said else f"this address provides no logs; see {client.page('runs', run_id)}"
 
 
 def _report(run: V2beta1Run, workflow: Workflow, failures: list[Failure], progress: Progress) -> None:
