@@ -31,7 +31,7 @@ USUAL = (1.0, 99.0)  # percentiles of the test clips between which a file is lik
 NAMED = 10  # files, and classes
 
 
-class NoTestClips(UserError):
+class NoTestClipsError(UserError):
     """Raised for an ensemble that has no test clips to compare with."""
 
 
@@ -148,11 +148,11 @@ def read_test_clips(folder: Path) -> tuple[Sounds, list[str]]:
         The test clips, and the classes.
 
     Raises:
-        NoTestClips: If the folder has no predictions of test clips.
+        NoTestClipsError: If the folder has no predictions of test clips.
         UserError: If a file is corrupt.
     """
     if not (folder / PREDICTIONS).exists():
-        raise NoTestClips(
+        raise NoTestClipsError(
             f"{folder}: expected a champion or the output of a run with {PREDICTIONS} in it, to compare with its test "
             "clips, found none; name the folder of the run, not its models"
         )
@@ -161,7 +161,7 @@ def read_test_clips(folder: Path) -> tuple[Sounds, list[str]]:
     of_test = (rows["part"] == "test").to_numpy()
     names = sorted(rows["clip"][of_test].unique())
     if not names:
-        raise NoTestClips(
+        raise NoTestClipsError(
             f"{folder}: expected predictions of test clips to compare with, found none; train with test clips, for "
             "example by --test-share 0.2"
         )
