@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="DIR",
-        help="output of a run, its folder models, or a champions folder, whose newest champion answers",
+        help="output of a run, its folder models, what `export` wrote, or a champions folder, whose champion answers",
     )
     address = parser.add_argument_group("address")
     address.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
