@@ -14,7 +14,7 @@ def collect(batch: dict, costs: Input[list[Dataset]]) -> dict:
         costs: The outputs of all `tag` tasks, which must be done.
 
     Returns:
-        Name of the batch, and its number of files, unreadable files and tags.
+        Name of the batch, its number of files, unreadable files and tags, and the verdict on its drift.
     """
     from audiotagging.json_file import convert
     from audiotagging.tagging.batches import Batch, collect

@@ -2,6 +2,7 @@ import json
 from dataclasses import asdict
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 import torch
@@ -9,8 +10,11 @@ from fabricated import fabricate_run, models_of, replace_weights
 from safetensors.torch import save
 from tiny_ensemble import MEMBERS, RATE, READABLE, chirp, tiny
 
+from audiotagging.artifacts.acoustics_table import write_acoustics
 from audiotagging.artifacts.averaging import Averaging
 from audiotagging.artifacts.calibration import Calibration, Curve, Threshold
+from audiotagging.artifacts.ensemble_folder import ENSEMBLE
+from audiotagging.artifacts.prediction_table import Predictions, write_predictions
 from audiotagging.json_file import write_json
 from audiotagging.members import DEMO
 from audiotagging.tagging.loading import load_tagger
@@ -79,3 +83,20 @@ def calibrated(run, sounds, tagger, tmp_path_factory):
         passed.sort(key=lambda number, scores=file.scores: -scores[number])
         expected[str(file.path)] = [(tagger.classes[n], float(odds[n] / (1 + odds[n]))) for n in passed]
     return out, expected
+
+
+@pytest.fixture(scope="module")
+def compared_run(run, sounds, tagger, tmp_path_factory):
+    """The run with test clips, which are the readable sounds."""
+    out = tmp_path_factory.mktemp("compared")
+    for name in ("models", "ensemble.json"):
+        (out / name).symlink_to(run / name)
+    files = list(tagger.tag([sounds / name for name in READABLE]))
+    members = [*tagger.networks.members, ENSEMBLE]
+    rows = pd.DataFrame([(name, "test", member, -1) for member in members for name in READABLE])
+    scores = [[file.member_scores[place] for file in files] for place in range(len(members) - 1)]
+    scores = np.concatenate([*scores, [file.scores for file in files]])
+    rows.columns = ["clip", "part", "member", "fold"]
+    write_predictions(out / "predictions.parquet", Predictions(tagger.classes, rows, scores))
+    write_acoustics(out, [(name, "test", file.acoustics) for name, file in zip(READABLE, files, strict=True)])
+    return out

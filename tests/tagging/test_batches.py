@@ -1,5 +1,6 @@
 """Batches of the pipeline `tagging`, on this machine and in an object store."""
 
+import json
 import os
 import shutil
 import signal
@@ -120,7 +121,8 @@ def test_a_batch_has_what_the_command_tag_prints(pipeline, recordings, champions
     with open_place(pipeline.out).local(f"batches/{batch.name}/tags.csv") as path:
         assert path.read_text() == expected
     assert set(pipeline.files(batch)) == NAMES
-    assert counts == {"batch": batch.name, "files": 10, "unreadable": 2, "tags": len(expected.splitlines()) - 1}
+    numbers = {"files": 10, "unreadable": 2, "tags": len(expected.splitlines()) - 1}
+    assert counts == {"batch": batch.name, **numbers, "drift": ""}
 
 
 def test_the_table_of_tags_has_the_rows_that_the_command_writes(recordings, champions, tmp_path, monkeypatch):
@@ -338,3 +340,21 @@ def test_shards_have_about_the_same_size_and_are_few_for_little_sound(sizes):
     numbers = batches._divide(sizes, 3)
     assert len(numbers) == len(sizes) and numbers == sorted(numbers)
     assert set(numbers) <= set(range(max(1, min(3, sum(sizes) // batches.SHARD_BYTES))))
+
+
+def test_a_batch_is_compared_with_the_test_clips_where_there_are_any(compared_run, run, recordings, tmp_path, caplog):
+    caplog.set_level("INFO")
+    for models, expected in ((compared_run, "fine"), (run, "")):
+        pipeline = Pipeline(tmp_path, data=recordings, out=tmp_path / f"tags {expected}", models=models)
+        batch, shards = pipeline.find()
+        for shard in shards:
+            batches.tag(batch, new=pipeline.new, shard=shard)
+        assert collect(batch)["drift"] == expected
+        path = Path(pipeline.out, "batches", batch.name, "drift.json")
+        assert path.exists() == bool(expected)
+        if expected:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            assert found["verdict"] == "fine" and found["files"] == found["clips"] == len(READABLE)
+            assert all(each["above"] == 0.5 for each in found["quantities"].values())
+            assert "fine: 8 files compared with 8 test clips" in caplog.messages
+    assert any(message.startswith("drift is not looked for: ") for message in caplog.messages)

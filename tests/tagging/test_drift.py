@@ -17,7 +17,6 @@ from audiotagging.artifacts.acoustics import Acoustics
 from audiotagging.artifacts.acoustics_table import write_acoustics
 from audiotagging.artifacts.champion import champion_folder
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, read_ensemble
-from audiotagging.artifacts.prediction_table import Predictions, write_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.data.acoustics import measure
 from audiotagging.data.audio import RATE, trim
@@ -275,23 +274,6 @@ def test_models_alone_and_runs_without_test_clips_cannot_be_compared_with(fabric
     ensemble(predictions_of(run), spectrograms=run / "spectrograms", out=tmp_path / "averaged", **PLAIN)
     with pytest.raises(UserError, match="expected predictions of test clips"):
         read_test_clips(tmp_path / "averaged")
-
-
-@pytest.fixture(scope="module")
-def compared_run(run, sounds, tagger, tmp_path_factory):
-    """The run with test clips, which are the readable sounds."""
-    out = tmp_path_factory.mktemp("compared")
-    for name in ("models", "ensemble.json"):
-        (out / name).symlink_to(run / name)
-    files = list(tagger.tag([sounds / name for name in READABLE]))
-    members = [*tagger.networks.members, ENSEMBLE]
-    rows = pd.DataFrame([(name, "test", member, -1) for member in members for name in READABLE])
-    scores = [[file.member_scores[place] for file in files] for place in range(len(members) - 1)]
-    scores = np.concatenate([*scores, [file.scores for file in files]])
-    rows.columns = ["clip", "part", "member", "fold"]
-    write_predictions(out / "predictions.parquet", Predictions(tagger.classes, rows, scores))
-    write_acoustics(out, [(name, "test", file.acoustics) for name, file in zip(READABLE, files, strict=True)])
-    return out
 
 
 def test_the_command_compares_what_it_tags_and_writes_and_prints_the_result(compared_run, sounds, tmp_path, capsys):

@@ -4,6 +4,7 @@ settings.json                      the options that determine the tags (`Options
 batches/BATCH/tags.parquet         start, end, label and score of every tag, sorted by file
 batches/BATCH/tags.csv             the same, as the command `tag --format csv` prints it
 batches/BATCH/scores.parquet       scores, level and band of some files as a whole, to compare them with other sounds
+batches/BATCH/drift.json           how these files differ from the test clips of the champion, if it has any
 batches/BATCH/files.parquet        the files of the batch, written last: a batch without it does not count
 parts/BATCH/SHARD-NUMBER.parquet   what a shard of an unfinished batch has tagged so far
 
@@ -13,7 +14,7 @@ where several batches have the same file, because the file or the champion has c
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
@@ -21,6 +22,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -28,13 +30,14 @@ from audiotagging.artifacts.acoustics import Acoustics
 from audiotagging.artifacts.tables import check_columns, read_parquet, write_parquet
 from audiotagging.errors import UserError
 from audiotagging.json_file import read_json, write_json
+from audiotagging.tagging.drift import Drift, Sounds
 from audiotagging.tagging.formats import FORMATS, ROW_GROUP, write_file
 from audiotagging.tagging.places import Place, State
 from audiotagging.tagging.tagger import Tagged
 from audiotagging.tagging.windows import Tag
 
 SETTINGS, BATCHES, PARTS = "settings.json", "batches", "parts"
-FILES, SCORES = "files.parquet", "scores.parquet"
+FILES, SCORES, DRIFT = "files.parquet", "scores.parquet", "drift.json"
 OPEN_PARTS = 32  # that are in memory while a batch is written
 
 FILE = [
@@ -200,13 +203,19 @@ def write_part(out: Place, files: Sequence[TaggedFile], *, batch: str, shard: in
         out.put(f"{prefix}{number:06}.parquet", path)
 
 
-def complete_batch(out: Place, *, batch: str, champion: str) -> Counts:
+def complete_batch(
+    out: Place, *, batch: str, champion: str, compare: Callable[[Sounds], Drift | None]
+) -> tuple[Counts, Drift | None]:
     """Make a batch of everything that is in parts, and remove the parts.
 
     Args:
         out: The folder of results.
         batch: Name of the batch.
         champion: The version of the champion. Only scores by this one are written.
+        compare: Compares the files that have scores, if there are any, with test clips.
+
+    Returns:
+        How much there is in the batch, and the result of `compare`.
 
     Raises:
         UserError: If a part is corrupt.
@@ -221,13 +230,17 @@ def complete_batch(out: Place, *, batch: str, champion: str) -> Counts:
         scored = (row for row in rows if row["scores"] and row["champion"] == champion)
         _write_rows(folder / SCORES, scored, SCORE_SCHEMA)
         _write_rows(folder / FILES, rows, FILE_SCHEMA)
-        for name in ("tags.parquet", "tags.csv", SCORES, FILES):
+        scored_files = pq.read_metadata(folder / SCORES).num_rows
+        drift = compare(_read_scores(folder / SCORES)) if scored_files else None
+        if drift:
+            write_json(folder / DRIFT, asdict(drift))
+        for name in ("tags.parquet", "tags.csv", SCORES, *([DRIFT] if drift else []), FILES):
             out.put(f"{BATCHES}/{batch}/{name}", folder / name)
         tags = pq.read_metadata(folder / "tags.parquet").num_rows
         counts = Counts(len(rows), sum(row["reason"] is not None for row in rows), tags)
     for name in parts:
         out.remove(name)
-    return counts
+    return counts, drift
 
 
 def _remove_incomplete(out: Place) -> None:
@@ -287,6 +300,13 @@ def _read_part(path: Path) -> list[dict[str, Any]]:
     table = read_parquet(path)
     check_columns(path, table, PART_SCHEMA)
     return table.to_pylist()
+
+
+def _read_scores(path: Path) -> Sounds:
+    table = read_parquet(path)
+    scores, by_file = (np.array(table[name].to_pylist(), np.float32) for name in ("scores", "member_scores"))
+    acoustics = table.select(list(Acoustics._fields)).to_pandas()
+    return Sounds(table["file"].to_pylist(), scores, by_file.swapaxes(0, 1), acoustics)
 
 
 def _tags(rows: Iterable[dict[str, Any]]) -> Iterator[tuple[Path, Tag]]:

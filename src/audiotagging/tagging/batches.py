@@ -33,6 +33,7 @@ from audiotagging.tagging.batch_results import (
     write_part,
 )
 from audiotagging.tagging.choice import Choose, choice
+from audiotagging.tagging.drift import Drift, NoTestClipsError, Sounds, compare, read_test_clips
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.places import Place, open_place
 from audiotagging.tagging.tagger import Tagger
@@ -157,13 +158,27 @@ def collect(batch: Batch) -> dict[str, Any]:
     """Make a batch of everything that the shards have written.
 
     Returns:
-        Name of the `batch`, and its number of `files`, `unreadable` files and `tags`.
+        Name of the `batch`, its number of `files`, `unreadable` files and `tags`, and the verdict on its `drift`, or ""
+        if there was nothing to compare.
     """
-    counts = complete_batch(open_place(batch.out), batch=batch.name, champion=batch.champion)
+
+    def compare_with_test_clips(sounds: Sounds) -> Drift | None:
+        try:
+            test, classes = read_test_clips(Path(batch.models))
+        except NoTestClipsError as error:
+            logger.info("drift is not looked for: %s", error)
+            return None
+        return compare(sounds, test, classes=classes)
+
+    counts, drift = complete_batch(
+        open_place(batch.out), batch=batch.name, champion=batch.champion, compare=compare_with_test_clips
+    )
     unreadable = f" ({counts.unreadable} unreadable)" if counts.unreadable else ""
     where = f"{batch.out.rstrip('/')}/{BATCHES}/{batch.name}"
     logger.info("%s%s, %s: %s", counted(counts.files, "file"), unreadable, counted(counts.tags, "tag"), where)
-    return {"batch": batch.name, **asdict(counts)}
+    for line in drift.lines() if drift else []:
+        logger.info("%s", line.strip())
+    return {"batch": batch.name, **asdict(counts), "drift": drift.verdict if drift else ""}
 
 
 def _tag_file(path: Path, tagger: Tagger, choose: Choose, options: Options, *, compared: bool) -> dict[str, Any]:
