@@ -1,6 +1,6 @@
 """Distil an ensemble into one network: a student learns the ensemble's scores of all clips, noisy ones too.
 
-The student has the size of one member, and learns in the time of one. It goes to OUT/student, which `tag`, `serve` and
+The student has the size of one member, and learns four times as long. It goes to OUT/student, which `tag`, `serve` and
 `export` take in place of OUT. An interrupted command resumes when it is given again.
 
 Examples:
@@ -38,7 +38,7 @@ from audiotagging.training.train import train
 from audiotagging.training.training_data import Targets
 from audiotagging.wording import counted
 from audiotagging.working_folder import working_folder
-from commands.outputs import AVERAGED, STUDENT_FOLDER, choose_model, new_out, work_of
+from commands.outputs import AVERAGED, STUDENT_FOLDER, choose_model, move_up, new_out, work_of
 from commands.parameters import add_set, assignments
 
 NEEDED = ("spectrograms", "selection", "models", "predictions", PREDICTIONS, AVERAGING)
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--member", metavar="ID", help="member of the run that the student is like (default: the fastest to train)"
     )
-    add_set(training, help="change fields of the student, such as epochs=120; longer than the member pays")
+    add_set(training, help="change fields of the student; epochs are four times those of the member by default")
     training.add_argument("--force", action="store_true", help="replace an earlier student")
 
 
@@ -89,11 +89,12 @@ def run(args: argparse.Namespace) -> int:
         )
         predict(model, spectrograms=out / "spectrograms", selection=out / "selection", out=table)
         ensemble([table], spectrograms=out / "spectrograms", out=partial / AVERAGED, mean="arithmetic", weights="equal")
+        move_up(partial)
         content = {
             "like": like.member.id,
             "learned": {"clips": len(taught.clips), "labels": LABELS},
-            "times_as_fast": _times_as_fast(teacher, load_tagger(partial / "models"), out / "spectrograms"),
-            "scores": _score(out, partial / AVERAGED, predictions, member=like.member.id),
+            "times_as_fast": _times_as_fast(teacher, load_tagger(partial), out / "spectrograms"),
+            "scores": _score(out, partial, predictions, member=like.member.id),
         }
         write_json(partial / "student.json", content)
     _print(content)

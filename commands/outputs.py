@@ -130,10 +130,7 @@ def new_out(out: Path, *, work: Path) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
-        for folder in filter(Path.exists, (partial / AVERAGED, partial / AUDIT)):
-            for file in folder.iterdir():
-                file.rename(partial / file.name)
-            folder.rmdir()
+        move_up(partial)
         sync(partial)
         if out.exists():
             out.rename(replaced)
@@ -157,6 +154,14 @@ def choose_model(models: Path, name: str | None) -> ModelFacts:
         others = ", ".join(sorted({facts.member.id for facts in found})) or "none"
         raise UserError(f"{models}: expected a model of {name or 'a member'}, found {others}; choose with --member")
     return min(chosen, key=lambda facts: facts.seconds)
+
+
+def move_up(out: Path) -> None:
+    """Move the files of the ensemble and of the audit from their folders to OUT itself."""
+    for folder in filter(Path.exists, (out / AVERAGED, out / AUDIT)):
+        for file in folder.iterdir():
+            file.rename(out / file.name)
+        folder.rmdir()
 
 
 def print_results(out: Path) -> None:

@@ -7,29 +7,54 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from sklearn.linear_model import LogisticRegression
 from test_loop import CLASSES, TINY, write_shards
 
 from audiotagging.artifacts.model_folder import read_facts
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.members import DEMO, REFERENCE
 from audiotagging.metrics import label_table
-from audiotagging.training.distillation import LABELS, mix_targets, student_of
+from audiotagging.training.distillation import LABELS, PATIENCE, fit_scale, mix_targets, scale, student_of
 from audiotagging.training.train import train
 from audiotagging.training.training_data import Targets
 
 SHORT = replace(TINY, loss="bce", epochs=1, cycles=1)
 
 
+RNG = np.random.default_rng(1)
+TRUTH = RNG.random((400, 5)) < 0.2
+FLAT = 1 / (1 + np.exp(2.5 - 1.5 * TRUTH - RNG.normal(0, 0.6, TRUTH.shape)))  # log-odds around -1 and -2.5
+
+
+def test_scores_are_scaled_as_logistic_regression_does():
+    slope, offset = fit_scale(FLAT, TRUTH)
+    inputs = np.log(FLAT / (1 - FLAT)).reshape(-1, 1)
+    expected = LogisticRegression(C=1e9).fit(inputs, TRUTH.ravel())
+    assert (slope, offset) == pytest.approx((expected.coef_[0, 0], expected.intercept_[0]), rel=0.03)
+    scaled = scale(FLAT, slope=slope, offset=offset)
+    assert scaled == pytest.approx(expected.predict_proba(inputs)[:, 1].reshape(FLAT.shape), abs=0.01)
+
+
+@pytest.mark.parametrize(("right", "wrong"), [(0.9, 0.1), (0.3, 0.08), (0.99999, 0.00001), (1.0, 0.0)])
+def test_scores_that_agree_with_all_labels_become_almost_certain(right, wrong):
+    slope, offset = fit_scale(np.where(TRUTH, right, wrong), TRUTH)
+    scaled = scale(np.array([right, wrong]), slope=slope, offset=offset)
+    counts = TRUTH.sum(), (~TRUTH).sum()
+    assert scaled == pytest.approx([(counts[0] + 1) / (counts[0] + 2), 1 / (counts[1] + 2)], abs=1e-3)
+
+
 def test_labels_count_for_curated_clips_alone():
     clips = pd.DataFrame(
         {"clip": ["a", "b", "c"], "part": ["noisy", "curated", "curated"], "labels": [["x"], ["x", "z"], ["y"]]}
     )
-    scores = {name: np.array([0.1, 0.5, 0.9], np.float32) * (place + 1) / 3 for place, name in enumerate("cba")}
-    targets = mix_targets(clips, scores, classes=["x", "y", "z"])
+    labels = np.array([[0, 0, 0], [1, 0, 1], [0, 1, 0]])
+    scores = np.array([[0.2, 0.1, 0.1], [0.3, 0.1, 0.2], [0.1, 0.15, 0.2]], np.float32)
+    slope, offset = fit_scale(scores[1:], labels[1:] > 0)
+    scaled = scale(scores, slope=slope, offset=offset)
+    targets = mix_targets(clips, dict(zip("abc", scores, strict=True)), classes=["x", "y", "z"])
     assert targets.clips == ["a", "b", "c"] and targets.scores.dtype == np.float32
-    for row, (name, own) in zip(targets.scores, {"a": None, "b": [1, 0, 1], "c": [0, 1, 0]}.items(), strict=True):
-        expected = scores[name] if own is None else (1 - LABELS) * scores[name] + LABELS * np.array(own)
-        assert row == pytest.approx(expected, abs=1e-6)
+    assert targets.scores[0] == pytest.approx(scaled[0])
+    assert targets.scores[1:] == pytest.approx((1 - LABELS) * scaled[1:] + LABELS * labels[1:])
 
 
 def test_scores_are_found_by_the_names_of_clips():
@@ -42,7 +67,7 @@ def test_scores_are_found_by_the_names_of_clips():
 @pytest.mark.parametrize("member", [*REFERENCE, *DEMO], ids=lambda member: member.id)
 def test_a_student_has_the_size_of_a_member_and_a_loss_for_scores(member):
     student = student_of(member)
-    assert (student.network, student.size, student.epochs) == (member.network, member.size, member.epochs)
+    assert (student.network, student.size, student.epochs) == (member.network, member.size, PATIENCE * member.epochs)
     assert (student.loss, student.freeze_epochs) == ("bce", 0)
 
 
