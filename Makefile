@@ -25,7 +25,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps 
 BASE ?= $(shell sed -n 's/^ARG BASE=//p' docker/Dockerfile)
 REGISTRY ?=
 OFFLINE ?=
-IMAGES := data training results tagging
+IMAGES := data training results tagging onnx
 VERSION = $(shell sed -n 's/^VERSION = "\(.*\)".*/\1/p' commands/__init__.py)
 REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude '*')
 BUILD_OPTIONS = --build-arg BASE=$(BASE) --build-arg TORCH=$(AUDIOTAGGING_TORCH) \

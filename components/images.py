@@ -36,7 +36,11 @@ FOLDERS = {
 TARGETS = tuple(FOLDERS)
 WITH_TORCH = ("training", "tagging")
 SHARED = "artifacts"  # the library folder that every image contains
+ONNX = "onnx"  # the image that tags with exported models: the command `tag`, without torch
+ONNX_FOLDERS = ("data", "tagging")
+ONNX_COMMANDS = ("__init__.py", "__main__.py", "tag.py", "tagging/parameters.py", "tagging/__init__.py")
 CLIENT = "client"  # the image with the whole project, which submits runs from inside a cluster
+IMAGES = (*TARGETS, ONNX, CLIENT)
 
 
 def image(target: str, *, registry: str | None = None, torch: str | None = None) -> str:
@@ -86,11 +90,13 @@ def files(target: str) -> list[str]:
     if target == CLIENT:
         code = [ROOT / "pipeline.py", *(path for name in ("commands", "components") for path in _within(ROOT / name))]
         code += _within(LIBRARY)
-    elif target in TARGETS:
+    elif target in (*TARGETS, ONNX):
         code = [path for path in LIBRARY.iterdir() if path.is_file()]
-        code += [path for folder in (SHARED, *FOLDERS[target]) for path in _within(LIBRARY / folder)]
+        folders = ONNX_FOLDERS if target == ONNX else FOLDERS[target]
+        code += [path for folder in (SHARED, *folders) for path in _within(LIBRARY / folder)]
+        code += [ROOT / "commands" / name for name in ONNX_COMMANDS if target == ONNX]
     else:
-        raise ValueError(f"expected one of the images {', '.join((*TARGETS, CLIENT))}, found {target!r}")
+        raise ValueError(f"expected one of the images {', '.join(IMAGES)}, found {target!r}")
     packages = [path for path in (ROOT / "requirements").glob("*.txt") if path.stem != "dev"]
     return sorted(_name(path) for path in [ROOT / "docker" / "Dockerfile", *packages, *code])
 
@@ -114,7 +120,7 @@ def _within(folder: Path) -> list[Path]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Print the reference of an image, or write its build context.")
-    parser.add_argument("target", choices=[*TARGETS, CLIENT])
+    parser.add_argument("target", choices=IMAGES)
     parser.add_argument("--context", action="store_true", help="write the build context as a tar archive")
     args = parser.parse_args()
     if args.context:

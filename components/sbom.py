@@ -19,7 +19,7 @@ from cyclonedx.output import make_outputter
 from cyclonedx.schema import OutputFormat, SchemaVersion
 from packageurl import PackageURL
 
-from components.images import CLIENT, ROOT, TARGETS, image
+from components.images import IMAGES, ROOT, image
 
 
 class Package(TypedDict):
@@ -92,7 +92,7 @@ def _url(package: Package) -> PackageURL:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Write the software bill of materials of an image.")
-    parser.add_argument("target", choices=[*TARGETS, CLIENT])
+    parser.add_argument("target", choices=IMAGES)
     args = parser.parse_args()
     path = ROOT / "build" / "sbom" / f"{args.target}.cdx.json"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,7 @@ if ! docker image inspect "$builder" >/dev/null 2>&1; then
         echo "$0: expected Python 3.11, as in the images, to collect the wheels, found $("$python" --version); set PYTHON" >&2
         exit 2
     }
-    for packages in build data training results tagging pipeline "torch-$torch"; do
+    for packages in build data training results tagging onnx pipeline "torch-$torch"; do
         "$python" -m pip download --quiet --no-deps --no-build-isolation --dest "$work/wheels" \
             --requirement "$project/requirements/$packages.txt"
     done

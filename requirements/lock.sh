@@ -16,7 +16,8 @@
 #   torch-cuda   torch and the packages of CUDA, from PyPI; on macOS, its only build of torch
 #   torch-cpu    the CPU build of torch, for Linux from an index of its own
 #
-# The images of the stages also contain kfp without its dependencies, because its executor does not need them.
+# The images of the stages also contain kfp without its dependencies, because its executor does not need them. The image
+# onnx runs no stage.
 #
 # Requires Python 3.11 or newer (PYTHON), with access to PyPI, and to PyTorch's index when the version of torch changes.
 set -eu
@@ -59,7 +60,7 @@ only() {
 only "pip|setuptools" | write build
 for image in data training results tagging onnx pipeline; do
     compile --group "$image" --constraint "$all" >"$work/$image.txt"
-    [ "$image" = pipeline ] || only kfp >>"$work/$image.txt"
+    case "$image" in onnx | pipeline) ;; *) only kfp >>"$work/$image.txt" ;; esac
     cuda 0 "$work/$image.txt" | write "$image"
 done
 

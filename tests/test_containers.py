@@ -17,18 +17,22 @@ from test_requirements import pins
 
 import pipeline
 from audiotagging.data.synthetic import write_dataset
+from audiotagging.tagging.tagger import Tagger
+from audiotagging.tagging.torch_networks import TorchNetworks
+from commands import main
 from commands.local.containers import LABEL, docker_runner, run_container
-from components.images import TARGETS, WITH_TORCH, files, image
+from components.images import ONNX, TARGETS, WITH_TORCH, files, image
 
 pytestmark = pytest.mark.containers
 
 TORCH = f"torch-{os.environ.get('AUDIOTAGGING_TORCH', 'cpu')}"  # a file of requirements/
-MEGABYTES = {"data": 600, "results": 700} | dict.fromkeys(WITH_TORCH, 1500 if TORCH == "torch-cpu" else 6000)
+MEGABYTES = {"data": 600, "results": 700, ONNX: 400} | dict.fromkeys(WITH_TORCH, 1500 if TORCH == "torch-cpu" else 6000)
 NOT_IN = {
     "data": {"torch", "matplotlib", "librosa", "scikit-learn"},
     "results": {"torch", "soundfile", "soxr", "librosa", "scipy"},
     "training": {"matplotlib", "soundfile", "soxr", "librosa", "scipy"},
     "tagging": {"matplotlib", "librosa", "scikit-learn"},
+    ONNX: {"torch", "pandas", "pyarrow", "kfp"},
 }
 ROOT = Path(pipeline.__file__).parent
 TINY = ["--set", "epochs=1", "epoch_size=2", "batch_size=4", "size=32"]
@@ -61,7 +65,7 @@ def run(*arguments):
 
 def inside(client, target, script, capsys, **arguments):
     """Run a Python script as a stage would, and return the JSON that it prints."""
-    code = run_container(client, image(target), ["python3", "-c", script], {}, **arguments)
+    code = run_container(client, image(target), ["-c", script], {}, entrypoint=["python3"], **arguments)
     printed = capsys.readouterr().out
     assert code == 0, printed
     return json.loads(printed)
@@ -99,7 +103,7 @@ def test_the_caller_owns_what_a_run_leaves(runs):
     assert {path.stat().st_uid for path in (runs / "containers").rglob("*")} == {os.getuid()}
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", [*TARGETS, ONNX])
 def test_an_image_is_small_and_runs_as_nobody_special(client, target):
     attributes = client.images.get(image(target)).attrs
     assert attributes["Size"] < MEGABYTES[target] * 1e6
@@ -122,11 +126,32 @@ print(json.dumps({d.name.lower().replace("_", "-"): d.version for d in distribut
 """
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", [*TARGETS, ONNX])
 def test_an_image_holds_its_locked_packages_and_no_others(client, target, capsys):
     found = inside(client, target, DISTRIBUTIONS, capsys)
     assert found == pins(target, *[TORCH] * (target in WITH_TORCH))
     assert not NOT_IN[target] & set(found)
+
+
+def test_the_image_without_torch_tags_with_exported_models(client, runs, dataset, tmp_path):
+    exported, sound = tmp_path / "onnx", sorted((dataset / "test").glob("*.wav"))[0]
+    assert main({}, ["export", str(runs / "subprocesses"), "--to", str(exported)]) == 0
+    for folder in (exported, tmp_path, dataset):
+        folder.chmod(0o755)
+    done = client.containers.run(
+        image(ONNX),
+        ["tag", "/sounds/test/" + sound.name, "--models", "/models", "--format", "json"],
+        volumes={str(exported): {"bind": "/models", "mode": "ro"}, str(dataset): {"bind": "/sounds", "mode": "ro"}},
+        network_mode="none",
+        read_only=True,
+        remove=True,
+    )
+    (file,) = json.loads(done)
+    (expected,) = Tagger(TorchNetworks(runs / "subprocesses", precision="float32")).tag([sound])
+    assert len(file["tags"]) == 5
+    classes = TorchNetworks(runs / "subprocesses").classes
+    for tag in file["tags"]:
+        assert tag["score"] == pytest.approx(expected.scores[classes.index(tag["label"])], abs=1e-4)
 
 
 @pytest.mark.parametrize("target", TARGETS)

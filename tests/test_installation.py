@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from commands import VERSION
-from components.images import CLIENT, TARGETS, image
+from components.images import IMAGES, image
 
 ROOT = Path(__file__).parent.parent
 PARTS = (
@@ -62,7 +62,7 @@ def test_the_command_runs_anywhere(site, tmp_path):
     assert check.returncode == 2 and check.stderr.startswith("error: ") and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("target", [*TARGETS, CLIENT])
+@pytest.mark.parametrize("target", IMAGES)
 def test_it_names_the_images_that_a_clone_of_its_version_builds(site, tmp_path, target):
     script = site / "audiotagging_pipeline" / "clone" / "components" / "images.py"
     named = subprocess.run([sys.executable, script, target], capture_output=True, text=True, cwd=tmp_path, check=True)

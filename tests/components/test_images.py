@@ -18,7 +18,12 @@ FILES = {
     "requirements/lock.sh": "compile",
     "README.md": "about",
     "pipeline.py": "DAG",
+    "commands/__init__.py": "main",
+    "commands/__main__.py": "main",
     "commands/run.py": "run",
+    "commands/tag.py": "tag",
+    "commands/tagging/__init__.py": "",
+    "commands/tagging/parameters.py": "parameters",
     "commands/local/runner.py": "runner",
     "components/train.py": "train",
     "src/audiotagging/__init__.py": "",
@@ -40,6 +45,9 @@ IN = {
     "tagging": SHARED
     | {f"src/audiotagging/{name}" for name in ("data/sound.py", "data/deeper/still.py", "training/loop.py")}
     | {"src/audiotagging/tagging/tagger.py"},
+    "onnx": SHARED
+    | {f"src/audiotagging/{name}" for name in ("data/sound.py", "data/deeper/still.py", "tagging/tagger.py")}
+    | {f"commands/{name}.py" for name in ("__init__", "__main__", "tag", "tagging/parameters", "tagging/__init__")},
     "client": {name for name in FILES if not name.endswith(".pyc")}
     - {"README.md", "pyproject.toml", "requirements/dev.txt", "requirements/lock.sh"},
 }
@@ -102,5 +110,5 @@ def test_a_reference_can_be_moved_to_another_registry_and_build(project):
 
 
 def test_an_image_that_is_not_there_is_refused(project):
-    with pytest.raises(ValueError, match="data, training, results, tagging, client, found 'trian'"):
+    with pytest.raises(ValueError, match="data, training, results, tagging, onnx, client, found 'trian'"):
         image("trian")

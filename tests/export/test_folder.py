@@ -112,7 +112,7 @@ WITHOUT = {"torch", "safetensors", "pandas", "pyarrow", "kfp", "onnx", "onnxscri
 
 def tag(*arguments, without=()):
     """Run the command `tag` in a process of its own, in which some packages cannot be imported."""
-    script = f"PACKAGES = {set(without)}\n{BLOCK}\nfrom commands import main\nsys.exit(main(None))"
+    script = f"PACKAGES = {set(without)}\n{BLOCK}\nfrom commands import main\nsys.exit(main(dict()))"
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
     command = [sys.executable, "-c", script, "tag", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -122,7 +122,7 @@ def printed(*arguments):
     """Return what the command `tag` prints here."""
     out = io.StringIO()
     with redirect_stdout(out):
-        assert main(None, ["tag", *map(str, arguments)]) == 0
+        assert main({}, ["tag", *map(str, arguments)]) == 0
     return json.loads(out.getvalue())
 
 
@@ -152,6 +152,13 @@ def test_without_torch_a_run_is_refused_and_without_pyarrow_parquet(exported, ca
     done = tag(sounds / "plain.wav", "--models", exported, *options, without=WITHOUT)
     assert done.returncode == 2 and "--format parquet: expected the package pyarrow" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_the_runtime_sends_no_events():
+    script = "import audiotagging.tagging.onnx_networks, onnxruntime, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout == "1\n"
 
 
 def cut(path):
@@ -193,5 +200,5 @@ def test_a_model_of_another_program_is_refused(exported, tmp_path):
 
 
 def test_the_command_refuses_a_folder_that_is_not_empty(exported, calibrated, capsys):  # noqa: F811
-    assert main(None, ["export", str(calibrated[0]), "--to", str(exported)]) == 2
+    assert main({}, ["export", str(calibrated[0]), "--to", str(exported)]) == 2
     assert "expected a new or an empty folder" in capsys.readouterr().err

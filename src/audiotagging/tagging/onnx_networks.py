@@ -1,16 +1,21 @@
 """The networks of an exported ensemble, computed by ONNX Runtime on the CPU. It needs neither torch nor Parquet."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from onnxruntime import InferenceSession, SessionOptions
-from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from audiotagging.artifacts.onnx_facts import INPUT, MEMBER_SCORES, from_metadata
 from audiotagging.errors import UserError
 from audiotagging.files import sha256
 from audiotagging.machine import threads
+
+# Its builds send events to their maker unless this is set before they are imported (Privacy.md in the package).
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+from onnxruntime import InferenceSession, SessionOptions
+from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 # What ONNX Runtime raises for a file that is missing or not a model.
 CORRUPT = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NoSuchFile)
