@@ -48,4 +48,4 @@ def find(
     options = Options(window=window, overlap=overlap, merge=merge, top=top, precision=precision)
     batch, numbers = find(data, out=out, models=Path(models), options=options, shards=shards, new=Path(new.path))
     Found = namedtuple("Found", ["batch", "shards", "work"])
-    return Found(asdict(batch), numbers, len(numbers))
+    return Found(asdict(batch), [str(number) for number in numbers], len(numbers))

@@ -6,12 +6,12 @@ from components.stage import stage
 
 
 @stage(image="tagging")
-def tag(batch: dict, shard: int, new: Input[Dataset], cost: Output[Dataset]) -> None:
+def tag(batch: dict, shard: str, new: Input[Dataset], cost: Output[Dataset]) -> None:
     """Tag the sounds of a shard. The tags go to the folder of results at least once a minute.
 
     Args:
         batch: What the stages of the batch have in common, from `find`.
-        shard: Number of the shard.
+        shard: Number of the shard, as a string: on a cluster, the items of a list of another stage are strings.
         new: The table of new sounds, from `find`.
         cost: A JSON file with what this stage cost.
     """
@@ -22,6 +22,6 @@ def tag(batch: dict, shard: int, new: Input[Dataset], cost: Output[Dataset]) -> 
     from audiotagging.tagging.batches import Batch, tag
 
     meter = Meter()
-    tag(convert(batch, Batch), new=Path(new.path), shard=shard)
+    tag(convert(batch, Batch), new=Path(new.path), shard=int(shard))
     cost.metadata.update(meter.cost())
     write_json(Path(cost.path), cost.metadata)

@@ -82,7 +82,7 @@ def test_a_schedule_of_tags_has_a_name_of_its_own():
 def test_a_condition_and_a_loop_read_the_output_of_a_stage_with_several():
     store = IOStore()
     store.put_task_output("find", "work", 2)
-    store.put_parent_input("pipelinechannel--find-shards-loop-item", 1.0)
+    store.put_parent_input("pipelinechannel--find-shards-loop-item", "1")
     assert _resolve("pipelinechannel--find-work", store) == 2
     assert _task("tag", store) == Task("tag", shard=1)
 

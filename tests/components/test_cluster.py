@@ -89,6 +89,12 @@ def test_training_and_prediction_ask_for_gpus_if_there_are_any(compiled, stage, 
         assert "nodeSelector" not in pod and "tolerations" not in pod
 
 
+def test_a_stage_gets_the_items_of_another_stages_list_as_strings(compiled):
+    # Kubeflow's driver has strings there, and refuses to start a stage that expects numbers.
+    inputs = compiled().specs["tagging"]["components"]["comp-tag"]["inputDefinitions"]["parameters"]
+    assert inputs["shard"]["parameterType"] == "STRING"
+
+
 @pytest.mark.parametrize("stage", sorted(GPU_STAGES))
 def test_stages_with_gpus_go_to_the_nodes_that_the_label_names(compiled, stage):
     pods = compiled("--gpu-label", "example.org/gpu=a100").pods
