@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from audiotagging.data.audio import decode
 from audiotagging.data.spectrogram import clip_spectrogram
 from audiotagging.errors import UserError
 from audiotagging.export.folder import export
+from audiotagging.files import sha256
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.tagger import Tagger
 from audiotagging.tagging.torch_networks import TorchNetworks
@@ -46,6 +48,7 @@ def torch_tagger(calibrated):  # noqa: F811
 
 def test_there_is_a_file_per_model_and_three_of_the_ensemble(exported):
     ours = {*MODELS, *(f"{name}.data" for name in MODELS), "ensemble.onnx", "spectrogram.onnx", "tagger.onnx"}
+    ours.add("MODEL_CARD.md")
     assert {path.name for path in exported.iterdir()} == ours
     assert {path.stat().st_mode & 0o777 for path in exported.iterdir()} == {0o666 & ~umask()}
     for path in exported.glob("*.onnx"):
@@ -53,6 +56,12 @@ def test_there_is_a_file_per_model_and_three_of_the_ensemble(exported):
         assert str(ROOT).encode() not in path.read_bytes() and b"site-packages" not in path.read_bytes()
     sizes = {path.name: path.stat().st_size for path in exported.iterdir()}
     assert sizes["ensemble.onnx"] < min(sizes[f"{name}.data"] for name in MODELS)  # no weight is stored twice
+
+
+def test_the_checksums_of_the_card_are_those_of_the_files(exported):
+    lines = [line for line in (exported / "MODEL_CARD.md").read_text().splitlines() if re.match("[0-9a-f]{64}  ", line)]
+    listed = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    assert listed == {path.name: sha256(path) for path in exported.iterdir() if path.name != "MODEL_CARD.md"}
 
 
 def umask():

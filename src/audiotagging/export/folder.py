@@ -9,8 +9,9 @@ import numpy as np
 from audiotagging.artifacts.mels import MELS
 from audiotagging.artifacts.model_folder import read_facts
 from audiotagging.artifacts.onnx_facts import ENSEMBLE
-from audiotagging.export.onnx_files import write_onnx
-from audiotagging.files import atomic_folder
+from audiotagging.export.model_card import NAME, model_card, read_scores
+from audiotagging.export.onnx_files import OPSET, write_onnx
+from audiotagging.files import atomic_folder, sha256
 from audiotagging.tagging.onnx_networks import OnnxNetworks
 from audiotagging.tagging.torch_networks import TorchNetworks
 
@@ -31,15 +32,26 @@ def export(run: Path, out: Path) -> None:
         UserError: If there is no such run, or if it is incomplete or corrupt.
     """
     networks = TorchNetworks(run, precision="float32")
+    scores = read_scores(run)
     facts = {(each.member.id, each.fold): each for each in map(read_facts, filter(Path.is_dir, networks.sources))}
     models = [(model, facts[name, model.fold]) for name, folds in networks.models.items() for model in folds]
     weights = {name: networks.averaging.weights[name] for name in networks.members}
     with atomic_folder(out) as partial:
-        write_onnx(partial, models=models, averaging=replace(networks.averaging, weights=weights))
+        averaging = replace(networks.averaging, weights=weights)
+        write_onnx(partial, models=models, averaging=averaging)
         difference = _difference(networks, OnnxNetworks(partial / ENSEMBLE))
         if difference > TOLERANCE:
             raise RuntimeError(f"the scores of ONNX Runtime and torch differ by {difference:.1e}")
         logger.info("the scores of ONNX Runtime and torch differ by %.1e at most", difference)
+        card = model_card(
+            [facts for _, facts in models],
+            averaging=averaging,
+            scores=scores,
+            files={path.name: sha256(path) for path in sorted(partial.iterdir())},
+            opset=OPSET,
+            difference=difference,
+        )
+        (partial / NAME).write_text(card, encoding="utf-8")
 
 
 def _difference(networks: TorchNetworks, exported: OnnxNetworks) -> float:
