@@ -6,9 +6,9 @@ import os
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # before numpy is imported: one core against one core
     os.environ.setdefault(variable, "1")
 
-from benchmarks import preprocessing, threads, training  # noqa: E402
+from benchmarks import onnx, preprocessing, threads, training  # noqa: E402
 
-MODULES = {"preprocessing": preprocessing, "training": training, "threads": threads}
+MODULES = {"preprocessing": preprocessing, "training": training, "onnx": onnx, "threads": threads}
 ROWS = {f"{name}.{row}": run for name, module in MODULES.items() for row, run in module.ROWS.items()}
 
 
