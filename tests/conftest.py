@@ -1,5 +1,6 @@
 import argparse
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from audiotagging import errors
 from commands import kfp_internals, main
 from commands.cluster import client, following
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before a test imports onnxruntime itself
 RATE = 44_100
 CLASSES = ["Bark", "Meow", "Tap_running"]
 
