@@ -135,7 +135,7 @@ test-containers: $(ENVIRONMENT) ## Build the images without a registry, and run 
 
 OVERLAY ?= gpu
 
-manifests: ## Print the manifests for `kubectl apply -f -` (OVERLAY=gpu REGISTRY=HOST/PATH)
+manifests: ## Print the manifests for `kubectl apply -f -` (OVERLAY=gpu REGISTRY=HOST/PATH TORCH=cuda)
 	@kubectl kustomize manifests/overlays/$(OVERLAY) | sed \
 		-e "s|image: audiotagging-client$$|image: $$($(PYTHON) components/images.py client)|" \
 		-e "s|image: audiotagging-tagging$$|image: $$($(PYTHON) components/images.py tagging)|" \

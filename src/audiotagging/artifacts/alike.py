@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from audiotagging.artifacts.tables import read_csv
+from audiotagging.wording import counted
 
 ALIKE = "alike.csv"
 NAMED = 3
@@ -57,5 +58,6 @@ def describe_alike(pairs: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
 
 
 def _name(pairs: list[tuple[str, str]]) -> str:
-    more = f" and {len(pairs) - NAMED} more pairs; {ALIKE} beside the spectrograms lists all" * (len(pairs) > NAMED)
+    left = counted(len(pairs) - NAMED, "more pair")
+    more = f" and {left}; {ALIKE} beside the spectrograms lists all" * (len(pairs) > NAMED)
     return "; ".join(f"{clip} and {other}" for clip, other in pairs[:NAMED]) + more
