@@ -47,6 +47,7 @@ def test_the_policy_says_which_verdicts_promote(policy):
     assert promoted == {"never": set(), "better": {"better"}, "not-worse": {"better", "not worse"}}[policy]
     for outcome in outcomes.values():
         assert outcome.reason.startswith("Promoted: " if outcome.passes else "Not promoted: ")
+        assert outcome.reason.endswith("None is promoted by itself.") == (policy == "never")
 
 
 def test_a_row_may_not_fall_from_a_champion_that_seemed_to_be_better():

@@ -66,12 +66,12 @@ def decide(
         obstacle = f"About {more} more labelled clips would decide."
     elif verdict in ("worse", "undecided"):
         obstacle = ""
-    elif policy == "never":
-        obstacle = obstacle or "None is promoted by itself."
     elif policy == "better" and verdict == "not worse":
         obstacle = obstacle or "Only a better one is promoted."
     elif comparison["difference"] < peak - margin:
         obstacle = obstacle or f"A champion since then had a difference of {peak:+.4f}."
+    if policy == "never":
+        obstacle = f"{obstacle} None is promoted by itself.".strip()
     passes = verdict in ("better", "not worse") and not obstacle
     reason = (
         f"{'Promoted' if passes else 'Not promoted'}: {phrases[verdict]}, with an lwlrap of {comparison['score']:.4f} "
