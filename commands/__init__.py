@@ -129,6 +129,18 @@ def add_pipeline(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_counts(args: argparse.Namespace, *options: str) -> None:
+    """Check options that count something. One that was not given and has no default is None.
+
+    Raises:
+        UserError: If one of them is below 1.
+    """
+    for option in options:
+        value = getattr(args, option)
+        if value is not None and value < 1:
+            raise UserError(f"--{option}: expected a number of at least 1, found {value}")
+
+
 def parse(name: str, arguments: list[str]) -> argparse.Namespace:
     """Parse the arguments of a command.
 

@@ -11,7 +11,7 @@ Examples:
 import argparse
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from audiotagging.artifacts.averaging import AVERAGING
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, PREDICTIONS, read_ensemble
-from audiotagging.artifacts.model_folder import model_folders, model_name, weights_path
+from audiotagging.artifacts.model_folder import model_name
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions
 from audiotagging.artifacts.spectrogram_shards import Spectrograms, read_clips, read_spectrograms
 from audiotagging.errors import UserError
@@ -113,8 +113,7 @@ def _teach(out: Path, predictions: Predictions, teacher: Tagger, *, kept: Path) 
         "%s taught by the models that were not trained on them, %s by all models",
         *(counted(len(scores), "clip"), len(rest.clips)),
     )
-    models = digest([weights_path(folder) for folder in model_folders(out / "models")] + [out / AVERAGING])
-    path = kept / f"taught-{models[:16]}.npy"
+    path = kept / f"taught-{digest(teacher.sources)[:16]}.npy"
     if not path.exists():
         with atomic_file(path) as partial, partial.open("wb") as file:
             np.save(file, _score_all(teacher, rest))
@@ -123,15 +122,11 @@ def _teach(out: Path, predictions: Predictions, teacher: Tagger, *, kept: Path) 
 
 
 def _score_all(teacher: Tagger, data: Spectrograms) -> np.ndarray:
-    clips = range(len(data.clips))
-    starts = clips[::BATCH]
-    found = (teacher.score(_pictures(data, clips[start : start + BATCH])) for start in starts)
+    pictures = np.split(data.frames, data.offsets[1:-1])
+    starts = range(0, len(data.clips), BATCH)
+    found = (teacher.score(pictures[start : start + BATCH]) for start in starts)
     nothing = np.empty((0, len(teacher.classes)), np.float32)
     return np.concatenate([nothing, *track(found, label="score clips", total=len(starts))])
-
-
-def _pictures(data: Spectrograms, clips: Iterable[int]) -> list[np.ndarray]:
-    return [data.frames[data.offsets[clip] : data.offsets[clip + 1]] for clip in clips]
 
 
 def _score(out: Path, averaged: Path, predictions: Predictions, *, member: str) -> dict[str, Any] | None:
@@ -156,7 +151,7 @@ def _times_as_fast(teacher: Tagger, student: Tagger, spectrograms: Path) -> floa
     clips = read_clips(spectrograms)
     names = list(clips["clip"][clips["part"] != "disturbance"])[:TIMED]
     data = read_spectrograms(spectrograms, clips=names)
-    pictures = _pictures(data, range(len(names)))
+    pictures = np.split(data.frames, data.offsets[1:-1])
     seconds: dict[int, list[float]] = {0: [], 1: []}
     for turn in range(2 * TURNS):
         started = time.perf_counter()

@@ -30,6 +30,7 @@ from audiotagging.results.report import signed
 from audiotagging.training.draws import SHARES, Training, deal_draws, plan_trainings, train_all
 from audiotagging.wording import duration
 from audiotagging.working_folder import working_folder
+from commands import check_counts
 from commands.local.slots import divide, usable_gpus
 from commands.outputs import LEARNING_CURVE, choose_model
 from commands.parameters import add_set, assignments
@@ -61,9 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train what is not trained yet, write the results, and print them."""
-    for option in ("clips", "parallel"):
-        if getattr(args, option) is not None and getattr(args, option) < 1:
-            raise UserError(f"--{option}: expected a number of at least 1, found {getattr(args, option)}")
+    check_counts(args, "clips", "parallel")
     require(args.out, "spectrograms", "selection", "models", what="the output of a run")
     trained = choose_model(args.out / "models", args.member)
     [member] = override([trained.member], assignments(args.set))

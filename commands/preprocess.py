@@ -10,9 +10,9 @@ from pathlib import Path
 
 from audiotagging.data.dataset import fingerprint, read_dataset
 from audiotagging.data.preprocessing import preprocess
-from audiotagging.errors import UserError
 from audiotagging.files import partial_of
 from audiotagging.working_folder import check_ours
+from commands import check_counts
 from commands.folders import check_folders
 from commands.parameters import MAX_REJECTED, NOISY, add_keep_audio, add_split_options, share
 
@@ -45,8 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read the data folder, and write the shards."""
-    if args.workers is not None and args.workers < 1:
-        raise UserError(f"--workers: expected at least 1, found {args.workers}")
+    check_counts(args, "workers")
     out = args.out.resolve()
     check_folders(out, work=partial_of(out), data=args.data.resolve())
     check_ours(partial_of(out))

@@ -29,7 +29,7 @@ from audiotagging.gate import CODES, say
 from audiotagging.json_file import read_json
 from audiotagging.results.notification import describe_run, post
 from audiotagging.results.scores_file import NAME, Facts
-from commands import add_pipeline
+from commands import add_pipeline, check_counts
 from commands.evaluate import evaluate_again
 from commands.folders import check_folders
 from commands.kfp_internals import images_of
@@ -157,8 +157,7 @@ def _check_options(args: argparse.Namespace) -> None:
     if args.cache_size is not None and not args.cache:
         raise UserError("--cache-size limits the cache: name its folder with --cache, or omit --cache-size")
     check_docker(args)
-    if args.parallel is not None and args.parallel < 1:
-        raise UserError(f"--parallel: expected a number of at least 1, found {args.parallel}")
+    check_counts(args, "parallel")
 
 
 def _check_weights(init: Path, values: Mapping[str, Any]) -> None:

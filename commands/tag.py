@@ -32,6 +32,7 @@ from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.results_folder import Settings, is_tagged, open_results, result_paths
 from audiotagging.tagging.tagger import Tagged, Tagger
 from audiotagging.tagging.windows import Tag, check_windows, tag_windows
+from commands import check_counts
 from commands.tagging.parameters import add_tag_options, add_window_options
 
 Report = Callable[[str, str], None]
@@ -113,8 +114,7 @@ def _check_options(args: argparse.Namespace) -> None:
             import_module("pyarrow")
         except ModuleNotFoundError:
             raise UserError("--format parquet: expected the package pyarrow, found none; name another format") from None
-    if args.top < 1:
-        raise UserError(f"--top: expected a number of at least 1, found {args.top}")
+    check_counts(args, "top")
     if args.every is None:
         given = {"--overlap": args.overlap, "--merge": args.merge, "--out": args.out}
         given[f"--format {args.format}"] = args.format not in FORMATS

@@ -5,6 +5,7 @@ from typing import Any
 
 from audiotagging.errors import UserError
 from audiotagging.object_store import check_url
+from commands import check_counts
 from commands.tagging.parameters import SHARDS, add_parameters, parameters
 from components.cluster import AUDIO, CHAMPIONS, TAGS
 
@@ -32,6 +33,7 @@ def cluster_parameters(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UserError: If an option cannot be used on a cluster.
     """
+    check_counts(args, "shards")
     values = parameters(args, shards=args.shards)
     for name, volume, claim in (("data", AUDIO, args.pvc), ("out", TAGS, args.tags_pvc)):
         if "://" in values[name]:

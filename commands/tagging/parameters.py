@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from audiotagging.artifacts.calibration import PROMISES
-from audiotagging.errors import UserError
+from commands import check_counts
 
 # Defaults of the pipeline's parameters and of the options that set them.
 WINDOW = 2.0
@@ -85,8 +85,6 @@ def parameters(args: argparse.Namespace, *, shards: int) -> dict[str, Any]:
     Raises:
         UserError: If a number is out of range.
     """
-    for option, value in (("--top", args.top), ("--shards", shards)):
-        if value < 1:
-            raise UserError(f"{option}: expected a number of at least 1, found {value}")
+    check_counts(args, "top")
     values = {name: getattr(args, name) for name in ("data", "out", "models", "window", "overlap", "merge", "top")}
     return values | {"precision": args.precision or ANY_PRECISION, "shards": shards}

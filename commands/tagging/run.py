@@ -17,7 +17,7 @@ from audiotagging.gate import CODES, say
 from audiotagging.object_store import check_url
 from audiotagging.wording import counted
 from audiotagging.working_folder import working_folder
-from commands import add_pipeline
+from commands import add_pipeline, check_counts
 from commands.kfp_internals import images_of
 from commands.local.containers import add_docker, check_docker, docker_runner
 from commands.local.runner import StageError, run_pipeline
@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the pipeline. Its stages say what they found, and where the new batch is."""
     check_docker(args)
+    check_counts(args, "parallel")
     gpus = usable_gpus(docker=args.docker)
     values = parameters(args, shards=args.parallel if args.parallel is not None else max(1, len(gpus)))
     folders = {name: _folder(values[name]) for name in ("data", "out")} | {"models": Path(args.models).resolve()}

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from audiotagging.metrics import label_precisions
-from audiotagging.results.bootstrap import draw_scores, interval
+from audiotagging.results.scoring import draw_systems, estimate
 
 
 def compare_student(
@@ -29,11 +28,7 @@ def compare_student(
         student keeps, in the same way, or None if the interval of the gain reaches 0, because the share then says
         nothing.
     """
-    systems = [student, ensemble, *alone]
-    sums = np.stack([label_precisions(truth, scores).sum(axis=1) for scores in systems], axis=1)  # (clips, systems)
-    labels = truth.sum(axis=1, keepdims=True).astype(np.float64)
-    # The point in the first row, and the draws below it.
-    scores = np.vstack([sums.sum(axis=0) / labels.sum(), draw_scores(sums, labels)])
+    scores = np.vstack(draw_systems(truth, [student, ensemble, *alone]))  # all clips in the first row, draws below it
     taught, whole, single = scores[:, 0], scores[:, 1], scores[:, 2:].mean(axis=1)
     gain = whole - single
     found = {
@@ -44,11 +39,9 @@ def compare_student(
         "student_minus_alone": taught - single,
         "gain": gain,
     }
-    estimates = {name: _estimate(values) for name, values in found.items()}
-    kept = _estimate((taught - single) / gain) if estimates["gain"]["low"] > 0 else None
+    estimates = {name: estimate(float(values[0]), values[1:]) for name, values in found.items()}
+    kept = None
+    if estimates["gain"]["low"] > 0:
+        share = (taught - single) / gain
+        kept = estimate(float(share[0]), share[1:])
     return {"clips": len(truth)} | estimates | {"kept": kept}
-
-
-def _estimate(values: np.ndarray) -> dict[str, float]:
-    low, high = interval(values[1:])
-    return {"score": float(values[0]), "low": low, "high": high}

@@ -28,16 +28,12 @@ def estimate_systems(
         `difference`, `difference_low` and `difference_high` (the reference's score minus the other's).
     """
     keys = [(group, name) for group, systems in others.items() for name in systems]
-    scores = [reference, *(others[group][name] for group, name in keys)]
-    sums = np.stack([label_precisions(truth, system).sum(axis=1) for system in scores], axis=1)  # (clips, systems)
-    labels = truth.sum(axis=1, keepdims=True).astype(np.float64)
-    points = sums.sum(axis=0) / labels.sum()
-    draws = draw_scores(sums, labels)
-    first, *rest = [_estimate(float(points[system]), draws[:, system]) for system in range(len(scores))]
+    points, draws = draw_systems(truth, [reference, *(others[group][name] for group, name in keys)])
+    first, *rest = [estimate(float(points[system]), draws[:, system]) for system in range(len(points))]
     groups: dict[str, dict[str, Estimate]] = {group: {} for group in others}
-    for system, ((group, name), estimate) in enumerate(zip(keys, rest, strict=True), 1):
-        difference = _estimate(float(points[0] - points[system]), draws[:, 0] - draws[:, system])
-        groups[group][name] = estimate | {
+    for system, ((group, name), found) in enumerate(zip(keys, rest, strict=True), 1):
+        difference = estimate(float(points[0] - points[system]), draws[:, 0] - draws[:, system])
+        groups[group][name] = found | {
             "difference": difference["score"],
             "difference_low": difference["low"],
             "difference_high": difference["high"],
@@ -45,7 +41,23 @@ def estimate_systems(
     return first, groups
 
 
-def _estimate(score: float, draws: np.ndarray) -> Estimate:
+def draw_systems(truth: np.ndarray, systems: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Score systems on all clips, and on the same draws of clips for all of them.
+
+    Args:
+        truth: True where the clip has the label, bool, shape (clips, classes).
+        systems: Scores of each system, each of shape (clips, classes).
+
+    Returns:
+        The lwlrap of every system, shape (systems,), and that of every draw, shape (draws, systems).
+    """
+    sums = np.stack([label_precisions(truth, system).sum(axis=1) for system in systems], axis=1)  # (clips, systems)
+    labels = truth.sum(axis=1, keepdims=True).astype(np.float64)
+    return sums.sum(axis=0) / labels.sum(), draw_scores(sums, labels)
+
+
+def estimate(score: float, draws: np.ndarray) -> Estimate:
+    """Return a score with the ends of its interval: `score`, `low` and `high`."""
     low, high = interval(draws)
     return {"score": score, "low": low, "high": high}
 
@@ -69,7 +81,7 @@ def estimate_classes(truth: np.ndarray, scores: np.ndarray, classes: list[str]) 
     draws = draw_scores(precisions, truth)
     rows = [
         {"label": classes[column], "clips": int(truth[:, place].sum())}
-        | _estimate(float(points[place]), draws[:, place])
+        | estimate(float(points[place]), draws[:, place])
         | {"average_precision": float(ranked[place])}
         for place, column in enumerate(present)
     ]
