@@ -51,6 +51,14 @@ def test_the_examples_can_be_typed(command):
             ["run", "--pipeline", "tagging", "--data", "d", "--models", "m", "--out", "o", "--top", "0"],
             "--top: expected a number of at least 1, found 0",
         ),
+        (
+            ["run", "--pipeline", "tagging", "--data", "d", "--models", "m", "--out", "o", "--parallel", "0"],
+            "--parallel: expected a number of at least 1, found 0",
+        ),
+        (
+            ["submit", "--pipeline", "tagging", "--data", "d", "--out", "o", "--shards", "0"],
+            "--shards: expected a number of at least 1, found 0",
+        ),
     ],
 )
 def test_what_does_not_fit_is_said_in_one_line(capsys, monkeypatch, tmp_path, arguments, message):
