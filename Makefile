@@ -83,7 +83,7 @@ mutants: $(ENVIRONMENT) ## Change the code bit by bit, and print the changes tha
 bench: $(ENVIRONMENT) ## Compare the speed of our code with alternatives
 	$(BIN)/python -m benchmarks
 
-pictures: $(ENVIRONMENT) ## Draw the pipeline for the README; REPORT=OUT/report.html takes a picture of that report too (needs Chromium)
+pictures: $(ENVIRONMENT) ## Draw the pipelines for the documentation; REPORT=OUT/report.html takes a picture of that report too (needs Chromium)
 	$(BIN)/python -m docs.pictures $(REPORT)
 
 $(ENVIRONMENT): pyproject.toml $(LOCKS)

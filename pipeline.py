@@ -14,7 +14,7 @@ The first one trains an ensemble of audio taggers from a folder of labelled soun
 
 The second one tags new sounds with it:
 
-    1. find        find the sounds that are new or have changed, or whose champion has changed
+    1. find        find new and changed sounds, or all if the champion is new
     2. tag         tag the windows of these sounds, on GPUs if available
     3. collect     make a batch of the tags of all shards
 

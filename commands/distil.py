@@ -11,9 +11,7 @@ Examples:
 import argparse
 import logging
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +20,7 @@ from audiotagging.artifacts.ensemble_folder import ENSEMBLE, PREDICTIONS, read_e
 from audiotagging.artifacts.model_folder import model_name
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions
 from audiotagging.artifacts.spectrogram_shards import Spectrograms, read_clips, read_spectrograms
+from audiotagging.artifacts.student_facts import STUDENT_FACTS, Comparison, Estimate, StudentFacts
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_file, digest, require
 from audiotagging.json_file import write_json
@@ -90,13 +89,13 @@ def run(args: argparse.Namespace) -> int:
         predict(model, spectrograms=out / "spectrograms", selection=out / "selection", out=table)
         ensemble([table], spectrograms=out / "spectrograms", out=partial / AVERAGED, mean="arithmetic", weights="equal")
         move_up(partial)
-        content = {
-            "like": like.member.id,
-            "learned": {"clips": len(taught.clips), "labels": LABELS},
-            "times_as_fast": _times_as_fast(teacher, load_tagger(partial), out / "spectrograms"),
-            "scores": _score(out, partial, predictions, member=like.member.id),
-        }
-        write_json(partial / "student.json", content)
+        content = StudentFacts(
+            like=like.member.id,
+            learned={"clips": len(taught.clips), "labels": LABELS},
+            times_as_fast=_times_as_fast(teacher, load_tagger(partial), out / "spectrograms"),
+            scores=_score(out, partial, predictions, member=like.member.id),
+        )
+        write_json(partial / STUDENT_FACTS, content)
     _print(content)
     print(f"\n{folder}")
     return 0
@@ -129,7 +128,7 @@ def _score_all(teacher: Tagger, data: Spectrograms) -> np.ndarray:
     return np.concatenate([nothing, *track(found, label="score clips", total=len(starts))])
 
 
-def _score(out: Path, averaged: Path, predictions: Predictions, *, member: str) -> dict[str, Any] | None:
+def _score(out: Path, averaged: Path, predictions: Predictions, *, member: str) -> Comparison | None:
     """Compare the student with its ensemble on the labelled test clips. Return None if there are none."""
     clips = read_clips(out / "spectrograms")
     teacher = labelled_sets(predictions, clips).get("all")
@@ -160,28 +159,30 @@ def _times_as_fast(teacher: Tagger, student: Tagger, spectrograms: Path) -> floa
     return min(seconds[0]) / min(seconds[1])
 
 
-def _print(content: dict[str, Any]) -> None:
+def _print(content: StudentFacts) -> None:
     """Print what the student learned, and how it compares with the ensemble."""
     scores = content["scores"]
     print(f"\n{content['times_as_fast']:.1f} times as fast as the ensemble")
     if scores is None:
         print("not scored: there are no labelled test clips")
         return
-    rows = {"ensemble": "ensemble", "student": "student", f"{content['like']} alone": "alone"}
+    rows = {
+        "ensemble": scores["ensemble"],
+        "student": scores["student"],
+        f"{content['like']} alone": scores["alone"],
+    }
     width = max(map(len, rows))
     print(f"\n{'lwlrap':<{width}}{'':>8}  95 % interval, {counted(scores['clips'], 'test clip')}")
-    for name, key in rows.items():
-        print(f"{name:<{width}}{_estimate(scores[key], '.4f')}")
-    print()
-    width = len("student - ensemble")
-    for name, key in {"student - ensemble": "student_minus_ensemble", "student - alone": "student_minus_alone"}.items():
-        print(f"{name:<{width}}{_estimate(scores[key], '+.4f')}")
+    for name, values in rows.items():
+        print(f"{name:<{width}}{_estimate(values, '.4f')}")
+    print(f"\nstudent - ensemble{_estimate(scores['student_minus_ensemble'], '+.4f')}")
+    print(f"student - alone   {_estimate(scores['student_minus_alone'], '+.4f')}")
     if scores["kept"]:
         print(f"the student keeps {_estimate(scores['kept'], '.0%').strip()} of what the ensemble gains")
     else:
         print("what the ensemble gains is too small to say which share of it the student keeps")
 
 
-def _estimate(values: Mapping[str, float], style: str) -> str:
-    score, low, high = (format(values[key], style) for key in ("score", "low", "high"))
+def _estimate(values: Estimate, style: str) -> str:
+    score, low, high = (format(value, style) for value in (values["score"], values["low"], values["high"]))
     return f"{score:>8}  {low} to {high}"

@@ -1,6 +1,6 @@
-"""Draws the pictures of the README: the compiled pipeline, and a report as a browser shows it.
+"""Draws the pictures of the documentation: the compiled pipelines, and a report as a browser shows it.
 
-`make pictures` draws the pipeline. `make pictures REPORT=OUT/report.html` takes a picture of that report too.
+`make pictures` draws the pipelines. `make pictures REPORT=OUT/report.html` takes a picture of that report too.
 """
 
 import re
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from google.protobuf.json_format import MessageToDict
+from kfp.dsl.graph_component import GraphComponent
 from PIL import Image
 
 import pipeline
@@ -22,6 +23,12 @@ FOLDER = Path(__file__).parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 REPORT_SIZE = (1280, 920)  # pixels
 
+# The pictures of pipelines, and what their loops go over.
+PIPELINES = {
+    "pipeline.svg": (pipeline.audiotagging, "for each member and fold"),
+    "tagging.svg": (pipeline.tagging, "for each shard"),
+}
+
 COLUMN, LANE = 124, 27  # pixels: the width of a stage, the height of the line of an output
 TOP, MARGIN = 136, 12  # pixels
 LINE, LETTERS = 13.5, 16  # the text of a stage: pixels between its lines, characters per line
@@ -29,6 +36,7 @@ STYLE = """
   text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; fill: #1b1e22 }
   .name { font-size: 14px; font-weight: 650 } .muted { fill: #5c646e } .small { font-size: 11px }
   .data { --image: #0072b2 } .training { --image: #c24e00 } .results { --image: #00805e }
+  .tagging { --image: #7b3f98 }
   .card { fill: #fdfdfc; stroke: #b9bfc6 } .bar, .dot { fill: var(--image) }
   .lane { stroke: var(--image); stroke-width: 2 } .reader { fill: #fdfdfc; stroke: var(--image); stroke-width: 2 }
   .guide { stroke: #dcdfe3 } .loop { fill: none; stroke: #9098a1; stroke-dasharray: 4 3 }
@@ -36,17 +44,19 @@ STYLE = """
     text { fill: #e7e8e6 } .muted { fill: #9ba4ae } .card, .reader { fill: #14171a } .card { stroke: #4a5259 }
     .guide { stroke: #31373d }
     .data { --image: #56b4e9 } .training { --image: #f0914a } .results { --image: #4cc9a0 }
+    .tagging { --image: #c79be0 }
   }"""
+RETURNED = {"collect": "counts"}  # what stages return that have no other output
 
 
 class Stage(NamedTuple):
     """A stage of the compiled pipeline.
 
     Attributes:
-        image: The image it runs in: "data", "training" or "results".
-        outputs: Names of its outputs.
+        image: The image it runs in.
+        outputs: Names of its outputs. KFP calls what a function returns "Output".
         inputs: The outputs of other stages that it takes, as pairs of stage and output.
-        in_loop: Whether the loop runs it once per member and fold.
+        in_loop: Whether it is in the loop.
     """
 
     image: str
@@ -55,12 +65,17 @@ class Stage(NamedTuple):
     in_loop: bool
 
 
-def stages() -> dict[str, Stage]:
-    """Return the stages of the pipeline, in an order in which every stage follows those whose outputs it takes."""
-    spec: dict[str, Any] = MessageToDict(pipeline.audiotagging.pipeline_spec)
-    loops = [component["dag"]["tasks"] for component in spec["components"].values() if "dag" in component]
+def stages(graph: GraphComponent) -> dict[str, Stage]:
+    """Return the stages of a pipeline, in an order in which every stage follows those whose outputs it takes."""
+    spec: dict[str, Any] = MessageToDict(graph.pipeline_spec)
+    parts = [spec["root"], *(component for component in spec["components"].values() if "dag" in component)]
+    tasks_of = [part["dag"]["tasks"] for part in parts]
+    loops = {
+        task["componentRef"]["name"] for tasks in tasks_of for task in tasks.values() if "parameterIterator" in task
+    }
+    looped = [spec["components"][name]["dag"]["tasks"] for name in loops]
     found: dict[str, Stage] = {}
-    for tasks in (spec["root"]["dag"]["tasks"], *loops):
+    for tasks in tasks_of:
         for name, task in tasks.items():
             component = spec["components"][task["componentRef"]["name"]]
             if "dag" in component:
@@ -72,20 +87,20 @@ def stages() -> dict[str, Stage]:
             inputs = {
                 source for kind in task["inputs"].values() for value in kind.values() for source in _sources(value)
             }
-            found[name] = Stage(image[1], outputs, inputs, tasks in loops)
+            found[name] = Stage(image[1], outputs, inputs, tasks in looped)
     return _in_order(found)
 
 
 def _sources(value: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the stage and the output that a task's input comes from, if it comes from a stage.
 
-    On its way into or out of a loop, KFP calls an output `pipelinechannel--STAGE-OUTPUT`.
+    On its way into or out of a loop or a condition, KFP calls an output `pipelinechannel--STAGE-OUTPUT`, and one of its
+    items `pipelinechannel--STAGE-OUTPUT-loop-item`.
     """
     produced = value.get("taskOutputArtifact") or value.get("taskOutputParameter") or {}
-    key = str(
-        produced.get("outputArtifactKey") or produced.get("outputParameterKey") or value.get("componentInputArtifact")
-    )
-    channel = re.fullmatch(r"pipelinechannel--(\w+)-(\w+)", key)
+    passed = value.get("componentInputArtifact") or value.get("componentInputParameter")
+    key = str(produced.get("outputArtifactKey") or produced.get("outputParameterKey") or passed)
+    channel = re.fullmatch(r"pipelinechannel--(\w+)-(\w+)(-loop-item)?", key)
     if channel:
         return [(channel[1], channel[2])]
     return [(produced["producerTask"], key)] if produced else []
@@ -101,9 +116,14 @@ def _in_order(found: dict[str, Stage]) -> dict[str, Stage]:
     return ordered
 
 
-def draw_pipeline() -> str:
-    """Return the pipeline as SVG, with one column per stage and a line from each output to the stages that take it."""
-    columns = stages()
+def draw_pipeline(graph: GraphComponent, *, loop: str) -> str:
+    """Return a pipeline as SVG, with one column per stage and a line from each output to the stages that take it.
+
+    Args:
+        graph: The pipeline.
+        loop: What its loop goes over.
+    """
+    columns = stages(graph)
     centres = {name: MARGIN + COLUMN * (number + 0.5) for number, name in enumerate(columns)}
     lanes = [(name, output) for name, stage in columns.items() for output in stage.outputs]
     width, bottom = MARGIN * 2 + COLUMN * len(columns), TOP + LANE * len(lanes) + 8
@@ -111,13 +131,14 @@ def draw_pipeline() -> str:
     looped = [x for name, x in centres.items() if columns[name].in_loop]
     left, right = min(looped) - COLUMN / 2 - 3, max(looped) + COLUMN / 2 + 3
     parts.append(f'<rect class="loop" x="{left:g}" y="4" width="{right - left:g}" height="{bottom:g}" rx="8"/>')
-    parts.append(f'<text class="muted" x="{left + 10:g}" y="20">for each member and fold</text>')
+    parts.append(f'<text class="muted" x="{left + 10:g}" y="20">{loop}</text>')
     for name, stage in columns.items():
         parts.append(_card(name, stage, centres[name]))
     for number, (name, output) in enumerate(lanes):
         y = TOP + LANE * (number + 0.5)
         readers = [centres[other] for other, stage in columns.items() if (name, output) in stage.inputs]
-        parts.append(_lane(output, centres[name], readers, y=y, image=columns[name].image))
+        label = RETURNED[name] if output == "Output" else output
+        parts.append(_lane(label, centres[name], readers, y=y, image=columns[name].image))
     images = dict.fromkeys(stage.image for stage in columns.values())
     key = "".join(_legend(image, MARGIN + 10 + COLUMN * place, bottom + 24) for place, image in enumerate(images))
     size = f'width="{width:g}" height="{bottom + 36:g}" viewBox="0 0 {width:g} {bottom + 36:g}"'
@@ -152,8 +173,7 @@ def _lane(output: str, start: float, readers: list[float], *, y: float, image: s
     line = f'<path class="lane" d="M{start:g},{y:g}H{max(readers):g}"/>' if readers else ""
     dots = "".join(f'<circle class="reader" cx="{x:g}" cy="{y:g}" r="4"/>' for x in readers)
     place = f'x="{start + 9:g}"' if readers else f'x="{start - 9:g}" text-anchor="end"'
-    name = {"Output": "verdict"}.get(output, output)  # KFP's name of what a function returns
-    label = f'<text {place} y="{y - 6 if readers else y + 4:g}">{escape(name)}</text>'
+    label = f'<text {place} y="{y - 6 if readers else y + 4:g}">{escape(output)}</text>'
     return f'<g class="{image}">{line}<circle class="dot" cx="{start:g}" cy="{y:g}" r="4.5"/>{dots}{label}</g>'
 
 
@@ -190,7 +210,8 @@ def photograph(page: Path, picture: Path, *, width: int, height: int, dark: bool
 
 
 if __name__ == "__main__":
-    (FOLDER / "pipeline.svg").write_text(draw_pipeline())
+    for name, (graph, loop) in PIPELINES.items():
+        (FOLDER / name).write_text(draw_pipeline(graph, loop=loop))
     if sys.argv[1:]:
         picture_path = FOLDER / "report.png"
         width, height = REPORT_SIZE

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import yaml
 from browser import check_page
 from kfp import compiler
 
 import pipeline
 from audiotagging.artifacts.excerpts import read_excerpts
-from audiotagging.data.synthetic import CLASSES, write_dataset
+from audiotagging.data.synthetic import CLASSES, RATE, write_dataset
 from audiotagging.members import DEMO
 from audiotagging.metrics import lwlrap
 from components.images import image
@@ -115,14 +116,14 @@ def test_what_looks_at_the_world_and_what_reports_run_every_time(spec):
     assert cached == set(IMAGES) - {"ingest", "rescore", "promote", "evaluate"}
 
 
-def start(*arguments):
-    command = [sys.executable, "pipeline.py", "run", *map(str, arguments)]
+def start(*arguments, command="run"):
+    command = [sys.executable, "pipeline.py", command, *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.Popen(command, **pipes, text=True, cwd=Path(pipeline.__file__).parent)
 
 
-def run(*arguments):
-    started = start(*arguments)
+def run(*arguments, command="run"):
+    started = start(*arguments, command=command)
     output = started.communicate()[0]
     return started.returncode, output
 
@@ -195,3 +196,38 @@ def test_an_interrupted_run_resumes_from_its_checkpoint(tmp_path):
     assert "preprocess unchanged" in output and "resuming from" in output
     (history,) = (tmp_path / "out" / "models").glob("*/history.parquet")
     assert list(pd.read_parquet(history)["epoch"]) == list(range(1, 31))
+
+
+def batches_of(folder):
+    """Return the tables of tags of all batches in the order of the batches."""
+    return [path.read_text(encoding="utf-8") for path in sorted(folder.glob("batches/*/tags.csv"))]
+
+
+@pytest.mark.pipeline
+def test_new_sounds_are_tagged_in_shards_as_the_command_tags_them(tmp_path):
+    write_dataset(tmp_path / "data", curated=39, noisy=13, test=13)
+    code, output = run("--data", tmp_path / "data", "--out", tmp_path / "out", "--members", DEMO[0].id, *TINY)
+    assert code == 0, output
+    sounds, tags = tmp_path / "sounds", tmp_path / "tags"
+    sounds.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(3):  # more than ten million bytes per shard
+        soundfile.write(sounds / f"{number}.wav", rng.uniform(-0.5, 0.5, 90 * RATE), RATE)
+    options = ["--pipeline", "tagging", "--data", sounds, "--models", tmp_path / "out", "--out", tags]
+
+    code, output = run(*options, "--parallel", 2)
+    assert code == 0, output
+    assert all(f"tag shard {number} done" in output for number in (1, 2)), output
+    command = [sys.executable, str(Path(pipeline.__file__)), "tag", ".", "--every", "2", "--format", "csv"]
+    tagged = subprocess.run([*command, "--models", tmp_path / "out"], cwd=sounds, capture_output=True, text=True)
+    assert batches_of(tags) == [tagged.stdout] and tagged.stdout.count("\n") > 3 * 45
+
+    code, output = run(*options)
+    assert code == 0 and "0 of 3 sounds to tag" in output, output
+    assert len(batches_of(tags)) == 1
+
+    soundfile.write(sounds / "new.wav", rng.uniform(-0.5, 0.5, 3 * RATE), RATE)
+    code, output = run(*options)
+    assert code == 0 and "1 of 4 sounds to tag" in output, output
+    [_, second] = batches_of(tags)
+    assert {line.split(",")[0] for line in second.splitlines()[1:]} == {"new.wav"}

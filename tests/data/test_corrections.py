@@ -2,6 +2,7 @@ import csv
 import shutil
 
 import pytest
+import soundfile
 from conftest import write_table
 
 import pipeline
@@ -36,6 +37,19 @@ def test_labels_are_replaced_and_clips_without_labels_are_left_out(odd):
     assert labels_of(dataset) == expected
     assert "train_curated.csv: 2 clips with corrected labels, 1 left out" in dataset.notes
     assert not any("not listed" in note for note in dataset.notes)  # c01.wav is listed
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_a_table_of_corrections_is_not_counted_as_a_file_of_another_kind(tmp_path, absolute):
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        for number in range(3):
+            soundfile.write(tmp_path / label / f"{number}.wav", [0.5, -0.5] * 2000, 8000)
+    write_table(tmp_path / "checked.csv", ("fname", "labels"), ("cat/0.wav", "dog"))
+    (tmp_path / "notes.md").touch()
+    dataset = read_dataset(tmp_path, corrections=[str(tmp_path / "checked.csv") if absolute else "checked.csv"])
+    assert labels_of(dataset)["cat/0.wav"] == ["dog"]
+    assert [note for note in dataset.notes if "of other kinds" in note] == ["1 file of other kinds, left out: notes.md"]
 
 
 def test_the_fingerprint_depends_on_the_labels_alone(data, tmp_path):

@@ -30,12 +30,13 @@ def finished(request, tmp_path_factory):
     return request.param, run
 
 
-def card_of(run, *, scores=True):
+def card_of(run, *, scores=True, student=None):
     facts = [read_facts(path) for path in models_of(run)]
     return model_card(
         facts,
         averaging=read_averaging(run, classes=facts[0].classes),
         scores=read_scores(run) if scores else None,
+        student=student,
         files=FILES,
         opset=20,
         difference=2e-7,
@@ -115,7 +116,7 @@ def test_thresholds_are_those_of_the_ensemble(tmp_path):
     weights = dict.fromkeys(members, 1 / len(members))
     averaging = Averaging("arithmetic", weights, calibration, {classes[0]: thresholds, classes[1]: []})
     facts = [read_facts(path) for path in models_of(run)]
-    card = model_card(facts, averaging=averaging, scores=None, files=FILES, opset=20, difference=0)
+    card = model_card(facts, averaging=averaging, scores=None, student=None, files=FILES, opset=20, difference=0)
     lines = [line for line in card.splitlines() if line.startswith(tuple(f"| {label} |" for label in classes))]
     assert lines == [f"| {classes[0]} | 0.2500 |  | 0.7500 |", f"| {classes[1]} |  |  |  |"]
     assert "by platt calibration" in card
@@ -125,3 +126,41 @@ def test_without_the_scores_of_the_run_the_card_says_so(finished):
     card = card_of(finished[1], scores=False)
     assert "scores are not recorded" in card and "clips and hours are not recorded" in card
     assert table(card, "Metrics") == table(card, "Training data") == {}
+
+
+COMPARED = {
+    name: {"score": score, "low": score - 0.01, "high": score + 0.01}
+    for name, score in {
+        "student": 0.9302,
+        "ensemble": 0.9018,
+        "alone": 0.8931,
+        "student_minus_ensemble": 0.0284,
+        "student_minus_alone": 0.0371,
+        "gain": 0.0087,
+    }.items()
+}
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_the_card_of_a_student_names_its_ensemble_and_compares_the_two(finished, compared):
+    scores = {"clips": 156, "kept": None, **COMPARED} if compared else None
+    student = {
+        "like": "xresnet18ssa-bce",
+        "learned": {"clips": 390, "labels": 0.1},
+        "times_as_fast": 9.4,
+        "scores": scores,
+    }
+    card = card_of(finished[1], scores=False, student=student)
+    assert "one network like xresnet18ssa-bce, distilled from an ensemble" in card and "9.4 times as slow" in card
+    assert "learned the ensemble's probabilities of 390 clips" in card
+    assert "An ensemble of" not in card and "hours are not recorded" not in card
+    header = yaml.safe_load(card.split("---\n")[1])
+    if not compared:
+        assert "Not scored: no test clip had labels." in card and "model-index" not in header
+        return
+    rows = table(card, "Metrics")
+    assert rows["student"] == ["0.9302", "0.9202 to 0.9402"]
+    assert rows["the ensemble that taught it"] == ["0.9018", "0.8918 to 0.9118"]
+    assert rows["xresnet18ssa-bce alone"][0] == "0.8931" and rows["student - ensemble"][0] == "0.0284"
+    (metric,) = header["model-index"][0]["results"][0]["metrics"]
+    assert metric == {"type": "lwlrap", "value": 0.9302, "name": "lwlrap, 156 test clips"}

@@ -12,6 +12,7 @@ from browser import wait_for
 from fabricated import models_of, replace_weights
 from safetensors.torch import load_file, save
 
+from audiotagging.files import digest
 from audiotagging.serving import reloading
 
 FIRST, SECOND, CORRUPT = "1" * 16, "2" * 16, "3" * 16
@@ -55,6 +56,12 @@ def test_a_new_champion_answers_as_soon_as_it_can_and_the_old_one_until_then(cha
     assert served.client.get("/readyz").json() == {"ready": True, "version": SECOND, "refused": ""}
     assert f'audiotagging_model{{version="{FIRST}"}}' not in served.client.get("/metrics").text
     wait_for(lambda: gc.collect() >= 0 and old() is None)  # its memory is free again
+
+
+def test_the_folder_of_a_version_has_its_name_and_another_folder_that_of_its_models(champions, run):
+    assert reloading._load(champions / "versions" / SECOND).version == SECOND
+    first, again = reloading._load(run), reloading._load(run / "models")
+    assert first.version == again.version == digest([*models_of(run), run / "ensemble.json"])[:16]
 
 
 @pytest.mark.parametrize("break_it", ["a corrupt version", "a missing version", "a corrupt champion.json"])

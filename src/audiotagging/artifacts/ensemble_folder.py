@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from audiotagging.artifacts.averaging import AVERAGING, Averaging, read_averaging
+from audiotagging.artifacts.model_folder import model_folders
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_folder
@@ -27,6 +28,16 @@ def write_ensemble(folder: Path, *, predictions: Predictions, submission: pd.Dat
         write_predictions(partial / PREDICTIONS, predictions)
         submission.to_csv(partial / SUBMISSION, index=False)
         write_json(partial / AVERAGING, asdict(averaging))
+
+
+def ensemble_sources(folder: Path) -> list[Path]:
+    """Return what determines the scores of an ensemble, from the output of a run or from its folder `models`.
+
+    These are the folders of its models and `ensemble.json`, which may be missing. The list is empty without models.
+    """
+    models = folder / "models" if (folder / "models").is_dir() else folder
+    found: list[Path] = model_folders(models)
+    return [*found, *(path for path in [models.parent / AVERAGING] if found and path.exists())]
 
 
 def read_ensemble(folder: Path) -> tuple[Predictions, Averaging]:

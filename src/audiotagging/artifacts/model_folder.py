@@ -100,7 +100,7 @@ class ModelFacts:
     @property
     def on_gpu(self) -> bool:
         """Whether it was trained on a GPU."""
-        return not self.device.endswith(" threads")
+        return not self.device.endswith((" thread", " threads"))
 
     @property
     def name(self) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from audiotagging.artifacts.mels import MELS
 from audiotagging.artifacts.model_folder import read_facts
 from audiotagging.artifacts.onnx_facts import ENSEMBLE
+from audiotagging.artifacts.student_facts import read_student_facts
 from audiotagging.export.model_card import NAME, model_card, read_scores
 from audiotagging.export.onnx_files import OPSET, write_onnx
 from audiotagging.files import atomic_folder, sha256
@@ -32,7 +33,7 @@ def export(run: Path, out: Path) -> None:
         UserError: If there is no such run, or if it is incomplete or corrupt.
     """
     networks = TorchNetworks(run, precision="float32")
-    scores = read_scores(run)
+    scores, student = read_scores(run), read_student_facts(run)
     facts = {(each.member.id, each.fold): each for each in map(read_facts, filter(Path.is_dir, networks.sources))}
     models = [(model, facts[name, model.fold]) for name, folds in networks.models.items() for model in folds]
     weights = {name: networks.averaging.weights[name] for name in networks.members}
@@ -47,6 +48,7 @@ def export(run: Path, out: Path) -> None:
             [facts for _, facts in models],
             averaging=averaging,
             scores=scores,
+            student=student,
             files={path.name: sha256(path) for path in sorted(partial.iterdir())},
             opset=OPSET,
             difference=difference,

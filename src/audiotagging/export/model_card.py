@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from audiotagging.artifacts.averaging import Averaging
 from audiotagging.artifacts.calibration import PROMISES
 from audiotagging.artifacts.model_folder import ModelFacts
+from audiotagging.artifacts.student_facts import Estimate, StudentFacts
 from audiotagging.data.audio import RATE
 from audiotagging.data.spectrogram import HOP, SHORTEST
 from audiotagging.errors import in_one_line
@@ -34,14 +35,6 @@ class Data(TypedDict):
     """The data that a run was trained and scored on."""
 
     parts: list[Part]
-
-
-class Estimate(TypedDict):
-    """An lwlrap and its 95 % interval."""
-
-    score: float
-    low: float
-    high: float
 
 
 class Estimates(TypedDict):
@@ -114,6 +107,7 @@ def model_card(
     *,
     averaging: Averaging,
     scores: CardScores | None,
+    student: StudentFacts | None,
     files: Mapping[str, str],
     opset: int,
     difference: float,
@@ -124,6 +118,7 @@ def model_card(
         models: The facts about the training of every model.
         averaging: How the members are averaged, and what their average means.
         scores: The scores of the run, if they are known.
+        student: What the only member learned from an ensemble, if it is a student.
         files: SHA-256 digests of the exported files by name.
         opset: Version of ONNX's operators.
         difference: Largest difference between a score of ONNX Runtime and one of torch.
@@ -142,6 +137,8 @@ def model_card(
         "seeds": sorted({each.seed for each in models}),
         "devices": sorted({each.device for each in models}),
         "starts": sorted({each.start.source for each in models if each.start}),
+        "student": student,
+        "headline": _headline(student, scored, set_name=scored_set and SETS[scored_set]),
         "data": scores and scores["data"],
         "noisy": len(scores["selection"]["clips"]) if scores else 0,
         "disturbances": scores.get("disturbances") if scores else None,
@@ -160,6 +157,14 @@ def model_card(
         "difference": difference,
     }
     return ENVIRONMENT.get_template("model_card.md.jinja").render(context)
+
+
+def _headline(student: StudentFacts | None, scored: Estimates | None, *, set_name: str | None) -> dict[str, Any] | None:
+    """Return the one score that the header has, if there is any."""
+    if student and student["scores"]:
+        compared = student["scores"]
+        return {"score": compared["student"]["score"], "clips": compared["clips"], "set": SETS["all"]}
+    return scored and {"score": scored["ensemble"]["score"], "clips": scored["clips"], "set": set_name}
 
 
 def _versions(models: Sequence[ModelFacts]) -> dict[str, list[str]]:

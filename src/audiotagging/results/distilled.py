@@ -1,16 +1,17 @@
 """Scores a student beside the ensemble that taught it, and beside networks of its size that learned labels."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from audiotagging.results.scoring import draw_systems, estimate
+from audiotagging.artifacts.student_facts import Comparison, Estimate
+from audiotagging.results.bootstrap import interval
+from audiotagging.results.scoring import draw_systems
 
 
 def compare_student(
     truth: np.ndarray, *, student: np.ndarray, ensemble: np.ndarray, alone: Sequence[np.ndarray]
-) -> dict[str, Any]:
+) -> Comparison:
     """Compare the lwlrap of a student with that of its ensemble, by a paired bootstrap over clips.
 
     The gain of the ensemble is its lwlrap minus the mean lwlrap of single networks of the student's size. The student
@@ -23,25 +24,28 @@ def compare_student(
         alone: Scores of each single network of the student's size that learned labels, each of the same shape.
 
     Returns:
-        The number of `clips`; `student`, `ensemble` and `alone`, `student_minus_ensemble`, `student_minus_alone` and
-        `gain` (ensemble minus alone), each with `score`, `low` and `high`; and `kept`, the share of the gain that the
-        student keeps, in the same way, or None if the interval of the gain reaches 0, because the share then says
-        nothing.
+        The comparison. The share of the gain that the student keeps is None if the interval of the gain reaches 0,
+        because it then says nothing.
     """
     scores = np.vstack(draw_systems(truth, [student, ensemble, *alone]))  # all clips in the first row, draws below it
     taught, whole, single = scores[:, 0], scores[:, 1], scores[:, 2:].mean(axis=1)
     gain = whole - single
-    found = {
-        "student": taught,
-        "ensemble": whole,
-        "alone": single,
-        "student_minus_ensemble": taught - whole,
-        "student_minus_alone": taught - single,
-        "gain": gain,
-    }
-    estimates = {name: estimate(float(values[0]), values[1:]) for name, values in found.items()}
     kept = None
-    if estimates["gain"]["low"] > 0:
-        share = (taught - single) / gain
-        kept = estimate(float(share[0]), share[1:])
-    return {"clips": len(truth)} | estimates | {"kept": kept}
+    if _estimate(gain)["low"] > 0:
+        kept = _estimate((taught - single) / gain)
+    return Comparison(
+        clips=len(truth),
+        student=_estimate(taught),
+        ensemble=_estimate(whole),
+        alone=_estimate(single),
+        student_minus_ensemble=_estimate(taught - whole),
+        student_minus_alone=_estimate(taught - single),
+        gain=_estimate(gain),
+        kept=kept,
+    )
+
+
+def _estimate(values: np.ndarray) -> Estimate:
+    """Return the first value, and the interval of the others, which are draws of it."""
+    low, high = interval(values[1:])
+    return Estimate(score=float(values[0]), low=low, high=high)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from audiotagging.artifacts.champion import champion_folder
+from audiotagging.artifacts.champion import champion_folder, version_of
 from audiotagging.artifacts.mels import MELS
-from audiotagging.files import digest
 from audiotagging.gate import explain
 from audiotagging.machine import give_back_memory
 from audiotagging.tagging.loading import load_tagger
@@ -29,7 +28,7 @@ class Loaded:
 
     Attributes:
         folder: Where they were loaded from.
-        version: Version of the champion, or else the beginning of a digest of the models.
+        version: Their version, as `champion.version_of` explains.
         tagger: The ensemble.
     """
 
@@ -95,7 +94,7 @@ class Models:
 
 def _load(folder: Path) -> Loaded:
     """Load the models that a folder holds at present, and score something with them."""
-    champion = champion_folder(folder)
-    tagger = load_tagger(champion or folder)
+    folder = champion_folder(folder) or folder
+    tagger = load_tagger(folder)
     tagger.score([PROBE])
-    return Loaded(champion or folder, champion.name if champion else digest(tagger.sources)[:16], tagger)
+    return Loaded(folder, version_of(folder, sources=tagger.sources), tagger)

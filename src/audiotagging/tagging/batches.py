@@ -13,13 +13,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from audiotagging.artifacts.averaging import AVERAGING
-from audiotagging.artifacts.champion import VERSIONS, champion_folder
-from audiotagging.artifacts.model_folder import model_folders
+from audiotagging.artifacts.champion import champion_folder, version_of
+from audiotagging.artifacts.ensemble_folder import ensemble_sources
 from audiotagging.artifacts.tables import read_parquet, write_parquet
 from audiotagging.data.audio import AUDIO_SUFFIXES, SoundError, duration
 from audiotagging.errors import UserError
-from audiotagging.files import digest, path_text
+from audiotagging.files import path_text
 from audiotagging.processes import TERMINATED
 from audiotagging.progress import track
 from audiotagging.tagging.batch_results import (
@@ -224,15 +223,12 @@ def _parts(out: Place, *, batch: str, shard: int) -> Iterator[Callable[[TaggedFi
 def _identify(models: Path) -> tuple[Path, str]:
     """Return the folder of an ensemble, and its version."""
     folder = champion_folder(models) or models
-    if folder.parent.name == VERSIONS:
-        return folder, folder.name
-    trained = model_folders(folder / "models" if (folder / "models").is_dir() else folder)
-    if not trained:
+    sources = ensemble_sources(folder)
+    if not sources:
         raise UserError(
             f"--models: expected a champions folder or the output of a run, found no models in {models}; name another"
         )
-    averaging = trained[0].parent.parent / AVERAGING
-    return folder, digest([*trained, *([averaging] if averaging.exists() else [])])[:16]
+    return folder, version_of(folder, sources=sources)
 
 
 def _divide(sizes: list[int], shards: int) -> list[int]:

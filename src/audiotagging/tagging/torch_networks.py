@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from audiotagging.artifacts.averaging import AVERAGING, Averaging, read_averaging
+from audiotagging.artifacts.ensemble_folder import ensemble_sources
 from audiotagging.artifacts.model_folder import model_folders
 from audiotagging.errors import UserError
 from audiotagging.machine import threads
@@ -59,7 +60,7 @@ class TorchNetworks:
         self.models = {name: list(folds) for name, folds in groupby(models, key=lambda model: model.member.id)}
         self.members = list(self.models)
         self.averaging = _averaging(folder, self.members, self.classes, may_be_missing=folder == run)
-        self.sources = [*paths, *(path for path in [folder.parent / AVERAGING] if path.exists())]
+        self.sources = ensemble_sources(run)
         torch.set_num_threads(threads())
 
     def score(self, spectrograms: Sequence[np.ndarray]) -> np.ndarray:

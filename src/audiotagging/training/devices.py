@@ -6,6 +6,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from audiotagging.wording import counted
+
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 
 
@@ -23,7 +25,7 @@ def device_name(device: torch.device) -> str:
     """Return the name of the device, as a report shows it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{torch.cpu.get_capabilities().get('cpu_name', 'CPU')}, {torch.get_num_threads()} threads"
+    return f"{torch.cpu.get_capabilities().get('cpu_name', 'CPU')}, {counted(torch.get_num_threads(), 'thread')}"
 
 
 def has_bfloat16(device: torch.device) -> bool:

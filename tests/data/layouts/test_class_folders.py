@@ -48,7 +48,7 @@ def test_all_that_is_no_sound_is_left_out_and_counted(sounds):
     dataset = read_dataset(folder)
     assert list(dataset.clips["clip"]) == [*CATS, *DOGS]
     assert "3 files of other kinds, left out: cat/0.json, dog/notes.txt, readme.md" in dataset.notes
-    assert "4 hidden files are left out" in dataset.notes
+    assert "4 hidden files left out" in dataset.notes
     assert "1 sound in no folder of a class, left out: loose.wav" in dataset.notes
 
 

@@ -1,6 +1,7 @@
 """Chooses the layout of a data folder by what is in it, and reads the folder."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from audiotagging.data.corrections import correct
@@ -33,13 +34,15 @@ def read_layout(folder: Path, *, noisy: str, corrections: Sequence[str], problem
     """
     if any((folder / name).exists() for name in CURATED):
         return read_competition(folder, noisy=noisy, corrections=corrections, problems=problems)
+    tables = [folder / path for path in corrections]
     tree = list_tree(folder)
+    tree = replace(tree, others=[file for file in tree.others if folder / file not in tables])
     if noisy not in ("none", "all"):
         problems.append(f"train_noisy.csv is missing, but noisy={noisy} chooses among its clips")
     contents = _read_tree(tree, problems)
     if contents is None:
         return None
-    return correct(contents, [folder / path for path in corrections], problems=problems)
+    return correct(contents, tables, problems=problems)
 
 
 def _read_tree(tree: Tree, problems: list[str]) -> Contents | None:

@@ -40,7 +40,7 @@ class Tree:
         if others := [file for file in self.others if file not in used]:
             found.append(f"{counted(len(others), 'file')} of other kinds, left out: {_named(others)}")
         if self.hidden:
-            found.append(f"{self.hidden} hidden files are left out")
+            found.append(f"{counted(self.hidden, 'hidden file')} left out")
         return found
 
 
