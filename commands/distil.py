@@ -20,7 +20,7 @@ from audiotagging.artifacts.ensemble_folder import ENSEMBLE, PREDICTIONS, read_e
 from audiotagging.artifacts.model_folder import model_name
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions
 from audiotagging.artifacts.spectrogram_shards import Spectrograms, read_clips, read_spectrograms
-from audiotagging.artifacts.student_facts import STUDENT_FACTS, Comparison, Estimate, StudentFacts
+from audiotagging.artifacts.student_facts import STUDENT_FACTS, Estimate, StudentFacts, StudentScores
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_file, digest, require
 from audiotagging.json_file import write_json
@@ -128,7 +128,7 @@ def _score_all(teacher: Tagger, data: Spectrograms) -> np.ndarray:
     return np.concatenate([nothing, *track(found, label="score clips", total=len(starts))])
 
 
-def _score(out: Path, averaged: Path, predictions: Predictions, *, member: str) -> Comparison | None:
+def _score(out: Path, averaged: Path, predictions: Predictions, *, member: str) -> StudentScores | None:
     """Compare the student with its ensemble on the labelled test clips. Return None if there are none."""
     clips = read_clips(out / "spectrograms")
     teacher = labelled_sets(predictions, clips).get("all")

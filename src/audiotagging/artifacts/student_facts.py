@@ -16,7 +16,7 @@ class Estimate(TypedDict):
     high: float
 
 
-class Comparison(TypedDict):
+class StudentScores(TypedDict):
     """The lwlrap of a student on the labelled test clips, beside others. `results.distilled` computes it.
 
     Attributes:
@@ -65,7 +65,7 @@ class StudentFacts(TypedDict):
     like: str
     learned: Learned
     times_as_fast: float
-    scores: Comparison | None
+    scores: StudentScores | None
 
 
 def read_student_facts(run: Path) -> StudentFacts | None:

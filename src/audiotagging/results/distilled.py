@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from audiotagging.artifacts.student_facts import Comparison, Estimate
+from audiotagging.artifacts.student_facts import Estimate, StudentScores
 from audiotagging.results.bootstrap import interval
 from audiotagging.results.scoring import draw_systems
 
 
 def compare_student(
     truth: np.ndarray, *, student: np.ndarray, ensemble: np.ndarray, alone: Sequence[np.ndarray]
-) -> Comparison:
+) -> StudentScores:
     """Compare the lwlrap of a student with that of its ensemble, by a paired bootstrap over clips.
 
     The gain of the ensemble is its lwlrap minus the mean lwlrap of single networks of the student's size. The student
@@ -33,7 +33,7 @@ def compare_student(
     kept = None
     if _estimate(gain)["low"] > 0:
         kept = _estimate((taught - single) / gain)
-    return Comparison(
+    return StudentScores(
         clips=len(truth),
         student=_estimate(taught),
         ensemble=_estimate(whole),
