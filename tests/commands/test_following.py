@@ -111,8 +111,18 @@ def test_stages_that_wait_for_the_same_thing_are_one_line(server, call):
             "evaluate waits for a GPU: 4 of 4 in use",
         ),
         (
-            'ImagePullBackOff: Back-off pulling image "a/b:1": ErrImagePull: failed to pull',
-            'evaluate waits for ImagePullBackOff: Back-off pulling image "a/b:1": ErrImagePull: failed to pull',
+            'ImagePullBackOff: Back-off pulling image "a/b:1": ErrImagePull: failed to pull and unpack image '
+            '"docker.io/a/b:1": failed to resolve reference "docker.io/a/b:1": docker.io/a/b:1: not found',
+            "evaluate waits for the image docker.io/a/b:1, which cannot be pulled: not found",
+        ),
+        (
+            'ErrImagePull: failed to pull and unpack image "docker.io/a/b:1": failed to resolve reference '
+            '"docker.io/a/b:1": docker.io/a/b:1: not found',
+            "evaluate waits for the image docker.io/a/b:1, which cannot be pulled: not found",
+        ),
+        (
+            'ImagePullBackOff: Back-off pulling image "a/b:1"',
+            'evaluate waits for the image a/b:1, which cannot be pulled: Back-off pulling image "a/b:1"',
         ),
     ],
 )
@@ -121,6 +131,21 @@ def test_a_stage_says_what_it_waits_for(server, call, reason, line):
     server.story = [("RUNNING", changed(look, ".evaluate", phase="Running")), ("SUCCEEDED", None)]
     _, output, _ = call("submit", "--data", "demo", "--wait")
     assert told(output)[-1] == line
+
+
+def test_an_image_that_cannot_be_pulled_is_named_once(server, call):
+    pulling = 'ErrImagePull: failed to pull and unpack image "docker.io/a/b:1": docker.io/a/b:1: not found'
+    looks = [
+        changed(
+            changed(recorded("retried"), ".evaluate(0).executor(0)", phase="Pending", message=reason, finishedAt=None),
+            ".evaluate",
+            phase="Running",
+        )
+        for reason in (pulling, f'ImagePullBackOff: Back-off pulling image "a/b:1": {pulling}')
+    ]
+    server.story = [("RUNNING", look) for look in looks * 2] + [("SUCCEEDED", None)]
+    _, output, _ = call("submit", "--data", "demo", "--wait")
+    assert len([line for line in told(output) if "cannot be pulled" in line]) == 1
 
 
 def pod(workflow, path):
