@@ -104,6 +104,7 @@ class Cluster:
         queue: The Kueue queue of the tasks. An empty string means none.
         secret: The Kubernetes secret with the credentials for object stores. An empty string means none.
         notify: The URL to which the end of a run is posted. An empty string means none.
+        notify_secret: The Kubernetes secret with this URL. An empty string means none.
     """
 
     gpus: int = 1
@@ -116,12 +117,13 @@ class Cluster:
     queue: str = ""
     secret: str = ""
     notify: str = ""
+    notify_secret: str = ""
 
 
 def on_cluster(pipeline: GraphComponent, cluster: Cluster) -> GraphComponent:
     """Return the same pipeline with what its tasks need on a cluster, and with a stage that tells how a run ended."""
-    if cluster.notify:
-        pipeline = _notifying(pipeline, cluster.notify)
+    if cluster.notify or cluster.notify_secret:
+        pipeline = _notifying(pipeline, cluster)
 
     @functools.wraps(pipeline.pipeline_func)
     def configured(*args: Any, **kwargs: Any) -> Any:
@@ -137,7 +139,7 @@ def on_cluster(pipeline: GraphComponent, cluster: Cluster) -> GraphComponent:
     )(configured)
 
 
-def _notifying(pipeline: GraphComponent, url: str) -> GraphComponent:
+def _notifying(pipeline: GraphComponent, cluster: Cluster) -> GraphComponent:
     """Return the same pipeline with the stage `notify` at its end, whether the other stages succeed or not.
 
     It has no outputs, because KFP takes none from the stages in an exit handler. Nothing on a cluster needs them.
@@ -148,7 +150,11 @@ def _notifying(pipeline: GraphComponent, url: str) -> GraphComponent:
         champions = signature.bind(*args, **kwargs).arguments.get("champions", "")
         last = notify(run=dsl.PIPELINE_JOB_ID_PLACEHOLDER, champions=champions)
         last.set_caching_options(False)
-        last.set_env_variable(VARIABLE, url)  # an argument would be in the log of its pod
+        # In the environment, because an argument would be in the log of its pod.
+        if cluster.notify:
+            last.set_env_variable(VARIABLE, cluster.notify)
+        else:  # optional, because a pod without its secret would wait for it
+            kubernetes.use_secret_as_env(last, cluster.notify_secret, {VARIABLE: VARIABLE}, optional=True)
         with dsl.ExitHandler(last, name="run"):
             pipeline.pipeline_func(*args, **kwargs)
 

@@ -8,6 +8,8 @@ input, and the resources.
     waiting  thirty rows, a quota of six GPUs and a node that has two
     refused  `--data` names nothing; refused.log is what the pod of `ingest` left
     stopped  somebody stopped it
+    unprepared
+             the driver of `ingest` failed, and the exit handler told that the run did
     killed   six looks at a run of two members, in which the first one's training was killed
     plain    five looks at such a run where Argo has no `templateDefaults`, so that the training was tried again;
              killed.log is what the pod of its first try left

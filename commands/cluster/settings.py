@@ -7,6 +7,7 @@ from typing import Any
 
 from audiotagging.errors import UserError
 from audiotagging.object_store import VARIABLES, check_url
+from audiotagging.results.notification import VARIABLE
 from commands.parameters import add_notify, add_parameters, parameters
 from components.cluster import AUDIO, CHAMPIONS, CHECKPOINTS, CLAIMS, TAGS, Cluster
 
@@ -73,7 +74,14 @@ def add_cluster_options(parser: argparse.ArgumentParser) -> None:
         "variables " + ", ".join(name for names in VARIABLES.values() for name in names) + " that the store needs "
         "(default: none)",
     )
-    add_notify(group)
+    notify = group.add_mutually_exclusive_group()
+    add_notify(notify)
+    notify.add_argument(
+        "--notify-secret",
+        default="",
+        metavar="NAME",
+        help=f"the same, with the URL from this Kubernetes secret, where its key is {VARIABLE}",
+    )
 
 
 def cluster_settings(args: argparse.Namespace) -> Cluster:
@@ -104,6 +112,7 @@ def cluster_settings(args: argparse.Namespace) -> Cluster:
         queue=args.queue,
         secret=args.secret,
         notify=args.notify,
+        notify_secret=args.notify_secret,
     )
 
 

@@ -62,6 +62,8 @@ def test_without_options_the_settings_are_the_defaults():
         (["--deadline", "1"], {"deadline": 1}),
         (["--queue", "nightly"], {"queue": "nightly"}),
         (["--secret", "store"], {"secret": "store"}),
+        (["--notify", "https://chat.example.org/hook"], {"notify": "https://chat.example.org/hook"}),
+        (["--notify-secret", "chat"], {"notify_secret": "chat"}),
     ],
 )
 def test_an_option_changes_its_setting_alone(options, changes):
@@ -96,6 +98,7 @@ def test_a_setting_out_of_range_is_refused_with_what_was_found(options, message)
         (["--torch", "rocm"], "argument --torch: invalid choice: 'rocm'"),
         (["--gpus", "two"], "argument --gpus: invalid int value: 'two'"),
         (["--deadline", "4d"], "argument --deadline: invalid int value: '4d'"),
+        (["--notify", "https://chat.example.org/hook", "--notify-secret", "chat"], "--notify-secret: not allowed with"),
     ],
 )
 def test_an_option_that_cannot_be_read_is_named(capsys, options, message):

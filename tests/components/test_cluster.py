@@ -60,7 +60,8 @@ def compiled(tmp_path_factory):
         if options not in done:
             paths = {name: tmp_path_factory.mktemp("compiled") / f"{name}.yaml" for name in pipeline.PIPELINES}
             for name, path in paths.items():
-                arguments = ["-o", str(path), "--pipeline", name, "--notify", HOOK, *options]
+                notify = [] if "--notify-secret" in options else ["--notify", HOOK]
+                arguments = ["-o", str(path), "--pipeline", name, *notify, *options]
                 assert main(pipeline.PIPELINES, ["compile", *arguments]) == 0
             done[options] = Compiled(paths)
         return done[options]
@@ -257,3 +258,14 @@ def test_the_url_to_notify_is_only_in_the_environment_of_its_stage(compiled):
         assert {"name": "AUDIOTAGGING_NOTIFY", "value": HOOK} in environment
         assert HOOK not in str(spec)
     compiled().containers["notify"]["env"] = environment
+
+
+def test_the_url_to_notify_may_come_from_a_secret_which_no_other_stage_gets(compiled):
+    with_secret = compiled("--notify-secret", "chat")
+    (given,) = with_secret.pods["notify"].pop("secretAsEnv")
+    assert given["secretName"] == "chat" and given["optional"]
+    assert given["keyToEnv"] == [{"secretKey": "AUDIOTAGGING_NOTIFY", "envVar": "AUDIOTAGGING_NOTIFY"}]
+    assert with_secret.pods == compiled().pods
+    assert with_secret.tasks == compiled().tasks
+    names = {variable["name"] for variable in with_secret.containers["notify"]["env"]}
+    assert names == {variable["name"] for variable in compiled().containers["notify"]["env"]} - {"AUDIOTAGGING_NOTIFY"}

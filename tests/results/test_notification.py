@@ -74,6 +74,13 @@ def test_nobody_who_listens_is_only_logged(caplog, url):
     assert "did not take the message" in caplog.text and url not in caplog.text
 
 
+@pytest.mark.parametrize("url", ["", "chat.example.org/a-secret", "file:///a-secret"])
+def test_without_a_url_nobody_is_told(caplog, url):
+    assert not post(url, NOTICE)
+    assert "expected a URL that begins with http:// or https:// in AUDIOTAGGING_NOTIFY" in caplog.text
+    assert "a-secret" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("state", "run", "outcome"),
     [

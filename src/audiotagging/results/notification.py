@@ -49,8 +49,8 @@ def describe_run(run: str, candidate: Event | None, *, failed: str | None = None
         run: What the run is called.
         candidate: The version that it added to the history of the champions, if it did.
         failed: Why the run failed, or None if it did not.
-        state: What Kubeflow's metadata call its stages. It is not always up to date: it may be "RUNNING" if all rows of
-            the loop were cached, and also if a pod was deleted.
+        state: What Kubeflow's metadata call its stages. It may be "RUNNING" if nothing better is known
+            (`audiotagging.results.final_state`).
     """
     unclear = "" if state == COMPLETE else f"; Kubeflow calls its stages {state}, so look at it"
     notice = Notice(text=f"it ended without a new version{unclear}", outcome="ended", run=run)
@@ -74,9 +74,13 @@ def post(url: str, notice: Notice) -> bool:
     The URL is not logged, because those of chats are secrets.
 
     Args:
-        url: An http or https URL.
+        url: An http or https URL. Nothing is posted if it is not one: it may be from a Kubernetes secret, where nobody
+            has checked it.
         notice: What to post.
     """
+    if not url.startswith(("http://", "https://")):
+        logger.warning("nobody is told: expected a URL that begins with http:// or https:// in %s", VARIABLE)
+        return False
     hide(url)
     headers = {"Content-Type": "application/json", "User-Agent": "audiotagging"}
     request = Request(url, data=json.dumps(notice).encode(), headers=headers)
