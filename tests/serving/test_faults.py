@@ -166,9 +166,11 @@ def test_what_is_in_progress_is_finished_at_the_end(run, sounds, serve, held):
     content = (sounds / "short.flac").read_bytes()
     waiting = [request(served, content) for _ in range(2)]
     wait_for(lambda: served.service.queue.taken == 2)
+    assert "connection" not in served.client.get("/readyz").headers
     served.server.handle_exit(signal.SIGTERM, None)
     answer = served.client.get("/readyz")  # still answered, so that load balancers notice
     assert answer.status_code == 503 and answer.json()["ready"] is False
+    assert answer.headers["connection"] == "close"  # so that the client connects to another server next time
     assert served.client.get("/healthz").status_code == 200
     served.server._end = 0.0  # the time is over
     wait_for(lambda: served.server.should_exit or not served.server.servers[0].is_serving())

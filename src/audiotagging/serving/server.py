@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from audiotagging.serving.app import error
@@ -57,7 +57,10 @@ class Connection(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """A server that still answers for some seconds after SIGTERM, while load balancers learn that it ends."""
+    """A server that still answers for some seconds after SIGTERM, while load balancers learn that it ends.
+
+    These answers close their connection, because a request on a connection that the end closes would be lost.
+    """
 
     def __init__(self, app: ASGIApp, *, drain: float, ending: Callable[[], object]) -> None:
         """Configure the server.
@@ -68,7 +71,7 @@ class Server(uvicorn.Server):
             ending: Called when SIGTERM arrives.
         """
         config = uvicorn.Config(
-            app,
+            self._closing(app),
             http=Connection,
             ws="none",
             log_config=None,
@@ -80,6 +83,19 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._drain, self._ending, self._end = drain, ending, float("inf")
+
+    def _closing(self, app: ASGIApp) -> ASGIApp:
+        """Return the application with answers that close their connection after SIGTERM."""
+
+        async def closing(scope: Scope, receive: Receive, send: Send) -> None:
+            async def send_last(message: Message) -> None:
+                if message["type"] == "http.response.start" and self._end != float("inf"):
+                    message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+                await send(message)
+
+            await app(scope, receive, send_last)
+
+        return closing
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End later after SIGTERM, and at once after SIGINT or a second SIGTERM."""
