@@ -35,7 +35,7 @@ NOTICE = describe_run("run-1", fabricate_event("undecided"))
         (fabricate_event("better", promoted=True), None, "promoted", "audiotagging, run run-1: It is better."),
         (fabricate_event("undecided"), None, "candidate", "audiotagging, run run-1: It is undecided."),
         (fabricate_event("worse"), None, "not promoted", "audiotagging, run run-1: It is worse."),
-        (None, None, "ended", "audiotagging, run run-1: it ended without a new version"),
+        (None, None, "ended", "audiotagging, run run-1: it ended"),
         (None, "no disk", "failed", "audiotagging, run run-1: failed: no disk"),
         (fabricate_event("better", promoted=True), "no disk", "failed", "audiotagging, run run-1: failed: no disk"),
     ],

@@ -53,7 +53,7 @@ def describe_run(run: str, candidate: Event | None, *, failed: str | None = None
             (`audiotagging.results.final_state`).
     """
     unclear = "" if state == COMPLETE else f"; Kubeflow calls its stages {state}, so look at it"
-    notice = Notice(text=f"it ended without a new version{unclear}", outcome="ended", run=run)
+    notice = Notice(text=f"it ended{unclear}", outcome="ended", run=run)
     if candidate:
         decision, verdict = candidate["decision"], candidate["decision"].get("verdict", "")
         outcome = "promoted" if decision["promoted"] else "not promoted" if verdict == "worse" else "candidate"
