@@ -116,14 +116,14 @@ def test_what_looks_at_the_world_and_what_reports_run_every_time(spec):
     assert cached == set(IMAGES) - {"ingest", "rescore", "promote", "evaluate"}
 
 
-def start(*arguments, command="run"):
-    command = [sys.executable, "pipeline.py", command, *map(str, arguments)]
+def start(*arguments):
+    command = [sys.executable, "pipeline.py", "run", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.Popen(command, **pipes, text=True, cwd=Path(pipeline.__file__).parent)
 
 
-def run(*arguments, command="run"):
-    started = start(*arguments, command=command)
+def run(*arguments):
+    started = start(*arguments)
     output = started.communicate()[0]
     return started.returncode, output
 

@@ -5,7 +5,7 @@ import re
 GPU = "nvidia.com/gpu"
 QUOTA = re.compile(r"exceeded quota: (\S+), requested: (\S+?)=\S+, used: \S+?=(\S+), limited: \S+?=(\S+)$")
 SHORT = re.compile(r"Insufficient ([\w./-]*\w)")
-NOT_PULLED = re.compile(r"(?:ErrImagePull|ImagePullBackOff): .*")
+NOT_PULLED = ("ErrImagePull: ", "ImagePullBackOff: ")  # in turn, as Kubernetes tries again and again
 IMAGE = re.compile(r'image "([^"]+)"')
 SENTENCE_END = re.compile(r"\.(?:\s|$)")
 
@@ -22,7 +22,7 @@ def waits_for(reason: str) -> tuple[str, str]:
         return what, f"{used} of {limit} in use"
     if short := SHORT.findall(reason):
         return " and ".join(dict.fromkeys("a GPU" if name == GPU else f"enough {name}" for name in short)), ""
-    if NOT_PULLED.match(reason):  # Kubernetes tries again and again, with two messages in turn that end alike
+    if reason.startswith(NOT_PULLED):  # both end alike
         which = "".join(f" {name}" for name in IMAGE.findall(reason)[-1:])
         return f"the image{which}, which cannot be pulled", reason.rpartition(": ")[2]
     if reason.startswith("Backoff for "):  # Argo also waits if there will be no further attempt

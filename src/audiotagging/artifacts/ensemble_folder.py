@@ -36,7 +36,7 @@ def ensemble_sources(folder: Path) -> list[Path]:
     These are the folders of its models and `ensemble.json`, which may be missing. The list is empty without models.
     """
     models = folder / "models" if (folder / "models").is_dir() else folder
-    found: list[Path] = model_folders(models)
+    found = model_folders(models)
     return [*found, *(path for path in [models.parent / AVERAGING] if found and path.exists())]
 
 

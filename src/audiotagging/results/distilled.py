@@ -30,9 +30,7 @@ def compare_student(
     scores = np.vstack(draw_systems(truth, [student, ensemble, *alone]))  # all clips in the first row, draws below it
     taught, whole, single = scores[:, 0], scores[:, 1], scores[:, 2:].mean(axis=1)
     gain = whole - single
-    kept = None
-    if _estimate(gain)["low"] > 0:
-        kept = _estimate((taught - single) / gain)
+    gained = _estimate(gain)
     return StudentScores(
         clips=len(truth),
         student=_estimate(taught),
@@ -40,8 +38,8 @@ def compare_student(
         alone=_estimate(single),
         student_minus_ensemble=_estimate(taught - whole),
         student_minus_alone=_estimate(taught - single),
-        gain=_estimate(gain),
-        kept=kept,
+        gain=gained,
+        kept=_estimate((taught - single) / gain) if gained["low"] > 0 else None,
     )
 
 

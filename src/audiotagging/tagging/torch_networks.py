@@ -11,7 +11,6 @@ import torch
 
 from audiotagging.artifacts.averaging import AVERAGING, Averaging, read_averaging
 from audiotagging.artifacts.ensemble_folder import ensemble_sources
-from audiotagging.artifacts.model_folder import model_folders
 from audiotagging.errors import UserError
 from audiotagging.machine import threads
 from audiotagging.training.prediction import load_model, score_clips
@@ -42,8 +41,8 @@ class TorchNetworks:
                 f"{run}: expected the output of a run, found no folder there; `audiotagging run --out OUT` makes one"
             )
         folder = run / "models" if (run / "models").is_dir() else run
-        paths = model_folders(folder)
-        models = [load_model(path) for path in paths]
+        self.sources = ensemble_sources(run)
+        models = [load_model(path) for path in self.sources if path.is_dir()]
         if not models:
             raise UserError(
                 f"{folder}: expected the output of a run or its folder `models`, found no model in it; name another"
@@ -60,7 +59,6 @@ class TorchNetworks:
         self.models = {name: list(folds) for name, folds in groupby(models, key=lambda model: model.member.id)}
         self.members = list(self.models)
         self.averaging = _averaging(folder, self.members, self.classes, may_be_missing=folder == run)
-        self.sources = ensemble_sources(run)
         torch.set_num_threads(threads())
 
     def score(self, spectrograms: Sequence[np.ndarray]) -> np.ndarray:
