@@ -12,8 +12,6 @@ only the program is retried, and the same pod is
 outermost part there is a second tree below `audiotagging-x7k2p(1)`.
 """
 
-import base64
-import gzip
 import json
 import re
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from typing import Any
 
 from kfp_server_api import ApiException
 
+from audiotagging.results.final_state import workflow_nodes
 from commands.cluster.answers import readable
 from commands.cluster.client import Client
 from components.cluster import NEEDS
@@ -153,11 +152,8 @@ def read_workflow(client: Client, run_id: str) -> Workflow:
 def parse_workflow(workflow: dict[str, Any]) -> Workflow:
     """Parse a workflow, which is an object of Argo's API."""
     name, spec, status = workflow["metadata"]["name"], workflow.get("spec", {}), workflow.get("status", {})
-    raw = status.get("nodes") or {}
-    if packed := status.get("compressedNodes"):  # if the nodes take more than a megabyte
-        raw = json.loads(gzip.decompress(base64.b64decode(packed)))
     repository = status.get("artifactRepositoryRef", {}).get("artifactRepository", {}).get("s3", {})
-    nodes = [_Node(each, name, bucket=repository.get("bucket", "")) for each in raw.values()]
+    nodes = [_Node(each, name, bucket=repository.get("bucket", "")) for each in workflow_nodes(workflow)]
     found: dict[tuple[str, int | None], list[_Node]] = {}
     for node in nodes:
         if node.stage:

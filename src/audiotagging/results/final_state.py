@@ -46,7 +46,7 @@ def final_state(run: str, *, task: str) -> str | None:
 
 
 def _read_nodes(run: str) -> list[dict[str, Any]]:
-    """Return the nodes of a run's workflow (https://argo-workflows.readthedocs.io/en/latest/fields/#nodestatus)."""
+    """Return the nodes of a run's workflow."""
     namespace = (ACCOUNT / "namespace").read_text()
     query = urlencode({"labelSelector": f"pipeline/runid={run}"})
     request = Request(
@@ -55,6 +55,22 @@ def _read_nodes(run: str) -> list[dict[str, Any]]:
     )
     with urlopen(request, timeout=TIMEOUT, context=ssl.create_default_context(cafile=ACCOUNT / "ca.crt")) as answer:
         (workflow,) = json.load(answer)["items"]
-    if packed := workflow["status"].get("compressedNodes"):
+    return workflow_nodes(workflow)
+
+
+def workflow_nodes(workflow: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the nodes of an Argo workflow (https://argo-workflows.readthedocs.io/en/latest/fields/#nodestatus).
+
+    Args:
+        workflow: An object of Argo's API. Its nodes are compressed if they take more than a megabyte.
+
+    Returns:
+        The nodes, none if the workflow has not started.
+
+    Raises:
+        ValueError, OSError: If the compressed nodes cannot be read.
+    """
+    status = workflow.get("status", {})
+    if packed := status.get("compressedNodes"):
         return list(json.loads(gzip.decompress(base64.b64decode(packed))).values())
-    return list(workflow["status"]["nodes"].values())
+    return list((status.get("nodes") or {}).values())
