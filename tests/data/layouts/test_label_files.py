@@ -102,9 +102,51 @@ def test_the_longest_name_of_a_sound_gets_the_labels(folder):
     assert "1 sound without a label file, left out: site a/REC2.wav" in dataset.notes
 
 
+SEQUENCE = (
+    "Selection\tBegin Time (s)\tEnd Time (s)\tBegin File\tFile Offset (s)\tAnnotation\n"
+    "1\t1.0\t2.0\tREC.wav\t1.0\tdog\n"
+    "2\t7.5\t8.0\tREC2.wav\t1.5\tcat\n"  # REC.wav takes six seconds
+    "3\t11.8\t13.0\tREC2.wav\t5.8\tdog\n"
+)
+
+
+@pytest.mark.parametrize(
+    "paths", [None, "/other/machine/", "C:\\sounds\\"], ids=["Begin File", "Begin Path", "Begin Path on Windows"]
+)
+@pytest.mark.parametrize("name", ["REC.Table.1.selections.txt", "all.selections.txt"])
+def test_a_table_of_raven_about_several_sounds_names_them(sounds, name, paths):
+    folder = sounds("REC.wav", "REC2.wav", seconds=6)
+    text = SEQUENCE
+    if paths:
+        text = text.replace("Begin File", "Begin Path").replace("REC", f"{paths}REC")
+    (folder / name).write_text(text)
+    found = {(clip.group, clip.start, clip.end, *clip.labels) for clip in read_dataset(folder).clips.itertuples()}
+    assert found == {
+        ("REC.wav", 0.5, 2.5, "dog"),
+        ("REC2.wav", 1.0, 2.5, "cat"),
+        ("REC2.wav", 5.3, 7.5, "dog"),
+    }
+
+
+def test_a_sound_that_was_converted_has_the_labels_of_the_table_that_is_named_after_it(sounds):
+    folder = sounds("REC.wav", seconds=6)
+    (folder / "REC.selections.txt").write_text(SEQUENCE.replace("REC2.wav", "REC.aif").replace("REC.wav", "REC.aif"))
+    assert list(read_dataset(folder).clips["start"]) == [0.5, 1.0, 5.3]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
+        (
+            "site a/REC.Table.1.selections.txt",
+            SEQUENCE.replace("REC2", "REC3"),
+            "REC.Table.1.selections.txt: expected the sound REC3.wav beside the labels, found none",
+        ),
+        (
+            "site a/REC.Table.1.selections.txt",
+            SEQUENCE.replace("File Offset", "Offset"),
+            "expected a column File Offset (s), because its selections are in several sounds, found none",
+        ),
         ("site a/NONE.txt", AUDACITY, "site a/NONE.txt: expected a sound of this name beside the labels, found none"),
         ("site a/REC.txt", AUDACITY.replace("dog", " "), "site a/REC.txt line 1: the label has no text"),
         ("site a/REC.txt", AUDACITY.replace("2.000000", "0.5"), "site a/REC.txt line 1: expected a start and an end"),

@@ -5,8 +5,9 @@ of frequencies comes a line that starts with a backslash. The format is in Audac
 labels".
 
 Raven writes selection tables such as `REC.Table.1.selections.txt`: columns separated by tabs, with their names in the
-first line. A selection may have a row for each view of the sound, and its label is in a column that the user named.
-The format is in the Raven Pro User's Manual, "Selection tables".
+first line. A selection may have a row for each view of the sound, and its label is in a column that the user named. A
+table about several sounds names that of each selection, and says where in it the selection begins. The format is in the
+Raven Pro User's Manual, "Selection tables".
 
 A clip reaches from `MARGIN` before the label to `MARGIN` after it, and has all labels that overlap this time. Several
 labels in one text are separated by commas. The clips of a recording are a group. Recordings in `DIR/test/` are for test
@@ -17,7 +18,7 @@ import csv
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes, shorten, split_labels
@@ -26,18 +27,20 @@ from audiotagging.wording import counted
 
 SOURCE = "the label files"
 MARGIN = 0.5  # seconds
-BEGIN, END = "Begin Time (s)", "End Time (s)"
+BEGIN, END = "Begin Time (s)", "End Time (s)"  # of all sounds of a table in a row
+OFFSET = "File Offset (s)"
 # What users call the column of their labels in Raven, in lower case. The last ones are BirdNET's.
 LABEL_COLUMNS = ("annotation", "annotations", "label", "labels", "tag", "tags", "class", "species", "common name")
 
 
 class Label(NamedTuple):
-    """A label in a recording, with times in seconds and its line for messages."""
+    """A label in a recording, with times in seconds, its line for messages, and the sound that the line names."""
 
     start: float
     end: float
     text: str
     line: int
+    sound: str = ""
 
 
 def label_files_of(tree: Tree) -> list[PurePosixPath]:
@@ -58,12 +61,15 @@ def read_label_files(tree: Tree, files: Iterable[PurePosixPath], *, problems: li
     for sound in tree.sounds:
         sounds_in[sound.parent].append(sound)
     for file in files:
-        beside = [sound for sound in sounds_in[file.parent] if file.name.startswith(f"{sound.stem}.")]
-        if not beside:
-            problems.append(f"{name_of(file)}: expected a sound of this name beside the labels, found none")
-            continue
-        recording = max(beside, key=lambda sound: len(sound.stem))
-        labels_of[recording] += _read(tree.folder / file, name=name_of(file), problems=problems)
+        labels = _read(tree.folder / file, name=name_of(file), problems=problems)
+        names = sorted({label.sound for label in labels}) or [""]
+        for name in names:
+            recording = _recording(file, name, beside=sounds_in[file.parent], alone=len(names) == 1)
+            if recording:
+                labels_of[recording] += [label for label in labels if label.sound == name]
+            else:
+                wanted = f"the sound {name}" if name else "a sound of this name"
+                problems.append(f"{name_of(file)}: expected {wanted} beside the labels, found none")
 
     clips = [clip for sound in sorted(labels_of) for clip in _clips(tree, sound, labels_of[sound])]
     clips.sort(key=lambda clip: clip.part == "test")
@@ -78,6 +84,14 @@ def read_label_files(tree: Tree, files: Iterable[PurePosixPath], *, problems: li
         f"{counted(len(clips), 'clip')} cut from {counted(len(labels_of), 'recording')}; each recording is a group"
     )
     return Contents(SOURCE, classes, clips, notes)
+
+
+def _recording(file: PurePosixPath, name: str, *, beside: list[PurePosixPath], alone: bool) -> PurePosixPath | None:
+    """Return the sound that a label file names, or that it is named after if all of its labels are about one sound."""
+    found = [path for path in beside if path.name == name]
+    if alone and not found:
+        found = [path for path in beside if file.name.startswith(f"{path.stem}.")]
+    return max(found, key=lambda path: len(path.stem), default=None)
 
 
 def _clips(tree: Tree, sound: PurePosixPath, labels: list[Label]) -> list[Clip]:
@@ -135,14 +149,24 @@ def _audacity(rows: list[list[str]]) -> list[Label]:
 
 
 def _raven(rows: list[list[str]], name: str, problems: list[str]) -> list[Label]:
-    columns = {column.lower(): place for place, column in enumerate(rows[0])}
-    text = next((columns[column] for column in LABEL_COLUMNS if column in columns), None)
+    header = rows[0]
+    lower = {column.lower(): column for column in header}
+    text = next((lower[column] for column in LABEL_COLUMNS if column in lower), None)
     if text is None:
-        problems.append(f"{name}: expected the labels in a column Annotation, found the columns {', '.join(rows[0])}")
+        problems.append(f"{name}: expected the labels in a column Annotation, found the columns {', '.join(header)}")
         return []
-    start, end = rows[0].index(BEGIN), rows[0].index(END)
-    used = [(line, [*row, *[""] * len(columns)]) for line, row in enumerate(rows[1:], 2) if row]
-    return [Label(_time(row[start]), _time(row[end]), row[text], line) for line, row in used]
+    labels = []
+    for line, row in enumerate(rows[1:], 2):
+        if row:
+            fields = dict(zip(header, [*row, *[""] * len(header)], strict=False))
+            start, end = _time(fields[BEGIN]), _time(fields[END])
+            if OFFSET in fields:
+                start, end = _time(fields[OFFSET]), _time(fields[OFFSET]) + end - start
+            path = fields.get("Begin File") or fields.get("Begin Path", "")
+            labels.append(Label(start, end, fields[text], line, PureWindowsPath(path).name))
+    if OFFSET not in header and len({label.sound for label in labels}) > 1:
+        problems.append(f"{name}: expected a column {OFFSET}, because its selections are in several sounds, found none")
+    return labels
 
 
 def _time(text: str) -> float:
