@@ -103,6 +103,16 @@ def test_the_caller_owns_what_a_run_leaves(runs):
     assert {path.stat().st_uid for path in (runs / "containers").rglob("*")} == {os.getuid()}
 
 
+def test_sounds_are_tagged_in_containers_as_in_subprocesses(runs, dataset, tmp_path):
+    options = ["--pipeline", "tagging", "--data", dataset / "test", "--models", runs / "subprocesses"]
+    for kind, option in {"containers": ["--docker"], "subprocesses": []}.items():
+        done = run(*options, "--out", tmp_path / kind, *option)
+        assert done.returncode == 0 and "13 of 13 sounds to tag" in done.stdout + done.stderr
+    ours, other = (list((tmp_path / kind).glob("batches/*/tags.csv")) for kind in ("containers", "subprocesses"))
+    assert [path.read_bytes() for path in ours] == [path.read_bytes() for path in other] and len(ours) == 1
+    assert {path.stat().st_uid for path in (tmp_path / "containers").rglob("*")} == {os.getuid()}
+
+
 @pytest.mark.parametrize("target", [*TARGETS, ONNX])
 def test_an_image_is_small_and_runs_as_nobody_special(client, target):
     attributes = client.images.get(image(target)).attrs

@@ -5,22 +5,22 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import pytest
-from fabricated import PLAIN, fabricate_run, models_of, predictions_of, replace_weights
+from champion_runs import hot, inputs_of, make_equal_runs, make_run, make_unequal_runs, promote_run
+from fabricated import fabricate_run, models_of, replace_weights
 from tiny_ensemble import tag_options
 
 from audiotagging.artifacts.acoustics import Acoustics
 from audiotagging.artifacts.acoustics_table import read_acoustics, write_acoustics
-from audiotagging.artifacts.champion import champion_folder, read_champion, read_events
+from audiotagging.artifacts.champion import champion_folder, read_champion
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.errors import UserError
 from audiotagging.members import REFERENCE
 from audiotagging.metrics import lwlrap
-from audiotagging.results.ensembling import ENSEMBLE, ensemble
-from audiotagging.results.promotion import accept, highest_difference, pin, promote, roll_back, unpin
-from audiotagging.results.versions import compare_predictions, compare_versions
+from audiotagging.results.ensembling import ENSEMBLE
+from audiotagging.results.promotion import accept, promote
+from audiotagging.results.versions import compare_predictions
 from audiotagging.tagging import torch_networks
 from audiotagging.training.warm_start import starting_point
 from commands import tag
@@ -28,34 +28,14 @@ from commands import tag
 MEMBER = REFERENCE[0]
 
 
-def make_run(folder, *, noise=0.0, seed=1, **options):
-    """Fabricate a run whose models have weights, and average it; `noise` is added to the logits of every score."""
-    fabricate_run(folder, members=REFERENCE[:2], clips=120, pictures=False, **options)
-    rng = np.random.default_rng(seed)
-    for path in predictions_of(folder):
-        table = read_predictions(path)
-        logits = np.log(table.scores / (1 - table.scores)) + rng.normal(0, noise, table.scores.shape)
-        scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
-        write_predictions(path, Predictions(table.classes, table.rows, scores))
-    for model in models_of(folder):
-        replace_weights(model, f"{model.name} {noise} {seed}".encode())
-    ensemble(predictions_of(folder), spectrograms=folder / "spectrograms", out=folder / "averaged", **PLAIN)
-    return folder
-
-
-def promote_run(folder, champions, **options):
-    return promote(folder / "averaged", **inputs_of(folder), champions=champions, **options)
-
-
-def inputs_of(run):
-    return {"models": models_of(run), "spectrograms": run / "spectrograms", "selection": run / "selection"}
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return make_unequal_runs(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Runs on the same clips that differ in how good they are."""
-    folder = tmp_path_factory.mktemp("runs")
-    return {name: make_run(folder / name, noise=noise) for name, noise in {"good": 0.0, "bad": 4.0}.items()}
+def equal_runs(tmp_path_factory):
+    return make_equal_runs(tmp_path_factory.mktemp("equal"))
 
 
 def test_the_first_ensemble_promotes_itself_with_all_that_is_needed_to_use_it(tmp_path, runs):
@@ -149,11 +129,6 @@ def test_other_predictions_or_weights_are_another_version(tmp_path, file):
     else:
         replace_weights(path.parent, b"other")
     assert promote_run(run, tmp_path / "second")["version"] != first["version"]
-
-
-def hot(clips, table):
-    labels = table.set_index("clip")["labels"]
-    return lambda classes: np.array([[name in labels[clip] for name in classes] for clip in clips])
 
 
 @pytest.mark.parametrize(("test_labels", "name", "part"), [(True, "all", "test"), (False, "out_of_fold", "validation")])
@@ -251,13 +226,6 @@ def test_a_champion_that_is_gone_is_said_to_be(tmp_path, runs):
         promote_run(runs["bad"], tmp_path)
 
 
-@pytest.fixture(scope="module")
-def equal_runs(tmp_path_factory):
-    """Runs of the same scores by other weights, of which each may take the place of each other."""
-    folder = tmp_path_factory.mktemp("equal")
-    return [make_run(folder / f"{seed}", seed=seed) for seed in range(4)]
-
-
 @pytest.mark.parametrize("kept", [1, 2, 3])
 def test_old_versions_are_removed_but_never_the_champion_the_one_before_or_the_best(
     tmp_path, monkeypatch, equal_runs, kept
@@ -346,172 +314,3 @@ def test_tag_takes_a_champions_folder(tmp_path, runs, monkeypatch):
         with pytest.raises(ZeroDivisionError):
             tag.run(tag_options(files=[], models=models))
     assert taken == [champion_folder(tmp_path), runs["good"]]
-
-
-# By hand.
-
-
-def state(champions):
-    champion = read_champion(champions)
-    return champion["version"], champion["best"], champion["pinned"]
-
-
-def events_of(champions):
-    return [(event["action"], event["version"], event["before"], event["after"]) for event in read_events(champions)]
-
-
-def test_the_history_has_an_entry_per_candidate(tmp_path, runs):
-    bad, good, again = (promote_run(runs[name], tmp_path, run=name) for name in ("bad", "good", "bad"))
-    b, g = bad["version"], good["version"]
-    assert events_of(tmp_path) == [("candidate", b, "", b), ("candidate", g, b, g), ("candidate", b, g, g)]
-    events = read_events(tmp_path)
-    assert [event["decision"] for event in events] == [bad, good, again]
-    assert [event["run"] for event in events] == ["bad", "good", "bad"]
-    assert [event["best"] for event in events] == [b, g, g]
-    table = read_predictions(runs["good"] / "averaged" / "predictions.parquet")
-    clips = read_clips(runs["good"] / "spectrograms")
-    chosen = ((table.rows["part"] == "test") & (table.rows["member"] == ENSEMBLE)).to_numpy()
-    truth = hot(table.rows["clip"][chosen], clips)(table.classes)
-    measured = events[1]["measured"]
-    assert measured["score"] == pytest.approx(lwlrap(truth, table.scores[chosen])) and measured["clips"] == len(truth)
-    assert measured["low"] < measured["score"] < measured["high"] and measured["set"] == "all"
-
-
-def test_a_retry_of_the_stage_adds_no_entry(tmp_path, runs):
-    promote_run(runs["good"], tmp_path)
-    first, second = promote_run(runs["bad"], tmp_path), promote_run(runs["bad"], tmp_path)
-    assert first == second and len(read_events(tmp_path)) == 2
-
-
-def test_a_champions_folder_of_an_earlier_version_is_read(tmp_path, runs):
-    """It has a pointer without the best champion, no history, and no clips in its versions."""
-    old = promote_run(runs["bad"], tmp_path)
-    (tmp_path / "history.json").unlink()
-    (champion_folder(tmp_path) / "clips.parquet").unlink()
-    pointer = json.loads((tmp_path / "champion.json").read_text())
-    for name in ("best", "pinned", "verdict"):
-        del pointer[name]
-    (tmp_path / "champion.json").write_text(json.dumps(pointer))
-    assert events_of(tmp_path) == [("candidate", old["version"], "", old["version"])]
-    new = promote_run(runs["good"], tmp_path)
-    assert new["promoted"] and new["champion"] == old["version"] and len(read_events(tmp_path)) == 2
-    assert roll_back(tmp_path) == old["version"]
-
-
-@pytest.mark.parametrize("policy", ["better", "not-worse", "never"])
-def test_the_policy_decides_what_is_promoted_and_the_rest_can_be_accepted(tmp_path, equal_runs, policy):
-    first, second = (promote_run(run, tmp_path, policy=policy) for run in equal_runs[:2])
-    assert first["promoted"] == (policy != "never") and second["promoted"] == (policy == "not-worse")
-    versions = tmp_path / "versions"
-    assert {path.name for path in versions.iterdir()} == {first["version"], second["version"]}
-    if policy != "not-worse":
-        assert f"`audiotagging champion accept {second['version']}` promotes it" in second["reason"]
-        accept(tmp_path, second["version"])
-    best = second["version"] if policy == "never" else first["version"]
-    assert state(tmp_path) == (second["version"], best, False)
-    assert champion_folder(tmp_path) == versions / second["version"]
-
-
-def test_a_policy_that_does_not_exist_is_refused(tmp_path, runs):
-    with pytest.raises(UserError, match="expected to promote better, not-worse, never, found 'always'"):
-        promote_run(runs["good"], tmp_path, policy="always")
-
-
-def test_what_is_accepted_becomes_the_best_only_if_it_is_better(tmp_path, runs):
-    good = promote_run(runs["good"], tmp_path)["version"]
-    bad = promote_run(runs["bad"], tmp_path)["version"]
-    assert accept(tmp_path, bad)["verdict"] == "worse"
-    assert state(tmp_path) == (bad, good, False)
-    assert promote_run(runs["bad"], tmp_path)["version"] == bad  # it is the champion
-    assert accept(tmp_path, good)["verdict"] == "not worse"  # compared with itself
-    assert state(tmp_path) == (good, good, False)
-
-
-def test_a_pinned_champion_is_not_replaced_until_it_is_unpinned(tmp_path, runs):
-    bad = promote_run(runs["bad"], tmp_path)["version"]
-    since = read_champion(tmp_path)["since"]
-    pin(tmp_path, bad)
-    assert read_champion(tmp_path)["since"] == since and state(tmp_path) == (bad, bad, True)
-    good = promote_run(runs["good"], tmp_path)
-    assert good["verdict"] == "better" and not good["promoted"] and f"The champion {bad} is pinned." in good["reason"]
-    assert state(tmp_path) == (bad, bad, True)
-    for change in (accept, roll_back):
-        with pytest.raises(UserError, match=f"found {bad} pinned; `audiotagging champion unpin` releases it"):
-            change(tmp_path, good["version"])
-    assert unpin(tmp_path) == bad
-    with pytest.raises(UserError, match="expected a pinned champion, found none"):
-        unpin(tmp_path)
-    assert promote_run(runs["good"], tmp_path)["promoted"] and state(tmp_path)[0] == good["version"]
-    pin(tmp_path, bad)
-    assert state(tmp_path) == (bad, good["version"], True)
-
-
-def test_what_was_rolled_back_does_not_come_back_by_itself(tmp_path, runs):
-    with pytest.raises(UserError, match="expected a champion before the present one, found none"):
-        roll_back(tmp_path)
-    bad, good = (promote_run(runs[name], tmp_path)["version"] for name in ("bad", "good"))
-    assert roll_back(tmp_path) == bad and state(tmp_path) == (bad, bad, False)
-    again = promote_run(runs["good"], tmp_path)
-    assert again["verdict"] == "better" and not again["promoted"] and "It was rolled back by hand." in again["reason"]
-    assert state(tmp_path) == (bad, bad, False)
-    accept(tmp_path, good)
-    assert state(tmp_path) == (good, good, False)
-    with pytest.raises(UserError, match=f"expected another version than the champion, found {good}"):
-        roll_back(tmp_path, good)
-
-
-def test_only_versions_that_are_there_can_be_put_into_use(tmp_path, runs):
-    promote_run(runs["good"], tmp_path)
-    for version in ("0" * 16, "..", "../versions"):
-        for change in (accept, pin, roll_back):
-            with pytest.raises(UserError, match="expected a version, found no such folder"):
-                change(tmp_path, version)
-
-
-def test_a_switch_by_hand_that_was_cut_short_leaves_the_champion(tmp_path, runs, monkeypatch):
-    bad, good = (promote_run(runs[name], tmp_path)["version"] for name in ("bad", "good"))
-    writes = []
-
-    def fail_at_the_second(path, content):
-        writes.append(path)
-        if len(writes) == 2:
-            raise OSError(28, "No space left on device")
-        path.write_text(json.dumps(content))
-
-    with monkeypatch.context() as patch:
-        patch.setattr("audiotagging.results.versions.write_json", fail_at_the_second)
-        with pytest.raises(OSError, match="No space"):
-            roll_back(tmp_path)
-    assert champion_folder(tmp_path).name == good and len(writes) == 2
-    assert roll_back(tmp_path) == bad
-
-
-def test_the_highest_difference_is_that_of_the_champions_since_the_best_one(tmp_path, runs):
-    """What was rolled back, was not promoted, or was compared with another version does not count."""
-    good = promote_run(runs["good"], tmp_path)
-    event = read_events(tmp_path)[-1]
-
-    def promoted(version, difference, *, champion=good["version"], after=None):
-        comparison = {"difference": difference}
-        decision = good | {"version": version, "champion": champion, "comparison": comparison}
-        return event | {"version": version, "after": after or version, "decision": decision}
-
-    best = good["version"]
-    assert highest_difference([event, promoted("a" * 16, -0.005)], best) == 0
-    history = [event, promoted("a" * 16, 0.004), promoted("b" * 16, 0.002)]
-    assert highest_difference(history, best) == 0.004
-    others = [promoted("c" * 16, 0.1, champion="d" * 16), promoted("e" * 16, 0.2, after="a" * 16)]
-    assert highest_difference([*history, *others], best) == 0.004
-    back = event | {"action": "roll back", "version": "b" * 16, "before": "a" * 16, "after": "b" * 16}
-    assert highest_difference([*history, back], best) == 0.002
-
-
-def test_two_versions_are_compared_with_the_labels_of_the_first(tmp_path, runs):
-    bad, good = (promote_run(runs[name], tmp_path) for name in ("bad", "good"))
-    assert compare_versions(tmp_path, good["version"], bad["version"]) == good["comparison"]
-    for version in (bad, good):
-        (tmp_path / "versions" / version["version"] / "clips.parquet").unlink()
-        if version is bad:
-            assert compare_versions(tmp_path, good["version"], bad["version"]) == good["comparison"]
-    with pytest.raises(UserError, match=r"expected the labels of version .*, found none"):
-        compare_versions(tmp_path, good["version"], bad["version"])
