@@ -303,5 +303,7 @@ def test_kserve_runs_the_same_server(server, tmp_path, version):
     own = server["Deployment"]["spec"]["template"]["spec"]
     (container,), (expected,) = pod.pop("containers"), own["containers"]
     assert container["ports"][0]["containerPort"] == 8080
+    limit = container["resources"]["limits"].pop("cpu")  # KServe's own, of one core, would be less than is requested
+    assert float(limit) >= float(container["resources"]["requests"]["cpu"])
     assert container | {"name": "serve", "ports": expected["ports"]} == expected
     assert pod == {key: value for key, value in own.items() if key != "containers"}
