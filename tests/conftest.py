@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 import soundfile
+from kfp.dsl.pipeline_task import PipelineTask
 from kubeflow_server import KubeflowServer
 from s3_server import S3Server
 
@@ -16,6 +17,14 @@ from commands.cluster import client, following
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before a test imports onnxruntime itself
 RATE = 44_100
 CLASSES = ["Bark", "Meow", "Tap_running"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_settings():
+    """Skip a check of kfp at every setting of a task, which reads the sources of pytest's whole stack for a message."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PipelineTask, "_ensure_container_spec_exists", lambda task: None)
+        yield
 
 
 @pytest.fixture(autouse=True)
