@@ -19,10 +19,12 @@ TORCH ?=
 ENVIRONMENT := .venv/.complete
 BIN := .venv/bin
 
-# Tests run side by side, with one thread each, because threads that wait for each other's cores are slow. The tests of a
-# file share what they make, so they stay together.
-SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
+# Tests run side by side, with one thread each, because threads that wait for each other's cores are slow. The unit tests
+# of a file share what they make, so they stay together.
+PYTEST := pytest --numprocesses auto --maxprocesses 4
+UNIT := $(PYTEST) --dist loadfile
 test unit-test pipeline-test: export OMP_NUM_THREADS = 1
+
 LOCKS := $(wildcard requirements/*.txt)
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
@@ -63,8 +65,8 @@ venv: $(ENVIRONMENT) ## Only create the environment, .venv (TORCH=cpu for the sm
 
 test: lint ## Check style and types, run all tests but those in containers; they must run 95 % of the code
 	mkdir -p build && $(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE)
-	$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) --dist load -m pipeline
+	$(BIN)/coverage run -m $(UNIT)
+	$(BIN)/coverage run -m $(PYTEST) -m pipeline
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report
 
 lint: $(ENVIRONMENT) ## Check style and types
@@ -73,10 +75,10 @@ lint: $(ENVIRONMENT) ## Check style and types
 	$(BIN)/mypy
 
 unit-test: $(ENVIRONMENT) ## Run the unit tests and the examples in docstrings
-	$(BIN)/pytest $(SIDE_BY_SIDE)
+	$(BIN)/$(UNIT)
 
 pipeline-test: $(ENVIRONMENT) ## Run the whole pipeline on small data, and check its results
-	$(BIN)/pytest $(SIDE_BY_SIDE) --dist load -m pipeline
+	$(BIN)/$(PYTEST) -m pipeline
 
 test-kills: $(ENVIRONMENT) ## Kill small runs of the whole pipeline at 20 moments, and run the same command again (half an hour)
 	$(BIN)/pytest -m kills

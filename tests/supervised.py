@@ -1,4 +1,4 @@
-"""What the tests of the supervisor call in processes of its own, which start quickly without torch."""
+"""What the tests of the supervisor call in processes of their own, which start quickly without torch."""
 
 import logging
 import os

@@ -27,7 +27,7 @@ from audiotagging.wording import counted
 
 SOURCE = "the label files"
 MARGIN = 0.5  # seconds
-BEGIN, END = "Begin Time (s)", "End Time (s)"  # of all sounds of a table in a row
+BEGIN, END = "Begin Time (s)", "End Time (s)"  # from the start of the first sound of the table
 OFFSET = "File Offset (s)"
 # What users call the column of their labels in Raven, in lower case. The last ones are BirdNET's.
 LABEL_COLUMNS = ("annotation", "annotations", "label", "labels", "tag", "tags", "class", "species", "common name")
@@ -61,12 +61,13 @@ def read_label_files(tree: Tree, files: Iterable[PurePosixPath], *, problems: li
     for sound in tree.sounds:
         sounds_in[sound.parent].append(sound)
     for file in files:
-        labels = _read(tree.folder / file, name=name_of(file), problems=problems)
-        names = sorted({label.sound for label in labels}) or [""]
-        for name in names:
-            recording = _recording(file, name, beside=sounds_in[file.parent], alone=len(names) == 1)
+        about: dict[str, list[Label]] = defaultdict(list)
+        for label in _read(tree.folder / file, name=name_of(file), problems=problems):
+            about[label.sound].append(label)
+        for name, labels in sorted(about.items()) or [("", [])]:
+            recording = _recording(file, name, beside=sounds_in[file.parent], alone=len(about) <= 1)
             if recording:
-                labels_of[recording] += [label for label in labels if label.sound == name]
+                labels_of[recording] += labels
             else:
                 wanted = f"the sound {name}" if name else "a sound of this name"
                 problems.append(f"{name_of(file)}: expected {wanted} beside the labels, found none")
