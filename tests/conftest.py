@@ -1,13 +1,14 @@
 import argparse
-import csv
 import os
 
 import numpy as np
 import pytest
 import soundfile
+from helpers.background import running
+from helpers.data_folder import CLASSES, RATE, write_table
+from helpers.kubeflow_server import KubeflowServer
+from helpers.s3_server import S3Server
 from kfp.dsl.pipeline_task import PipelineTask
-from kubeflow_server import KubeflowServer
-from s3_server import S3Server
 
 import pipeline
 from audiotagging import errors
@@ -15,8 +16,6 @@ from commands import kfp_internals, main
 from commands.cluster import client, following
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before a test imports onnxruntime itself
-RATE = 44_100
-CLASSES = ["Bark", "Meow", "Tap_running"]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -31,11 +30,6 @@ def quick_settings():
 def no_hidden_secrets(monkeypatch):
     """Hide no secrets of earlier tests, which may be words of messages."""
     monkeypatch.setattr(errors, "_hidden", set())
-
-
-def write_table(path, *rows):
-    with path.open("w", newline="") as table:
-        csv.writer(table).writerows(rows)
 
 
 @pytest.fixture
@@ -96,10 +90,8 @@ def server(monkeypatch, tmp_path):
     monkeypatch.setattr(following, "RETRY_AFTER", 0.01)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(kfp_internals.kfp.Client, "_LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
-    server = KubeflowServer()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with running(KubeflowServer()) as server:
+        yield server
 
 
 @pytest.fixture(name="client")

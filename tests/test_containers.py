@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 from docker.client import DockerClient
-from test_requirements import pins
+from helpers.locked_packages import pins
 
 import pipeline
 from audiotagging.data.synthetic import write_dataset

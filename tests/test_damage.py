@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from damage import damages, restore
-from fabricated import fabricate_model, fabricate_run, finish_run, models_of, predictions_of, replace_weights
+from helpers.damage import damages, restore
+from helpers.fabricated import fabricate_model, fabricate_run, finish_run, models_of, predictions_of, replace_weights
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save

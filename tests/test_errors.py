@@ -4,7 +4,7 @@ import importlib
 import inspect
 
 import pytest
-from test_layers import MODULES
+from helpers.modules import MODULES
 
 from audiotagging.errors import MachineError, UserError
 from commands import check, main

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_layers import STAGES
+from helpers.modules import STAGES
 
 import pipeline
 from audiotagging import gate

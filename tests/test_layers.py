@@ -4,20 +4,12 @@ import ast
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from helpers.modules import BLOCK, MODULES, PACKAGE, ROOT, STAGES
 
 from components.images import FOLDERS, SHARED, TARGETS
 
-ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "src" / "audiotagging"
-MODULES = {
-    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path
-    for path in PACKAGE.rglob("*.py")
-    if path.name != "__init__.py"
-}
-STAGES = {path.stem: path for path in (ROOT / "components").glob("*.py") if "\n@stage(image=" in path.read_text()}
 SOUND = {"soundfile", "soxr", "scipy"}
 TORCH = {"torch", "safetensors"}
 PLOTS = {"matplotlib", "jinja2"}
@@ -26,15 +18,6 @@ ALLOWED = {"": {""}, SHARED: {"", SHARED}} | {room: {"", SHARED, *folders} for r
 ALLOWED["serving"] = ALLOWED["tagging"]  # in the same image
 ALLOWED["tagging"] = ALLOWED["serving"] - {"serving"}
 ALLOWED["export"] = {*ALLOWED["tagging"], "export"}
-
-BLOCK = """
-import sys
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in PACKAGES:
-            raise ModuleNotFoundError(f"{name} is not in this image", name=name)
-sys.meta_path.insert(0, Blocker())
-"""
 
 
 def room(module):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from fabricated import fabricate_run, models_of, replace_weights
+from helpers.fabricated import fabricate_run, models_of, replace_weights
 from safetensors.torch import save
 
 import pipeline

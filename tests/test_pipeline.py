@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 import yaml
-from browser import check_page
+from helpers.browser import check_page
 from kfp import compiler
 
 import pipeline

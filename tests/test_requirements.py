@@ -5,10 +5,9 @@ import tomllib
 from importlib.metadata import PackageNotFoundError, requires
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from packaging.markers import Marker
+from helpers.locked_packages import lines, locked, pins
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -25,42 +24,6 @@ MACHINES = {
     "macOS": {"sys_platform": "darwin", "platform_system": "Darwin", "platform_machine": "arm64"},
 }
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-
-
-class Pin(NamedTuple):
-    """A line of a file, with the hashes on the lines below it."""
-
-    name: str
-    version: str
-    marker: Marker | None
-    hashes: tuple[str, ...]
-
-
-def lines(file: str) -> list[str]:
-    return (ROOT / "requirements" / f"{file}.txt").read_text().replace("\\\n", "").splitlines()
-
-
-def locked(file: str) -> list[Pin]:
-    found = []
-    for line in lines(file):
-        if line.startswith(("#", "--")):
-            continue
-        requirement, *hashes = re.split(r"\s+--hash=sha256:", line)
-        parsed = Requirement(requirement)
-        (specifier,) = parsed.specifier
-        assert specifier.operator == "=="
-        found.append(Pin(parsed.name, specifier.version, parsed.marker, tuple(hashes)))
-    return found
-
-
-def pins(*files: str, environment: dict[str, str] | None = None) -> dict[str, str]:
-    """The version of every package in some files that is installed here, or in another environment."""
-    return {
-        pin.name: pin.version
-        for file in files
-        for pin in locked(file)
-        if pin.marker is None or pin.marker.evaluate(environment)
-    }
 
 
 def names(group: str) -> set[str]:

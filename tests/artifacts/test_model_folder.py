@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fabricated import fabricate_model
+from helpers.fabricated import fabricate_model
 
 from audiotagging.artifacts.model_folder import (
     ModelFacts,

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+from helpers.workflows import recorded
 from kfp.compiler import Compiler
-from workflows import recorded
 
 import pipeline
 from commands import main, schedule, submit

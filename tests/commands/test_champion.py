@@ -1,7 +1,7 @@
 import re
 
 import pytest
-from fabricated import PLAIN, fabricate_run, models_of, predictions_of, replace_weights
+from helpers.fabricated import PLAIN, fabricate_run, models_of, predictions_of, replace_weights
 
 import pipeline
 from audiotagging.artifacts.champion import champion_folder

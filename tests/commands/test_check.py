@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 import soundfile
-from conftest import CLASSES, write_table
+from helpers.data_folder import CLASSES, write_table
 
 from audiotagging.data.dataset import DataError, fingerprint, read_dataset
 from audiotagging.data.ingest import ingest

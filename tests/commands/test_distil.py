@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fabricated import fabricate_run, finish_run, models_of, replace_weights
+from helpers.fabricated import fabricate_run, finish_run, models_of, replace_weights
 from safetensors.torch import save
 
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, read_ensemble

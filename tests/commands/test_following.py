@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from workflows import FOLDER, changed, recorded
+from helpers.workflows import FOLDER, changed, recorded
 
 from audiotagging.members import DEMO
 from commands.cluster import following

@@ -8,11 +8,11 @@ import threading
 import kfp
 import kfp_server_api
 import pytest
+from helpers.workflows import FOLDER
 from kfp import dsl, local
 from kfp.client import client as kfp_client
 from kfp.dsl import Dataset, Input, Output
 from kfp.local import docker_task_handler, subprocess_task_handler
-from workflows import FOLDER
 
 from audiotagging.errors import UserError
 from commands import kfp_internals

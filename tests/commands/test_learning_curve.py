@@ -5,7 +5,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from fabricated import fabricate_run
+from helpers.fabricated import fabricate_run
 
 from audiotagging.artifacts.selection import read_folds, with_folds
 from audiotagging.artifacts.spectrogram_shards import read_clips

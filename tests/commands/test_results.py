@@ -4,9 +4,10 @@ import json
 from dataclasses import replace
 
 import pytest
-from fabricated import fabricate_run, finish_run
-from page_server import PageServer
-from workflows import changed, copied, recorded
+from helpers.background import running
+from helpers.fabricated import fabricate_run, finish_run
+from helpers.page_server import PageServer
+from helpers.workflows import changed, copied, recorded
 
 import pipeline
 from audiotagging import object_store
@@ -67,11 +68,9 @@ def page(s3, finished, monkeypatch, tmp_path):
             s3.client.put_object(Bucket="mlpipeline", Key=key, Body=source.read_bytes())
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(kfp_internals.kfp.Client, "_LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
-    server = PageServer(s3)
-    server.workflows[RUN] = recorded("retried")
-    yield server
-    server.shutdown()
-    server.server_close()
+    with running(PageServer(s3)) as server:
+        server.workflows[RUN] = recorded("retried")
+        yield server
 
 
 @pytest.fixture

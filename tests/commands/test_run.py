@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 
 import pytest
-from fabricated import fabricate_event, fabricate_run, finish_run
-from hook_server import receiver
+from helpers.fabricated import fabricate_event, fabricate_run, finish_run
+from helpers.hook_server import receiver
 
 import pipeline
 from audiotagging.artifacts.champion import Promotion

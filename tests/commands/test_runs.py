@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from workflows import recorded
+from helpers.workflows import recorded
 
 from commands.cluster.workflow import parse_workflow
 

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 
 import pytest
-from workflows import changed, recorded, with_second_tree, without_retries
+from helpers.workflows import changed, recorded, with_second_tree, without_retries
 
 from commands.cluster.workflow import Workflow, parse_workflow, read_workflow
 

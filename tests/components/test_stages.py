@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import write_table
-from fabricated import PLAIN, fabricate_run, models_of, predictions_of, replace_weights
+from helpers.data_folder import write_table
+from helpers.fabricated import PLAIN, fabricate_run, models_of, predictions_of, replace_weights
 from kfp.dsl import HTML, Dataset, Metrics, Model
 from safetensors.torch import load_file, save
 

@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 import soundfile
-from conftest import write_table
+from helpers.data_folder import write_table
 
 import pipeline
 from audiotagging.data.dataset import DataError, fingerprint, read_dataset

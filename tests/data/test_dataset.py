@@ -2,7 +2,7 @@ import os
 import shutil
 
 import pytest
-from conftest import CLASSES, write_table
+from helpers.data_folder import CLASSES, write_table
 
 from audiotagging.data.dataset import DataError, fingerprint, read_dataset
 

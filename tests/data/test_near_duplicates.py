@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from conftest import RATE
+from helpers.data_folder import RATE
 
 import pipeline
 from audiotagging.artifacts.alike import describe_alike, read_alike

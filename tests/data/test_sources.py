@@ -3,12 +3,12 @@ import json
 import os
 import re
 import shutil
-import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from helpers.background import running
 
 from audiotagging.data import zenodo as zenodo_module
 from audiotagging.data.dataset import fingerprint, read_dataset
@@ -180,12 +180,8 @@ class Handler(BaseHTTPRequestHandler):
 def zenodo(data, tmp_path, monkeypatch):
     monkeypatch.setattr(zenodo_module, "PAUSE", 0)
     server = Zenodo(as_zenodo(data, tmp_path / "record"))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with running(server):
+        yield server
 
 
 def test_a_record_is_downloaded_once(data, downloads, zenodo):

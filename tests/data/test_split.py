@@ -1,7 +1,7 @@
 from collections import Counter
 
 import pytest
-from conftest import write_table
+from helpers.data_folder import write_table
 
 import pipeline
 from audiotagging.artifacts.spectrogram_shards import read_clips

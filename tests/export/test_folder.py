@@ -14,9 +14,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from tagging_fixtures import calibrated, run, sounds, tagger  # noqa: F401
-from test_layers import BLOCK
-from tiny_ensemble import MEMBERS, READABLE
+from helpers.modules import BLOCK
+from helpers.tagging_fixtures import calibrated, run, sounds, tagger  # noqa: F401
+from helpers.tiny_ensemble import MEMBERS, READABLE
 
 from audiotagging.artifacts.model_folder import model_folders, read_facts
 from audiotagging.data.audio import decode

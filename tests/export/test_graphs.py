@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from tiny_ensemble import chirp, tiny
+from helpers.tiny_ensemble import chirp, tiny
 from torch import nn
 
 from audiotagging.artifacts.averaging import MEANS, Averaging, average

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import yaml
-from fabricated import fabricate_run, finish_run, models_of
+from helpers.fabricated import fabricate_run, finish_run, models_of
 
 from audiotagging.artifacts.averaging import Averaging, read_averaging
 from audiotagging.artifacts.calibration import Calibration, Curve, Threshold

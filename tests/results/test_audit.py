@@ -3,9 +3,9 @@ import re
 
 import numpy as np
 import pytest
-from browser import browser
-from conftest import write_table
-from fabricated import REFERENCE, fabricate_run, finish_run
+from helpers.browser import browser
+from helpers.data_folder import write_table
+from helpers.fabricated import REFERENCE, fabricate_run, finish_run
 
 from audiotagging.artifacts.calibration import Curve, calibrate
 from audiotagging.artifacts.spectrogram_shards import read_clips

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from fabricated import fabricate_run, finish_run
+from helpers.fabricated import fabricate_run, finish_run
 
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions

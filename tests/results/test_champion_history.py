@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from champion_runs import hot, make_equal_runs, make_unequal_runs, promote_run
+from helpers.champion_runs import hot, make_equal_runs, make_unequal_runs, promote_run
 
 from audiotagging.artifacts.champion import champion_folder, read_champion, read_events
 from audiotagging.artifacts.prediction_table import read_predictions

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from fabricated import fabricate_run, finish_run
+from helpers.fabricated import fabricate_run, finish_run
 
 from audiotagging.errors import UserError
 from audiotagging.members import REFERENCE

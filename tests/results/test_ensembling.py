@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from fabricated import PLAIN, fabricate_run, predictions_of, rescore
+from helpers.fabricated import PLAIN, fabricate_run, predictions_of, rescore
 from scipy.stats import rankdata
 
 from audiotagging.artifacts.averaging import average

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from fabricated import fabricate_model, fabricate_run, finish_run, models_of, replace_weights
+from helpers.fabricated import fabricate_model, fabricate_run, finish_run, models_of, replace_weights
 from sklearn.metrics import average_precision_score, label_ranking_average_precision_score
 from sklearn.preprocessing import MultiLabelBinarizer
 

@@ -3,12 +3,12 @@
 import base64
 import gzip
 import json
-import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import certifi
 import pytest
-from workflows import recorded
+from helpers.background import running
+from helpers.workflows import recorded
 
 from audiotagging.results import final_state as module
 from audiotagging.results.final_state import final_state
@@ -42,10 +42,8 @@ def kubernetes(tmp_path, monkeypatch):
     def answer(*workflows, status=200):
         server.answer, server.status = json.dumps({"items": workflows}).encode(), status
 
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield answer
-    server.shutdown()
-    server.server_close()
+    with running(server):
+        yield answer
 
 
 def workflow(*phases, compressed=False):

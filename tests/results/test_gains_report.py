@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from browser import check_first_columns, check_page, check_paper
-from fabricated import fabricate_run
-from test_report import Page
+from helpers.browser import check_first_columns, check_page, check_paper
+from helpers.fabricated import fabricate_run
+from helpers.page import Page
 
 from audiotagging.artifacts.prediction_table import Predictions, write_predictions
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips

@@ -4,8 +4,8 @@ import logging
 from contextlib import ExitStack
 
 import pytest
-from fabricated import fabricate_event
-from hook_server import receiver
+from helpers.fabricated import fabricate_event
+from helpers.hook_server import receiver
 from kfp.dsl import PipelineTaskFinalStatus
 
 from audiotagging.json_file import write_json

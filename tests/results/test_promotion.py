@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from champion_runs import hot, inputs_of, make_equal_runs, make_run, make_unequal_runs, promote_run
-from fabricated import fabricate_run, models_of, replace_weights
-from tiny_ensemble import tag_options
+from helpers.champion_runs import hot, inputs_of, make_equal_runs, make_run, make_unequal_runs, promote_run
+from helpers.fabricated import fabricate_run, models_of, replace_weights
+from helpers.tiny_ensemble import tag_options
 
 from audiotagging.artifacts.acoustics import Acoustics
 from audiotagging.artifacts.acoustics_table import read_acoustics, write_acoustics

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from fabricated import fabricate_run, finish_run
+from helpers.fabricated import fabricate_run, finish_run
 from sklearn.metrics import label_ranking_average_precision_score
 
 from audiotagging.artifacts.prediction_table import read_predictions

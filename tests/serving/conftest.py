@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
-from tagging_fixtures import calibrated, run, sounds, tagger  # noqa: F401
+from helpers.tagging_fixtures import calibrated, run, sounds, tagger  # noqa: F401
 
 from audiotagging.serving.app import make_app
 from audiotagging.serving.limits import Limits

@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 import torch
-from fabricated import fabricate_run, models_of, replace_weights
+from helpers.fabricated import fabricate_run, models_of, replace_weights
+from helpers.tiny_ensemble import MEMBERS
 from safetensors.torch import save
-from tiny_ensemble import MEMBERS
 
 from audiotagging.artifacts.averaging import Averaging
 from audiotagging.training.networks import NETWORKS

@@ -8,7 +8,7 @@ import time
 
 import httpx
 import pytest
-from browser import wait_for
+from helpers.browser import wait_for
 
 from audiotagging.serving import server, uploads
 from audiotagging.serving.scoring import Scorer

@@ -5,11 +5,11 @@ import io
 import pytest
 import schemathesis
 import soundfile
+from helpers.tiny_ensemble import RATE, chirp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
-from tiny_ensemble import RATE, chirp
 
 from audiotagging.serving.limits import Limits
 from audiotagging.serving.openapi import document

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browser import browser, wait_for
+from helpers.browser import browser, wait_for
 
 from docs.pictures import CHROMIUM
 

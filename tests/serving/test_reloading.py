@@ -8,8 +8,8 @@ import weakref
 from threading import Event, Thread
 
 import pytest
-from browser import wait_for
-from fabricated import models_of, replace_weights
+from helpers.browser import wait_for
+from helpers.fabricated import models_of, replace_weights
 from safetensors.torch import load_file, save
 
 from audiotagging.files import digest

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import soundfile
-from tiny_ensemble import RATE, READABLE, chirp, tag_options
+from helpers.tiny_ensemble import RATE, READABLE, chirp, tag_options
 
 from commands.tag import run as run_command
 

@@ -1,1 +1,1 @@
-from tagging_fixtures import calibrated, compared_run, run, sounds, tagger  # noqa: F401
+from helpers.tagging_fixtures import calibrated, compared_run, run, sounds, tagger  # noqa: F401

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tiny_ensemble import READABLE, tag_options
+from helpers.tiny_ensemble import READABLE, tag_options
 
 from audiotagging.errors import UserError
 from audiotagging.json_file import write_json

@@ -8,10 +8,10 @@ from dataclasses import asdict, replace
 import numpy as np
 import pandas as pd
 import pytest
-from fabricated import PLAIN, fabricate_run, models_of, predictions_of, replace_weights
+from helpers.fabricated import PLAIN, fabricate_run, models_of, predictions_of, replace_weights
+from helpers.tiny_ensemble import READABLE, tag_options
 from scipy.signal import butter, resample_poly, sosfilt
 from scipy.stats import mannwhitneyu
-from tiny_ensemble import READABLE, tag_options
 
 from audiotagging.artifacts.acoustics import Acoustics
 from audiotagging.artifacts.acoustics_table import write_acoustics

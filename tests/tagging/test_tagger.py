@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from fabricated import PLAIN, models_of
-from tiny_ensemble import RATE, READABLE, chirp, tag_options
+from helpers.fabricated import PLAIN, models_of
+from helpers.tiny_ensemble import RATE, READABLE, chirp, tag_options
 
 from audiotagging.artifacts.selection import write_selection
 from audiotagging.artifacts.spectrogram_shards import ShardWriter

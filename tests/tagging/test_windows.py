@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from tiny_ensemble import RATE, chirp, tag_options
+from helpers.tiny_ensemble import RATE, chirp, tag_options
 
 from audiotagging.artifacts.calibration import logits, sigmoid
 from audiotagging.data.audio import decode

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.tiny_training import CLASSES, TINY, write_shards
 from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
-from test_loop import CLASSES, TINY, write_shards
 
 from audiotagging.artifacts.model_folder import read_facts
 from audiotagging.artifacts.spectrogram_shards import read_clips

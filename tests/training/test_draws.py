@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from test_judge import CLASSES, MEMBER, write_spectrograms
+from helpers.noisy_spectrograms import CLASSES, MEMBER, write_spectrograms
 
 from audiotagging.artifacts.prediction_table import read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fabricated import fabricate_model, fabricate_run, replace_weights
-from published_networks import published_state
+from helpers.fabricated import fabricate_model, fabricate_run, replace_weights
+from helpers.published_networks import published_state
 from safetensors.torch import save, save_file
 
 from audiotagging.artifacts.model_folder import read_facts

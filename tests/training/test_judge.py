@@ -3,52 +3,19 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.noisy_spectrograms import MEMBER, write_spectrograms
 from hypothesis import given
 from hypothesis import strategies as st
 
 from audiotagging.artifacts.model_folder import read_facts, weights_path
-from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_clips
-from audiotagging.members import Member
+from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.training.judge import agreeing, judge_noisy_clips, margins
 from audiotagging.training.train import train
-
-CLASSES = ["high", "low", "middle"]
-MEMBER = Member(
-    id="m", network="xresnet18ssa", loss="focal", epochs=6, epoch_size=10, size=32, frames=32, batch_size=16, lr=0.003
-)
 
 
 @pytest.fixture(scope="module")
 def spectrograms(tmp_path_factory):
     return write_spectrograms(tmp_path_factory.mktemp("agreement") / "spectrograms")
-
-
-def write_spectrograms(folder, *, loudness=0):
-    """Write clips with a bright band where their class says; every third noisy clip has a wrong label.
-
-    `loudness` is added to the noisy clips.
-    """
-    rng = np.random.default_rng(5)
-    with ShardWriter(folder, classes=CLASSES) as writer:
-        for part, count in [("curated", 60), ("noisy", 48)]:
-            for number in range(count):
-                sound = number % 3
-                picture = rng.integers(0, 60, (64, 128), dtype=np.uint8)
-                picture[:, [100, 20, 60][sound] : [100, 20, 60][sound] + 12] += 150
-                if part == "noisy":
-                    picture = np.minimum(picture, 255 - loudness) + np.uint8(loudness)
-                label = CLASSES[(sound + 1) % 3] if part == "noisy" and number % 9 < 3 else CLASSES[sound]
-                fold = number // 3 % 5 if part == "curated" else -1
-                writer.add(
-                    clip=f"{part}{number:02}.wav",
-                    part=part,
-                    labels=[label],
-                    fold=fold,
-                    usage="",
-                    seconds=2.0,
-                    spectrogram=picture,
-                )
-    return folder
 
 
 def test_agreement_takes_the_clips_whose_labels_are_right(spectrograms, tmp_path):

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.tiny_training import CLASSES, SHORT, TINY, assert_same_weights, write_shards
 from safetensors.torch import load_file
 
 from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_spectrograms
 from audiotagging.errors import UserError
-from audiotagging.members import REFERENCE, Member
+from audiotagging.members import REFERENCE
 from audiotagging.metrics import label_table, lwlrap
 from audiotagging.training import loop, training_data
 from audiotagging.training.checkpoints import Checkpoints
@@ -26,33 +27,6 @@ from audiotagging.training.train import train
 from audiotagging.training.training_data import split, view_targets
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "reference" / "losses.json").read_text())
-CLASSES = ["hum", "whine", "hiss", "rumble"]
-TINY = Member(
-    id="tiny", network="xresnet18ssa", loss="focal", epochs=2, cycles=2, size=32, batch_size=4, epoch_size=3, lr=0.001
-)
-SHORT = replace(TINY, epochs=1, cycles=1)
-
-
-def write_shards(folder, *, curated=20, noisy=4, test=2):
-    """Write clips that have a band of mels for each of their labels."""
-    rng = np.random.default_rng(1)
-    parts = ["curated"] * curated + ["noisy"] * noisy + ["test"] * test
-    with ShardWriter(folder, classes=CLASSES, metadata={"fingerprint": "abc"}) as writer:
-        for number, part in enumerate(parts):
-            spectrogram = rng.integers(0, 80, (rng.integers(128, 200), 128), np.uint8)
-            labels = {number % 4, number // 4 % 4}
-            for label in labels:
-                spectrogram[:, 10 + 30 * label : 30 + 30 * label] += 120
-            writer.add(
-                clip=f"{number}.wav",
-                part=part,
-                labels=[CLASSES[label] for label in labels],
-                fold=number % 5 if part == "curated" else -1,
-                usage="",
-                seconds=2.0,
-                spectrogram=spectrogram,
-            )
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +42,6 @@ def data(shards):
 def start(member, data, *, fold=-1, seed=1):
     torch.manual_seed(seed)
     return Run(member, data, fold=fold, device=torch.device("cpu"), precision="float32")
-
-
-def assert_same_weights(first, second):
-    assert first.keys() == second.keys()
-    for name in first:
-        assert torch.equal(first[name], second[name]), name
 
 
 # What is trained on

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from published_networks import REFERENCE, fixed_pictures, published_state
+from helpers.published_networks import REFERENCE, fixed_pictures, published_state
 
 from audiotagging import members
 from audiotagging.members import ENSEMBLES

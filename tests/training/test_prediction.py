@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fabricated import fabricate_model
+from helpers.fabricated import fabricate_model
 from PIL import Image
 from torch import nn
 

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fabricated import PLAIN, fabricate_run, models_of, predictions_of, replace_weights
+from helpers.fabricated import PLAIN, fabricate_run, models_of, predictions_of, replace_weights
+from helpers.tiny_ensemble import MEMBERS, tiny
 from safetensors.torch import save
-from tiny_ensemble import MEMBERS, tiny
 
 from audiotagging.artifacts.champion import champion_folder
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions

@@ -12,8 +12,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import torch
+from helpers.tiny_training import SHORT, TINY, assert_same_weights, write_shards
 from safetensors.torch import load_file
-from test_loop import SHORT, TINY, assert_same_weights, write_shards
 
 from audiotagging.training.loop import Run
 from audiotagging.training.train import train

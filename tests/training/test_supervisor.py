@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fabricated import fabricate_run
+from helpers.fabricated import fabricate_run
 from safetensors.torch import load_file
 
 from audiotagging.artifacts.model_folder import read_history, weights_path
@@ -21,7 +21,7 @@ from audiotagging.members import REFERENCE, rows
 from audiotagging.training import supervisor
 from audiotagging.training.supervisor import supervise
 
-FUNCTIONS = "supervised"  # the module of what is called
+FUNCTIONS = "helpers.supervised"  # the module of what is called
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from fabricated import fabricate_model, replace_weights
-from published_networks import REFERENCE, fixed_pictures, later_xresnet, published_state
+from helpers.fabricated import fabricate_model, replace_weights
+from helpers.published_networks import REFERENCE, fixed_pictures, later_xresnet, published_state
 from safetensors.torch import save, save_file
 
 from audiotagging.errors import UserError

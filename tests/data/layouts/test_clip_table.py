@@ -1,5 +1,5 @@
 import pytest
-from conftest import write_table
+from helpers.data_folder import write_table
 
 from audiotagging.data.dataset import DataError, read_dataset
 

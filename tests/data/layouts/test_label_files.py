@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
-from conftest import RATE
+from helpers.data_folder import RATE
 
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.data.audio import SoundError, decode, duration

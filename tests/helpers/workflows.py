@@ -21,7 +21,7 @@ import re
 from pathlib import Path
 
 TRY = re.compile(r"\((\d+)\)(?=\.|$)")
-FOLDER = Path(__file__).parent / "reference" / "workflows"
+FOLDER = Path(__file__).parent.parent / "reference" / "workflows"
 
 
 def recorded(name):

@@ -4,7 +4,6 @@ import io
 import json
 import re
 import tarfile
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
@@ -24,7 +23,6 @@ class PageServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.s3, self.workflows, self.cuts, self.is_page = s3, {}, 0, True
         self.url = f"http://127.0.0.1:{self.server_port}"
-        threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -9,7 +9,6 @@ import base64
 import gzip
 import json
 import re
-import threading
 import time
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -47,7 +46,6 @@ class KubeflowServer(ThreadingHTTPServer):
         self.packages, self.story, self.logs, self.broken = {}, [("SUCCEEDED", None)], {}, {}
         self.page, self.readable, self.artifacts = True, False, {}
         self.delay, self.packed, self.requests, self.headers = 0, False, [], {}
-        threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
     def url(self):

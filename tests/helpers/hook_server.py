@@ -1,9 +1,9 @@
 """A receiver of notifications: a real server that keeps what is posted to it."""
 
 import json
-import threading
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+
+from helpers.background import running
 
 
 class Server(HTTPServer):
@@ -31,13 +31,6 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
 def receiver(*statuses):
-    """Provide a server that answers with these statuses."""
-    server = Server(*statuses)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
+    """Provide a server that answers with these statuses, for a block."""
+    return running(Server(*statuses))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 # Made by running the original code: the parameters, the names and shapes of all tensors, and logits.
-REFERENCE = json.loads((Path(__file__).parent / "reference" / "xresnet.json").read_text())
+REFERENCE = json.loads((Path(__file__).parent.parent / "reference" / "xresnet.json").read_text())
 
 
 def described_weights(number, name, shape):

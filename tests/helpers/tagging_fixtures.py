@@ -6,9 +6,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from fabricated import fabricate_run, models_of, replace_weights
 from safetensors.torch import save
-from tiny_ensemble import MEMBERS, RATE, READABLE, chirp, tiny
 
 from audiotagging.artifacts.acoustics_table import write_acoustics
 from audiotagging.artifacts.averaging import Averaging
@@ -19,6 +17,8 @@ from audiotagging.json_file import write_json
 from audiotagging.members import DEMO
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.training.networks import NETWORKS
+from helpers.fabricated import fabricate_run, models_of, replace_weights
+from helpers.tiny_ensemble import MEMBERS, RATE, READABLE, chirp, tiny
 
 
 @pytest.fixture(scope="module")

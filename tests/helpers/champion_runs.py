@@ -1,12 +1,12 @@
 """Fabricated runs that are promoted."""
 
 import numpy as np
-from fabricated import PLAIN, fabricate_run, models_of, predictions_of, replace_weights
 
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
 from audiotagging.members import REFERENCE
 from audiotagging.results.ensembling import ensemble
 from audiotagging.results.promotion import promote
+from helpers.fabricated import PLAIN, fabricate_run, models_of, predictions_of, replace_weights
 
 
 def make_run(folder, *, noise=0.0, seed=1, **options):
