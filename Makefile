@@ -12,18 +12,20 @@ FOLDS ?=
 OUT ?= out/$(notdir $(abspath $(subst :,-,$(DATA))))-$(firstword $(MEMBERS) demo)
 ARGS ?=
 
-# The build of torch: cuda or cpu. If it is empty, the environment gets that of PyPI (cuda), and the images get cpu,
-# or cuda where they are built offline, because the CPU build comes from an index of its own.
+# The build of torch: cuda or cpu. If it is empty, the environment gets cpu where there is no NVIDIA GPU and the index of
+# that build answers, and the images get cpu, or cuda where they are built offline.
 TORCH ?=
 
 ENVIRONMENT := .venv/.complete
 BIN := .venv/bin
 
-# Tests run side by side, with one thread each, because threads that wait for each other's cores are slow. The unit tests
-# of a file share what they make, so they stay together.
-PYTEST := pytest --numprocesses auto --maxprocesses 4
-UNIT := $(PYTEST) --dist loadfile
-test unit-test pipeline-test: export OMP_NUM_THREADS = 1
+# Tests run side by side, with one thread each, because threads that wait for each other's cores are slow. The tests of a
+# file share what they make, so they stay together. COVERAGE=1 measures which lines they run, which takes as long
+# again.
+COVERAGE ?=
+PYTEST := $(BIN)/$(if $(COVERAGE),coverage run -m pytest,pytest) --numprocesses auto --maxprocesses 4 --dist loadfile \
+	--no-loadscope-reorder
+test test-slow: export OMP_NUM_THREADS = 1
 
 LOCKS := $(wildcard requirements/*.txt)
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
@@ -46,7 +48,7 @@ export AUDIOTAGGING_REGISTRY ?= $(REGISTRY)
 export AUDIOTAGGING_TORCH ?= $(or $(TORCH),$(if $(OFFLINE),cuda,cpu))
 
 .DEFAULT_GOAL := help
-.PHONY: help run venv test lint unit-test pipeline-test test-kills mutants bench pictures clean lock audit images push base-image test-containers manifests kind-up kind-test kind-down
+.PHONY: help run venv test test-all test-slow lint mutants bench pictures clean lock audit images push base-image test-containers manifests kind-up kind-test kind-down
 
 help: ## Print this help
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-18s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,25 +65,25 @@ data/demo: | $(ENVIRONMENT)
 
 venv: $(ENVIRONMENT) ## Only create the environment, .venv (TORCH=cpu for the small build of torch)
 
-test: lint ## Check style and types, run all tests but those in containers; they must run 95 % of the code
+test: lint ## Check style and types, run the quick tests and a small run of the pipeline (COVERAGE=1: they run 90 % of the code)
 	mkdir -p build && $(BIN)/coverage erase
-	$(BIN)/coverage run -m $(UNIT)
-	$(BIN)/coverage run -m $(PYTEST) -m pipeline
-	$(BIN)/coverage combine --quiet && $(BIN)/coverage report
+	$(PYTEST)
+	$(if $(COVERAGE),$(BIN)/coverage combine --quiet && $(BIN)/coverage report --fail-under 90 --format total)
+
+test-all: export COVERAGE = 1
+test-all: ## Run all tests: those of `make test`, the slow ones, and those in containers
+	$(MAKE) test
+	$(MAKE) test-slow
+	$(MAKE) test-containers
+
+test-slow: $(ENVIRONMENT) ## Run the slow tests after those of `make test` (COVERAGE=1: together they run 95 % of the code)
+	$(PYTEST) -m "slow or kills"
+	$(if $(COVERAGE),$(BIN)/coverage combine --quiet --append && $(BIN)/coverage report --fail-under 95)
 
 lint: $(ENVIRONMENT) ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-
-unit-test: $(ENVIRONMENT) ## Run the unit tests and the examples in docstrings
-	$(BIN)/$(UNIT)
-
-pipeline-test: $(ENVIRONMENT) ## Run the whole pipeline on small data, and check its results
-	$(BIN)/$(PYTEST) -m pipeline
-
-test-kills: $(ENVIRONMENT) ## Kill small runs of the whole pipeline at 20 moments, and run the same command again (half an hour)
-	$(BIN)/pytest -m kills
 
 mutants: $(ENVIRONMENT) ## Change the code bit by bit, and print the changes that no test notices (up to an hour; MUTANTS="audiotagging.results.*")
 	nice $(BIN)/mutmut run $(if $(MUTANTS),"$(MUTANTS)")
@@ -98,7 +100,8 @@ $(ENVIRONMENT): pyproject.toml $(LOCKS)
 		{ echo "error: expected Python 3.11 to 3.14, found $$($(PYTHON) --version); name one: make PYTHON=python3.11"; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(PIP_INSTALL) --requirement requirements/build.txt
-	$(PIP_INSTALL) --requirement requirements/dev.txt --requirement requirements/torch-$(or $(TORCH),cuda).txt
+	$(PIP_INSTALL) --requirement requirements/dev.txt \
+		--requirement requirements/torch-$(or $(TORCH),$$($(PYTHON) requirements/torch_build.py)).txt
 	$(PIP_INSTALL) --editable .
 	@touch $@
 

@@ -1,9 +1,12 @@
 import argparse
 import os
+import signal
+from functools import partial
 
 import numpy as np
 import pytest
 import soundfile
+import yaml
 from helpers.background import running
 from helpers.data_folder import CLASSES, RATE, write_table
 from helpers.kubeflow_server import KubeflowServer
@@ -15,14 +18,26 @@ from audiotagging import errors
 from commands import kfp_internals, main
 from commands.cluster import client, following
 
+# In a script, processes in the background ignore SIGINT, and so would everything that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before a test imports onnxruntime itself
 
 
+def pytest_collection_modifyitems(items):
+    """Start with the run of the whole pipeline, so that no process works on it alone in the end."""
+    items.sort(key=lambda item: item.path.name != "test_pipeline.py")
+
+
 @pytest.fixture(autouse=True, scope="session")
-def quick_settings():
-    """Skip a check of kfp at every setting of a task, which reads the sources of pytest's whole stack for a message."""
+def quick_compiler():
+    """Let kfp compile pipelines more quickly.
+
+    Skip a check at every setting of a task, which reads the sources of pytest's whole stack for a message, and write
+    YAML by libyaml.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PipelineTask, "_ensure_container_spec_exists", lambda task: None)
+        patch.setattr(yaml, "dump", partial(yaml.dump, Dumper=yaml.CDumper))
         yield
 
 
@@ -30,6 +45,19 @@ def quick_settings():
 def no_hidden_secrets(monkeypatch):
     """Hide no secrets of earlier tests, which may be words of messages."""
     monkeypatch.setattr(errors, "_hidden", set())
+
+
+@pytest.fixture(scope="module")
+def narrow_networks():
+    """Make all networks narrow in this process, for a module of tests to which their size makes no difference."""
+    from helpers.narrow_networks import NARROW  # here, because most tests need no torch
+
+    from audiotagging.training.networks import NETWORKS
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, network in NARROW.items():
+            patch.setitem(NETWORKS, name, network)
+        yield
 
 
 @pytest.fixture

@@ -235,6 +235,7 @@ def test_the_table_lists_every_file_of_a_run_and_of_the_champions(intact):
         assert path_of(intact, pattern).is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", [pattern for pattern, readers in READERS.items() if readers])
 def test_what_is_damaged_is_refused_in_one_line_or_makes_no_difference(intact, pattern):
     files, path = intact.run.parent, path_of(intact, pattern)

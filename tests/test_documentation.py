@@ -31,6 +31,34 @@ def test_the_tree_has_every_module():
     assert set(COMMANDS) <= set(re.findall(r"[\w-]+", TREE))
 
 
+def test_every_module_has_a_test_of_its_name_or_the_table_says_where():
+    rows = re.findall(
+        r"^\| (`.*?) \| (.*) \|$", TEXTS["CONTRIBUTING.md"].partition("### Where the tests")[2], re.MULTILINE
+    )
+    elsewhere = {name for names, _ in rows for name in re.findall("`(.*?)`", names)}
+    assert all((ROOT / "tests" / file).is_file() for _, files in rows for file in re.findall("`(.*?)`", files))
+    named = {path.stem.removeprefix("test_") for path in (ROOT / "tests").rglob("test_*.py")}
+    bases = (ROOT, ROOT / "src" / "audiotagging")
+    modules = [path for path in CODE if path.suffix == ".py" and path.name != "__main__.py"]
+    names = {
+        path.relative_to(bases[path.is_relative_to(bases[1])]).with_suffix("").as_posix(): path for path in modules
+    }
+    assert elsewhere == {name for name, path in names.items() if path.stem not in named}
+
+
+def test_named_mutants_are_of_functions_that_there_are():
+    rows = re.findall(r"^\| `(\w+)\.(\w+)` \|", (ROOT / "tests" / "mutants.md").read_text(), re.MULTILINE)
+    code = {path: path.read_text() for path in CODE if path.suffix == ".py"}
+    for place, function in rows:
+        texts = [
+            text
+            for path, text in code.items()
+            if path.stem == place or re.search(rf"^class {place}\b", text, re.MULTILINE)
+        ]
+        assert any(re.search(rf"\bdef {function}\(", text) for text in texts), f"{place}.{function}"
+    assert len(rows) > 20
+
+
 @pytest.mark.parametrize("name", TEXTS)
 def test_named_python_files_exist(name):
     others = {path.name for folder in ("tests", "docs") for path in (ROOT / folder).rglob("*.py")} | {"pipeline.py"}

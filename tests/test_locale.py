@@ -48,11 +48,13 @@ def test_check_reads_a_folder(folder):
     assert code == 2 and NAME in output
 
 
+@pytest.mark.slow
 def test_a_stage_runs_in_a_process_of_its_own(folder, tmp_path):
     code, output, _ = call("preprocess", "--data", folder, "--out", tmp_path / "Bänder", "--workers", 2)
     assert code == 0 and output == f"{tmp_path / 'Bänder'}\n"
 
 
+@pytest.mark.slow
 def test_tag_names_the_files(tmp_path):
     run = fabricate_run(tmp_path / "Läufe", clips=10, classes=3, members=[replace(DEMO[0], size=32)], folds=[-1])
     (model,) = models_of(run)

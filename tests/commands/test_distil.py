@@ -22,6 +22,8 @@ from audiotagging.training.distillation import fit_scale, scale
 from audiotagging.training.networks import NETWORKS
 from commands import distil, main
 
+pytestmark = pytest.mark.usefixtures("narrow_networks")
+
 MEMBERS = [replace(member, size=32, frames=128) for member in REFERENCE[:2]]
 QUICK = ["--set", "epochs=1", "epoch_size=2", "batch_size=4"]
 

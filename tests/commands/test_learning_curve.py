@@ -14,6 +14,8 @@ from audiotagging.members import REFERENCE
 from commands import learning_curve, main
 from commands.learning_curve import divide_clips
 
+pytestmark = pytest.mark.usefixtures("narrow_networks")
+
 QUICK = ["--set", "epochs=1", "epoch_size=1", "size=32", "batch_size=2", "frames=128", "--parallel", "2"]
 
 
@@ -22,6 +24,7 @@ def run(tmp_path_factory):
     return fabricate_run(tmp_path_factory.mktemp("run"), classes=3, clips=24, members=[REFERENCE[2], REFERENCE[5]])
 
 
+@pytest.mark.slow
 def test_it_trains_once_and_says_what_to_record(run, capsys, monkeypatch):
     folder = run / "learning-curve"
     assert main(None, ["learning-curve", str(run), *QUICK]) == 0

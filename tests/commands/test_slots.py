@@ -135,6 +135,7 @@ else:  # where the above is at least the memory of the process that started this
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "batch_size"), [(64, 16), (256, 4)])
 def test_a_training_takes_about_the_memory_that_is_counted_for_it(size, batch_size):
     command = [sys.executable, "-c", PEAK, str(size), str(batch_size)]

@@ -36,6 +36,8 @@ from components.rescore import rescore
 from components.select import select
 from components.train import train
 
+pytestmark = pytest.mark.usefixtures("narrow_networks")
+
 SHORT = replace(REFERENCE[0], epochs=2, size=32, batch_size=4, epoch_size=2)
 
 
@@ -182,13 +184,13 @@ def test_select(run, tmp_path):
     assert not (tmp_path / "all" / "init.json").exists()
     assert_cost(selection.metadata)
     assert len(read_noisy_clips(tmp_path / "all")) == 20
-    judge = row_of(replace(SHORT, epochs=60, size=64, batch_size=16), -1)
+    judge = row_of(replace(SHORT, epochs=60, size=32, batch_size=16), -1)
     choice = {"noisy": "agreement", "judge": judge}
     select.python_func(noisy_choice=choice, init={}, selection=artifact(Dataset, tmp_path / "judged"), **options)
     assert 0 < len(read_noisy_clips(tmp_path / "judged")) < 20
     assert read_folds(tmp_path / "judged") == read_folds(tmp_path / "all") == read_folds(run / "selection")
     facts = read_facts(tmp_path / "judged" / "judge")
-    assert facts.member == replace(SHORT, id="judge", epochs=30, size=64, batch_size=16) and facts.seed == 1
+    assert facts.member == replace(SHORT, id="judge", epochs=30, size=32, batch_size=16) and facts.seed == 1
 
 
 def test_train(run, tmp_path):
@@ -266,7 +268,7 @@ def call_promote(run, champions, **options):
     return promotion
 
 
-def test_train_and_predict_hold_out_the_fold_of_the_selection(run, tmp_path):
+def test_train_and_predict_hold_out_the_fold_of_the_selection(run, tmp_path, in_this_process):
     moved = {clip: 1 - fold for clip, fold in read_folds(run / "selection").items()}
     write_selection(run / "selection", folds=moved, noisy_clips=read_noisy_clips(run / "selection"))
     model = call_train(run, tmp_path / "model", fold=1)

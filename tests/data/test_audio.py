@@ -29,7 +29,7 @@ def loud_and_quiet(draw):
     return np.concatenate(stretches).astype(np.float32)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(loud_and_quiet())
 def test_trim_equals_librosas(samples):
     _, (start, end) = librosa.effects.trim(samples, top_db=60)

@@ -105,6 +105,7 @@ def test_the_number_of_workers_changes_no_byte(tmp_path, dataset):
     assert files(tmp_path / "out1") == files(tmp_path / "out2") == files(tmp_path / "out3")
 
 
+@pytest.mark.slow
 def test_excerpts_are_kept_beside_the_same_shards(tmp_path, dataset):
     Path(dataset.clips["path"][3]).write_bytes(b"RIFF, or something like it")
     dataset.clips.at[65, "labels"] = []

@@ -7,7 +7,7 @@ from audiotagging.members import Member
 
 CLASSES = ["high", "low", "middle"]
 MEMBER = Member(
-    id="m", network="xresnet18ssa", loss="focal", epochs=6, epoch_size=10, size=32, frames=32, batch_size=16, lr=0.003
+    id="m", network="xresnet18ssa", loss="focal", epochs=6, epoch_size=40, size=32, frames=32, batch_size=16, lr=0.01
 )
 
 

@@ -7,6 +7,7 @@ import torch
 
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
 from audiotagging.members import Member
+from audiotagging.training.loop import Run
 
 CLASSES = ["hum", "whine", "hiss", "rumble"]
 TINY = Member(
@@ -41,3 +42,8 @@ def assert_same_weights(first, second):
     assert first.keys() == second.keys()
     for name in first:
         assert torch.equal(first[name], second[name]), name
+
+
+def start(member, data, *, fold=-1, seed=1):
+    torch.manual_seed(seed)
+    return Run(member, data, fold=fold, device=torch.device("cpu"), precision="float32")

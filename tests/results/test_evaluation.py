@@ -65,7 +65,7 @@ def test_scores_equal_scikit_learn(run, system, name):
         ({"test_labels": False, "folds": [-1]}, set()),
         ({"noisy": False}, {"all", "public", "private", "out_of_fold"}),
         ({"members": REFERENCE[:1]}, {"all", "public", "private", "out_of_fold"}),
-        ({"classes": 300}, {"all", "public", "private", "out_of_fold"}),
+        pytest.param({"classes": 300}, {"all", "public", "private", "out_of_fold"}, marks=pytest.mark.slow),
     ],
 )
 def test_what_cannot_be_scored_is_left_out(tmp_path, given, names):

@@ -8,6 +8,7 @@ import pytest
 from helpers.browser import check_first_columns, check_page, check_paper
 from helpers.fabricated import fabricate_run
 from helpers.page import Page
+from helpers.slow import slow_but
 
 from audiotagging.artifacts.prediction_table import Predictions, write_predictions
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips
@@ -40,7 +41,10 @@ def fabricate_trainings(folder, *, part, scored, drawn, skill):
     return trained
 
 
-@pytest.fixture(scope="module", params=["test clips", "held-out fold", "few clips", "hundreds of classes"])
+KINDS = ["test clips", "held-out fold", "few clips", "hundreds of classes"]
+
+
+@pytest.fixture(scope="module", params=slow_but(KINDS, "test clips"))
 def written(request, tmp_path_factory):
     """The content of `learning_curve.json`, the folder it is in, and that of the run."""
     few, many = request.param == "few clips", request.param == "hundreds of classes"
@@ -133,7 +137,9 @@ def test_predictions_of_no_known_class_are_refused(tmp_path):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-@pytest.mark.parametrize(("width", "dark"), [(390, False), (390, True), (1280, False), (1280, True)])
+@pytest.mark.parametrize(
+    ("width", "dark"), slow_but([(390, False), (390, True), (1280, False), (1280, True)], (390, True))
+)
 def test_the_page_fits_phones_and_screens(written, tmp_path, width, dark):
     check_page(written[1] / "learning_curve.html", folder=tmp_path, width=width, dark=dark)
 

@@ -9,6 +9,7 @@ import pytest
 from helpers.browser import check_first_columns, check_page, check_paper, check_players
 from helpers.fabricated import fabricate_event, fabricate_origin, fabricate_run, finish_run, models_of, rescore
 from helpers.page import Page
+from helpers.slow import slow_but
 from markupsafe import Markup
 
 from audiotagging.artifacts.champion import Comparison, Decision, Promotion
@@ -53,7 +54,7 @@ PROMOTION = Promotion(
 )
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=slow_but(KINDS, "plain"))
 def run(request, tmp_path_factory):
     run = fabricate_run(tmp_path_factory.mktemp("run"), **KINDS[request.param])
     plain = request.param == "plain"
@@ -139,6 +140,7 @@ def test_every_score_is_shown(run, page):
         assert "Not clearly different from the baseline" in (run / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_thresholds_that_noise_raised_are_named(tmp_path):
     run = fabricate_run(tmp_path, clips=200)
     rescore(run, "white-noise", "Class_001", 0.25)
@@ -284,13 +286,14 @@ def test_frames_last_as_long_as_the_spectrograms_have_them():
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-@pytest.mark.parametrize(("width", "dark"), [(390, True), (768, True), (1280, False)])
+@pytest.mark.parametrize(("width", "dark"), slow_but([(390, True), (768, True), (1280, False)], (390, True)))
 def test_the_page_fits_a_sandboxed_frame_in_light_and_dark(width, dark, tmp_path):
     run = fabricate_run(tmp_path, sounds=True)
     finish_run(run)
     check_page(run / "report.html", folder=tmp_path, width=width, dark=dark)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_no_table_is_cut_off_on_phones_and_paper(tmp_path):
     run = fabricate_run(tmp_path, members=REFERENCE, classes=30, clips=60, folds=[0, 1, 2, 3, 4], sounds=True)
@@ -299,6 +302,7 @@ def test_no_table_is_cut_off_on_phones_and_paper(tmp_path):
     check_paper(run / "report.html", folder=tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_a_browser_plays_the_clips(tmp_path):
     run = fabricate_run(tmp_path, sounds=True)

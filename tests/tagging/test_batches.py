@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers.slow import slow_but
 from helpers.tiny_ensemble import READABLE, tag_options
 
 from audiotagging.errors import UserError
@@ -170,7 +171,7 @@ class Killed(BaseException):
     """What ends a stage at once."""
 
 
-@pytest.mark.parametrize("calls", range(0, 10, 3))
+@pytest.mark.parametrize("calls", slow_but(range(0, 10, 3), 3))
 def test_what_was_tagged_before_an_interruption_is_not_tagged_again(pipeline, monkeypatch, calls):
     tagged, original = [], batches._tag_file
 
@@ -195,7 +196,7 @@ def test_what_was_tagged_before_an_interruption_is_not_tagged_again(pipeline, mo
     assert sorted(tagged) == sorted(Path(name).name for name in NAMES)
 
 
-@pytest.mark.parametrize("calls", range(8))
+@pytest.mark.parametrize("calls", slow_but(range(8), 3))
 def test_a_batch_that_was_interrupted_while_it_was_written_is_written_whole(pipeline, monkeypatch, calls):
     batch, shards = pipeline.find()
     for shard in shards:

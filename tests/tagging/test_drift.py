@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.fabricated import PLAIN, fabricate_run, models_of, predictions_of, replace_weights
+from helpers.slow import slow_but
 from helpers.tiny_ensemble import READABLE, tag_options
 from scipy.signal import butter, resample_poly, sosfilt
 from scipy.stats import mannwhitneyu
@@ -100,7 +101,7 @@ def test_agreement_is_the_lwlrap_of_each_member_with_the_best_tags_of_each_other
     assert agreement_of(scores).mean() == pytest.approx(np.mean(expected))
 
 
-@pytest.mark.parametrize("files", [20, 100, 1000])
+@pytest.mark.parametrize("files", slow_but([20, 100, 1000], 20))
 def test_batches_of_the_same_source_are_fine_but_for_one_in_a_hundred(files):
     rng = np.random.default_rng(files)
     verdicts = [compare(draw(rng, files), draw(rng, 150), classes=LABELS).verdict for _ in range(200)]

@@ -72,6 +72,7 @@ def test_a_file_is_measured_and_every_member_scores_it(tagger, sounds):
         assert weights @ file.member_scores == pytest.approx(file.scores, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_an_hour_is_tagged_by_its_best_minute_at_bounded_memory(tagger, tmp_path, monkeypatch):
     def cheap(model, frames, offsets, **_):
         """Stands in for a network, which has no part in this: the mean level of six groups of mels."""

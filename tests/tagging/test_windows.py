@@ -69,6 +69,7 @@ def test_windows_are_scored_as_clips_are_and_silent_ones_left_out(tagger, long, 
     assert np.ptp([scores for *_, scores in found], axis=0).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path):
     peaks = {}
     for minutes in (3, 12):

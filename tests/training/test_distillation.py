@@ -18,6 +18,8 @@ from audiotagging.training.distillation import LABELS, PATIENCE, fit_scale, mix_
 from audiotagging.training.train import train
 from audiotagging.training.training_data import Targets
 
+pytestmark = pytest.mark.usefixtures("narrow_networks")
+
 SHORT = replace(TINY, loss="bce", epochs=1, cycles=1)
 
 

@@ -20,6 +20,8 @@ from audiotagging.errors import UserError
 from audiotagging.metrics import label_table, lwlrap
 from audiotagging.training.draws import DRAWS, SHARES, deal_draws, plan_trainings, train_all, train_and_score
 
+pytestmark = pytest.mark.usefixtures("narrow_networks")
+
 SHORT = replace(MEMBER, epochs=2, epoch_size=2)
 SCORED = ("noisy", ["noisy00.wav", "noisy01.wav"])
 SLOT = {"OMP_NUM_THREADS": "1"}
@@ -65,6 +67,7 @@ def test_draws_are_nested_stratified_and_different():
     assert found == deal_draws(names, labels, seed=1) != deal_draws(names, labels, seed=2)
 
 
+@pytest.mark.slow
 def test_more_clips_score_higher(spectrograms, tmp_path):
     """The scored clips are the noisy ones whose labels are right."""
     names = [f"noisy{number:02}.wav" for number in range(48) if number % 9 >= 3]
@@ -104,6 +107,7 @@ def test_all_clips_are_trained_on_with_another_seed_in_every_draw(spectrograms, 
     assert len(scores) == DRAWS and not np.array_equal(scores[0], scores[1])
 
 
+@pytest.mark.slow
 def test_a_process_that_is_told_to_stop_keeps_a_checkpoint_and_starts_nothing_else(spectrograms, tmp_path, monkeypatch):
     """The next call resumes, and ends with the predictions of a training that was never interrupted."""
     [first, second, *_] = plan(spectrograms, member=replace(SHORT, epochs=300))
@@ -135,6 +139,7 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_trainings_run_in_processes_and_what_fails_there_is_raised_here(spectrograms, tmp_path):
     good, _, _, bad = plan(spectrograms)[:4]

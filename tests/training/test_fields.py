@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.slow import slow_but
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,6 +50,7 @@ def clips():
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(fields=st.fixed_dictionaries({}, optional=FIELDS))
 def test_whatever_a_member_accepts_trains_a_batch_and_scores_clips(clips, fields):
@@ -72,7 +74,7 @@ def test_everything_else_is_refused(name, data):
         Member(**required | {name: value})
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", slow_but(NETWORKS, "xresnet18ssa"))
 def test_the_networks_take_pictures_of_every_size(name):
     network = NETWORKS[name](8)
     # Each group of blocks halves the size and rounds up, so that all combinations of odd and even occur below 80.

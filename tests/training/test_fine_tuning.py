@@ -70,6 +70,7 @@ def test_a_model_that_has_seen_the_held_out_clips_is_left_out(
     )
 
 
+@pytest.mark.slow
 def test_weights_are_found_in_a_run_a_model_a_file_and_a_folder_of_files(tmp_path):
     run = fabricate_run(tmp_path / "run", clips=4, members=[FOCAL], folds=[-1])
     name = f"{FOCAL.id}-fold-1"

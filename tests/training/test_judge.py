@@ -12,6 +12,8 @@ from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.training.judge import agreeing, judge_noisy_clips, margins
 from audiotagging.training.train import train
 
+pytestmark = pytest.mark.usefixtures("narrow_networks")
+
 
 @pytest.fixture(scope="module")
 def spectrograms(tmp_path_factory):

@@ -3,13 +3,12 @@
 import itertools
 import json
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers.tiny_training import CLASSES, SHORT, TINY, assert_same_weights, write_shards
+from helpers.tiny_training import CLASSES, SHORT, TINY, assert_same_weights, start, write_shards
 from safetensors.torch import load_file
 
 from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_spectrograms
@@ -19,14 +18,12 @@ from audiotagging.metrics import label_table, lwlrap
 from audiotagging.training import loop, training_data
 from audiotagging.training.checkpoints import Checkpoints
 from audiotagging.training.identity import run_seed
-from audiotagging.training.loop import Run
 from audiotagging.training.networks import NETWORKS
-from audiotagging.training.one_cycle import one_cycle
 from audiotagging.training.prediction import load_model, score_clips
 from audiotagging.training.train import train
 from audiotagging.training.training_data import split, view_targets
 
-GOLDEN = json.loads((Path(__file__).parent.parent / "reference" / "losses.json").read_text())
+pytestmark = pytest.mark.usefixtures("narrow_networks")
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +34,6 @@ def shards(tmp_path_factory):
 @pytest.fixture(scope="module")
 def data(shards):
     return read_spectrograms(shards, parts=["curated", "noisy"])
-
-
-def start(member, data, *, fold=-1, seed=1):
-    torch.manual_seed(seed)
-    return Run(member, data, fold=fold, device=torch.device("cpu"), precision="float32")
 
 
 # What is trained on
@@ -104,56 +96,6 @@ def test_crops_are_left_out_by_the_members_f2cl(data):
         run.train_step()
         losses.append(run.losses[0].item())
     assert losses[0] != losses[1]
-
-
-# The engine
-
-
-def adamw_step(parameter, moments, *, lr, momentum, step):
-    """Update a parameter as AdamW does (Loshchilov and Hutter 2019), with the momentum of this step."""
-    first, second = moments
-    first.mul_(momentum).add_(parameter.grad * (1 - momentum))
-    second.mul_(0.99).add_(parameter.grad**2 * 0.01)
-    parameter.mul_(1 - lr * 0.01)
-    parameter -= lr * (first / (1 - momentum**step)) / ((second / (1 - 0.99**step)).sqrt() + 1e-8)
-
-
-def doubled(run):
-    """Return the run in float64, in which rounding does not grow within a few steps to what a mistake would change."""
-    run.network.double()
-    batch = run.batch
-    run.batch = lambda: tuple(tensor.double() for tensor in batch())
-    run.losses = run.losses.double()
-    return run
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_ten_steps_equal_a_plain_loop_and_the_golden_losses(name, data):
-    """The golden losses hold everything else still: a change that changes no result leaves them as they are."""
-    member = replace(TINY, network=name, loss="bce", epochs=1, cycles=1, epoch_size=10, batch_size=8, f2cl=2)
-    run = doubled(start(member, data))
-    plain = doubled(start(member, data)).network.to(memory_format=torch.contiguous_format).train()
-    slow = set(plain.body.parameters()) if name in ("xresnet34", "xresnet50") else set()
-    moments = {p: (torch.zeros_like(p), torch.zeros_like(p)) for p in plain.parameters()}
-    losses = []
-    for step in range(10):
-        before = torch.get_rng_state()
-        pictures, targets, partners, share = run.batch()
-        logits = plain(pictures.contiguous())  # the same dropout, too
-        mixed = share[:, None] * targets + (1 - share[:, None]) * partners
-        loss = 100 * torch.nn.functional.binary_cross_entropy_with_logits(logits, mixed)
-        plain.zero_grad()
-        loss.backward()
-        lr, momentum = one_cycle(step, steps=10, lr=member.lr)
-        with torch.no_grad():
-            for parameter in plain.parameters():
-                own_lr = lr / 10 if parameter in slow else lr
-                adamw_step(parameter, moments[parameter], lr=own_lr, momentum=momentum, step=step + 1)
-        losses.append(loss.item())
-        torch.set_rng_state(before)
-        run.train_step()
-    assert run.losses.tolist() == pytest.approx(losses, rel=1e-6)
-    assert losses == pytest.approx(GOLDEN.get(name), rel=1e-3)
 
 
 def test_same_seed_same_weights_and_other_runs_differ(tmp_path, shards):
@@ -219,7 +161,7 @@ def test_a_folder_that_holds_something_is_not_overwritten(tmp_path, shards):
 
 def test_twenty_clips_are_learnt_by_heart(tmp_path):
     shards = write_shards(tmp_path / "spectrograms", noisy=0, test=0)
-    member = replace(TINY, epochs=1, cycles=1, epoch_size=100, batch_size=16, lr=0.003)
+    member = replace(TINY, epochs=1, cycles=1, epoch_size=250, batch_size=16, lr=0.01)
     train(member, fold=-1, seed=1, spectrograms=shards, out=tmp_path / "model")
     learnt = read_spectrograms(shards)
     scores = score_clips(load_model(tmp_path / "model"), learnt.frames, learnt.offsets)

@@ -18,6 +18,8 @@ from safetensors.torch import load_file
 from audiotagging.training.loop import Run
 from audiotagging.training.train import train
 
+pytestmark = pytest.mark.usefixtures("narrow_networks")
+
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
@@ -70,6 +72,7 @@ train(member, fold=-1, seed=1, spectrograms=Path(spectrograms), out=Path(out), c
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_three_times_ends_with_the_same_weights(tmp_path, shards):
     def launch(out, checkpoints=""):
         arguments = [sys.executable, "-c", KILLED, str(shards), str(tmp_path / out), str(checkpoints)]

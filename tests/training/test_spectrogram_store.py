@@ -31,6 +31,7 @@ def test_a_clip_shorter_than_its_crop_repeats_its_last_frame(store):
     assert (crop[:, 0] == 0).all()
 
 
+@pytest.mark.slow
 def test_random_crops_draw_every_clip_and_every_start_alike(store):
     torch.manual_seed(1)
     crops, places = store.random_crops(torch.tensor([1, 2, 3]), 60_000, frames=128)

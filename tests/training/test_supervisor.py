@@ -168,6 +168,7 @@ def test_what_is_logged_looks_as_if_the_stage_had_logged_it(stage):
     assert "\nprinted\n" in f"\n{output}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpoints", [True, False])
 def test_a_training_that_is_killed_ends_with_the_weights_of_one_that_is_not(tmp_path, capfd, checkpoints):
     run = fabricate_run(tmp_path / "run", clips=20, classes=3, members=REFERENCE[:1])

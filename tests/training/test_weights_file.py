@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers.fabricated import fabricate_model, replace_weights
 from helpers.published_networks import REFERENCE, fixed_pictures, later_xresnet, published_state
+from helpers.slow import slow_but
 from safetensors.torch import save, save_file
 
 from audiotagging.errors import UserError
@@ -38,8 +39,8 @@ def own_model(folder, member, classes, seed=1):
 # Published files
 
 
-@pytest.mark.parametrize("wrapped", [True, False])
-@pytest.mark.parametrize("name", REFERENCE)
+@pytest.mark.parametrize("wrapped", slow_but([True, False], True))
+@pytest.mark.parametrize("name", slow_but(REFERENCE, "xresnet18ssa", "xresnet34"))
 def test_a_published_file_gives_the_logits_of_the_original(tmp_path, name, wrapped):
     """The file names no classes, but has as many outputs: one per class and view, in the order of their names."""
     state = published_state(name)
@@ -58,8 +59,8 @@ def test_a_published_file_gives_the_logits_of_the_original(tmp_path, name, wrapp
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("version", [1, 2])
-@pytest.mark.parametrize(("name", "expansion"), [("xresnet34", 1), ("xresnet50", 4)])
+@pytest.mark.parametrize("version", slow_but([1, 2], 2))
+@pytest.mark.parametrize(("name", "expansion"), slow_but([("xresnet34", 1), ("xresnet50", 4)], ("xresnet34", 1)))
 def test_bodies_of_later_versions_give_the_same_features(tmp_path, name, expansion, version):
     torch.manual_seed(3)
     published = later_xresnet((3, 4, 6, 3), expansion=expansion, version=version).eval()
@@ -106,7 +107,7 @@ def test_half_precision_becomes_single(tmp_path):
 # Heads
 
 
-@pytest.mark.parametrize("network", OUTPUT)
+@pytest.mark.parametrize("network", slow_but(OUTPUT, "xresnet18ssa"))
 @pytest.mark.parametrize(
     ("theirs", "ours", "missing"),
     [
@@ -201,7 +202,7 @@ def test_a_plain_pickle_is_not_run(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "torch", "torch before 1.6"])
-@pytest.mark.parametrize("left", [0, 1, 7, 100, 0.5, 0.999])
+@pytest.mark.parametrize("left", slow_but([0, 1, 7, 100, 0.5, 0.999], 0, 0.5))
 def test_a_truncated_file_is_named(tmp_path, kind, left):
     path = tmp_path / ("weights.safetensors" if kind == "safetensors" else "weights.pth")
     state = network_of("xresnet18ssa", "ab").state_dict()
