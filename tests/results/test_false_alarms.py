@@ -13,11 +13,11 @@ def labelled(clips, truth, scores):
 
 @pytest.fixture
 def out_of_fold():
-    """Twenty clips of each class, and sixty of neither; Rain scores .5 to .88, Buzz .9."""
+    """26 clips of Rain, 20 of Buzz, and 54 of neither; Rain scores .5 to 1, Buzz .9."""
     truth = np.zeros((100, 2), bool)
-    truth[:20, 0], truth[20:40, 1] = True, True
+    truth[:26, 0], truth[26:46, 1] = True, True
     scores = np.full((100, 2), 0.1, np.float32)
-    scores[:20, 0], scores[20:40, 1] = 0.5 + 0.02 * np.arange(20), 0.9
+    scores[:26, 0], scores[26:46, 1] = 0.5 + 0.02 * np.arange(26), 0.9
     return labelled([], truth, scores)
 
 
@@ -36,7 +36,7 @@ def test_the_tags_after_raising_are_those_of_thresholds_that_were_raised_with_ot
 ):
     """The odds of .6 and .7 times exp(.3) are those of .669 and .759: the next scores are .68 and .76.
 
-    Eleven and seven clips with the label reach them, all right. That is enough for .8, but not for .9.
+    Seventeen and thirteen clips with the label reach them, all right. That is enough for .8, but not for .9.
     """
     noise, hum = describe_false_alarms(disturbances, [5, 5, 5, 5, 5, 5], CLASSES, out_of_fold)
     facts = {"kind": "white noise", "clips": 2, "seconds": 10, "label": "Rain", "score": pytest.approx(0.7)}

@@ -142,23 +142,23 @@ def test_every_score_is_shown(run, page):
 
 @pytest.mark.slow
 def test_thresholds_that_noise_raised_are_named(tmp_path):
-    run = fabricate_run(tmp_path, clips=200)
-    rescore(run, "white-noise", "Class_001", 0.25)
-    rescore(run, "hum", "Class_002", 1)
+    run = fabricate_run(tmp_path, clips=400)
+    rescore(run, "white-noise", "Class_002", 0.2)
+    rescore(run, "hum", "Class_006", 1)
     scores = finish_run(run)
     rows = {row["label"]: row["promises"] for row in scores["thresholds"]["classes"]}
-    assert rows["Class_001"][0]["above"] == "white noise" and rows["Class_001"][0]["before"] < 0.25
-    assert rows["Class_001"][0]["score"] > 0.25
-    assert all(promise["reason"] == "not above hum" for promise in rows["Class_002"] if "before" in promise)
+    assert rows["Class_002"][0]["above"] == "white noise" and rows["Class_002"][0]["before"] < 0.2
+    assert rows["Class_002"][0]["score"] > 0.2
+    assert all(promise["reason"] == "not above hum" for promise in rows["Class_006"] if "before" in promise)
     _, noise, hum, _ = scores["disturbances"]
     assert hum["promises"][0] == {"promised": 0.8, "before": 12, "after": 0}  # one class, clips of 5 seconds
     assert noise["promises"][0] == {"promised": 0.8, "before": 12, "after": 0}
     text = (run / "report.html").read_text(encoding="utf-8")
     page = Page(text)
-    assert "Class_001 above white noise;" in text
-    assert "Class_002 above hum, where no clips are left that keep the promise" in text
+    assert "Class_002 above white noise;" in text
+    assert "Class_006 above hum, where no clips are left that keep the promise" in text
     shown = {figure["data-of"] for figure in page.figures}
-    assert {f"thresholds/classes/{place}/promises/0/before" for place in (1, 2)} <= shown
+    assert {f"thresholds/classes/{place}/promises/0/before" for place in (2, 6)} <= shown
 
 
 def test_a_model_that_did_not_start_with_new_weights_says_what_it_started_with(tmp_path):

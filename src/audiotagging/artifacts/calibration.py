@@ -71,7 +71,7 @@ class Threshold:
         score: The threshold: the ensemble's uncalibrated score.
         clips: Number of out-of-fold clips that reach it.
         precision: Share of these clips that have the label.
-        low: Lower end of the interval of this share, at least the promised precision.
+        low: Lower end of the 80 % interval of this share, at least the promised precision.
         high: Upper end of this interval.
         recall: Share of the clips with the label that reach the threshold.
     """
