@@ -179,7 +179,7 @@ def test_another_version_is_refused(folder):
     path = sorted(folder.glob("*.parquet"))[0]
     table = pq.read_table(path)
     pq.write_table(table.replace_schema_metadata({"version": "99"}), path)
-    with pytest.raises(UserError, match="expected spectrograms of version 3, found 99; run the pipeline again"):
+    with pytest.raises(UserError, match="expected spectrograms of version 4, found 99; run the pipeline again"):
         read_clips(folder)
 
 

@@ -1,8 +1,11 @@
-"""Pairs of clips that sound alike: `alike.csv` in the folder of the spectrograms, with the columns `clip` and `other`.
+"""Clips that sound alike: `alike.csv` in the folder of the spectrograms, with the columns `clip` and `group`.
 
-There is no file if there are no such pairs.
+The clips of a group sound alike, so that the column can be taken over into the table of a data folder. There is no file
+if no clips sound alike.
 """
 
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,53 +14,67 @@ from audiotagging.artifacts.tables import read_csv
 from audiotagging.wording import counted
 
 ALIKE = "alike.csv"
-NAMED = 3
+GROUPS_NAMED = 3
+CLIPS_NAMED = 4  # of a group
 
 
-def write_alike(folder: Path, pairs: pd.DataFrame) -> None:
-    """Write the pairs, if there are any, to an existing folder.
+def write_alike(folder: Path, groups: Sequence[Sequence[str]]) -> None:
+    """Write the clips that sound alike, if there are any, to an existing folder.
 
     Args:
         folder: The folder.
-        pairs: One row per pair: `clip` and `other`.
+        groups: The names of the clips of each group.
     """
-    if len(pairs):
-        pairs.to_csv(folder / ALIKE, index=False)
+    if groups:
+        rows = [(clip, number) for number, clips in enumerate(groups, 1) for clip in clips]
+        pd.DataFrame(rows, columns=["clip", "group"]).to_csv(folder / ALIKE, index=False)
 
 
-def read_alike(folder: Path) -> pd.DataFrame:
-    """Read the pairs: one row per pair, with `clip` and `other`.
+def read_alike(folder: Path) -> list[list[str]]:
+    """Read the clips that sound alike: the names of the clips of each group.
 
     Raises:
         UserError: If the table cannot be read or is corrupt.
     """
     if not (folder / ALIKE).exists():
-        return pd.DataFrame({"clip": [], "other": []}, dtype=object)
-    return read_csv(folder / ALIKE, {"clip": str, "other": str}, key=["clip", "other"])
+        return []
+    table = read_csv(folder / ALIKE, {"clip": str, "group": int}, key=["clip"])
+    groups = defaultdict(list)
+    for clip, group in zip(table["clip"], table["group"], strict=True):
+        groups[group].append(clip)
+    return list(groups.values())
 
 
-def describe_alike(pairs: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
-    """Return what a user should know about clips that sound alike, one string per kind of pair.
+def describe_alike(groups: Sequence[Sequence[str]], clips: pd.DataFrame) -> list[str]:
+    """Return what a user should know about clips that sound alike, one string per kind of group.
 
     Args:
-        pairs: One row per pair: `clip` and `other`.
+        groups: The names of the clips of each group.
         clips: One row per clip, with at least `clip`, `part` and `labels`.
     """
-    part = dict(zip(clips["clip"], clips["part"] == "test", strict=True))
-    labels = {clip: set(found) for clip, found in zip(clips["clip"], clips["labels"], strict=True)}
-    rows = list(zip(pairs["clip"], pairs["other"], strict=True))
-    across = [pair for pair in rows if part[pair[0]] != part[pair[1]]]
-    training = [pair for pair in rows if not part[pair[0]] and not part[pair[1]]]
-    conflicts = [(a, b) for a, b in rows if labels[a] and labels[b] and labels[a] != labels[b]]
+    tests = set(clips["clip"][clips["part"] == "test"])
+    labels = {clip: frozenset(found) for clip, found in zip(clips["clip"], clips["labels"], strict=True)}
+    across = [group for group in groups if 0 < len(tests.intersection(group)) < len(group)]
+    training = [group for group in groups if tests.isdisjoint(group)]
+    conflicts = [group for group in groups if len({labels[clip] for clip in group if labels[clip]}) > 1]
     kinds = (
-        (across, "a test clip and a training clip sound alike, which raises the scores; put each pair into one group"),
-        (training, "two training clips sound alike, which raises out-of-fold scores; put each pair into one group"),
-        (conflicts, "two clips with different labels sound alike; check their labels"),
+        (across, "", "of test and training clips, which raises the scores; make each a group of the data"),
+        (training, "", "of training clips, which raises out-of-fold scores; make each a group of the data"),
+        (conflicts, " with different labels", "; check their labels"),
     )
-    return [f"{what}: {_name(found)}" for found, what in kinds if found]
+    return [_describe(found, which=which, what=what) for found, which, what in kinds if found]
 
 
-def _name(pairs: list[tuple[str, str]]) -> str:
-    left = counted(len(pairs) - NAMED, "more pair")
-    more = f" and {left}; {ALIKE} beside the spectrograms lists all" * (len(pairs) > NAMED)
-    return "; ".join(f"{clip} and {other}" for clip, other in pairs[:NAMED]) + more
+def _describe(groups: Sequence[Sequence[str]], *, which: str, what: str) -> str:
+    shown, left = groups[:GROUPS_NAMED], len(groups) - GROUPS_NAMED
+    named = "; ".join([*map(_name, shown), *([f"and {counted(left, 'more group')}"] if left > 0 else [])])
+    is_cut = left > 0 or any(len(group) > CLIPS_NAMED for group in shown)
+    where = f"; {ALIKE} beside the spectrograms of a run lists all" if is_cut else ""
+    clips = counted(sum(map(len, groups)), "clip")
+    return f"{clips}{which} sound alike in {counted(len(groups), 'group')} {what}: {named}{where}".replace(" ;", ";")
+
+
+def _name(clips: Sequence[str]) -> str:
+    if len(clips) <= CLIPS_NAMED:
+        return f"{', '.join(clips[:-1])} and {clips[-1]}"
+    return f"{', '.join(clips[:CLIPS_NAMED])} and {len(clips) - CLIPS_NAMED} more"

@@ -46,7 +46,7 @@ from audiotagging.errors import UserError
 from audiotagging.files import atomic_folder
 from audiotagging.json_file import parse_json
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 PARTS = ("curated", "noisy", "test", "disturbance")
 USAGES = ("", "Public", "Private")
 AGAIN = "run the pipeline again, or preprocess"  # what to do about damage

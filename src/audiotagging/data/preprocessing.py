@@ -31,7 +31,7 @@ from audiotagging.data.audio import RATE, SoundError, decode, trim
 from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.dataset import fingerprint as take_fingerprint
 from audiotagging.data.disturbances import make_disturbances
-from audiotagging.data.near_duplicates import find_alike, take_texture
+from audiotagging.data.near_duplicates import Texture, find_alike, take_texture
 from audiotagging.data.opus import make_excerpt
 from audiotagging.data.spectrogram import SETTINGS, SHORTEST, trimmed_spectrogram
 from audiotagging.errors import UserError
@@ -82,7 +82,7 @@ class Processed:
     excerpt: Excerpt | None = None
     silent: bool = False
     clipped: bool = False
-    texture: np.ndarray | None = None
+    texture: Texture | None = None
     acoustics: Acoustics | None = None
 
 
@@ -150,7 +150,7 @@ def preprocess(
     """
     clips = dataset.clips
     repairs: Counter[str] = Counter()
-    textures: list[np.ndarray | None] = []
+    textures: list[Texture | None] = []
     measured: list[tuple[str, str, Acoustics]] = []
     metadata = {"mel": json.dumps(SETTINGS), "fingerprint": fingerprint, "notes": json.dumps(dataset.notes)}
     with (
@@ -187,7 +187,7 @@ def preprocess(
     logger.info("%s: %s", counted(len(clips), "clip"), ", ".join([f"{len(writer.rejected)} rejected", *counts]))
 
 
-def listen(dataset: Dataset, *, max_rejected: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+def listen(dataset: Dataset, *, max_rejected: float) -> tuple[pd.DataFrame, list[list[str]]]:
     """Do the work of `preprocess` without keeping the spectrograms, to tell what it would find.
 
     Args:
@@ -196,13 +196,14 @@ def listen(dataset: Dataset, *, max_rejected: float) -> tuple[pd.DataFrame, pd.D
 
     Returns:
         One row per clip: `seconds` without the silence at both ends, and whether it is `unreadable`, `silent` or
-        `clipped`. And one row per pair of clips that sound alike: `clip` and `other`.
+        `clipped`. And the names of the clips that sound alike, group by group.
 
     Raises:
         UserError: If too many clips of a part are unusable, or if a worker is killed.
     """
     clips = dataset.clips
-    rows, textures, rejected = [], [], []
+    textures: list[Texture | None] = []
+    rows, rejected = [], []
     results = _process_all(_pieces(clips, keep_audio=False), threads())
     for clip, result in zip(clips.itertuples(), track(results, label="listen", total=len(clips)), strict=True):
         if result.spectrogram is None:
@@ -213,17 +214,10 @@ def listen(dataset: Dataset, *, max_rejected: float) -> tuple[pd.DataFrame, pd.D
     return pd.DataFrame(rows, columns=["seconds", "unreadable", "silent", "clipped"]), _alike(clips, textures)
 
 
-def _alike(clips: pd.DataFrame, textures: Sequence[np.ndarray | None]) -> pd.DataFrame:
-    """Return the pairs of clips that sound alike and are not in one group, one row per pair: `clip` and `other`."""
-    usable = [place for place, texture in enumerate(textures) if texture is not None]
-    pairs = find_alike([texture for texture in textures if texture is not None])
-    names, groups = clips["clip"].tolist(), clips["group"].tolist()
-    apart = [
-        (names[first], names[second])
-        for first, second in ((usable[one], usable[other]) for one, other in pairs)
-        if not groups[first] or groups[first] != groups[second]
-    ]
-    return pd.DataFrame(apart, columns=["clip", "other"], dtype=object)
+def _alike(clips: pd.DataFrame, textures: Sequence[Texture | None]) -> list[list[str]]:
+    """Return the names of the clips that sound alike, group by group."""
+    names = clips["clip"].tolist()
+    return [[names[place] for place in places] for places in find_alike(textures, clips["group"].tolist())]
 
 
 def excerpts_of(folder: Path, clips: Collection[str]) -> dict[str, Excerpt]:
@@ -332,6 +326,6 @@ def _process(piece: Piece) -> Processed:
         excerpt=make_excerpt(samples) if piece.keep_audio else None,
         silent=bool(loudness.max() <= SILENT),
         clipped=bool((loudness >= FULL_SCALE).mean() > CLIPPED),
-        texture=take_texture(spectrogram),
+        texture=take_texture(spectrogram, samples=len(samples)),
         acoustics=measure(samples),
     )
