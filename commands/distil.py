@@ -105,7 +105,10 @@ def _teach(out: Path, predictions: Predictions, teacher: Tagger, *, kept: Path) 
     """Return what the student learns. The scores of clips that nothing has scored yet are kept in a file."""
     clips = read_clips(out / "spectrograms")
     clips = clips[clips["part"].isin(["curated", "noisy"])]
+    # Models that were not trained on any clip with a label would teach that no clip has it.
+    unheard = set(clips["clip"][clips["labels"].map(lambda names: not set(names).isdisjoint(predictions.unheard))])
     own = ((predictions.rows["member"] == ENSEMBLE) & (predictions.rows["part"] == "validation")).to_numpy()
+    own &= ~predictions.rows["clip"].isin(unheard).to_numpy()
     scores = dict(zip(predictions.rows["clip"][own], predictions.scores[own], strict=True))
     rest = read_spectrograms(out / "spectrograms", clips=[clip for clip in clips["clip"] if clip not in scores])
     logger.info(

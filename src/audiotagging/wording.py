@@ -1,4 +1,6 @@
-"""Numbers, plurals and durations in messages."""
+"""Numbers, plurals, lists and durations in messages."""
+
+from collections.abc import Sequence
 
 
 def number(value: float) -> str:
@@ -20,6 +22,16 @@ def counted(count: int, noun: str) -> str:
     """
     plural = noun + ("es" if noun.endswith(("s", "tch")) else "s")
     return f"{number(count)} {noun if count == 1 else plural}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return words with commas and "and" between them.
+
+    Examples:
+        >>> listed(["0"]), listed(["0", "2"]), listed(["0", "2", "4"])
+        ('0', '0 and 2', '0, 2 and 4')
+    """
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def duration(seconds: float) -> str:

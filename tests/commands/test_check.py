@@ -35,7 +35,7 @@ def test_a_good_folder_is_summarised(data, capsys):
         "test": ("3", "1.333"),
     }
     assert "3 classes, from 3 curated clips (Tap_running) to 6 (Bark)" in printed
-    assert "note: train_curated.csv: the class 'Tap_running' has 3 clips for 5 folds" in printed
+    assert "note: train_curated.csv: 1 class in fewer than the 5 folds: 'Tap_running' (3 clips)" in printed
 
 
 def test_classes_with_as_many_clips_each_are_summarised_in_one_number(data):

@@ -17,7 +17,7 @@ def test_clips_come_in_the_order_of_their_tables(data):
     dataset = read_dataset(data)
     clips = dataset.clips
     assert dataset.classes == CLASSES and dataset.notes == [
-        "train_curated.csv: the class 'Tap_running' has 3 clips for 5 folds"
+        "train_curated.csv: 1 class in fewer than the 5 folds: 'Tap_running' (3 clips)"
     ]
     assert list(clips["part"]) == ["curated"] * 12 + ["noisy"] * 4 + ["test"] * 3
     assert list(clips["clip"][:2]) == ["c00.wav", "c01.wav"] and list(clips["clip"][-1:]) == ["t2.wav"]

@@ -61,11 +61,66 @@ def test_groups_stay_together_in_the_draw_and_in_the_folds(folder):
     assert Counter(name.partition("/")[0] for name in drawn_of(clips)) == dict.fromkeys(CLASSES, 2)
 
 
-def test_few_groups_leave_folds_without_clips(folder, capsys):
+def test_few_groups_fill_few_folds(folder, capsys):
     write_groups(folder, lambda name: f"night {int(name[-6:-4]) // 4}")
-    assert main(pipeline.PIPELINES, ["check", "--data", str(folder)]) == 0
-    assert main(pipeline.PIPELINES, ["check", "--data", str(folder), "--folds", "0,1,2,3,4"]) == 2
-    assert "no curated clip is in fold" in capsys.readouterr().out
+    options = ["check", "--data", str(folder)]
+    assert main(pipeline.PIPELINES, [*options, "--folds", "0,1,2"]) == 0
+    assert "3 groups of training clips fill at most 3 folds: there are folds 0, 1 and 2\n" in capsys.readouterr().out
+    assert main(pipeline.PIPELINES, [*options, "--folds", "0,1,2,3,4"]) == 2
+    printed = capsys.readouterr().out
+    assert "in folds 3 and 4, which are to be held out: the clips are in 3 folds (their 3 groups stay" in printed
+    assert "--folds 0,1,2\n" in printed
+
+
+RARE = (
+    "1 class in one fold only, so that no model that holds it out is trained on it: 'cat' ({}); left out of the "
+    "out-of-fold scores, the fitted weights, the thresholds and the suspicious labels"
+)
+
+
+@pytest.mark.parametrize("column", ["group", "fold"])
+def test_classes_in_fewer_folds_than_there_are_are_named(folder, column):
+    """Cats are in one group or fold, dogs in two, and birds in five."""
+    spread = {"cat": 1, "dog": 2, "bird": 5}
+    table = [(name, label, number % spread[label]) for label, name, number in map(parts_of, NAMES)]
+    write_table(folder / "clips.csv", ("path", "labels", column), *table)
+    notes = read_dataset(folder, seed=1).notes
+    assert len(notes) == 2 and RARE.partition("'cat'")[0] in notes[0] and "in fewer than the 5 folds: 'dog'" in notes[1]
+    if column == "fold":
+        assert RARE.format("10 clips in fold 0") in notes[0] and "'dog' (10 clips in folds 0 and 1)" in notes[1]
+    else:
+        assert "'cat' (1 group in fold " in notes[0] and "'dog' (2 groups in folds " in notes[1]
+
+
+def parts_of(name):
+    label, _, file = name.partition("/")
+    return label, name, int(file[:2])
+
+
+@pytest.mark.parametrize(
+    ("clips", "expected"), [(1, RARE.format("1 clip")), (4, "in fewer than the 5 folds: 'cat' (4 clips)")]
+)
+def test_classes_with_fewer_clips_than_folds_are_named(sounds, clips, expected):
+    dogs = [f"dog/{number}.wav" for number in range(8)]
+    [note] = read_dataset(sounds(*dogs, *(f"cat/{number}.wav" for number in range(clips)), seconds=0.01)).notes
+    assert note.endswith(expected)
+
+
+def test_a_fold_of_which_nothing_can_be_scored_cannot_be_held_out(folder, capsys):
+    folds = {"bird": 0, "cat": 1}
+    table = [(name, label, folds.get(label, number % 2 + 2)) for label, name, number in map(parts_of, NAMES)]
+    write_table(folder / "clips.csv", ("path", "labels", "fold"), *table)
+    assert main(pipeline.PIPELINES, ["check", "--data", str(folder), "--folds", "2,3"]) == 0
+    assert main(pipeline.PIPELINES, ["check", "--data", str(folder), "--folds", "1,2"]) == 2
+    assert "no class of the clips in fold 1 (cat) is in another fold" in capsys.readouterr().out
+
+
+def test_a_share_that_draws_no_clip_of_a_class_names_it(folder):
+    write_groups(folder, lambda name: "night" if "cat" in name else "")
+    notes = read_dataset(folder, test_share=0.2, seed=1).notes
+    assert (
+        "--test-share 0.2 draws no clip of 1 class, so that no score on test clips counts it: 'cat' (1 group)" in notes
+    )
 
 
 def test_one_group_can_be_trained_on_but_not_held_out(folder, capsys):
@@ -80,7 +135,11 @@ def test_one_group_can_be_trained_on_but_not_held_out(folder, capsys):
     ("names", "share", "expected"),
     [
         (["test/dog/0.wav"], 0.2, "the data have 1 test clips already"),
-        ([], 1.0, "expected at least one clip for each of 5 folds, found 0"),
+        (
+            [],
+            1.0,
+            "--test-share 1 draws every clip of 3 classes, so that none is left to train on: 'bird' .10 clips., ",
+        ),
     ],
 )
 def test_a_share_that_cannot_be_drawn(folder, sounds, names, share, expected):

@@ -17,7 +17,8 @@ from audiotagging.errors import UserError
 from audiotagging.members import REFERENCE
 from audiotagging.metrics import label_table, lwlrap
 from audiotagging.results.calibrate import fit_calibration
-from audiotagging.results.ensembling import ensemble, fit_weights, gather
+from audiotagging.results.ensembling import ensemble, fit_weights
+from audiotagging.results.labelled_clips import gather
 from audiotagging.results.thresholds import MARGIN, find_thresholds
 
 

@@ -9,9 +9,8 @@ from audiotagging.artifacts.prediction_table import read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.errors import UserError
 from audiotagging.metrics import label_precisions, label_table
-from audiotagging.results.ensembling import gather
 from audiotagging.results.evaluation import evaluate
-from audiotagging.results.labelled_clips import labelled_sets
+from audiotagging.results.labelled_clips import gather, labelled_sets
 from audiotagging.results.scoring import (
     compare_classes,
     describe_classes,

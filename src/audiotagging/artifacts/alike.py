@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from audiotagging.artifacts.tables import read_csv
-from audiotagging.wording import counted
+from audiotagging.wording import counted, listed
 
 ALIKE = "alike.csv"
 GROUPS_NAMED = 3
@@ -76,5 +76,5 @@ def _describe(groups: Sequence[Sequence[str]], *, which: str, what: str) -> str:
 
 def _name(clips: Sequence[str]) -> str:
     if len(clips) <= CLIPS_NAMED:
-        return f"{', '.join(clips[:-1])} and {clips[-1]}"
+        return listed(clips)
     return f"{', '.join(clips[:CLIPS_NAMED])} and {len(clips) - CLIPS_NAMED} more"

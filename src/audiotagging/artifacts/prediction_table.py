@@ -24,12 +24,15 @@ class Predictions:
         rows: One row per prediction: `clip`, `part` (one of `PARTS`), `member`, and `fold` (-1 for none).
         scores: Scores, higher for likelier classes, float32, shape (rows, classes).
         members: Ids of the members, by default of those that have rows.
+        unheard: Classes whose labels say nothing about the scores of validation clips: all training clips with the
+            label are in one fold, so that the models that scored them were not trained on any.
     """
 
     classes: list[str]
     rows: pd.DataFrame
     scores: np.ndarray
     members: list[str] = field(default_factory=list)
+    unheard: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Take the members from the rows."""
@@ -60,7 +63,12 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
             "scores": scores,
         }
     ).replace_schema_metadata(
-        {"version": str(SCHEMA_VERSION), "classes": "\n".join(classes), "members": "\n".join(predictions.members)}
+        {
+            "version": str(SCHEMA_VERSION),
+            "classes": "\n".join(classes),
+            "members": "\n".join(predictions.members),
+            "unheard": "\n".join(predictions.unheard),
+        }
     )
     with atomic_file(path) as partial:
         write_parquet(partial, table)
@@ -83,9 +91,10 @@ def read_predictions(path: Path) -> Predictions:
     check_columns(path, table, _schema(len(classes)))
     scores = table["scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, len(classes))
     rows = table.drop_columns("scores").to_pandas()
-    if reason := _find_fault(classes, rows, scores):
+    unheard = [name for name in metadata.get("unheard", "").split("\n") if name]  # earlier tables do not say
+    if reason := _find_fault(classes, rows, scores, unheard):
         raise corrupt_table(path, reason)
-    return Predictions(classes, rows, scores, metadata.get("members", "").split())
+    return Predictions(classes, rows, scores, metadata.get("members", "").split(), unheard)
 
 
 def _schema(classes: int) -> pa.Schema:
@@ -95,9 +104,11 @@ def _schema(classes: int) -> pa.Schema:
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in types.items()])
 
 
-def _find_fault(classes: list[str], rows: pd.DataFrame, scores: np.ndarray) -> str:
+def _find_fault(classes: list[str], rows: pd.DataFrame, scores: np.ndarray, unheard: list[str]) -> str:
     """Return why these cannot be predictions, or an empty string if they can be."""
     members = rows[["member", "fold"]].drop_duplicates()
+    if not set(unheard) <= set(classes):
+        return "it has no scores of a class that it names"
     if len(set(classes)) < len(classes):
         return "a class occurs more than once"
     if not rows["part"].isin(PARTS).all():

@@ -81,4 +81,4 @@ def join(first: Predictions, later: Predictions) -> Predictions:
     rows = pd.concat([first.rows, later.rows], ignore_index=True)
     new = ~rows.duplicated(["clip", "part", "member", "fold"]).to_numpy()
     scores = np.concatenate([first.scores, later.scores])
-    return Predictions(first.classes, rows[new].reset_index(drop=True), scores[new], list(first.members))
+    return Predictions(first.classes, rows[new].reset_index(drop=True), scores[new], list(first.members), first.unheard)

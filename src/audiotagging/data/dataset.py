@@ -79,7 +79,8 @@ def read_dataset(
     contents = read_layout(folder, noisy=noisy, corrections=corrections, problems=problems)
     if contents and not problems:
         draw_test_clips(contents, share=test_share, seed=seed, problems=problems)
-        deal_folds_of_groups(contents.clips, seed=seed)
+    if contents and not problems:
+        deal_folds_of_groups(contents, seed=seed)
         check_clips(contents, problems=problems)
     if problems or contents is None:
         raise DataError(folder, problems)

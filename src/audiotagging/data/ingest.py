@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from audiotagging.artifacts.noisy_choice import describe_choice
 from audiotagging.artifacts.selection import DEALT_FOLDS
 from audiotagging.data.dataset import DataError, Dataset, fingerprint, read_dataset
+from audiotagging.data.layouts.contents import shorten
 from audiotagging.data.overview import describe, durations
 from audiotagging.data.sources import resolve
 from audiotagging.errors import UserError
 from audiotagging.members import Member
+from audiotagging.wording import counted, listed
 
 logger = logging.getLogger(__name__)
 
@@ -86,19 +90,37 @@ def check_folds(dataset: Dataset, held_out: Collection[int]) -> None:
         held_out: The folds that training will hold out. Negative numbers hold out nothing.
 
     Raises:
-        DataError: If a fold has no clips, or all of them.
+        DataError: If a fold has no clips, all of them, or only clips of classes that are in no other fold.
     """
-    own = set(dataset.clips["fold"][dataset.clips["part"] == "curated"])
-    folds = own if min(own) >= 0 else set(range(DEALT_FOLDS))
-    for fold in sorted(set(held_out)):
-        if fold >= 0 and fold not in folds:
-            raise DataError(dataset.folder, [f"no curated clip is in fold {fold}, which is to be held out"])
-        if fold >= 0 and len(folds) < 2:
-            problem = (
-                f"all curated clips are of one group and in fold {fold}: none is left to train on if it is held out"
-            )
-            raise DataError(dataset.folder, [problem])
-    if not (dataset.clips["part"] == "test").any() and not any(fold >= 0 for fold in held_out):
+    wanted = sorted({fold for fold in held_out if fold >= 0})
+    if problem := _find_problem(dataset.clips, wanted):
+        raise DataError(dataset.folder, [problem])
+    if not wanted and not (dataset.clips["part"] == "test").any():
         dataset.notes.append(
             "there are no test clips and no fold is held out: nothing will be predicted or scored; the ensemble can tag"
         )
+
+
+def _find_problem(clips: pd.DataFrame, wanted: list[int]) -> str:
+    """Return why some folds cannot be held out, or an empty string."""
+    curated, noisy = clips[clips["part"] == "curated"], clips[clips["part"] == "noisy"]
+    is_known = curated["fold"].min() >= 0  # otherwise the stage `select` deals the folds
+    folds = sorted(set(curated["fold"])) if is_known else list(range(DEALT_FOLDS))
+    if missing := [str(fold) for fold in wanted if fold not in folds]:
+        which = f"fold {missing[0]}, which is" if len(missing) == 1 else f"folds {listed(missing)}, which are"
+        groups = f" (their {counted(curated['group'].nunique(), 'group')} stay together)" * curated["group"].any()
+        return (
+            f"no curated clip is in {which} to be held out: the clips are in {counted(len(folds), 'fold')}{groups}; hold "
+            f"out some or all of --folds {','.join(map(str, folds))}"
+        )
+    if wanted and len(folds) < 2:
+        return f"all curated clips are of one group and in fold {folds[0]}: none is left to train on if it is held out"
+    for fold in wanted if is_known else ():
+        here = curated["fold"] == fold
+        labels = set(curated["labels"][here].explode())
+        if labels.isdisjoint(pd.concat([curated[~here], noisy])["labels"].explode()):
+            return (
+                f"no class of the clips in fold {fold} ({shorten(sorted(labels))}) is in another fold, so that nothing "
+                "can be scored if it is held out; leave it out of --folds, or give its classes clips in other folds"
+            )
+    return ""

@@ -1,13 +1,16 @@
 """Divides the clips of a data folder into test clips, training clips and folds, and checks that this is possible."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+
+import numpy as np
 
 from audiotagging.artifacts.selection import DEALT_FOLDS
 from audiotagging.data.layouts.contents import Clip, Contents, shorten
 from audiotagging.stratification import stratify
-from audiotagging.wording import counted
+from audiotagging.wording import counted, listed
 
-CLASSES_NAMED = 3
+CLASSES_NAMED = 8
 
 
 def draw_test_clips(contents: Contents, *, share: float, seed: int, problems: list[str]) -> None:
@@ -40,28 +43,75 @@ def draw_test_clips(contents: Contents, *, share: float, seed: int, problems: li
             clip.part, clip.fold = "test", -1
     clips.sort(key=lambda clip: clip.part == "test")
     contents.notes.append(f"test clips: {(parts == 0).sum()} of {len(training)}, drawn with seed {seed}")
+    tested, trained = _labels(clips, part="test"), _labels(clips, part="curated")
+    if untested := [name for name in contents.classes if name not in tested]:
+        contents.notes.append(
+            f"--test-share {share:g} draws no clip of {counted(len(untested), 'class')}, so that no score on test clips "
+            f"counts {_them(untested)}: {_name_classes(untested, training)}"
+        )
+    if untrained := [name for name in contents.classes if name not in trained]:
+        problems.append(
+            f"--test-share {share:g} draws every clip of {counted(len(untrained), 'class')}, so that none is left to "
+            f"train on: {_name_classes(untrained, training)}; draw with another --seed or a smaller share, or name the test "
+            "clips in a column split"
+        )
 
 
-def deal_folds_of_groups(clips: list[Clip], *, seed: int) -> None:
+def deal_folds_of_groups(contents: Contents, *, seed: int) -> None:
     """Deal the training clips to folds if some of them are in groups, whose clips then stay together.
 
-    Clips that are in no group get their folds from the stage `select`, unless the data have folds.
+    Few groups fill at most as many folds as there are groups. Clips that are in no group get their folds from the stage
+    `select`, unless the data have folds.
 
     Args:
-        clips: The clips, which are changed.
+        contents: The contents of the data folder, whose clips and notes are changed.
         seed: Seed of the stratification.
     """
-    training = [clip for clip in clips if clip.part == "curated"]
-    if any(clip.group for clip in training) and all(clip.fold < 0 for clip in training):
-        names, labels = [clip.clip for clip in training], [clip.labels for clip in training]
-        folds = stratify(names, labels, shares=[1] * DEALT_FOLDS, seed=seed, groups=_units(training))
-        for clip, fold in zip(training, folds, strict=True):
-            clip.fold = int(fold)
+    training = [clip for clip in contents.clips if clip.part == "curated"]
+    if not any(clip.group for clip in training) or any(clip.fold >= 0 for clip in training):
+        return
+    names, labels, units = [clip.clip for clip in training], [clip.labels for clip in training], _units(training)
+    groups = len(set(units))
+    dealt = stratify(names, labels, shares=[1] * min(DEALT_FOLDS, groups), seed=seed, groups=units)
+    filled, folds = np.unique(dealt, return_inverse=True)  # numbered from 0 on, without gaps
+    for clip, fold in zip(training, folds.tolist(), strict=True):
+        clip.fold = fold
+    if len(filled) < DEALT_FOLDS:
+        contents.notes.append(
+            f"{counted(groups, 'group')} of training clips fill at most {counted(min(groups, DEALT_FOLDS), 'fold')}: "
+            f"there are {_name_folds(folds.tolist())}"
+        )
 
 
 def _units(clips: list[Clip]) -> list[str]:
     """Return what stays together: the group of every clip, or the clip itself."""
     return [f"group {clip.group}" if clip.group else f"clip {clip.clip}" for clip in clips]
+
+
+def _labels(clips: list[Clip], *, part: str) -> set[str]:
+    return {label for clip in clips if clip.part == part for label in clip.labels}
+
+
+def _name_classes(names: list[str], clips: list[Clip]) -> str:
+    """Return the first of some classes, with the number of their groups or clips and, if there are folds, these."""
+    noun = "group" if any(clip.group for clip in clips) else "clip"
+    described = []
+    for name in names[:CLASSES_NAMED]:
+        own = [clip for clip in clips if name in clip.labels]
+        folds = {clip.fold for clip in own if clip.fold >= 0}
+        where = f" in {_name_folds(folds)}" if folds else ""
+        described.append(f"{name!r} ({counted(len(set(_units(own))), noun)}{where})")
+    more = [f"{len(names) - CLASSES_NAMED} more"] if len(names) > CLASSES_NAMED else []
+    return listed([*described, *more])
+
+
+def _them(names: list[str]) -> str:
+    return "it" if len(names) == 1 else "them"
+
+
+def _name_folds(folds: Iterable[int]) -> str:
+    numbers = sorted(set(folds))
+    return f"{'fold' if len(numbers) == 1 else 'folds'} {listed([str(fold) for fold in numbers])}"
 
 
 def check_clips(contents: Contents, *, problems: list[str]) -> None:
@@ -74,23 +124,41 @@ def check_clips(contents: Contents, *, problems: list[str]) -> None:
     source, clips = contents.source, contents.clips
     training = [clip for clip in clips if clip.part == "curated"]
     _check_groups(clips, problems)
-    folds = DEALT_FOLDS
-    if any(clip.fold >= 0 for clip in training):
-        folds = len({clip.fold for clip in training})
-        if folds < 2 and not any(clip.group for clip in training):
-            problems.append(f"{source}: expected at least 2 folds in the column fold, found {folds}")
-    elif len(training) < folds:
-        problems.append(f"{source}: expected at least one clip for each of {folds} folds, found {len(training)}")
-    clips_of = Counter(label for clip in training for label in clip.labels)
-    problems += [f"{source}: the class {name!r} has no curated clip" for name in contents.classes if not clips_of[name]]
-    few = [name for name in contents.classes if 0 < clips_of[name] < folds]
-    contents.notes.extend(
-        f"{source}: the class {name!r} has {counted(clips_of[name], 'clip')} for {folds} folds"
-        for name in few[:CLASSES_NAMED]
-    )
-    if len(few) > CLASSES_NAMED:
+    folds = {clip.fold for clip in training if clip.fold >= 0}
+    if folds:
+        if len(folds) < 2 and not any(clip.group for clip in training):
+            problems.append(f"{source}: expected at least 2 folds in the column fold, found {len(folds)}")
+    elif len(training) < DEALT_FOLDS:
+        problems.append(f"{source}: expected at least one clip for each of {DEALT_FOLDS} folds, found {len(training)}")
+    trained = _labels(training, part="curated")
+    problems += [
+        f"{source}: the class {name!r} has no curated clip" for name in contents.classes if name not in trained
+    ]
+    _note_rare_classes(contents, training, folds)
+
+
+def _note_rare_classes(contents: Contents, training: list[Clip], folds: Collection[int]) -> None:
+    """Note the classes that are in fewer folds than there are, and those that are in one alone.
+
+    Folds that the stage `select` deals are not known yet. As many of them have a class as it has clips, at most.
+    """
+    places = defaultdict(set)
+    for clip in training:
+        for label in clip.labels:
+            places[label].add(clip.fold if folds else clip.clip)
+    count, source = len(folds) or DEALT_FOLDS, contents.source
+    noisy = _labels(contents.clips, part="noisy")  # which every model may be trained on
+    alone = [name for name in contents.classes if len(places[name]) == 1 < count and name not in noisy]
+    few = [name for name in contents.classes if 0 < len(places[name]) < count and name not in alone]
+    if alone:
         contents.notes.append(
-            f"{source}: {counted(len(few) - CLASSES_NAMED, 'more class')} with fewer clips than there are folds"
+            f"{source}: {counted(len(alone), 'class')} in one fold only, so that no model that holds it out is trained "
+            f"on {_them(alone)}: {_name_classes(alone, training)}; left out of the out-of-fold scores, the fitted "
+            "weights, the thresholds and the suspicious labels"
+        )
+    if few:
+        contents.notes.append(
+            f"{source}: {counted(len(few), 'class')} in fewer than the {count} folds: {_name_classes(few, training)}"
         )
 
 

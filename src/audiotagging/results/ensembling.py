@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,30 +13,14 @@ from audiotagging.artifacts.ensemble_folder import ENSEMBLE, write_ensemble
 from audiotagging.artifacts.prediction_table import PARTS, Predictions, read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_listing
 from audiotagging.errors import UserError
-from audiotagging.metrics import label_table, lwlrap
+from audiotagging.metrics import lwlrap
 from audiotagging.results.calibrate import fit_calibration
+from audiotagging.results.labelled_clips import Gathered, disturbance_set, gather, out_of_fold_set
 from audiotagging.results.thresholds import find_floors, find_thresholds
 
 SELECTIONS = 50  # number of times that fit_weights picks a member
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """The scores that several members gave to the clips of one part.
-
-    Attributes:
-        members: Ids of the members.
-        clips: Names of the clips.
-        classes: The classes, in the order of the scores.
-        scores: float32, shape (members, clips, classes).
-    """
-
-    members: list[str]
-    clips: list[str]
-    classes: list[str]
-    scores: np.ndarray
 
 
 def fit_weights(scores: np.ndarray, truth: np.ndarray, *, mean: str) -> np.ndarray:
@@ -68,28 +51,6 @@ def fit_weights(scores: np.ndarray, truth: np.ndarray, *, mean: str) -> np.ndarr
         if results[pick] > best:
             best, weights = results[pick], counts / counts.sum()
     return weights
-
-
-def gather(predictions: Predictions, *, part: str) -> Gathered:
-    """Collect the scores of one part by member, and average each member's folds.
-
-    Args:
-        predictions: Predictions of one or more members. All members must have predicted the same clips of this part.
-        part: "validation", "test" or "disturbance".
-    """
-    chosen = (predictions.rows["part"] == part).to_numpy()
-    rows = predictions.rows[chosen]
-    members = rows["member"].astype(str).drop_duplicates().tolist()
-    clips = rows["clip"].drop_duplicates().tolist()
-    member = pd.Index(members).get_indexer(rows["member"].astype(str))
-    clip = pd.Index(clips).get_indexer(rows["clip"])
-    # A clip has one row per member and fold: add its scores up, and count its rows.
-    totals = np.zeros((len(members), len(clips), len(predictions.classes)))
-    counts = np.zeros((len(members), len(clips), 1))
-    np.add.at(totals, (member, clip), predictions.scores[chosen])
-    np.add.at(counts, (member, clip), 1)
-    assert counts.all(), "the members predicted different clips"
-    return Gathered(members, clips, predictions.classes, (totals / counts).astype(np.float32))
 
 
 def ensemble(
@@ -124,11 +85,11 @@ def ensemble(
     parts = {part: gather(everything, part=part) for part in PARTS}
     shares = np.full(len(members), 1 / len(members))
     if weights == "fitted":
-        shares = _fit_out_of_fold(parts["validation"], clips, mean=mean)
+        shares = _fit_out_of_fold(everything, clips, mean=mean)
     logger.info(
         "weights: %s", ", ".join(f"{member} {share:.2f}" for member, share in zip(members, shares, strict=True))
     )
-    averaged = _average_parts(parts, members=members, mean=mean, weights=shares)
+    averaged = _average_parts(parts, members=members, mean=mean, weights=shares, unheard=everything.unheard)
     calibration, thresholds = _calibrate_out_of_fold(averaged, clips)
     submission = _submission(averaged, read_listing(spectrograms, part="test"), calibration)
     averaging = Averaging(mean, dict(zip(members, shares.tolist(), strict=True)), calibration, thresholds)
@@ -146,7 +107,8 @@ def average_members(predictions: Predictions, *, mean: str, weights: Mapping[str
     members = predictions.members
     assert set(members) == set(weights)
     parts = {part: gather(predictions, part=part) for part in PARTS}
-    return _average_parts(parts, members=members, mean=mean, weights=np.array([weights[member] for member in members]))
+    shares = np.array([weights[member] for member in members])
+    return _average_parts(parts, members=members, mean=mean, weights=shares, unheard=predictions.unheard)
 
 
 def _read_members(paths: Sequence[Path], *, classes: list[str], clips: pd.DataFrame) -> Predictions:
@@ -164,11 +126,12 @@ def _read_members(paths: Sequence[Path], *, classes: list[str], clips: pd.DataFr
         )
     _refuse_other_validation_clips(rows)
     members = list(dict.fromkeys(member for table in tables for member in table.members))
-    return Predictions(classes, rows, scores, members)
+    unheard = [name for name in classes if any(name in table.unheard for table in tables)]
+    return Predictions(classes, rows, scores, members, unheard)
 
 
 def _average_parts(
-    parts: Mapping[str, Gathered], *, members: Sequence[str], mean: str, weights: np.ndarray
+    parts: Mapping[str, Gathered], *, members: Sequence[str], mean: str, weights: np.ndarray, unheard: list[str]
 ) -> Predictions:
     """Return the predictions of the ensemble and of every member, averaged over its folds."""
     rows, scores = [], []
@@ -179,7 +142,7 @@ def _average_parts(
                 rows.append(pd.DataFrame({"clip": gathered.clips, "part": part, "member": member, "fold": -1}))
                 scores.append(member_scores)
     table, averages = pd.concat(rows, ignore_index=True), np.concatenate(scores)
-    return Predictions(gathered.classes, table, averages, [ENSEMBLE, *members])
+    return Predictions(gathered.classes, table, averages, [ENSEMBLE, *members], unheard)
 
 
 def _submission(predictions: Predictions, fnames: list[str], calibration: Calibration | None) -> pd.DataFrame:
@@ -192,44 +155,31 @@ def _submission(predictions: Predictions, fnames: list[str], calibration: Calibr
     return table.reindex(fnames, fill_value=np.float32(0)).rename_axis("fname").reset_index()
 
 
-def _fit_out_of_fold(validation: Gathered, clips: pd.DataFrame, *, mean: str) -> np.ndarray:
-    if not validation.clips:
+def _fit_out_of_fold(predictions: Predictions, clips: pd.DataFrame, *, mean: str) -> np.ndarray:
+    scored = out_of_fold_set(predictions, clips)
+    if not scored.clips:
         raise UserError(
             "expected out-of-fold predictions to fit the weights to, found none; train with folds, or use equal weights"
         )
-    truth = _truth(validation.clips, clips, validation.classes, part="curated")
-    return fit_weights(validation.scores, truth, mean=mean)
+    return fit_weights(np.stack([*scored.systems.values()]), scored.truth, mean=mean)
 
 
 def _calibrate_out_of_fold(
     averaged: Predictions, clips: pd.DataFrame
 ) -> tuple[Calibration | None, dict[str, list[Threshold]]]:
     """Fit the calibration and the thresholds of the ensemble, if there are out-of-fold predictions."""
-    truth, scores = _labelled_scores(averaged, clips, part="validation", table="curated")
-    if not len(scores):
+    scored = out_of_fold_set(averaged, clips)
+    if not scored.clips:
         logger.info("calibration: none, because no fold was held out")
         return None, {}
-    calibration = fit_calibration(truth, scores, averaged.classes)
+    scores = scored.systems[ENSEMBLE]
+    calibration = fit_calibration(scored.truth, scores, averaged.classes)
     losses = ", ".join(f"{kind} {loss:.4f}" for kind, loss in calibration.log_loss.items())
     submitted = "calibrated" if calibration.submitted else "uncalibrated"
     logger.info("calibration: %s; log loss %s; the submission is %s", calibration.method, losses, submitted)
-    floors = find_floors(*_labelled_scores(averaged, clips, part="disturbance", table="disturbance"))
-    return calibration, find_thresholds(truth, scores, averaged.classes, floors=floors)
-
-
-def _labelled_scores(
-    averaged: Predictions, clips: pd.DataFrame, *, part: str, table: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels of the clips of a part, and their scores by the ensemble, both of shape (clips, classes)."""
-    chosen = ((averaged.rows["part"] == part) & (averaged.rows["member"] == ENSEMBLE)).to_numpy()
-    names = averaged.rows.loc[chosen, "clip"].tolist()
-    return _truth(names, clips, averaged.classes, part=table), averaged.scores[chosen]
-
-
-def _truth(names: list[str], clips: pd.DataFrame, classes: Sequence[str], *, part: str) -> np.ndarray:
-    """Return the labels of some clips of a part of the spectrograms as a table."""
-    labels = clips[clips["part"] == part].set_index("clip").loc[names, "labels"]
-    return label_table(labels.tolist(), classes)
+    made = disturbance_set(averaged, clips)
+    floors = find_floors(made.truth, made.systems[ENSEMBLE]) if made.clips else None
+    return calibration, find_thresholds(scored.truth, scores, averaged.classes, floors=floors)
 
 
 def _name(table: Predictions, path: Path) -> str:

@@ -55,9 +55,14 @@ from audiotagging.results.audit import NAME as SUSPICIOUS
 from audiotagging.results.audit import suspicious_clips, write_suspicious
 from audiotagging.results.audit_page import write_audit
 from audiotagging.results.before import compare_with_before
-from audiotagging.results.ensembling import gather
 from audiotagging.results.false_alarms import describe_false_alarms, loudest_kinds
-from audiotagging.results.labelled_clips import LabelledSet, check_predictions, disturbance_set, labelled_sets
+from audiotagging.results.labelled_clips import (
+    LabelledSet,
+    check_predictions,
+    disturbance_set,
+    gather,
+    labelled_sets,
+)
 from audiotagging.results.mistakes import confusions, worst_clips
 from audiotagging.results.reliability import describe_calibration, describe_thresholds
 from audiotagging.results.run_facts import (
@@ -71,6 +76,7 @@ from audiotagging.results.run_facts import (
 )
 from audiotagging.results.scores_file import Before, OriginSummary
 from audiotagging.results.scoring import describe_classes, estimate_classes, estimate_systems, similarity
+from audiotagging.wording import counted
 
 BASELINE = "baseline"
 EVENTS = 100  # of the history of the champions, the newest
@@ -149,7 +155,9 @@ def evaluate(
         },
         "estimates": estimates,
         "trained": summarise_training(trained),
-        "data": summarise_data(clips, predictions.classes, read_rejected(spectrograms), _notes(spectrograms, clips)),
+        "data": summarise_data(
+            clips, predictions.classes, read_rejected(spectrograms), _notes(spectrograms, clips, predictions)
+        ),
         "selection": summarise_selection(selection, clips, predictions.classes),
         "run": {"mean": averaging.mean, "weights": averaging.weights} | summarise_run(trained),
     }
@@ -173,13 +181,13 @@ def evaluate(
     if origin:
         result["origin"] = summarise_origin(origin, trained) if isinstance(origin, Origin) else origin
     result |= _look_closer(sets, predictions.classes, clips)
-    result |= _check_thresholds(averaging, sets, disturbance_set(predictions, clips), clips, predictions.classes)
+    result |= _check_thresholds(averaging, sets, predictions, clips)
     if averaging.calibration and "thresholds" in result:
         lowest = averaging.lowest_scores(DRAWN)
         for row in result["classes"]:
             if row["label"] in lowest:
                 row["threshold"] = lowest[row["label"]]
-        scored, method = sets["out_of_fold"], averaging.calibration.method
+        scored, method = _heard(sets["out_of_fold"], predictions, clips), averaging.calibration.method
         suspicious = suspicious_clips(
             scored.truth, scored.systems[ENSEMBLE], scored.clips, predictions.classes, method=method
         )
@@ -237,21 +245,29 @@ def _look_closer(sets: Mapping[str, LabelledSet], classes: list[str], clips: pd.
 def _check_thresholds(
     averaging: Averaging,
     sets: Mapping[str, LabelledSet],
-    disturbances: LabelledSet,
+    predictions: Predictions,
     clips: pd.DataFrame,
-    classes: list[str],
 ) -> dict[str, Any]:
     """Return what the thresholds and the probabilities keep, if there are any, and what is tagged in disturbances."""
     found: dict[str, Any] = {}
     loudest: dict[str, str] = {}
+    classes, disturbances = predictions.classes, disturbance_set(predictions, clips)
     if disturbances.clips:  # runs of earlier versions have none
         seconds = clips[clips["part"] == "disturbance"].set_index("clip").loc[disturbances.clips, "seconds"]
         found["disturbances"] = describe_false_alarms(disturbances, seconds, classes, sets.get("out_of_fold"))
         loudest = loudest_kinds(disturbances, classes)
     if averaging.calibration and "out_of_fold" in sets:
         found["calibration"] = describe_calibration(averaging.calibration, sets, classes)
-        found["thresholds"] = describe_thresholds(averaging.thresholds, sets, classes, loudest=loudest)
+        found["thresholds"] = describe_thresholds(
+            averaging.thresholds, sets, classes, loudest=loudest, unheard=predictions.unheard
+        )
     return found
+
+
+def _heard(scored: LabelledSet, predictions: Predictions, clips: pd.DataFrame) -> LabelledSet:
+    """Return the clips all of whose labels count, because a clip is corrected as a whole."""
+    labels = clips[clips["part"] == "curated"].set_index("clip")["labels"]
+    return scored.select([clip for clip in scored.clips if set(labels[clip]).isdisjoint(predictions.unheard)])
 
 
 def _leave_one_out(members: Mapping[str, np.ndarray], averaging: Averaging) -> dict[str, np.ndarray]:
@@ -332,8 +348,15 @@ def _seconds(clips: pd.DataFrame) -> dict[str, float]:
     return dict(zip(clips["clip"], clips["seconds"].astype(float), strict=True))
 
 
-def _notes(spectrograms: Path, clips: pd.DataFrame) -> list[str]:
-    return [*read_notes(spectrograms), *describe_alike(read_alike(spectrograms), clips)]
+def _notes(spectrograms: Path, clips: pd.DataFrame, predictions: Predictions) -> list[str]:
+    notes = [*read_notes(spectrograms), *describe_alike(read_alike(spectrograms), clips)]
+    if predictions.unheard:
+        names = ", ".join(predictions.unheard)
+        notes.append(
+            f"{counted(len(predictions.unheard), 'class')} in one fold only, which the models that score it were not "
+            f"trained on: left out of the out-of-fold scores, the thresholds and the suspicious labels: {names}"
+        )
+    return notes
 
 
 def _pictures(spectrograms: Path, clips: Collection[str]) -> dict[str, np.ndarray]:

@@ -92,10 +92,10 @@ def summarise(trained: Sequence[Trained], facts: Facts, *, spectrograms: Path, d
     known = np.flatnonzero(truth.any(axis=0) & (available > 0))
     if not len(known):
         raise UserError(f"{spectrograms}: expected a class with clips to train on and to score, found none; add clips")
-    scored = truth[:, known]
+    scored, known_precisions = truth[:, known], precisions[..., known]
     estimated = estimate_gains(
         scored,
-        precisions[..., known],
+        known_precisions,
         shares=np.array(shares),
         whole=Sizes(np.array(len(drawn)), np.array(len(labels["curated"]))),
         classes=Sizes(available[known], present[known]),
@@ -110,10 +110,10 @@ def summarise(trained: Sequence[Trained], facts: Facts, *, spectrograms: Path, d
         "clips": len(labels["curated"]),
         "drawn": len(drawn),
         "scored": len(names),
-        "chance": chance(truth),
+        "chance": chance(scored),
         "trainings": [
             {"share": each.share, "draw": each.draw, "clips": each.clips}
-            | {"lwlrap": float(precisions[shares.index(each.share), draws.index(each.draw)].sum() / truth.sum())}
+            | {"lwlrap": float(known_precisions[shares.index(each.share), draws.index(each.draw)].sum() / scored.sum())}
             for each in trained
         ],
         **estimated,

@@ -10,9 +10,25 @@ from audiotagging.artifacts.prediction_table import PARTS, Predictions
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips
 from audiotagging.errors import UserError
 from audiotagging.metrics import label_table
-from audiotagging.results.ensembling import Gathered, gather
 
 SETS = ("all", "public", "private", "out_of_fold")
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The scores that several members gave to the clips of one part.
+
+    Attributes:
+        members: Ids of the members.
+        clips: Names of the clips.
+        classes: The classes, in the order of the scores.
+        scores: float32, shape (members, clips, classes).
+    """
+
+    members: list[str]
+    clips: list[str]
+    classes: list[str]
+    scores: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,28 @@ class LabelledSet:
         """Return the set of the given clips, in the given order."""
         rows = pd.Index(self.clips).get_indexer(clips)
         return LabelledSet(clips, self.truth[rows], {name: scores[rows] for name, scores in self.systems.items()})
+
+
+def gather(predictions: Predictions, *, part: str) -> Gathered:
+    """Collect the scores of one part by member, and average each member's folds.
+
+    Args:
+        predictions: Predictions of one or more members. All members must have predicted the same clips of this part.
+        part: "validation", "test" or "disturbance".
+    """
+    chosen = (predictions.rows["part"] == part).to_numpy()
+    rows = predictions.rows[chosen]
+    members = rows["member"].astype(str).drop_duplicates().tolist()
+    clips = rows["clip"].drop_duplicates().tolist()
+    member = pd.Index(members).get_indexer(rows["member"].astype(str))
+    clip = pd.Index(clips).get_indexer(rows["clip"])
+    # A clip has one row per member and fold: add its scores up, and count its rows.
+    totals = np.zeros((len(members), len(clips), len(predictions.classes)))
+    counts = np.zeros((len(members), len(clips), 1))
+    np.add.at(totals, (member, clip), predictions.scores[chosen])
+    np.add.at(counts, (member, clip), 1)
+    assert counts.all(), "the members predicted different clips"
+    return Gathered(members, clips, predictions.classes, (totals / counts).astype(np.float32))
 
 
 def check_predictions(path: Path, predictions: Predictions, spectrograms: Path) -> pd.DataFrame:
@@ -75,19 +113,37 @@ def labelled_sets(predictions: Predictions, clips: pd.DataFrame) -> dict[str, La
 
     Returns:
         The sets that contain at least one clip, in the order of `SETS`. "all", "public" and "private" hold test clips;
-        "out_of_fold" holds curated clips, each scored by models that were not trained on it.
+        "out_of_fold" holds the clips of `out_of_fold_set`.
     """
-    labelled = clips[clips["labels"].str.len() > 0].set_index("clip")
-    test = labelled[labelled["part"] == "test"]
+    labelled = _labelled(clips, part="test")
     chosen = {
-        "all": ("test", test),
-        "public": ("test", test[test["usage"] == "Public"]),
-        "private": ("test", test[test["usage"] == "Private"]),
-        "out_of_fold": ("validation", labelled[labelled["part"] == "curated"]),
+        "all": labelled,
+        "public": labelled[labelled["usage"] == "Public"],
+        "private": labelled[labelled["usage"] == "Private"],
     }
-    gathered = {part: gather(predictions, part=part) for part in ("validation", "test")}
-    sets = {name: _labelled_set(gathered[part], table) for name, (part, table) in chosen.items()}
+    gathered = gather(predictions, part="test")
+    sets = {name: _labelled_set(gathered, table) for name, table in chosen.items()}
+    sets["out_of_fold"] = out_of_fold_set(predictions, clips)
     return {name: sets[name] for name in SETS if sets[name].clips}
+
+
+def out_of_fold_set(predictions: Predictions, clips: pd.DataFrame) -> LabelledSet:
+    """Return the curated clips that were scored by models that were not trained on them, with the labels that count.
+
+    A label does not count if these models were not trained on any clip with it, and a clip does not if it has no other.
+
+    Args:
+        predictions: The predictions of the ensemble and its members, or of the members alone.
+        clips: The table of clips that belongs to the spectrograms.
+    """
+    labelled = clips.assign(
+        labels=[[name for name in names if name not in predictions.unheard] for names in clips["labels"]]
+    )
+    return _labelled_set(gather(predictions, part="validation"), _labelled(labelled, part="curated"))
+
+
+def _labelled(clips: pd.DataFrame, *, part: str) -> pd.DataFrame:
+    return clips[(clips["part"] == part) & (clips["labels"].str.len() > 0)].set_index("clip")
 
 
 def disturbance_set(predictions: Predictions, clips: pd.DataFrame) -> LabelledSet:

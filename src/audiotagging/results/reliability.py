@@ -4,7 +4,7 @@ The curves and thresholds were fitted to the out-of-fold clips, so only the test
 clips. The probabilities of the out-of-fold clips come from a cross-validation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -62,6 +62,7 @@ def describe_thresholds(
     classes: Sequence[str],
     *,
     loudest: Mapping[str, str],
+    unheard: Collection[str] = (),
 ) -> dict[str, Any]:
     """Describe what the thresholds promise, and what they keep.
 
@@ -70,6 +71,7 @@ def describe_thresholds(
         sets: The sets of labelled clips by name, "out_of_fold" among them.
         classes: The classes, in the order of the scores.
         loudest: For every class, the kind of the disturbance with the highest score. Empty if none were scored.
+        unheard: The classes that the models which scored their clips were not trained on.
 
     Returns:
         `promises`: for each promised precision, the numbers of `classes` with and `missing` a threshold, and by set the
@@ -88,6 +90,8 @@ def describe_thresholds(
             _describe(promised, found.get(promised), before.get(promised), clips=clips, loudest=loudest.get(label))
             for promised in PROMISES
         ]
+        if label in unheard:
+            described = [{"promised": promised, "reason": "only in one fold"} for promised in PROMISES]
         rows.append({"label": label, "clips": clips, "promises": described})
     promises = []
     for promised in PROMISES:

@@ -1,8 +1,9 @@
 """Distillation: what a student learns from an ensemble.
 
 A curated clip is taught by the models that were not trained on it, because the others only repeat its label; where no
-fold was held out, by all of them. A noisy clip is taught by all models, and its labels are not used. Test clips are not
-used at all, so that the student can be scored on them.
+fold was held out, or where these models were trained on no clip with one of its labels, by all of them. A noisy clip is
+taught by all models, and its labels are not used. Test clips are not used at all, so that the student can be scored on
+them.
 """
 
 from collections.abc import Mapping

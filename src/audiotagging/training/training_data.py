@@ -53,7 +53,8 @@ class TrainingData:
         labels: Their labels, 0 or 1, or the scores to learn instead, float32, shape (training clips, classes), on the
             device.
         validation: Indices of the clips to validate on, int64, shape (validation clips,), on the CPU.
-        truth: True where these have the label, bool, shape (validation clips, classes).
+        truth: True where these have the label, bool, shape (validation clips, classes). Labels that no clip to train on
+            has do not count.
     """
 
     def __init__(self, data: Spectrograms, *, fold: int, device: torch.device, targets: Targets | None = None) -> None:
@@ -66,7 +67,7 @@ class TrainingData:
             targets: What to learn. The default is the labels.
 
         Raises:
-            UserError: If there are no clips to train on, or no clips in the fold to hold out.
+            UserError: If there are no clips to train on, or no clips in the fold to hold out that can be scored.
         """
         self.store = Store(data.frames, data.offsets, device=device)
         self.classes = len(data.classes)
@@ -76,7 +77,12 @@ class TrainingData:
         learned = truth[training] if targets is None else targets.of(list(data.clips["clip"].iloc[training]))
         self.labels = torch.from_numpy(learned).float().to(device)
         self.validation = torch.from_numpy(validation)
-        self.truth = truth[validation]
+        self.truth = truth[validation] & truth[training].any(axis=0)
+        if len(validation) and not self.truth.any():
+            raise UserError(
+                f"expected clips in fold {fold} with labels that other folds have too, found none; nothing can be "
+                "scored if it is held out, so leave it out of --folds"
+            )
 
     def batch(self, member: Member) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return a random batch.
