@@ -124,7 +124,7 @@ def test_held_out_fold_test_part_and_disturbances_are_predicted(tmp_path, shards
     train(member_of(), fold=fold, seed=1, spectrograms=shards, folds=folds, out=tmp_path / "model")
     predict(tmp_path / "model", spectrograms=shards, selection=tmp_path, out=tmp_path / "predictions.parquet")
     predictions = read_predictions(tmp_path / "predictions.parquet")
-    assert predictions.classes == CLASSES
+    assert predictions.classes == CLASSES and predictions.unheard == (["bark", "hiss"] if fold == 0 else [])
     assert predictions.rows["clip"].tolist() == [*validation, "e", "f", "hum-1"]
     parts = ["validation"] * len(validation) + ["test", "test", "disturbance"]
     assert predictions.rows["part"].tolist() == parts

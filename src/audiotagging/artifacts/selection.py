@@ -7,7 +7,7 @@ init.json   the weights to start with, if there are any (`initial_weights`)
 judge       the folder of the judge's model
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -64,6 +64,23 @@ def read_folds(folder: Path) -> dict[str, int]:
     if not table["fold"].between(0, 127).all():
         raise corrupt_table(folder / FOLDS, "a fold is not from 0 to 127")
     return dict(zip(table["fname"], table["fold"].tolist(), strict=True))
+
+
+def unheard_classes(
+    clips: pd.DataFrame, classes: Sequence[str], *, fold: int, noisy_clips: Collection[str]
+) -> list[str]:
+    """Return the classes that a model which holds out a fold is not trained on: all their training clips are in it.
+
+    Args:
+        clips: One row per clip, with at least `clip`, `part`, `labels` and `fold`.
+        classes: The classes.
+        fold: The fold that is held out, or -1 for none.
+        noisy_clips: The noisy clips to train on.
+    """
+    trained = (clips["part"] == "curated") & ((clips["fold"] != fold) | (fold < 0))
+    trained |= (clips["part"] == "noisy") & clips["clip"].isin(noisy_clips)
+    heard = set(clips["labels"][trained].explode())
+    return [label for label in classes if label not in heard]
 
 
 def with_folds(clips: pd.DataFrame, folds: Mapping[str, int]) -> pd.DataFrame:

@@ -110,8 +110,8 @@ def _find_problem(clips: pd.DataFrame, wanted: list[int]) -> str:
         which = f"fold {missing[0]}, which is" if len(missing) == 1 else f"folds {listed(missing)}, which are"
         groups = f" (their {counted(curated['group'].nunique(), 'group')} stay together)" * curated["group"].any()
         return (
-            f"no curated clip is in {which} to be held out: the clips are in {counted(len(folds), 'fold')}{groups}; hold "
-            f"out some or all of --folds {','.join(map(str, folds))}"
+            f"no curated clip is in {which} to be held out: the clips are in {counted(len(folds), 'fold')}{groups}; "
+            f"hold out some or all of --folds {','.join(map(str, folds))}"
         )
     if wanted and len(folds) < 2:
         return f"all curated clips are of one group and in fold {folds[0]}: none is left to train on if it is held out"

@@ -46,14 +46,14 @@ def draw_test_clips(contents: Contents, *, share: float, seed: int, problems: li
     tested, trained = _labels(clips, part="test"), _labels(clips, part="curated")
     if untested := [name for name in contents.classes if name not in tested]:
         contents.notes.append(
-            f"--test-share {share:g} draws no clip of {counted(len(untested), 'class')}, so that no score on test clips "
-            f"counts {_them(untested)}: {_name_classes(untested, training)}"
+            f"--test-share {share:g} draws no clip of {counted(len(untested), 'class')}, so that no score on test "
+            f"clips counts {_them(untested)}: {_name_classes(untested, training)}"
         )
     if untrained := [name for name in contents.classes if name not in trained]:
         problems.append(
             f"--test-share {share:g} draws every clip of {counted(len(untrained), 'class')}, so that none is left to "
-            f"train on: {_name_classes(untrained, training)}; draw with another --seed or a smaller share, or name the test "
-            "clips in a column split"
+            f"train on: {_name_classes(untrained, training)}; draw with another --seed or a smaller share, or name "
+            "the test clips in a column split"
         )
 
 

@@ -140,12 +140,12 @@ class Run:
             "lwlrap": float("nan"),
             "seconds": self.seconds - sum(row["seconds"] for row in self.history),
         }
-        if len(self.data.validation) and (epoch % member.validate_every == 0 or self.step == self.steps):
+        if self.data.truth.any() and (epoch % member.validate_every == 0 or self.step == self.steps):
             row["lwlrap"] = self.validate()
         self.history.append(row)
 
     def validate(self) -> float:
-        """Return the lwlrap on the curated clips of the held-out fold."""
+        """Return the lwlrap on the curated clips of the held-out fold, of the labels that count."""
         scores = score(
             self.network.eval(),
             self.data.store,

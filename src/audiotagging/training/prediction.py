@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from audiotagging.artifacts.model_folder import check_weights, read_facts, weights_path
 from audiotagging.artifacts.prediction_table import Predictions, write_predictions
-from audiotagging.artifacts.selection import read_folds, read_noisy_clips, with_folds
+from audiotagging.artifacts.selection import read_folds, read_noisy_clips, unheard_classes, with_folds
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_spectrograms
 from audiotagging.errors import UserError
 from audiotagging.members import Member
@@ -102,12 +102,8 @@ def predict(model: Path, *, spectrograms: Path, selection: Path, out: Path, prec
         rows.append(pd.DataFrame({"clip": data.clips["clip"], "part": part}))
         scores.append(score_clips(loaded, data.frames, data.offsets, precision=precision))
     table = pd.concat(rows, ignore_index=True).assign(member=loaded.member.id, fold=loaded.fold)
-    unheard = []
-    if loaded.fold >= 0:
-        noisy = set(read_noisy_clips(selection)["fname"])
-        trained = clips["clip"].isin(noisy) | ((clips["part"] == "curated") & (clips["fold"] != loaded.fold))
-        heard = set(clips["labels"][trained].explode())
-        unheard = [label for label in loaded.classes if label not in heard]
+    noisy = set(read_noisy_clips(selection)["fname"])
+    unheard = unheard_classes(clips, loaded.classes, fold=loaded.fold, noisy_clips=noisy)
     found = Predictions(loaded.classes, table, np.concatenate(scores), [loaded.member.id], unheard)
     write_predictions(out, found)
 

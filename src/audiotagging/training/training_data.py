@@ -67,7 +67,7 @@ class TrainingData:
             targets: What to learn. The default is the labels.
 
         Raises:
-            UserError: If there are no clips to train on, or no clips in the fold to hold out that can be scored.
+            UserError: If there are no clips to train on, or no clips in the fold to hold out.
         """
         self.store = Store(data.frames, data.offsets, device=device)
         self.classes = len(data.classes)
@@ -78,11 +78,6 @@ class TrainingData:
         self.labels = torch.from_numpy(learned).float().to(device)
         self.validation = torch.from_numpy(validation)
         self.truth = truth[validation] & truth[training].any(axis=0)
-        if len(validation) and not self.truth.any():
-            raise UserError(
-                f"expected clips in fold {fold} with labels that other folds have too, found none; nothing can be "
-                "scored if it is held out, so leave it out of --folds"
-            )
 
     def batch(self, member: Member) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return a random batch.
