@@ -106,10 +106,10 @@ def _teach(out: Path, predictions: Predictions, teacher: Tagger, *, kept: Path) 
     clips = read_clips(out / "spectrograms")
     clips = clips[clips["part"].isin(["curated", "noisy"])]
     # Models that were not trained on any clip with a label would teach that no clip has it.
-    unheard = set(clips["clip"][clips["labels"].map(lambda names: not set(names).isdisjoint(predictions.unheard))])
-    own = ((predictions.rows["member"] == ENSEMBLE) & (predictions.rows["part"] == "validation")).to_numpy()
-    own &= ~predictions.rows["clip"].isin(unheard).to_numpy()
-    scores = dict(zip(predictions.rows["clip"][own], predictions.scores[own], strict=True))
+    unheard = clips["clip"][[not set(labels).isdisjoint(predictions.unheard) for labels in clips["labels"]]]
+    rows = predictions.rows
+    own = (rows["member"] == ENSEMBLE) & (rows["part"] == "validation") & ~rows["clip"].isin(unheard)
+    scores = dict(zip(rows["clip"][own], predictions.scores[own.to_numpy()], strict=True))
     rest = read_spectrograms(out / "spectrograms", clips=[clip for clip in clips["clip"] if clip not in scores])
     logger.info(
         "%s taught by the models that were not trained on them, %s by all models",
