@@ -2,7 +2,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
-from fabricated import fabricate_run, finish_run, predictions_of
+from helpers.fabricated import fabricate_run, finish_run, predictions_of
 
 from audiotagging.artifacts.ensemble_folder import read_ensemble
 from audiotagging.artifacts.prediction_table import read_predictions, write_predictions

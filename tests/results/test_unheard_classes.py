@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from fabricated import fabricate_run, finish_run, predictions_of
+from helpers.fabricated import fabricate_run, finish_run, predictions_of
 from sklearn.metrics import average_precision_score, label_ranking_average_precision_score
 
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, read_ensemble
