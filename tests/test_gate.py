@@ -121,10 +121,19 @@ def start(*arguments, **options):
     return subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, text=True, **options)
 
 
-def test_an_interrupt_leaves_no_traceback(tmp_path):
-    os.mkfifo(tmp_path / "train_curated.csv")
-    process = start("check", "--data", tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    with (tmp_path / "train_curated.csv").open("w"):  # when the command reads it
+WAITING = """
+import sys, time
+from commands import check, main
+check.run = lambda args: (print("waiting", flush=True), time.sleep(600))
+sys.exit(main(None, ["check", "--data", "x"]))
+"""
+
+
+def test_an_interrupt_leaves_no_traceback():
+    command = [sys.executable, "-c", WAITING]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, text=True, **pipes) as process:
+        assert process.stdout.readline() == "waiting\n"
         process.send_signal(signal.SIGINT)
         output, error = process.communicate()
     assert (process.returncode, output, error) == (130, "", "interrupted\n")

@@ -23,6 +23,7 @@ from kfp.dsl.graph_component import GraphComponent
 from kfp_server_api import ApiException
 
 from audiotagging.errors import UserError, hide
+from audiotagging.files import open_file
 from commands.cluster.answers import readable
 from commands.kfp_internals import Client
 
@@ -85,7 +86,8 @@ def connection(args: argparse.Namespace) -> Iterator[Client]:
 def _token(file: Path | None) -> str | None:
     if file is None:
         return None
-    token = file.read_text(encoding="utf-8", errors="replace").strip()
+    with open_file(file) as opened:
+        token = opened.read().decode(errors="replace").strip()
     hide(token)
     if not re.fullmatch(r"[!-~]+", token):
         raise UserError(f"{file}: expected a bearer token, one line without spaces, found something else")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from audiotagging.errors import UserError
+from audiotagging.files import open_file
 
 
 class TableError(UserError):
@@ -36,7 +37,8 @@ def read_table(path: Path, columns: Sequence[str], *, may_be_empty: bool = False
     """
     name = path.name
     try:
-        content = path.read_bytes()
+        with open_file(path) as file:
+            content = file.read()
     except OSError as error:
         raise TableError([f"{name} cannot be read: {error.strerror}"]) from error
     try:

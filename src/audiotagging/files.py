@@ -2,21 +2,30 @@
 
 They are written under another name in the same directory, written to disk (`fsync`), and then renamed, so that they are
 also complete if the machine fails. They are removed if an error occurs.
+
+What is opened is a regular file, and so is what is replaced: opening a pipe waits for ever, and a device is lost if a
+file takes its place.
 """
 
+import contextlib
 import errno
+import fcntl
 import hashlib
+import io
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePath
+from typing import BinaryIO, TextIO
 
 from audiotagging.errors import UserError
 from audiotagging.working_folder import empty, working_folder
 
 SYNC_THREADS = 16
+FILE = "a regular file"
 NO_SYNC = (errno.EINVAL, errno.ENOTSUP)  # of file systems that cannot sync a folder
 
 
@@ -53,10 +62,14 @@ def partial_of(path: Path) -> Path:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Provide the path of a temporary file that is renamed to `path` when the block ends without an error.
 
-    Its name ends with random digits and `.part`. A process that is killed leaves it behind.
+    Its name ends with random digits and `.part`. A process that is killed leaves it behind; in folders of this program
+    the next command removes it (`removal.remove_leftovers`), which the lock on it prevents while this process lives.
 
     Args:
         path: The file to create or replace.
+
+    Raises:
+        UserError: If something else than a regular file is there, or if its folder cannot be written.
 
     Examples:
         >>> import tempfile
@@ -68,13 +81,95 @@ def atomic_file(path: Path) -> Iterator[Path]:
         >>> [file.name for file in folder.iterdir()]
         ['scores.json']
     """
+    check_target(path)
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    file = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
+        with contextlib.suppress(OSError):  # some volumes have no locks
+            fcntl.flock(file, fcntl.LOCK_SH)
         yield partial
         publish(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    finally:
+        os.close(file)
+
+
+def check_target(path: Path) -> Path:
+    """Check that a file can be written, before any work is done for it, and return its path.
+
+    Raises:
+        UserError: If something else than a regular file is there, or if its folder does not exist or is read-only.
+    """
+    if path.name in ("", ".."):
+        raise UserError(f"expected the path of a file to write, found {str(path)!r}; name a file")
+    try:
+        found = kind_of(path.lstat().st_mode)
+    except FileNotFoundError:
+        found = ""
+    except OSError as error:
+        raise UserError(f"{path}: expected a file that can be written, found none ({error.strerror})") from error
+    if found not in ("", FILE):
+        raise UserError(f"{path}: expected a new file, or a file to replace, found {found}; name another")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"{path}: expected a file in a folder that exists, found no such folder; create it first")
+    if not os.access(path.absolute().parent, os.W_OK | os.X_OK):
+        raise UserError(f"{path}: expected a file in a folder that can be written, found a read-only one; name another")
+    return path
+
+
+def kind_of(mode: int) -> str:
+    """Return what is at a path, from the mode that `stat` states, for a message."""
+    kinds = {stat.S_IFREG: FILE, stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe"}
+    return kinds.get(stat.S_IFMT(mode)) or ("a socket" if stat.S_ISSOCK(mode) else "a device")
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file, or a link to one, for reading bytes. Nothing else is opened, and nothing waits.
+
+    Raises:
+        OSError: If it is not a regular file, or cannot be read.
+    """
+    _check_regular(path, path.stat().st_mode)  # before it is opened, which may already do something to a device
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: PTH123, SIM115
+    try:
+        _check_regular(path, os.fstat(file.fileno()).st_mode)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def open_text(path: Path, *, errors: str = "strict", newline: str | None = None) -> TextIO:
+    """Open a regular file for reading text in UTF-8, with or without a byte order mark, as `open_file` does.
+
+    Args:
+        path: The file.
+        errors: What happens to bytes that are not UTF-8, as for `open`.
+        newline: Which line endings are changed, as for `open`.
+
+    Raises:
+        OSError: As `open_file` raises it.
+    """
+    return io.TextIOWrapper(open_file(path), encoding="utf-8-sig", errors=errors, newline=newline)
+
+
+def _check_regular(path: Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, f"expected a regular file, found {kind_of(mode)}", str(path))
+
+
+def regular(path: Path) -> Path:
+    """Return the path of a regular file, for a library that opens it by itself.
+
+    Raises:
+        OSError: As `open_file` raises it.
+    """
+    open_file(path).close()
+    return path
 
 
 def publish(partial: Path, path: Path) -> None:
@@ -142,7 +237,7 @@ def digest(paths: Iterable[Path]) -> str:
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 digest of a file in hexadecimal digits."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -13,6 +13,7 @@ from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from audiotagging.errors import UserError
+from audiotagging.files import open_file
 
 RESTORE = "restore the original file"
 LONGEST = 80  # characters of a value or a key in a message
@@ -35,9 +36,10 @@ def read_json(path: Path, kind: type[T]) -> T:
 
     Raises:
         UserError: If the content is not of this type.
-        OSError: If the file cannot be read.
+        OSError: If the file cannot be read, or is no regular file.
     """
-    return parse_json(path.read_bytes(), kind, source=path)
+    with open_file(path) as file:
+        return parse_json(file.read(), kind, source=path)
 
 
 def parse_json(text: str | bytes, kind: type[T], *, source: object, advice: str = RESTORE) -> T:

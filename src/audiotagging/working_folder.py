@@ -6,15 +6,13 @@ that nothing of the user's is ever removed. The marker is also the lock of the f
 
 import contextlib
 import logging
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from audiotagging.errors import UserError
 from audiotagging.locks import file_lock
-
-MARKER = ".audiotagging"
+from audiotagging.removal import MARKER, is_marked, remove
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +57,7 @@ def check_ours(path: Path) -> None:
     """
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         found = "a link" if path.is_symlink() else "a file"
-    elif path.is_dir() and not (path / MARKER).exists() and any(path.iterdir()):
+    elif path.is_dir() and not is_marked(path, MARKER) and any(path.iterdir()):
         found = f"a folder without {MARKER}, which this program did not make"
     else:
         return
@@ -72,10 +70,7 @@ def check_ours(path: Path) -> None:
 def empty(path: Path) -> None:
     """Remove everything in a working folder."""
     for entry in _content(path):
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+        remove(path, entry.name)
 
 
 def _content(path: Path) -> list[Path]:
@@ -86,7 +81,7 @@ def _remove(path: Path) -> None:
     """Remove a working folder, with the marker last, so that after an interruption the rest is still known as ours."""
     try:
         empty(path)
-        (path / MARKER).unlink()
+        remove(path, MARKER)
         path.rmdir()
     except OSError as error:  # by now the work is done; another process may also have taken the folder
         if path.exists():

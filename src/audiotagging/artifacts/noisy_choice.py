@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from audiotagging.errors import UserError
-from audiotagging.files import sha256
+from audiotagging.files import open_text, sha256
 from audiotagging.members import Member
 
 NOISY_CHOICES = ("none", "all", "agreement")
@@ -33,7 +33,7 @@ def read_list(path: Path, noisy_clips: Sequence[str]) -> set[str]:
         UserError: If the list cannot be read, names a clip that is not noisy, or is empty.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
+        with open_text(path, newline="") as lines:
             entries = [row[0] for row in csv.reader(lines) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(

@@ -31,6 +31,12 @@ class OnnxFacts:
     averaging: Averaging
     weights: dict[str, str]
 
+    def __post_init__(self) -> None:
+        """Check the names of the files, which may be anything where somebody else wrote the file."""
+        for name in self.weights:
+            if name in ("", ".", "..") or any(letter in name for letter in "/\\\0"):
+                raise UserError(f"expected weights in files beside it, found the name {name[:80]!r}")
+
 
 def from_metadata(metadata: Mapping[str, str], *, path: Path) -> OnnxFacts:
     """Return what is needed to use a file.

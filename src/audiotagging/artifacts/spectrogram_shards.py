@@ -43,7 +43,7 @@ import pyarrow.parquet as pq
 from audiotagging.artifacts.mels import MELS
 from audiotagging.artifacts.tables import corrupt_table, read_csv
 from audiotagging.errors import UserError
-from audiotagging.files import atomic_folder
+from audiotagging.files import atomic_folder, regular
 from audiotagging.json_file import parse_json
 
 SCHEMA_VERSION = 4
@@ -349,7 +349,7 @@ def _shard_metadata(folder: Path) -> dict[Path, pq.FileMetaData]:
     shards = {}
     for path in paths:
         try:
-            shards[path] = pq.read_metadata(path)
+            shards[path] = pq.read_metadata(regular(path))
             schema = shards[path].schema.to_arrow_schema()
             version = (schema.metadata or {}).get(b"version", b"no version").decode()
         except (pa.ArrowException, ValueError, OSError) as error:

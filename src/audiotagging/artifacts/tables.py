@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from audiotagging.csv_table import TableError, read_table
 from audiotagging.errors import UserError
+from audiotagging.files import regular
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
@@ -50,7 +51,7 @@ def row_groups(path: Path) -> Iterator[pa.Table]:
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file, and raise a UserError if it turns out to be corrupt."""
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
+        with pq.ParquetFile(regular(path), page_checksum_verification=True, pre_buffer=False) as file:
             yield file
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise corrupt_table(path, error) from error

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from audiotagging.errors import UserError
+from audiotagging.files import open_file
 from audiotagging.progress import track
 
 MAX_BYTES = 200 << 30  # total size of the unpacked files; FSDKaggle2019 has 33 GB
@@ -113,13 +114,13 @@ def _opened(archive: Path) -> BinaryIO:
     Raises:
         ArchiveError: If a piece is missing.
     """
-    with archive.open("rb") as file:
+    with open_file(archive) as file:
         file.seek(max(0, archive.stat().st_size - (1 << 16)))
         tail = file.read()
     at = tail.rfind(END_RECORD)
     last = int.from_bytes(tail[at + 4 : at + 6], "little") if at >= 0 else 0  # index of the last piece
     if not last:
-        return archive.open("rb")
+        return open_file(archive)
     pieces = [archive.with_suffix(f".z{number:02}") for number in range(1, last + 1)]
     missing = [piece.name for piece in pieces if not piece.exists()]
     if missing:
@@ -169,7 +170,7 @@ class _Joined(io.RawIOBase):
     """A read-only file that concatenates several files."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self.files: list[BinaryIO] = [path.open("rb") for path in paths]
+        self.files: list[BinaryIO] = [open_file(path) for path in paths]
         *self.starts, self.size = accumulate((path.stat().st_size for path in paths), initial=0)
         self.position = 0
 

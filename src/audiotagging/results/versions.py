@@ -35,7 +35,7 @@ from audiotagging.artifacts.stored_version import (
     write_version_clips,
 )
 from audiotagging.errors import UserError
-from audiotagging.files import atomic_file, atomic_folder
+from audiotagging.files import atomic_file, atomic_folder, open_file
 from audiotagging.json_file import write_json
 from audiotagging.results.comparison import compare_first_set
 from audiotagging.results.ensembling import average_members
@@ -52,7 +52,8 @@ def version_of(ensemble: Path, models: Sequence[Path]) -> str:
     Raises:
         UserError: If weights are corrupt, or if an earlier version trained a model without their digest.
     """
-    digest = hashlib.sha256((ensemble / PREDICTIONS).read_bytes())
+    with open_file(ensemble / PREDICTIONS) as file:
+        digest = hashlib.file_digest(file, "sha256")
     for model in sorted(models, key=lambda model: read_facts(model).name):
         check_weights(model)
         weights = read_facts(model).sha256

@@ -8,7 +8,7 @@ import numpy as np
 
 from audiotagging.artifacts.onnx_facts import INPUT, MEMBER_SCORES, from_metadata
 from audiotagging.errors import UserError
-from audiotagging.files import sha256
+from audiotagging.files import regular, sha256
 from audiotagging.machine import threads
 
 # Its builds send events to their maker unless this is set before they are imported (Privacy.md in the package).
@@ -36,9 +36,9 @@ class OnnxNetworks:
         options.intra_op_num_threads = threads()
         options.log_severity_level = SEVERE
         try:
-            self._session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except CORRUPT as error:
-            found = "no such file" if not path.is_file() else str(error).partition("\n")[0][:200]
+            self._session = InferenceSession(regular(path), options, providers=["CPUExecutionProvider"])
+        except (*CORRUPT, OSError) as error:
+            found = "no such file" if not path.exists() else str(error).partition("\n")[0][:200]
             raise UserError(
                 f"{path}: expected an exported model with its weights beside it, found {found}; copy the folder again"
             ) from error

@@ -15,6 +15,7 @@ from audiotagging.artifacts.prediction_table import Predictions, write_predictio
 from audiotagging.artifacts.selection import read_folds, read_noisy_clips, unheard_classes, with_folds
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_spectrograms
 from audiotagging.errors import UserError
+from audiotagging.files import regular
 from audiotagging.members import Member
 from audiotagging.progress import track
 from audiotagging.training.augmentation import VIEWS, normalise, resample
@@ -63,7 +64,7 @@ def load_weights(network: nn.Module, folder: Path) -> None:
     check_weights(folder)
     path, expected = weights_path(folder), network.state_dict()
     try:
-        found = load_file(path)
+        found = load_file(regular(path))
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: expected complete weights, found a corrupt file ({error}); copy it again") from error
     for name in sorted(expected.keys() | found.keys()):

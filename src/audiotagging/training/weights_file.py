@@ -20,7 +20,7 @@ from torch import Tensor
 
 from audiotagging.artifacts.model_folder import Start, check_weights, read_facts, weights_path
 from audiotagging.errors import UserError
-from audiotagging.files import sha256
+from audiotagging.files import regular, sha256
 from audiotagging.training.augmentation import VIEWS
 from audiotagging.training.networks import NETWORKS, Network
 from audiotagging.training.published_names import our_names
@@ -91,7 +91,7 @@ def read_weights(path: Path) -> Weights:
 def _read_tensors(file: Path) -> dict[str, Tensor]:
     """Read the tensors of a file by their names in it."""
     try:
-        content = load_file(file) if file.suffix == ".safetensors" else _load_torch(file)
+        content = load_file(regular(file)) if file.suffix == ".safetensors" else _load_torch(regular(file))
     except OSError as error:
         raise UserError(f"{file}: expected a file of weights, found none that can be read ({error})") from error
     except SafetensorError as error:

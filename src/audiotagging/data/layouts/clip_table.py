@@ -13,6 +13,7 @@ from typing import NamedTuple
 from audiotagging.csv_table import TableError, read_table
 from audiotagging.data.layouts.contents import FOLDS, Clip, Contents, check_classes, shorten, split_labels
 from audiotagging.data.layouts.tree import Tree, name_of
+from audiotagging.files import open_text
 from audiotagging.wording import counted
 
 REQUIRED, OPTIONAL = ("path", "labels"), ("fold", "split", "group")
@@ -37,7 +38,7 @@ def tables_of_clips(tree: Tree) -> list[str]:
 
 
 def _has_columns(tree: Tree, name: str) -> bool:
-    with (tree.folder / name).open(encoding="utf-8-sig", errors="replace") as file:
+    with open_text(tree.folder / name, errors="replace") as file:
         return set(REQUIRED) <= {column.strip(' "\n') for column in file.readline().split(",")}
 
 

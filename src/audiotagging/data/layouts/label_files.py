@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes, shorten, split_labels
 from audiotagging.data.layouts.tree import Tree, name_of
+from audiotagging.files import open_text
 from audiotagging.wording import counted
 
 SOURCE = "the label files"
@@ -119,7 +120,7 @@ def _heard(labels: list[Label], start: float, end: float) -> list[str]:
 
 
 def _is_label_file(path: Path) -> bool:
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
+    with open_text(path, errors="replace") as file:
         fields = file.readline().rstrip("\r\n").split("\t")
     return {BEGIN, END} <= set(fields) or (len(fields) > 1 and _time(fields[0]) >= 0 and _time(fields[1]) >= 0)
 
@@ -127,7 +128,8 @@ def _is_label_file(path: Path) -> bool:
 def _read(path: Path, *, name: str, problems: list[str]) -> list[Label]:
     """Read a label file of either program."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with open_text(path) as file:
+            text = file.read()
     except UnicodeDecodeError:
         problems.append(f"{name}: expected UTF-8, found another encoding; save it as UTF-8")
         return []
