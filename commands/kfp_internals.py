@@ -7,6 +7,7 @@ This module is written for one version of kfp, and `check_version` refuses all o
 import contextlib
 import copy
 import itertools
+import json
 import os
 import queue
 import re
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -30,13 +31,16 @@ from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 from kfp.local.status import Status
 
 from audiotagging.errors import UserError
-from audiotagging.files import atomic_file, digest
+from audiotagging.files import atomic_file, digest, open_file, open_text
+from audiotagging.json_file import write_json
 from commands.cluster.answers import checked
 from commands.local.slots import Slots
 
 VERSION = "2.17"
 # kfp's names for an item of the pipeline's parameter `rows`, and of the output `shards` of the stage `find`.
 ROW, SHARD = "pipelinechannel--rows-loop-item", "pipelinechannel--find-shards-loop-item"
+# How kfp names the folder of a local run: the pipeline, and the time in microseconds.
+RUN = re.compile(r"[\w-]+-\d{4}(-\d\d){5}-\d{6}", re.ASCII)
 TIMEOUT = 60  # seconds to wait for the answer of a server
 
 # What is replaced while a pipeline runs on this machine, and the behaviour that is to be avoided.
@@ -47,7 +51,7 @@ REPLACED: tuple[tuple[Any, str, str], ...] = (
     (task_dispatcher, "run_single_task_implementation", "reports only in its log that a stage starts, ends or fails"),
     (subprocess_task_handler, "run_local_subprocess", "leaves the process running if this one is killed"),
     (docker_task_handler, "run_docker_container", "takes a container that disappears early for successful"),
-    (cache, "LocalCache", "takes outputs that were changed or damaged since then from the cache"),
+    (cache, "LocalCache", "takes changed outputs from the cache, and none of a cache that was moved"),
     (logging_utils, "local_logger_context", "replaces the handlers of the root logger in several threads at once"),
     (logging_utils, "indented_print", "replaces Python's `print` in several threads at once"),
 )
@@ -221,31 +225,44 @@ def local_runner(
 class CheckedCache(cache.LocalCache):
     """kfp's cache of the outputs of stages, without outputs that have changed since they were written.
 
-    A digest of the entry and one of the files that it names are kept beside it. The time of an entry is the start of
-    the run that used it last.
+    The cache is a folder with the entries in `.kfp_cache/` and the outputs beside that. Entries hold paths relative to
+    the folder, and in keys its path does not count, so that it can be moved and copied. A digest of the entry and one of
+    the files that it names are kept beside the entry. The time of an entry is the start of the run that used it last.
     """
 
     def __init__(self, cache_root: str) -> None:
         super().__init__(cache_root)
         self._start = time.time()
+        self._folder = Path(cache_root).absolute().parent
+
+    def compute_key(self, component_name: str, *, arguments: dict[str, Any], **others: Any) -> str:
+        """Return the key of a task, in which the paths of earlier outputs are relative to the cache."""
+        plain = self._serialize_value_for_key(arguments)
+        return super().compute_key(
+            component_name, arguments=_map_texts(plain, lambda text: text.replace(f"{self._folder}/", "\0")), **others
+        )
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the outputs of a stage, or None if they are not in the cache or are damaged."""
         entry, kept = Path(self._entry_path(key)), self._digests_path(key)
         if not entry.exists():
             return None
-        with contextlib.suppress(OSError, ValueError):
-            entry_digest, files_digest = kept.read_text(encoding="utf-8").split()
-            outputs = super().get(key) if digest([entry]) == entry_digest else None
-            if outputs is not None and digest(_paths(outputs)) == files_digest:
-                os.utime(entry, (self._start, self._start))
-                return outputs
+        with contextlib.suppress(OSError, ValueError, RecursionError, cache._MissingArtifactError):
+            with open_text(kept) as file:
+                entry_digest, files_digest = file.read().split()
+            if digest([entry]) == entry_digest:
+                outputs = self._deserialize_outputs(_map_uris(_content(entry), self._located))
+                if digest(_paths(outputs)) == files_digest:
+                    os.utime(entry, (self._start, self._start))
+                    return outputs
         self.damaged()
         return None
 
     def put(self, key: str, outputs: dict[str, Any]) -> None:
         """Write the outputs of a stage, and their digests."""
-        super().put(key, outputs)
+        content = _map_uris(self._serialize_outputs(outputs), lambda uri: str(Path(uri).relative_to(self._folder)))
+        with atomic_file(Path(self._entry_path(key))) as partial:
+            write_json(partial, content)
         digests = f"{digest([Path(self._entry_path(key))])}\n{digest(_paths(outputs))}\n"
         with atomic_file(self._digests_path(key)) as partial:
             partial.write_text(digests, encoding="utf-8")
@@ -257,13 +274,62 @@ class CheckedCache(cache.LocalCache):
     def _digests_path(self, key: str) -> Path:
         return Path(self.cache_root) / f"{key}.sha256"
 
+    def _located(self, uri: str) -> str:
+        path = self._folder / _inside_cache(uri)
+        if not path.resolve().is_relative_to(self._folder.resolve()):
+            raise ValueError(f"{path} is a link out of the cache")
+        return str(path)
 
-def entry_paths(entry: Path) -> list[Path]:
-    """Return the paths of the artifacts that an entry of the cache names. A damaged entry names none."""
-    try:
-        return _paths(cache.LocalCache(str(entry.parent)).get(entry.stem) or {})
-    except (ValueError, RecursionError):
-        return []
+
+def entry_paths(entry: Path) -> list[PurePosixPath]:
+    """Return the paths in the cache that an entry names. An entry that is damaged or names others names none."""
+    found: list[PurePosixPath] = []
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        _map_uris(_content(entry), lambda uri: found.append(_inside_cache(uri)))
+        return found
+    return []
+
+
+def _inside_cache(uri: str) -> PurePosixPath:
+    """Return a path relative to the cache, which an entry names.
+
+    Raises:
+        ValueError: If it is the path of anything but an output of a run.
+    """
+    path = PurePosixPath(uri)
+    if len(path.parts) < 2 or ".." in path.parts or not RUN.fullmatch(path.parts[0]):
+        raise ValueError(f"expected the path of an output in the cache, found {uri}")
+    return path
+
+
+def _content(entry: Path) -> dict[str, Any]:
+    with open_file(entry) as file:
+        content = json.load(file)
+    if not isinstance(content, dict):
+        raise ValueError("expected outputs by name")
+    return content
+
+
+def _map_uris(value: Any, change: Callable[[str], Any]) -> Any:
+    """Return the outputs of a stage, as kfp serialises them, with the URI of every artifact changed."""
+    if isinstance(value, list):
+        return [_map_uris(each, change) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get(cache._ARTIFACT_MARKER):
+        return value | {"uri": change(str(value.get("uri")))}
+    return {key: _map_uris(each, change) for key, each in value.items()}
+
+
+def _map_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a value that can be JSON with every text in it changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [_map_texts(each, change) for each in value]
+    if isinstance(value, dict):
+        return {change(key): _map_texts(each, change) for key, each in value.items()}
+    return value
 
 
 def _paths(outputs: Mapping[str, Any]) -> list[Path]:

@@ -33,7 +33,7 @@ from commands import add_pipeline, check_counts
 from commands.evaluate import evaluate_again
 from commands.folders import check_folders
 from commands.kfp_internals import images_of
-from commands.local.cache import CHECKPOINTS, cache_in_use, cache_size
+from commands.local.cache import CHECKPOINTS, cache_in_use, cache_size, check_cache
 from commands.local.console import LOG, LOGS
 from commands.local.containers import add_docker, check_docker, docker_runner
 from commands.local.runner import StageError, run_pipeline
@@ -83,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
     init = resolve_init(args.init, downloads=Path(args.downloads).resolve())
     init = whole(init.resolve()) if init else None
     check_folders(out, work=work_of(out), data=Path(args.data).resolve(), init=init, others=folders)
+    if args.cache:
+        check_cache(folders["--cache"])
     if init:
         values["init"] = str(init)
         _check_weights(init, values)

@@ -3,26 +3,32 @@
 .kfp_cache/KEY.json   kfp's entry for a stage; its time is the start of the run that used it last
 RUN/STAGE/...         the outputs that the entries name
 checkpoints/          checkpoints of trainings that were interrupted
+.audiotagging.lock    marks the folder as a cache
+
+What else is in the folder is somebody else's, and stays.
 """
 
 import argparse
 import logging
-import shutil
+import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from docker.errors import DockerException
 from docker.utils import parse_bytes
 
 from audiotagging.errors import UserError
 from audiotagging.locks import LOCK, file_lock
-from commands.kfp_internals import entry_paths
+from audiotagging.removal import MARKER, is_marked, remove, remove_leftovers
+from commands.kfp_internals import RUN, entry_paths
 
 ENTRIES, CHECKPOINTS = ".kfp_cache", "checkpoints"
+KEY = re.compile("[0-9a-f]{64}")
+OF_TRAINING = re.compile("[0-9a-f]{16}")  # the name of a folder of checkpoints
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +48,19 @@ def cache_size(text: str) -> int:
     return size
 
 
+def check_cache(root: Path) -> None:
+    """Check that a folder is a cache, or can become one.
+
+    Raises:
+        UserError: If it holds anything else.
+    """
+    if root.is_dir() and any(root.iterdir()) and not is_marked(root, LOCK):
+        raise UserError(
+            f"--cache: expected a new or an empty folder, or the cache of an earlier run, found other files in {root}; "
+            "name another"
+        )
+
+
 @contextmanager
 def cache_in_use(root: Path, *, size: int | None) -> Iterator[None]:
     """Keep other runs from pruning the cache until the block ends, and then prune it.
@@ -49,7 +68,11 @@ def cache_in_use(root: Path, *, size: int | None) -> Iterator[None]:
     Args:
         root: The folder of the cache.
         size: The most bytes that it may have. None for no limit.
+
+    Raises:
+        UserError: If the folder is no cache.
     """
+    check_cache(root)
     root.mkdir(parents=True, exist_ok=True)
     start = time.time()
     with file_lock(root / LOCK, shared=True):
@@ -67,58 +90,57 @@ def prune(root: Path, *, size: int, before: float) -> None:
     """Remove what has not been used for longest until the cache is small enough. No run may use the cache.
 
     What one run used last is removed together: outputs of a stage are of no use without those of the stages before it.
-    Files that no entry names, such as what failed stages left behind, are removed in any case.
+    What no entry names in the folders of runs, such as what failed stages left behind, is removed in any case.
 
     Args:
         root: The folder of the cache.
         size: The most bytes that it may have.
         before: Only what was last used before this time is removed, in seconds since the epoch.
     """
-    used: dict[float, list[Path]] = defaultdict(list)
-    for entry in (root / ENTRIES).glob("*.json"):
-        used[entry.stat().st_mtime] += [entry, entry.with_suffix(".sha256"), *entry_paths(entry)]
-    for folder in (root / CHECKPOINTS).glob("*"):
-        used[folder.stat().st_mtime].append(folder)
-    sizes = {when: sum(map(_bytes, paths)) for when, paths in used.items()}
+    remove_leftovers(root)
+    used: dict[float, list[PurePath]] = defaultdict(list)
+    for name in _names(root, ENTRIES):
+        if name.suffix == ".json" and KEY.fullmatch(name.stem):
+            when = (root / name).lstat().st_mtime
+            used[when] += [name, name.with_suffix(".sha256"), *entry_paths(root / name)]
+    for name in _names(root, CHECKPOINTS):
+        if OF_TRAINING.fullmatch(name.name) and is_marked(root / name, MARKER):
+            used[(root / name).lstat().st_mtime].append(name)
+    sizes = {when: sum(_bytes(root / name) for name in names) for when, names in used.items()}
     for when in sorted(used):
         if sum(sizes.values()) <= size or when >= before:
             break
-        for path in used.pop(when):
-            _remove(path)
+        for name in used.pop(when):
+            remove(root, name)
         day = f"{datetime.fromtimestamp(when):%Y-%m-%d %H:%M}"
         logger.info("cache: removed %s that was last used at %s", _size(sizes.pop(when)), day)
-    named = {path for paths in used.values() for path in paths}
-    for folder in root.iterdir():
-        if folder.name not in (ENTRIES, CHECKPOINTS, LOCK):
-            _remove_others(folder, named)
+    named = {name for names in used.values() for name in names}
+    for name in _names(root):
+        if RUN.fullmatch(name.name):
+            _remove_others(root, name, named)
     total = sum(sizes.values())
     more = ", more than --cache-size, because this run uses it" if total > size else ""
     logger.info("cache: %s holds %s%s", root, _size(total), more)
 
 
-def _remove_others(folder: Path, named: set[Path]) -> None:
-    """Remove the files of a folder that are not in `named` or inside something there, and folders without files."""
-    if folder in named:
-        return
-    if not folder.is_dir():
-        folder.unlink()
-        return
-    for path in folder.iterdir():
-        _remove_others(path, named)
-    if not any(folder.iterdir()):
-        folder.rmdir()
+def _names(root: Path, folder: PurePath | str = "") -> list[PurePath]:
+    """Return what is in a folder of the cache, relative to the cache. Of a link to a folder, nothing is in the cache."""
+    path = root / folder
+    return [each.relative_to(root) for each in path.iterdir()] if path.is_dir() and not path.is_symlink() else []
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _remove_others(root: Path, name: PurePath, named: set[PurePath]) -> None:
+    """Remove everything below a folder of the cache that is neither in `named` nor inside something there."""
+    if not any(each.is_relative_to(name) for each in named):
+        remove(root, name)
+    elif name not in named:
+        for each in _names(root, name):
+            _remove_others(root, each, named)
 
 
 def _bytes(path: Path) -> int:
     files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    return sum(file.lstat().st_size for file in files if file.is_file() and not file.is_symlink())
 
 
 def _size(size: int) -> str:

@@ -1,16 +1,22 @@
-"""The cache of `run`: what was not used for longest goes first, and nothing that a run uses."""
+"""The cache of `run`: what was not used for longest goes first, nothing that a run uses, and nothing of anybody else."""
 
 import argparse
+import hashlib
+import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from kfp import dsl
 
+from audiotagging.errors import UserError
 from audiotagging.locks import LOCK, file_lock
+from audiotagging.working_folder import MARKER
 from commands.kfp_internals import CheckedCache
 from commands.local.cache import cache_in_use, cache_size, prune
 
@@ -18,26 +24,40 @@ MIB = 2**20
 OLD, NEWER = 1_000_000_000.0, 1_100_000_000.0  # seconds since the epoch, long before this run
 
 
+RUNS = {f"audiotagging-2026-01-0{number}-03-04-05-123456": name for number, name in enumerate(("old", "newer", "own"))}
+
+
+def key(run, stage):
+    return hashlib.sha256(f"{run}-{stage}".encode()).hexdigest()
+
+
+def folder_of(run):
+    return next(folder for folder, name in RUNS.items() if name == run)
+
+
 @pytest.fixture
 def root(tmp_path):
-    """A cache with the outputs of three runs, 2 MiB each, and what a failed stage has left."""
+    """A cache with the outputs of two runs, 2 MiB each, and what a failed stage has left."""
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / LOCK).touch()
     for run, when in (("old", OLD), ("newer", NEWER)):
         for stage in ("train", "predict"):
-            add(tmp_path, run, stage, when=when)
-    (tmp_path / "newer" / "evaluate").mkdir()
-    (tmp_path / "newer" / "evaluate" / "report").write_bytes(bytes(MIB))
-    return tmp_path
+            add(tmp_path / "cache", run, stage, when=when)
+    left = tmp_path / "cache" / folder_of("newer") / "evaluate"
+    left.mkdir()
+    (left / "report").write_bytes(bytes(MIB))
+    (tmp_path / "cache" / ".kfp_cache" / f"{key('own', 'train')}.sha256.0f0f0f0f.part").touch()
+    return tmp_path / "cache"
 
 
 def add(root, run, stage, *, when=None):
-    folder = root / run / stage
-    folder.mkdir(parents=True)
-    (folder / "model").mkdir()
+    folder = root / folder_of(run) / stage
+    (folder / "model").mkdir(parents=True)
     (folder / "model" / "weights").write_bytes(bytes(MIB))
     cache = CheckedCache(str(root / ".kfp_cache"))
-    cache.put(f"{run}-{stage}", {"model": dsl.Model(name="model", uri=str(folder / "model")), "score": 0.5})
+    cache.put(key(run, stage), {"model": dsl.Model(name="model", uri=str(folder / "model")), "score": 0.5})
     if when:
-        os.utime(root / ".kfp_cache" / f"{run}-{stage}.json", (when, when))
+        os.utime(root / ".kfp_cache" / f"{key(run, stage)}.json", (when, when))
 
 
 def kept(root):
@@ -45,9 +65,11 @@ def kept(root):
     names = {path.stem for path in (root / ".kfp_cache").glob("*.json")}
     hits = {name for name in names if CheckedCache(str(root / ".kfp_cache")).get(name)}
     assert hits == names == {path.stem for path in (root / ".kfp_cache").glob("*.sha256")}
-    weights = {f"{path.parts[-4]}-{path.parts[-3]}" for path in root.rglob("weights")}
-    assert weights == hits and not list(root.rglob("report"))
-    return {name.split("-")[0] for name in names}
+    runs = [RUNS[path.parts[-4]] for path in root.rglob("weights")]
+    assert {key(RUNS[path.parts[-4]], path.parts[-3]) for path in root.rglob("weights")} == hits
+    assert not list(root.rglob("report")) and not list(root.rglob("*.part"))
+    assert {path.name for path in root.iterdir() if path.name in RUNS} == {folder_of(run) for run in runs}
+    return set(runs)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +82,7 @@ def test_what_was_not_used_for_longest_goes_first(root, size, runs):
 
 def test_what_is_used_again_is_new_again(root):
     for stage in ("train", "predict"):
-        assert CheckedCache(str(root / ".kfp_cache")).get(f"old-{stage}")
+        assert CheckedCache(str(root / ".kfp_cache")).get(key("old", stage))
     prune(root, size=3 * MIB, before=NEWER + 1)
     assert kept(root) == {"old"}
 
@@ -74,8 +96,9 @@ def test_nothing_that_the_run_itself_uses_is_removed(root, caplog):
 
 
 def test_checkpoints_of_interrupted_trainings_count_too(root):
-    checkpoint = root / "checkpoints" / "0f"
+    checkpoint = root / "checkpoints" / ("0f" * 8)
     checkpoint.mkdir(parents=True)
+    (checkpoint / MARKER).touch()
     (checkpoint / "3.checkpoint").write_bytes(bytes(MIB))
     os.utime(checkpoint, (OLD - 1, OLD - 1))
     prune(root, size=5 * MIB, before=NEWER + 1)
@@ -83,7 +106,7 @@ def test_checkpoints_of_interrupted_trainings_count_too(root):
 
 
 def test_damaged_entries_and_their_outputs_can_be_removed(root):
-    entry = root / ".kfp_cache" / "old-train.json"
+    entry = root / ".kfp_cache" / f"{key('old', 'train')}.json"
     entry.write_text("[" * 100_000)
     os.utime(entry, (OLD, OLD))
     prune(root, size=0, before=NEWER + 1)
@@ -92,12 +115,82 @@ def test_damaged_entries_and_their_outputs_can_be_removed(root):
 
 HOLDER = """
 import sys
+import time
 from pathlib import Path
 from audiotagging.locks import file_lock
 with file_lock(Path(sys.argv[1]), shared=True):
     print("held", flush=True)
     sys.stdin.read()
 """
+
+
+def files_in(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != LOCK}
+
+
+def test_what_somebody_else_made_stays(root, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for folder in (tmp_path / "mine", root, root / "checkpoints", root / ".kfp_cache", root / "my-run"):
+        folder.mkdir(exist_ok=True)
+        (folder / "letter.txt").write_text("dear")
+    (root / "link").symlink_to(tmp_path / "mine")
+    (root / folder_of("old") / "link").symlink_to(tmp_path / "mine")
+    (root / "audiotagging-2026-02-02-03-04-05-123456").symlink_to(tmp_path / "mine")
+    letters = {path: text for path, text in files_in(tmp_path).items() if path.name == "letter.txt"}
+    prune(root, size=0, before=NEWER + 1)
+    assert files_in(tmp_path) == letters and (root / "link").is_symlink()
+
+
+@pytest.mark.parametrize("uri", ["{outside}", "../mine", "mine", ".", "{run}/../../mine", "{run}", "{run}/link/mine", 7])
+def test_an_entry_that_names_anything_but_outputs_removes_nothing_else(root, tmp_path, uri):
+    for folder in (tmp_path / "mine", root / "mine"):
+        folder.mkdir()
+        (folder / "letter.txt").write_text("dear")
+    (root / folder_of("newer") / "link").symlink_to(tmp_path)
+    entry = root / ".kfp_cache" / f"{key('old', 'train')}.json"
+    content = json.loads(entry.read_text())
+    content["model"]["uri"] = str(uri).format(outside=tmp_path / "mine", run=folder_of("newer"))
+    entry.write_text(json.dumps(content))
+    os.utime(entry, (OLD, OLD))
+    assert CheckedCache(str(root / ".kfp_cache")).get(key("old", "train")) is None
+    try:
+        prune(root, size=0, before=NEWER + 1)
+    except UserError as error:
+        assert "found a link or a file" in str(error)
+    assert (tmp_path / "mine" / "letter.txt").exists() and (root / "mine" / "letter.txt").exists()
+
+
+@pytest.mark.parametrize("made", [shutil.copytree, shutil.move])
+def test_a_copy_is_a_cache_of_its_own(root, tmp_path, made):
+    made(root, tmp_path / "copy")
+    originals = files_in(root)
+    outputs = CheckedCache(str(tmp_path / "copy" / ".kfp_cache")).get(key("old", "train"))
+    assert outputs["model"].path == str(tmp_path / "copy" / folder_of("old") / "train" / "model")
+    arguments = {"component_name": "a", "image": "b", "full_command": []}
+    keys = {
+        CheckedCache(str(folder / ".kfp_cache")).compute_key(
+            **arguments,
+            arguments={"model": dsl.Model(uri=f"{folder}/{folder_of('old')}"), "checkpoints": f"{folder}/checkpoints"},
+        )
+        for folder in (tmp_path / "copy", tmp_path / "cache")
+    }
+    assert len(keys) == 1
+    prune(tmp_path / "copy", size=0, before=time.time() + 1)
+    assert kept(tmp_path / "copy") == set() and files_in(root) == originals
+
+
+@pytest.mark.parametrize("holds", ["letter.txt", MARKER, "link"])
+def test_what_is_no_cache_is_refused_and_stays(tmp_path, holds):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    if holds == "link":
+        (tmp_path / "letter").touch()
+        (folder / LOCK).symlink_to(tmp_path / "letter")
+    else:
+        (folder / holds).touch()
+    with pytest.raises(UserError, match="--cache: expected a new or an empty folder"), cache_in_use(folder, size=0):
+        pass
+    assert len(list(folder.iterdir())) == 1
 
 
 def test_while_another_run_uses_the_cache_nothing_is_removed(root, caplog):
