@@ -10,9 +10,8 @@ log.txt, logs/STAGE.txt                              what happened, and all outp
 """
 
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ from audiotagging.artifacts.model_folder import ModelFacts, model_folders, model
 from audiotagging.errors import UserError
 from audiotagging.files import move, sync
 from audiotagging.json_file import read_json
+from audiotagging.removal import remove
 from audiotagging.results.findings import findings
 from audiotagging.results.labelled_clips import SETS
 from audiotagging.results.scores_file import NAME, Scores
@@ -126,7 +126,7 @@ def new_out(out: Path, *, work: Path) -> Iterator[Path]:
     """
     partial, replaced = work / "new", work / REPLACED
     for path in (partial, replaced):
-        shutil.rmtree(path, ignore_errors=True)  # may be left over from a run that was killed
+        remove(work, path.name)  # may be left over from a run that was killed
     partial.mkdir()
     try:
         yield partial
@@ -138,7 +138,8 @@ def new_out(out: Path, *, work: Path) -> Iterator[Path]:
     except BaseException:
         if replaced.exists() and not out.exists():
             replaced.rename(out)
-        shutil.rmtree(partial, ignore_errors=True)
+        with suppress(OSError):
+            remove(work, partial.name)
         raise
 
 

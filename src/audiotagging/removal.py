@@ -20,8 +20,8 @@ from audiotagging.locks import LOCK, is_ours
 
 MARKER = ".audiotagging"  # of folders that are removed as a whole (`audiotagging.working_folder`)
 MARKERS = (MARKER, LOCK)
-# What `atomic_file` and, in its cache, kfp leave behind when they are killed.
-LEFTOVER = re.compile(r".+\.[0-9a-f]{8}\.part|\.kfp_cache_\w+\.tmp")
+# The name of what `atomic_file` leaves behind when it is killed.
+LEFTOVER = re.compile(r".+\.[0-9a-f]{8}\.part")
 
 
 def is_marked(folder: Path, *markers: str) -> bool:
@@ -80,18 +80,21 @@ def remove_leftovers(folder: Path, *, marker: str | None = None) -> None:
     """Remove the temporary files that killed processes left in a folder and below it. Those in use stay.
 
     Args:
-        folder: A folder with our marker. It need not exist.
+        folder: A folder. If it does not exist or has no marker, nothing is removed.
         marker: As for `remove`.
-
-    Raises:
-        UserError: If the folder has no marker.
     """
-    if not folder.exists():
+    if not is_marked(folder, *filter(None, [marker])):
         return
     with _opened(folder, [], marker) as directory:
         for _, _, names, here in os.fwalk(".", dir_fd=directory):  # follows no links
             for name in filter(LEFTOVER.fullmatch, names):
                 _remove_unused(name, here)
+
+
+def remove_broken_link(path: Path) -> None:
+    """Remove a link that leads nowhere, and nothing else."""
+    if path.is_symlink() and not path.exists():
+        path.unlink()
 
 
 def _remove_unused(name: str, directory: int) -> None:

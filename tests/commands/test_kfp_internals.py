@@ -144,13 +144,13 @@ def rows(*names, patience, others):
 def run(tmp_path, capfd):
     """Return a function that runs the meeting here and returns what a person sees, and the log."""
 
-    def run(rows, *, parallel):
+    def run(rows, *, parallel, stages="stages"):
         try:
             run_pipeline(
                 meeting,
                 {"rows": rows},
                 runner=local.SubprocessRunner(use_venv=False),
-                root=tmp_path / "stages",
+                root=tmp_path / stages,
                 work=tmp_path,
                 slots=Slots({"SLOT": "alone"}, [{"SLOT": str(number)} for number in range(parallel)]),
             )
@@ -202,6 +202,12 @@ def test_what_was_done_comes_from_the_cache(run):
     run(rows("a", patience=1, others=[]), parallel=1)
     seen = run(rows("a", patience=1, others=[]), parallel=1)
     assert seen == UNCHANGED
+
+
+def test_what_was_done_comes_from_a_cache_that_was_moved(run, tmp_path):
+    run(rows("a", patience=1, others=[]), parallel=1)
+    (tmp_path / "stages").rename(tmp_path / "moved")
+    assert run(rows("a", patience=1, others=[]), parallel=1, stages="moved") == UNCHANGED
 
 
 def damage_artifact(stages):

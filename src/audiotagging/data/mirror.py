@@ -16,6 +16,7 @@ from audiotagging.files import atomic_file
 from audiotagging.locks import LOCK, file_lock
 from audiotagging.object_store import open_store, store_errors
 from audiotagging.progress import track
+from audiotagging.removal import is_marked, remove
 
 THREADS = 24  # files to fetch at once; pyarrow opens up to 25 connections to a store
 CHUNK = 8 << 20  # bytes per request
@@ -54,12 +55,14 @@ def mirror(url: str, folder: Path) -> None:
     if not files or "" in files:
         raise UserError(f"{url}: expected a folder with files in it, found {'a file' if files else 'no files'}")
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()) and not is_marked(folder, LOCK):
+        raise UserError(f"{folder}: expected a mirror of {url}, found files of another kind; move them elsewhere")
     with file_lock(folder / LOCK):
         missing = {name: file for name, file in files.items() if not _arrived(file.info, folder / name)}
         fetch_all({folder / name: file for name, file in missing.items()}, folder)
         for path in folder.rglob("*"):
-            if path.is_file() and path.relative_to(folder).as_posix() not in {*files, LOCK}:
-                path.unlink()
+            if path.is_file() and (name := path.relative_to(folder).as_posix()) not in {*files, LOCK}:
+                remove(folder, name)
 
 
 def list_files(url: str, *, endpoint: str = "", may_be_missing: bool = False) -> dict[str, StoredFile]:

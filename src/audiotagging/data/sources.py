@@ -17,6 +17,7 @@ from audiotagging.data.zenodo import ZENODO, download_record
 from audiotagging.data.zip_archives import extract
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_folder, publish
+from audiotagging.removal import remove_broken_link
 
 # For each folder of Kaggle's and Zenodo's editions (or archive of this name with `.zip`), its path in the data folder.
 LAYOUT = {
@@ -146,7 +147,7 @@ def _link(paths: Iterable[Path], folder: Path, name: str = "") -> None:
     for path in paths:
         link = folder / (name or path.name)
         if not link.exists():
-            link.unlink(missing_ok=True)  # it may be a broken link
+            remove_broken_link(link)
             link.symlink_to(path.resolve())
 
 

@@ -12,10 +12,11 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 from audiotagging.errors import UserError
-from audiotagging.files import atomic_file, publish
+from audiotagging.files import atomic_file, check_target, open_file, publish
 from audiotagging.json_file import parse_json, read_json, write_json
 from audiotagging.locks import LOCK, file_lock
 from audiotagging.progress import track
+from audiotagging.removal import remove
 
 ZENODO = "https://zenodo.org"
 TIMEOUT = 60.0  # seconds without data after which an attempt fails
@@ -115,7 +116,7 @@ def download(url: str, path: Path, *, size: int, md5: str) -> None:
         OSError, HTTPException: If several attempts in a row yield no data.
         DownloadError: If the downloaded file has another size or MD5 sum.
     """
-    partial = path.with_name(path.name + ".part")
+    partial = check_target(path.with_name(path.name + ".part"))
     partial.touch()
     failures = 0
     while (have := partial.stat().st_size) < size:
@@ -129,10 +130,10 @@ def download(url: str, path: Path, *, size: int, md5: str) -> None:
                 raise
             logger.info("%s was interrupted after %d of %d bytes (%s)", path.name, partial.stat().st_size, size, error)
             time.sleep(PAUSE * 2 ** (failures - 1))
-    with partial.open("rb") as file:
+    with open_file(partial) as file:
         found = hashlib.file_digest(file, "md5").hexdigest()
     if (have, found) != (size, md5):
-        partial.unlink()
+        remove(partial.parent, partial.name)
         raise DownloadError(
             f"{path.name}: expected {size:,} bytes with the MD5 sum {md5}, found {have:,} with {found}; "
             f"the file was removed, so try again, or download {url} by hand"

@@ -37,6 +37,7 @@ from audiotagging.artifacts.stored_version import (
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_file, atomic_folder, open_file
 from audiotagging.json_file import write_json
+from audiotagging.removal import remove_leftovers
 from audiotagging.results.comparison import compare_first_set
 from audiotagging.results.ensembling import average_members
 from audiotagging.results.labelled_clips import labelled_sets
@@ -182,6 +183,7 @@ def record(champions: Path, event: Event, champion: Champion | None) -> None:
         event: What happened. It replaces the last event if both are the same candidate, which is that of a retry.
         champion: The new content of `champion.json`, or None to leave it as it is.
     """
+    remove_leftovers(champions)
     history = read_events(champions)
     if history and (history[-1]["version"], history[-1]["action"], event["action"]) == (
         event["version"],
@@ -200,7 +202,8 @@ def forget(champions: Path, *, keep: set[str]) -> None:
     """Remove old versions: all but the `KEPT` newest former champions, the `KEPT` newest others and those to keep."""
     versions = champions / VERSIONS
     used = {event["after"] for event in read_events(champions)}
-    ours = [path.parent for path in versions.glob("*/ensemble.json") if VERSION.fullmatch(path.parent.name)]
+    found = [path.parent for path in versions.glob("*/ensemble.json") if VERSION.fullmatch(path.parent.name)]
+    ours = [path for path in found if path.resolve() == champions.resolve() / VERSIONS / path.name]  # no links
     newest_first = sorted(ours, key=lambda folder: folder.stat().st_mtime, reverse=True)
     former = [folder for folder in newest_first if folder.name in used]
     others = [folder for folder in newest_first if folder.name not in used]

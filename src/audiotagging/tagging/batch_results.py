@@ -13,6 +13,7 @@ complete. What a batch that was interrupted has left in parts goes into the next
 where several batches have the same file, because the file or the champion has changed, the last one counts.
 """
 
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -32,12 +33,14 @@ from audiotagging.errors import UserError
 from audiotagging.json_file import read_json, write_json
 from audiotagging.tagging.drift import Drift, Sounds
 from audiotagging.tagging.formats import FORMATS, ROW_GROUP, write_file
-from audiotagging.tagging.places import Place, State
+from audiotagging.tagging.places import SETTINGS, Place, State
 from audiotagging.tagging.tagger import Tagged
 from audiotagging.tagging.windows import Tag
 
-SETTINGS, BATCHES, PARTS = "settings.json", "batches", "parts"
+BATCHES, PARTS = "batches", "parts"
+BATCH = re.compile(r"\d{8}T\d{6}Z(-\d+)?")  # its name: when it began
 FILES, SCORES, DRIFT = "files.parquet", "scores.parquet", "drift.json"
+BEFORE_FILES = ("tags.parquet", "tags.csv", SCORES, DRIFT)  # what a batch has before it counts
 OPEN_PARTS = 32  # that are in memory while a batch is written
 
 FILE = [
@@ -156,7 +159,9 @@ def check_settings(out: Place, options: Options, *, where: str) -> None:
             path = Path(folder, SETTINGS)
             write_json(path, asdict(options))
             out.put(SETTINGS, path)
+        out.remove_leftovers()
         return
+    out.remove_leftovers()
     with out.local(SETTINGS) as path:
         found = read_json(path, Options)
     for each in fields(Options):
@@ -234,7 +239,7 @@ def complete_batch(
         drift = compare(_read_scores(folder / SCORES)) if scored_files else None
         if drift:
             write_json(folder / DRIFT, asdict(drift))
-        for name in ("tags.parquet", "tags.csv", SCORES, *([DRIFT] if drift else []), FILES):
+        for name in (*(each for each in BEFORE_FILES if drift or each != DRIFT), FILES):
             out.put(f"{BATCHES}/{batch}/{name}", folder / name)
         tags = pq.read_metadata(folder / "tags.parquet").num_rows
         counts = Counts(len(rows), sum(row["reason"] is not None for row in rows), tags)
@@ -248,8 +253,10 @@ def _remove_incomplete(out: Place) -> None:
     written = out.list(BATCHES)
     complete = {PurePosixPath(name).parent for name in written if PurePosixPath(name).name == FILES}
     for name in written:
-        if PurePosixPath(name).parent not in complete:
-            out.remove(name)
+        _, *folders, file = PurePosixPath(name).parts
+        if len(folders) == 1 and BATCH.fullmatch(folders[0]) and file in BEFORE_FILES:
+            if PurePosixPath(name).parent not in complete:
+                out.remove(name)
 
 
 class _Rows:

@@ -13,6 +13,9 @@ from pyarrow.fs import FileType
 from audiotagging.data.mirror import CHUNK, StoredFile, fetch, list_files
 from audiotagging.files import atomic_file
 from audiotagging.object_store import open_store, store_errors
+from audiotagging.removal import LEFTOVER, remove, remove_leftovers
+
+SETTINGS = "settings.json"  # marks a folder of results
 
 
 class State(NamedTuple):
@@ -43,7 +46,10 @@ class Place(Protocol):
         """Copy a file to the folder. It appears under its name when it is complete."""
 
     def remove(self, name: str) -> None:
-        """Remove a file if it exists."""
+        """Remove a file of results if it exists."""
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed processes left of files of results."""
 
 
 def open_place(location: str) -> Place:
@@ -56,13 +62,18 @@ def open_place(location: str) -> Place:
 
 
 class _Folder:
-    """A folder on this machine. Links to folders are not followed."""
+    """A folder on this machine. Links to folders are not followed, and what is only half written is not there."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def list(self, folder: str = "") -> dict[str, State]:
-        paths = [Path(above, name) for above, _, names in os.walk(self.path / folder) for name in names]
+        paths = [
+            Path(above, name)
+            for above, _, names in os.walk(self.path / folder)
+            for name in names
+            if not LEFTOVER.fullmatch(name)
+        ]
         states = {str(path.relative_to(self.path)): _state(path) for path in paths}
         return {name: state for name, state in states.items() if state}
 
@@ -79,7 +90,10 @@ class _Folder:
             shutil.copyfile(source, partial)
 
     def remove(self, name: str) -> None:
-        (self.path / name).unlink(missing_ok=True)
+        remove(self.path, name, marker=SETTINGS)
+
+    def remove_leftovers(self) -> None:
+        remove_leftovers(self.path, marker=SETTINGS)
 
 
 class _Bucket:
@@ -116,6 +130,9 @@ class _Bucket:
         if self.state(name):
             with store_errors(self.url, what="written"):
                 self.store.delete_file(f"{self.root}/{name}")
+
+    def remove_leftovers(self) -> None:
+        pass
 
     def _file(self, name: str) -> StoredFile:
         with store_errors(self.url):

@@ -7,6 +7,7 @@ from pathlib import Path
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_file
 from audiotagging.json_file import read_json, write_json
+from audiotagging.removal import LEFTOVER, remove_leftovers
 
 SETTINGS = "settings.json"
 
@@ -44,7 +45,7 @@ def open_results(folder: Path, settings: Settings) -> None:
     try:
         found = read_json(path, Settings)
     except (FileNotFoundError, NotADirectoryError):
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and not (folder.is_dir() and all(LEFTOVER.fullmatch(each.name) for each in folder.iterdir())):
             raise UserError(
                 f"--out: expected a new folder, an empty one or one with results of this command, found {folder} "
                 f"without {SETTINGS}; name another"
@@ -52,6 +53,7 @@ def open_results(folder: Path, settings: Settings) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as partial:
             write_json(partial, asdict(settings))
+        remove_leftovers(folder, marker=SETTINGS)
         return
     for field in fields(Settings):
         expected, other = getattr(settings, field.name), getattr(found, field.name)
@@ -60,6 +62,7 @@ def open_results(folder: Path, settings: Settings) -> None:
             raise UserError(
                 f"--out: expected results of the same models and options, found {what} in {path}; name another folder"
             )
+    remove_leftovers(folder, marker=SETTINGS)
 
 
 def is_tagged(result: Path, sound: Path) -> bool:
