@@ -17,13 +17,14 @@ from audiotagging.errors import UserError
 from audiotagging.files import atomic_file
 from commands import add_pipeline
 from commands.cluster.settings import add_cluster_options, cluster_settings
+from commands.folders import output_file
 from components.cluster import on_cluster
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add_pipeline(parser)
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .yaml file to write")
+    parser.add_argument("-o", "--output", type=output_file, required=True, metavar="FILE", help="the .yaml file to write")
     add_cluster_options(parser)
 
 
@@ -31,8 +32,6 @@ def run(args: argparse.Namespace) -> int:
     """Compile the pipeline."""
     if args.output.suffix not in (".yaml", ".yml"):
         raise UserError(f"{args.output}: expected a file name that ends with .yaml; name another")
-    if not args.output.parent.is_dir():
-        raise UserError(f"{args.output.parent}: expected a folder, found none; create it first")
     pipeline = on_cluster(args.pipeline, cluster_settings(args))
     with tempfile.TemporaryDirectory() as folder, atomic_file(args.output) as partial:
         package = Path(folder) / "pipeline.yaml"  # kfp writes only to such names

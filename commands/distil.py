@@ -37,7 +37,7 @@ from audiotagging.training.train import train
 from audiotagging.training.training_data import Targets
 from audiotagging.wording import counted
 from audiotagging.working_folder import working_folder
-from commands.outputs import AVERAGED, STUDENT_FOLDER, choose_model, move_up, new_out, work_of
+from commands.outputs import AVERAGED, STUDENT_FOLDER, check_replaced, choose_model, move_up, new_out, work_of
 from commands.parameters import add_set, assignments
 
 NEEDED = ("spectrograms", "selection", "models", "predictions", PREDICTIONS, AVERAGING)
@@ -65,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     require(out, *NEEDED, what="the output of a run")
     if folder.exists() and not args.force:
         raise UserError(f"{folder} exists already; replace it with --force")
+    if folder.exists():
+        check_replaced(folder, what="a student", made=STUDENT_FACTS)
     predictions, averaging = read_ensemble(out)
     if averaging.mean == "rank":
         raise UserError(

@@ -15,8 +15,11 @@ from audiotagging.artifacts.champion import Promotion
 from audiotagging.artifacts.model_folder import model_folders
 from audiotagging.data.preprocessing import excerpts_of
 from audiotagging.errors import UserError
-from audiotagging.files import require
+from audiotagging.files import check_target, require
 from audiotagging.json_file import read_json
+from audiotagging.removal import remove_leftovers
+from audiotagging.results.audit import NAME as SUSPICIOUS
+from audiotagging.results.audit_page import NAME as AUDIT_PAGE
 from audiotagging.results.evaluation import evaluate
 from audiotagging.results.scores_file import Facts
 from commands.outputs import print_findings
@@ -71,6 +74,9 @@ def evaluate_again(out: Path, *, before: Path | None = None, **options: Any) -> 
     models = model_folders(out / "models")
     if not models:
         raise UserError(f"{out / 'models'}: expected one folder per trained model, found none; name another run")
+    for name in ("scores.json", "report.html", AUDIT_PAGE, SUSPICIOUS):
+        check_target(out / name)
+    remove_leftovers(out, marker="scores.json")
     earlier = read_json(out / "scores.json", Facts)
     return evaluate(
         out,

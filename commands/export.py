@@ -30,6 +30,6 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(
             f"{out}: expected a new or an empty folder, found something in it; remove it, or name another --to"
         )
-    export(champion_folder(args.models) or args.models, out)
+    export(champion_folder(args.models) or args.models, out.resolve())
     print(out)
     return 0

@@ -1,10 +1,24 @@
-"""Checks the folders of a command against each other, before anything is written."""
+"""Checks the files and folders that a command writes, before it does anything else."""
 
+import argparse
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 
 from audiotagging.errors import UserError
+from audiotagging.files import check_target
+
+
+def output_file(text: str) -> Path:
+    """Parse the path of a file to write, for argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: If it cannot be written, or if something else than a file is there.
+    """
+    try:
+        return check_target(Path(text))
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def with_linked(folder: Path) -> list[Path]:

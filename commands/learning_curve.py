@@ -23,14 +23,16 @@ from audiotagging.artifacts.model_folder import ModelFacts
 from audiotagging.artifacts.selection import read_folds, read_noisy_clips, with_folds
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.errors import UserError, in_one_line
-from audiotagging.files import require
+from audiotagging.files import check_target, require
 from audiotagging.members import Member, override
+from audiotagging.removal import remove_leftovers
 from audiotagging.results.gains_report import NAME, Facts, Trained, is_clear, summarise, write_gains
 from audiotagging.results.report import signed
 from audiotagging.training.draws import SHARES, Training, deal_draws, plan_trainings, train_all
 from audiotagging.wording import duration
 from audiotagging.working_folder import working_folder
 from commands import check_counts
+from commands.local.console import LOG
 from commands.local.slots import divide, usable_gpus
 from commands.outputs import LEARNING_CURVE, choose_model
 from commands.parameters import add_set, assignments
@@ -68,6 +70,10 @@ def run(args: argparse.Namespace) -> int:
     [member] = override([trained.member], assignments(args.set))
     member = replace(member, freeze_epochs=0)  # its trainings start with new weights
     spectrograms, folder = args.out / "spectrograms", args.out / LEARNING_CURVE
+    folder.mkdir(exist_ok=True)
+    for name in (f"{NAME}.json", f"{NAME}.csv", f"{NAME}.html", LOG):
+        check_target(folder / name)
+    remove_leftovers(args.out, marker="scores.json")
     clips = with_folds(read_clips(spectrograms), read_folds(args.out / "selection"))
     part, scored, drawn = divide_clips(clips)
     noisy = list(read_noisy_clips(args.out / "selection", clips)["fname"])
@@ -138,7 +144,7 @@ def _seconds(trained: ModelFacts, member: Member) -> float:
 
 def _train(trainings: list[Training], *, folder: Path, seconds: float, parallel: int | None, stored: float) -> None:
     """Do the trainings without predictions, and say how many of them are left, and for how long."""
-    predictions, log = folder / "predictions", folder / "log.txt"
+    predictions, log = folder / "predictions", folder / LOG
     predictions.mkdir(parents=True, exist_ok=True)
     left = [each for each in trainings if not each.path(predictions).exists()]
     if not left:

@@ -108,10 +108,24 @@ def check_out(out: Path, *, force: bool) -> None:
         return
     if not force:
         raise UserError(f"{out} exists already; name another --out, or replace this one with --force")
-    if not (out / "scores.json").exists():
-        raise UserError(f"{out}: --force replaces only the output of a run, found something else; name another --out")
-    if others := sorted(path.name for path in out.iterdir() if path.name not in NAMES):
-        raise UserError(f"{out}: --force replaces only the output of a run, found {others[0]} too; move it elsewhere")
+    check_replaced(out, what="the output of a run", made="scores.json")
+
+
+def check_replaced(out: Path, *, what: str, made: str) -> None:
+    """Check that a folder that --force replaces has nothing in it but what this program wrote.
+
+    Args:
+        out: The folder.
+        what: What it should be, for the message.
+        made: The file in it that says so.
+
+    Raises:
+        UserError: If there is something else in it, or if it is read-only.
+    """
+    if not (out / made).is_file():
+        raise UserError(f"{out}: --force replaces only {what}, found something else; name another folder, or move it")
+    if others := sorted(path.name for path in out.iterdir() if path.name not in {*NAMES, made}):
+        raise UserError(f"{out}: --force replaces only {what}, found {others[0]} too; move it elsewhere")
     if not os.access(out, os.W_OK):
         raise UserError(f"{out}: expected a folder that can be replaced, found one that is read-only")
 

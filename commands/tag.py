@@ -22,7 +22,7 @@ from pathlib import Path
 from audiotagging.artifacts.champion import champion_folder
 from audiotagging.data.audio import AUDIO_SUFFIXES, SoundError
 from audiotagging.errors import UserError, in_one_line
-from audiotagging.files import atomic_file, digest, path_text
+from audiotagging.files import atomic_file, check_target, digest, path_text
 from audiotagging.json_file import write_json
 from audiotagging.progress import track
 from audiotagging.tagging.choice import Choose, choice, never_chosen
@@ -33,6 +33,7 @@ from audiotagging.tagging.results_folder import Settings, is_tagged, open_result
 from audiotagging.tagging.tagger import Tagged, Tagger
 from audiotagging.tagging.windows import Tag, check_windows, tag_windows
 from commands import check_counts
+from commands.folders import output_file
 from commands.tagging.parameters import add_tag_options, add_window_options
 
 Report = Callable[[str, str], None]
@@ -68,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     output.add_argument(
         "--drift",
-        type=Path,
+        type=output_file,
         metavar="FILE",
         help="compare the files with the test clips of the champion or the run, and write to this JSON file whether to "
         "retrain",
@@ -135,8 +136,6 @@ class _Drift:
         # Here, because an image without pandas and pyarrow can tag sounds too.
         from audiotagging.tagging.drift import read_test_clips
 
-        if not path.absolute().parent.is_dir():
-            raise UserError(f"--drift: expected a file in a folder that exists, found {path}; create the folder first")
         self.path = path
         self.test, self.classes = read_test_clips(models)
         self.files: list[Tagged] = []
@@ -195,6 +194,8 @@ def _results(args: argparse.Namespace, tagger: Tagger, found: list[tuple[Path, P
     """Create the folder of results, or check an earlier one, and return the path of the result of every sound."""
     names = [(path, Path(path.name) if path == given else path.relative_to(given)) for path, given in found]
     results = result_paths(args.out, names, suffix=WINDOW_FORMATS[args.format].suffix)
+    for result in filter(os.path.lexists, results.values()):
+        check_target(result)
     options = {name: getattr(args, name) for name in ("every", "overlap", "merge", "top", "precision", "format")}
     open_results(args.out, Settings(models=digest(tagger.sources), **options))
     return results

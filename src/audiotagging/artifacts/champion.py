@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
 from audiotagging.errors import UserError
-from audiotagging.files import digest
+from audiotagging.files import check_target, digest
 from audiotagging.json_file import convert, read_json
 
 POINTER = "champion.json"
@@ -223,6 +223,8 @@ def prepare_champions(champions: Path) -> None:
     champions.mkdir(parents=True, exist_ok=True)
     if not os.access(champions, os.W_OK | os.X_OK):
         raise UserError(f"{champions}: expected a folder for the champions that can be written, found a read-only one")
+    for name in (POINTER, HISTORY):
+        check_target(champions / name)
     champion_folder(champions)
     best_folder(champions)
     read_events(champions)

@@ -35,7 +35,7 @@ from audiotagging.artifacts.stored_version import (
     write_version_clips,
 )
 from audiotagging.errors import UserError
-from audiotagging.files import atomic_file, atomic_folder, open_file
+from audiotagging.files import atomic_file, atomic_folder, check_target, open_file
 from audiotagging.json_file import write_json
 from audiotagging.removal import remove_leftovers
 from audiotagging.results.comparison import compare_first_set
@@ -183,6 +183,8 @@ def record(champions: Path, event: Event, champion: Champion | None) -> None:
         event: What happened. It replaces the last event if both are the same candidate, which is that of a retry.
         champion: The new content of `champion.json`, or None to leave it as it is.
     """
+    for name in (HISTORY, POINTER):  # before anything is written
+        check_target(champions / name)
     remove_leftovers(champions)
     history = read_events(champions)
     if history and (history[-1]["version"], history[-1]["action"], event["action"]) == (

@@ -9,6 +9,7 @@ locks.
 import hashlib
 import io
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ KEPT = 2
 WAIT = 120  # seconds: an interrupted process may still be writing its last checkpoint
 DIGEST_BYTES = 32
 SUFFIX = ".checkpoint"
+NAME = re.compile(rf"\d{{9,}}\{SUFFIX}")
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +107,7 @@ class Checkpoints:
     def _paths(self) -> list[str]:
         """Return the paths of all checkpoints, oldest first."""
         found = self.files.get_file_info(FileSelector(self.folder, allow_not_found=True))
-        return sorted(info.path for info in found if info.path.endswith(SUFFIX) and info.type == FileType.File)
+        return sorted(info.path for info in found if NAME.fullmatch(info.base_name) and info.type == FileType.File)
 
 
 @contextmanager
