@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from audiotagging.errors import UserError, hide
+from audiotagging.errors import UserError, hide_address
 from audiotagging.members import override, rows, select
 
 # Defaults of the pipeline's parameters and of the options that set them.
@@ -264,7 +264,7 @@ def share(text: str) -> float:
 
 def _url(text: str) -> str:
     """Check the URL to notify, and never print it: those of chats are secrets."""
-    hide(text)
+    hide_address(text)
     try:
         parts = urlsplit(text)
         is_right = not text or (parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)

@@ -5,6 +5,7 @@ line prints it without a traceback and exits with code 2. The exceptions of this
 """
 
 import re
+import shlex
 
 LONGEST = 500  # characters of a message
 TAIL = 150  # of them, how many are the end of a message that is too long: it says what to do
@@ -37,7 +38,14 @@ class MachineError(Exception):
 
 def hide(secret: str) -> None:
     """Remove a secret from all later messages of this process, wherever it is quoted."""
-    _hidden.update(part for part in secret.split() if len(part) > 3)
+    _hidden.update(part for part in (secret, shlex.quote(secret), *secret.split()) if len(part) > 3)
+
+
+def hide_address(url: str) -> None:
+    """Remove a URL that is a secret, such as the webhook of a chat, and also its path where that is quoted alone."""
+    hide(url)
+    _, slash, path = url.partition("://")[2].partition("/")
+    _hidden.update(part for part in (f"{slash}{path}", *path.split()) if len(part) > 3)
 
 
 def without_secrets(text: str) -> str:

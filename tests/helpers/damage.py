@@ -3,6 +3,7 @@
 import copy
 import csv
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -64,6 +65,7 @@ def of_any_file(path: Path) -> Iterator[Damage]:
     yield "a folder", _make_folder
     yield "unreadable", partial(Path.chmod, mode=0)
     yield "a link in a circle", _make_circle
+    yield "a pipe", _make_pipe
 
 
 def of_json(path: Path) -> Iterator[Damage]:
@@ -203,6 +205,11 @@ def _make_folder(path: Path) -> None:
 def _make_circle(path: Path) -> None:
     path.unlink()
     path.symlink_to(path.name)
+
+
+def _make_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
 
 
 def restore(path: Path, original: Path) -> None:

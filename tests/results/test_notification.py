@@ -1,13 +1,19 @@
 """What is posted, to a real server."""
 
+import itertools
 import logging
-from contextlib import ExitStack
+import shlex
+import socket
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 from helpers.fabricated import fabricate_event
 from helpers.hook_server import receiver
 from kfp.dsl import PipelineTaskFinalStatus
 
+from audiotagging.errors import without_secrets
 from audiotagging.json_file import write_json
 from audiotagging.results import notification
 from audiotagging.results.notification import VARIABLE, describe_run, post
@@ -74,6 +80,66 @@ def test_nobody_who_listens_is_only_logged(caplog, url):
     assert "did not take the message" in caplog.text and url not in caplog.text
 
 
+@contextmanager
+def answering(*pieces):
+    """Provide the URL of a server that answers a connection with these bytes, one piece in a tenth of a second."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection, suppress(OSError):
+                        for piece in pieces:
+                            connection.sendall(piece)
+                            time.sleep(0.1)
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/a-secret"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        itertools.repeat(b"H"),
+        itertools.chain([b"HTTP/1.1 200 OK\r\n"], itertools.repeat(b"X: y\r\n")),
+        [b"HTTP/1.1 200 OK\r\nX: " + bytes(100_000)],
+        [b"\xff\xfe\x00"],
+        [b"HTTP/1.1 999999 \xff\r\n\r\n"],
+        [b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n"],
+        [b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\n\r\n"],
+        [b"HTTP/1.1 307 Found\r\nLocation: /elsewhere\r\n\r\n"],
+        [],
+    ],
+)
+def test_no_answer_fails_or_takes_long(caplog, monkeypatch, pieces):
+    monkeypatch.setattr(notification, "TIMEOUT", 0.3)
+    monkeypatch.setattr(notification, "PAUSES", ())
+    with answering(*itertools.islice(pieces, 30)) as url:
+        assert not post(url, NOTICE)
+    assert "did not take the message" in caplog.text and "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://127.0.0.1:1/a-secret b-secret", "http://127.0.0.1:1/ä-secret?b-secret=\ud800", "http://[::1/a-secret"),
+        *("http:///a-secret", "http://127.0.0.1:x/a-secret", f"http://{'x' * 70}.invalid/a-secret", "http://ä..ö/a-secret"),
+        "http://127.0.0.1:1/it's a-secret",
+    ],
+)
+def test_no_address_fails_or_is_logged(caplog, url):
+    assert not post(url, NOTICE)
+    assert "did not take the message" in caplog.text and "secret" not in caplog.text
+    assert "secret" not in without_secrets(shlex.join(["--notify", url]))
+
+
+def test_letters_that_http_does_not_send_are_encoded(serve):
+    server = serve(200)
+    assert post(server.url.replace("hooks", "hooks of ä"), NOTICE)
+    assert server.posted[0][0] == "/hooks%20of%20%C3%A4/a-secret?token=b-secret"
+
+
 @pytest.mark.parametrize("url", ["", "chat.example.org/a-secret", "file:///a-secret"])
 def test_without_a_url_nobody_is_told(caplog, url):
     assert not post(url, NOTICE)
@@ -102,4 +168,7 @@ def test_the_stage_tells_what_its_own_run_did(serve, tmp_path, monkeypatch, stat
     assert (notice["outcome"], notice["run"]) == (outcome, run)
     assert ("calls its stages RUNNING, so look at it" in notice["text"]) == ((state, run) == ("RUNNING", "run-2"))
     notify.python_func(run=run, champions="", status=status)
+    (tmp_path / "history.json").write_text("[")
+    notify.python_func(run=run, champions=str(tmp_path), status=status)
+    assert server.posted.pop()[2]["outcome"] == ("failed" if state == "FAILED" else "ended")
     assert server.posted[1][2]["outcome"] == ("failed" if state == "FAILED" else "ended")

@@ -3,13 +3,16 @@
 import http.client
 import json
 import logging
+import queue
+import threading
 import time
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from audiotagging.artifacts.champion import Comparison, Event, Measured
-from audiotagging.errors import brief, hide
+from audiotagging.errors import brief, hide_address
 
 VARIABLE = "AUDIOTAGGING_NOTIFY"  # has the URL where it must not be in a log: in the stage `notify`
 COMPLETE = "COMPLETE"  # what Kubeflow's metadata call stages that succeeded
@@ -81,20 +84,49 @@ def post(url: str, notice: Notice) -> bool:
     if not url.startswith(("http://", "https://")):
         logger.warning("nobody is told: expected a URL that begins with http:// or https:// in %s", VARIABLE)
         return False
-    hide(url)
-    headers = {"Content-Type": "application/json", "User-Agent": "audiotagging"}
-    request = Request(url, data=json.dumps(notice).encode(), headers=headers)
+    hide_address(url)
     for pause in (*PAUSES, None):
+        answers: queue.Queue[tuple[str, bool]] = queue.Queue()
+        threading.Thread(target=lambda to=answers: to.put(_try(url, notice)), daemon=True).start()
         try:
-            with urlopen(request, timeout=TIMEOUT):
-                logger.info("told the receiver of --notify: %s", notice["outcome"])
-                return True
-        except HTTPError as error:
-            reason, may_pass = f"status {error.code}", error.code >= 500 or error.code == 429
-        except (OSError, http.client.HTTPException) as error:
-            reason, may_pass = brief(str(error)), True
+            reason, may_pass = answers.get(timeout=TIMEOUT)  # also of an answer that comes byte by byte
+        except queue.Empty:
+            reason, may_pass = f"no answer within {TIMEOUT:g} s", True
+        if not reason:
+            logger.info("told the receiver of --notify: %s", notice["outcome"])
+            return True
         logger.warning("the receiver of --notify did not take the message: %s", reason)
         if pause is None or not may_pass:
             break
         time.sleep(pause)
     return False
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """Takes a redirect for a refusal: urllib would ask the other address without the message."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _try(url: str, notice: Notice) -> tuple[str, bool]:
+    """Post a notice once. Return why it did not arrive, or "", and whether another attempt may succeed."""
+    headers = {"Content-Type": "application/json", "User-Agent": "audiotagging"}
+    try:
+        request = Request(_in_ascii(url), data=json.dumps(notice).encode(), headers=headers)
+        with build_opener(_NoRedirects).open(request, timeout=TIMEOUT):
+            return "", False
+    except HTTPError as error:
+        return f"status {error.code}", error.code >= 500 or error.code == 429
+    except OSError as error:
+        return brief(str(error)), True
+    except Exception as error:  # whatever it is, and its message may quote the URL
+        return type(error).__name__, isinstance(error, http.client.HTTPException)
+
+
+def _in_ascii(url: str) -> str:
+    """Return a URL as HTTP sends it: with its host in IDNA (RFC 3490), and other letters and spaces percent-encoded."""
+    parts = urlsplit(url)
+    host = parts.netloc.encode("idna").decode()
+    path, query = (quote(part, safe="%/:@!$&'()*+,;=?~") for part in (parts.path, parts.query))
+    return urlunsplit((parts.scheme, host, path, query, ""))
