@@ -22,7 +22,7 @@ from audiotagging.artifacts.prediction_table import Predictions, read_prediction
 from audiotagging.artifacts.spectrogram_shards import Spectrograms, read_clips, read_spectrograms
 from audiotagging.artifacts.student_facts import STUDENT_FACTS, Estimate, StudentFacts, StudentScores
 from audiotagging.errors import UserError
-from audiotagging.files import atomic_file, digest, require
+from audiotagging.files import atomic_file, digest, named, require
 from audiotagging.json_file import write_json
 from audiotagging.members import override
 from audiotagging.progress import track
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         )
     like = choose_model(out / "models", args.member)
     [member] = override([student_of(like.member)], assignments(args.set))
-    with working_folder(work_of(folder)) as work, new_out(folder, work=work) as partial:
+    with named(folder), working_folder(work_of(folder)) as work, new_out(folder, work=work) as partial:
         teacher = load_tagger(out)
         taught = _teach(out, predictions, teacher, kept=work)
         model, table = partial / "models" / model_name(STUDENT, -1), work / "predictions.parquet"

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from audiotagging.artifacts.model_folder import ModelFacts, model_folders, model_name, read_facts
 from audiotagging.errors import UserError
-from audiotagging.files import move, sync
+from audiotagging.files import move, named, sync
 from audiotagging.json_file import read_json
 from audiotagging.removal import remove
 from audiotagging.results.findings import findings
@@ -86,7 +86,7 @@ def working_on(out: Path, *, force: bool) -> Iterator[Path]:
     Raises:
         UserError: If OUT may not be written, or if the working folder is in use or was made by somebody else.
     """
-    with working_folder(work_of(out)) as work:
+    with named(out), working_folder(work_of(out)) as work:
         if not out.exists() and (work / REPLACED).exists():  # killed while it replaced them
             (work / REPLACED).rename(out)
         check_out(out, force=force)

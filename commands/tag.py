@@ -25,6 +25,7 @@ from audiotagging.errors import UserError, in_one_line
 from audiotagging.files import atomic_file, check_target, digest, path_text
 from audiotagging.json_file import write_json
 from audiotagging.progress import track
+from audiotagging.spreadsheet import shown_field
 from audiotagging.tagging.choice import Choose, choice, never_chosen
 from audiotagging.tagging.formats import FORMATS as WINDOW_FORMATS
 from audiotagging.tagging.formats import Format, write_file, write_objects
@@ -269,7 +270,8 @@ def _print_csv(rows: Rows) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["file", "rank", "label", "score"])
     for path, tags in rows:
-        writer.writerows([path, rank, label, f"{score:.6g}"] for rank, (label, score) in enumerate(tags, 1))
+        for rank, (label, score) in enumerate(tags, 1):
+            writer.writerow([shown_field(path, sys.stdout), rank, shown_field(label, sys.stdout), f"{score:.6g}"])
 
 
 def _print_json(rows: Rows) -> None:

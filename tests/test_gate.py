@@ -1,5 +1,6 @@
 """Every exception leaves through the gate: one line, an exit code, and the traceback of a defect in a file."""
 
+import io
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from helpers.slow import slow_but
 import pipeline
 from audiotagging import gate
 from audiotagging.errors import MachineError, UserError
+from audiotagging.files import atomic_file, atomic_folder
 from commands import COMMANDS, check, main, module_of
 from commands.local import runner
 from commands.local.runner import StageError
@@ -49,7 +51,16 @@ def test_a_defect_is_one_line_that_names_the_file_with_the_traceback(capsys, mon
             "error: a could not be copied: No space (and 1 more)",
             2,
         ),
-        (OSError(28, "No space left on device"), "error: [Errno 28] No space left on device", 2),
+        (OSError(28, "No space left on device"), "error: the output: No space left on device; free some space", 2),
+        (OSError(28, "No space left on device", "x.csv"), "error: x.csv: No space left on device", 2),
+        (OSError(12, "Cannot allocate memory"), "out of memory: [Errno 12] Cannot allocate memory", 1),
+        (RuntimeError("can't start new thread"), "out of memory: can't start new thread", 1),
+        (RuntimeError("std::bad_alloc"), "out of memory: std::bad_alloc", 1),
+        (
+            ImportError("libtorch.so: failed to map segment from shared object"),
+            "out of memory: libtorch.so: failed to map segment from shared object",
+            1,
+        ),
         (MemoryError(), "out of memory: use a machine with more memory", 1),
         (RuntimeError("CUDA out of memory. Tried to"), "out of memory: CUDA out of memory. Tried to", 1),
         (RuntimeError("CUDA error: out of memory"), "out of memory: CUDA error: out of memory", 1),
@@ -64,6 +75,39 @@ def test_what_is_no_defect_says_so_in_one_line(capsys, error, line, code):
 
     assert gate.through(fail) == code
     assert capsys.readouterr().err == line + "\n"
+
+
+def test_a_defect_stays_a_defect_where_nothing_can_be_written(capsys, monkeypatch, tmp_path):
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(gate.tempfile, "mkstemp", full)
+    assert gate.through(lambda: {}["fname"]) == 70
+    line = capsys.readouterr().err
+    assert line.startswith("defect: KeyError: 'fname'; this is a defect of the program") and line.count("\n") == 1
+    assert "please report it with this line" in line and f"({Path(__file__).name}:" in line
+
+
+def test_a_log_that_cannot_be_written_does_not_hide_the_reason(capsys):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    assert gate.leave(KeyError("fname"), log=Full()) == 70
+    assert capsys.readouterr().err == "defect: KeyError: 'fname'\n"
+
+
+def test_what_is_full_has_a_name(capsys, monkeypatch, tmp_path):
+    def fail():
+        raise OSError(28, "No space left on device")
+
+    for block in (atomic_file, atomic_folder):
+        with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}/out'"), block(tmp_path / "out"):
+            fail()
+    monkeypatch.setattr(gate.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(2**30, 2**30, 0))
+    monkeypatch.setattr(gate.tempfile, "tempdir", "/some/folder")
+    assert gate.through(fail) == 2
+    assert capsys.readouterr().err.startswith("error: /some/folder, for temporary files: No space left on device")
 
 
 # Stages: kfp's program is run behind the gate.

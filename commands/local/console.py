@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from audiotagging.artifacts.model_folder import model_name
 from audiotagging.errors import without_secrets
-from audiotagging.gate import LAST_LINE, explain
+from audiotagging.gate import LAST_LINE, LITTLE, explain
 from audiotagging.progress import Pace, fraction
 from audiotagging.wording import duration
 from commands.kfp_internals import Task, logged_message
@@ -31,7 +31,7 @@ KILLED = ("out of memory", "it ended without a message, most likely because memo
 def _without_message() -> tuple[str, str]:
     """Say why a stage ended without a message: it was killed, or kfp could not write its program to a file."""
     folder = tempfile.gettempdir()
-    if shutil.disk_usage(folder).free < 2**20:
+    if shutil.disk_usage(folder).free < LITTLE:
         return "error", f"{folder}: expected space for temporary files, found less than 1 MiB; free some space"
     return KILLED
 

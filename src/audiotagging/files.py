@@ -41,7 +41,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         UserError: If this program did not make `NAME.part`, or if another process works in it.
     """
-    with working_folder(partial_of(path)) as work:
+    with named(path), working_folder(partial_of(path)) as work:
         empty(work)
         partial = work / path.name
         partial.mkdir()
@@ -87,13 +87,25 @@ def atomic_file(path: Path) -> Iterator[Path]:
     try:
         with contextlib.suppress(OSError):  # some volumes have no locks
             fcntl.flock(file, fcntl.LOCK_SH)
-        yield partial
-        publish(partial, path)
+        with named(path):
+            yield partial
+            publish(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
     finally:
         os.close(file)
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Let an error of the system in this block name a path, such as the one on a full disk, if it names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def check_target(path: Path) -> Path:

@@ -5,6 +5,7 @@ subprocesses, in containers and on a cluster.
 """
 
 import contextlib
+import errno
 import os
 import re
 import runpy
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
@@ -26,10 +28,16 @@ CODES = {
     "machine": 1,  # a GPU or its driver failed
     "defect": 70,  # EX_SOFTWARE of sysexits.h
 }
+PLACES = 5  # in the program that a defect without a traceback names
+LITTLE = 2**20  # bytes, with which a disk counts as full
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 LAST_LINE = re.compile(rf"({'|'.join(CODES)}): (.*)")  # of a stage that failed
-MEMORY = ("out of memory", "can't allocate memory")  # in the messages of torch
+# In the messages of torch, of Python, of C++, and of the system when it loads a library.
+MEMORY = (
+    *("out of memory", "can't allocate memory", "can't start new thread", "bad_alloc", "bad allocation"),
+    *("failed to map segment", "cannot allocate memory", "Cannot allocate memory"),
+)
 # How messages of torch start if a GPU or its driver failed. Another process may be able to use them.
 DEVICE = ("CUDA error", "CUDA driver error", "cuDNN error", "cuDNN Frontend error", "cuFFT error", "NCCL error")
 REPORT = "this is a defect of the program, not of your input; please report it with"
@@ -50,6 +58,9 @@ def explain(error: BaseException) -> tuple[str, str]:
         >>> explain(RuntimeError("CUDA error: unspecified launch failure"))
         ('machine', 'CUDA error: unspecified launch failure')
     """
+    memory = isinstance(error, RuntimeError | ImportError) and any(text in str(error) for text in MEMORY)
+    if memory or isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return "out of memory", brief(str(error) or "use a machine with more memory")
     if isinstance(error, shutil.Error):  # of `copytree`, with a list of all files
         (source, _, reason), *others = error.args[0]
         also = f" (and {len(others)} more)" if others else ""
@@ -57,11 +68,11 @@ def explain(error: BaseException) -> tuple[str, str]:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         names = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
         return "error", brief(f"{names}: {error.strerror}")
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # of an output, or of a file that has no name yet
+        return "error", brief(f"{_full_place()}: {os.strerror(errno.ENOSPC)}; free some space")
     if isinstance(error, UserError | OSError):
         return "error", brief(str(error))
     of_torch = str(error) if isinstance(error, RuntimeError) else ""
-    if any(text in of_torch for text in MEMORY) or isinstance(error, MemoryError):
-        return "out of memory", brief(str(error) or "use a machine with more memory")
     if of_torch.startswith(DEVICE) or isinstance(error, MachineError):
         return "machine", brief(str(error))
     return "defect", brief(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
@@ -84,9 +95,10 @@ def leave(error: BaseException, *, log: TextIO | None = None) -> int:
     if kind in ("defect", "machine"):
         details = without_secrets("".join(traceback.format_exception(error)))
         if log is not None:
-            log.write(details)
+            with contextlib.suppress(OSError):  # nothing must hide the reason
+                log.write(details)
         elif kind == "defect":
-            message = f"{message}; {REPORT} {_kept(details)}"
+            message = f"{message}; {REPORT} {_kept(details) or _place(error)}"
     say(f"{kind}: {message}")
     return CODES[kind]
 
@@ -98,10 +110,34 @@ def say(line: str) -> None:
 
 
 def _kept(details: str) -> str:
-    number, path = tempfile.mkstemp(prefix="audiotagging-", suffix=".txt")
-    with os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(details)
-    return path
+    """Write the traceback of a defect to a new file, and return its path, or "" where nothing can be written."""
+    try:
+        number, path = tempfile.mkstemp(prefix="audiotagging-", suffix=".txt")
+        with os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(details)
+        return path
+    except OSError:
+        return ""
+
+
+def _place(error: BaseException) -> str:
+    """Return where in the program a defect is, in place of a traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-PLACES:]))
+    return f"this line, because no file can be written to {_temporary()} ({lines})"
+
+
+def _temporary() -> str:
+    """Return the folder for temporary files, also if it cannot be written."""
+    return tempfile.tempdir or os.environ.get("TMPDIR") or "/tmp"
+
+
+def _full_place() -> str:
+    """Return what is full, when the system does not say what could not be written."""
+    with contextlib.suppress(OSError):
+        if shutil.disk_usage(_temporary()).free < LITTLE:
+            return f"{_temporary()}, for temporary files"
+    return "the output"
 
 
 def through(run: Callable[[], int]) -> int:

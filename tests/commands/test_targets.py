@@ -100,3 +100,20 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
     with pytest.raises(UserError, match="found a read-only one"):
         check_target(tmp_path / "file")
+
+
+def valued_options():
+    """Yield every command, pipeline and option with a value, by its longest name."""
+    for name in COMMANDS:
+        for which in (TRAINING, TAGGING) if name in OF_PIPELINES else (TRAINING,):
+            for action in options_of(name, which):
+                if action.option_strings and action.nargs != 0:
+                    yield name, which, action.option_strings[-1]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_two_minus_signs_are_no_value(capsys, name):
+    for _, which, option in (each for each in valued_options() if each[0] == name):
+        pipeline_option = ["--pipeline", which] if which == TAGGING else []
+        assert main(pipeline.PIPELINES, [name, *pipeline_option, f"{option}=--"]) == 2, option
+        assert capsys.readouterr().err.startswith("error: argument "), option

@@ -166,7 +166,7 @@ def test_too_many_bad_clips_of_a_part_are_an_error(tmp_path, dataset):
 def test_a_killed_worker_is_reported(tmp_path, dataset, monkeypatch):
     monkeypatch.setattr(preprocessing, "CONTEXT", multiprocessing.get_context("fork"))
     monkeypatch.setattr(preprocessing, "decode", lambda path, **piece: os.kill(os.getpid(), signal.SIGKILL))
-    with pytest.raises(UserError, match="one of 2 worker processes was killed, most likely because memory ran out"):
+    with pytest.raises(MemoryError, match="one of 2 worker processes was killed, most likely because memory ran out"):
         preprocess(dataset, tmp_path / "out", **OPTIONS, workers=2)
     assert not (tmp_path / "out").exists()
 

@@ -1,5 +1,6 @@
 """The model card says what the run says."""
 
+import html
 import json
 import re
 
@@ -89,7 +90,7 @@ def test_the_card_has_data_recipe_classes_and_checksums(finished):
     for each in facts:
         assert recipe[each.member.id][:3] == [each.member.network, each.member.loss, str(each.member.epochs)]
         assert each.fingerprint in card and all(version in card for version in each.versions.values())
-    assert ", ".join(facts[0].classes) in card
+    assert ", ".join(html.escape(label, quote=False) for label in facts[0].classes) in card
     assert re.findall("^([0-9a-f]{64})  (.*)$", card, re.MULTILINE) == [
         (digest, name) for name, digest in FILES.items()
     ]
@@ -117,8 +118,9 @@ def test_thresholds_are_those_of_the_ensemble(tmp_path):
     averaging = Averaging("arithmetic", weights, calibration, {classes[0]: thresholds, classes[1]: []})
     facts = [read_facts(path) for path in models_of(run)]
     card = model_card(facts, averaging=averaging, scores=None, student=None, files=FILES, opset=20, difference=0)
-    lines = [line for line in card.splitlines() if line.startswith(tuple(f"| {label} |" for label in classes))]
-    assert lines == [f"| {classes[0]} | 0.2500 |  | 0.7500 |", f"| {classes[1]} |  |  |  |"]
+    shown = [html.escape(label, quote=False) for label in classes]
+    lines = [line for line in card.splitlines() if line.startswith(tuple(f"| {label} |" for label in shown))]
+    assert lines == [f"| {shown[0]} | 0.2500 |  | 0.7500 |", f"| {shown[1]} |  |  |  |"]
     assert "by platt calibration" in card
 
 

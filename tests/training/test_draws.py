@@ -122,7 +122,7 @@ def test_a_process_that_is_told_to_stop_keeps_a_checkpoint_and_starts_nothing_el
     thread = threading.Thread(target=interrupt)
     thread.start()
     options = {"folder": tmp_path, "checkpoints": checkpoints, "log": tmp_path / "log.txt", "slots": [SLOT]}
-    with pytest.raises(UserError, match="one of 1 trainings was killed"):
+    with pytest.raises(MemoryError, match="one of 1 trainings was killed"):
         list(train_all([first, second], **options))
     thread.join()
     assert not first.path(tmp_path).exists() and not second.path(tmp_path).exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from audiotagging.artifacts.tables import read_csv
+from audiotagging.artifacts.tables import read_csv, write_csv
 from audiotagging.wording import counted, listed
 
 ALIKE = "alike.csv"
@@ -27,7 +27,7 @@ def write_alike(folder: Path, groups: Sequence[Sequence[str]]) -> None:
     """
     if groups:
         rows = [(clip, number) for number, clips in enumerate(groups, 1) for clip in clips]
-        pd.DataFrame(rows, columns=["clip", "group"]).to_csv(folder / ALIKE, index=False)
+        write_csv(folder / ALIKE, pd.DataFrame(rows, columns=["clip", "group"]))
 
 
 def read_alike(folder: Path) -> list[list[str]]:

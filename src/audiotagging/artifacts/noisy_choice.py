@@ -17,6 +17,7 @@ from typing import Any
 from audiotagging.errors import UserError
 from audiotagging.files import open_text, sha256
 from audiotagging.members import Member
+from audiotagging.spreadsheet import from_field
 
 NOISY_CHOICES = ("none", "all", "agreement")
 
@@ -34,7 +35,7 @@ def read_list(path: Path, noisy_clips: Sequence[str]) -> set[str]:
     """
     try:
         with open_text(path, newline="") as lines:
-            entries = [row[0] for row in csv.reader(lines) if row]
+            entries = [from_field(row[0]) for row in csv.reader(lines) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(
             f"{path}: expected one of {', '.join(NOISY_CHOICES)} or a list of clips in the data folder as the choice "

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from audiotagging.artifacts.tables import corrupt_table, read_csv
+from audiotagging.artifacts.tables import corrupt_table, read_csv, write_csv
 from audiotagging.errors import UserError
 
 DEALT_FOLDS = 5  # number of folds if the curated table has no column `fold`
@@ -29,8 +29,8 @@ def write_selection(folder: Path, *, folds: Mapping[str, int], noisy_clips: pd.D
         folds: The fold of every curated clip.
         noisy_clips: The noisy clips to train on, one row per clip: `fname` and, if a judge chose them, `margin`.
     """
-    noisy_clips.to_csv(folder / NOISY, index=False)
-    pd.DataFrame({"fname": list(folds), "fold": list(folds.values())}).to_csv(folder / FOLDS, index=False)
+    write_csv(folder / NOISY, noisy_clips)
+    write_csv(folder / FOLDS, pd.DataFrame({"fname": list(folds), "fold": list(folds.values())}))
 
 
 def read_noisy_clips(folder: Path, clips: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -41,7 +41,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from audiotagging.artifacts.mels import MELS
-from audiotagging.artifacts.tables import corrupt_table, read_csv
+from audiotagging.artifacts.tables import corrupt_table, read_csv, write_csv
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_folder, regular
 from audiotagging.json_file import parse_json
@@ -170,7 +170,7 @@ class ShardWriter:
         for number, shard in enumerate(self.shards):
             shard.rename(self.working / f"{number:05d}-of-{len(self.shards):05d}.parquet")
         rejected = pd.DataFrame(self.rejected, columns=["clip", "part", "place", "reason"])
-        rejected.to_csv(self.working / "rejected.csv", index=False)
+        write_csv(self.working / "rejected.csv", rejected)
 
     def _write_row_group(self) -> None:
         if self.shard is None:

@@ -1,5 +1,6 @@
 """Reads the tables that stages wrote, in CSV and Parquet, and checks their columns."""
 
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,8 @@ import pyarrow.parquet as pq
 
 from audiotagging.csv_table import TableError, read_table
 from audiotagging.errors import UserError
-from audiotagging.files import regular
+from audiotagging.files import open_file, regular
+from audiotagging.spreadsheet import from_field, to_field
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
@@ -73,6 +75,11 @@ def check_columns(path: Path, table: pa.Table, schema: pa.Schema) -> None:
             raise corrupt_table(path, f"its column {field.name} has empty fields")
 
 
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a CSV table, with text as `audiotagging.spreadsheet` explains."""
+    table.map(lambda value: to_field(value) if isinstance(value, str) else value).to_csv(path, index=False)
+
+
 def read_csv(
     path: Path, types: Mapping[str, type], *, key: Sequence[str], optional: Collection[str] = ()
 ) -> pd.DataFrame:
@@ -91,11 +98,14 @@ def read_csv(
         table, problems = read_table(path, list(types), may_be_empty=True)
         if unknown := set(table.columns) - {*types, *optional}:
             problems.append(f"it has the unknown column {min(unknown)!r}")
-        if not path.read_bytes().endswith(b"\n"):
+        with open_file(path) as file:
+            file.seek(-1, os.SEEK_END)
+            last = file.read()
+        if last != b"\n":
             problems.append("its last line is cut short")
         if problems:
             raise TableError(problems)
-        table = table.astype(dict(types))
+        table = table.map(from_field).astype(dict(types))
     except (ValueError, OverflowError, TableError) as error:
         raise corrupt_table(path, error) from error
     twice = table[list(key)][table.duplicated(list(key))]

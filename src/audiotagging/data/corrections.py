@@ -10,6 +10,7 @@ from pathlib import Path
 from audiotagging.csv_table import TableError, read_table
 from audiotagging.data.layouts.competition_tables import LABELLED
 from audiotagging.data.layouts.contents import Classes, Contents, split_labels
+from audiotagging.spreadsheet import from_field
 from audiotagging.wording import counted
 
 
@@ -39,7 +40,7 @@ def read_corrections(
             continue
         problems += uneven
         lines: dict[str, int] = {}
-        for line, clip, field in zip(rows.index, rows["fname"], rows["labels"], strict=True):
+        for line, clip, field in zip(rows.index, *(rows[name].map(from_field) for name in LABELLED), strict=True):
             where = f"{path.name} line {line}"
             if clip not in known:
                 problems.append(f"{where}: {clip!r} is not a curated clip")

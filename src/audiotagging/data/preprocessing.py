@@ -146,7 +146,8 @@ def preprocess(
             `machine.threads()`.
 
     Raises:
-        UserError: If too many clips of a part are unusable, if `out` is not empty, or if a worker is killed.
+        UserError: If too many clips of a part are unusable, or if `out` is not empty.
+        MemoryError: If a worker is killed, most likely because memory ran out.
     """
     clips = dataset.clips
     repairs: Counter[str] = Counter()
@@ -199,7 +200,8 @@ def listen(dataset: Dataset, *, max_rejected: float) -> tuple[pd.DataFrame, list
         `clipped`. And the names of the clips that sound alike, group by group.
 
     Raises:
-        UserError: If too many clips of a part are unusable, or if a worker is killed.
+        UserError: If too many clips of a part are unusable.
+        MemoryError: If a worker is killed, most likely because memory ran out.
     """
     clips = dataset.clips
     textures: list[Texture | None] = []
@@ -289,7 +291,7 @@ def _process_all(pieces: Sequence[Piece], workers: int) -> Iterator[Processed]:
         try:
             yield from _process_in_pool(batches, workers)
         except BrokenProcessPool:
-            raise UserError(
+            raise MemoryError(
                 f"one of {workers} worker processes was killed, most likely because memory ran out; "
                 "use fewer workers with --workers, or a machine with more memory"
             ) from None

@@ -1,6 +1,8 @@
 """Writes the model card of an exported ensemble, in the format of Hugging Face. The template is in page/."""
 
+import html
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -72,8 +74,11 @@ class CardScores(TypedDict):
 
 
 def _cell(text: object) -> str:
-    return in_one_line(str(text)).replace("|", "\\|")
+    """Return text that Markdown shows as it is, in a table too: neither HTML, nor a link or a picture, nor emphasis."""
+    return MARKDOWN.sub(r"\\\g<0>", html.escape(in_one_line(str(text)), quote=False))
 
+
+MARKDOWN = re.compile(r"[|\\`*\[\]]")  # with `_`, which means nothing within words, names would be hard to read
 
 ENVIRONMENT = Environment(
     loader=PackageLoader("audiotagging.export", "page"),

@@ -17,6 +17,7 @@ import numpy as np
 from audiotagging.artifacts.calibration import logits
 from audiotagging.files import atomic_file
 from audiotagging.results.calibrate import cross_calibrate
+from audiotagging.spreadsheet import to_field
 
 NAME = "suspicious.csv"
 COLUMNS = ("fname", "labels", "label", "probability", "rank", "instead", "instead_probability")
@@ -76,7 +77,7 @@ def write_suspicious(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         for row in rows:
             table.writerow(
                 [
-                    *(row["clip"], ",".join(row["labels"]), row["label"], f"{row['probability']:.4f}", row["rank"]),
-                    *(row["instead"], f"{row['instead_probability']:.4f}"),
+                    *(*map(to_field, (row["clip"], ",".join(row["labels"]), row["label"])), f"{row['probability']:.4f}"),
+                    *(row["rank"], to_field(row["instead"]), f"{row['instead_probability']:.4f}"),
                 ]
             )

@@ -34,6 +34,7 @@ from audiotagging.results.gains import Sizes, estimate_gains, precisions_of
 from audiotagging.results.gains_plot import curve_plot
 from audiotagging.results.plots import Dot, dot_plot
 from audiotagging.results.report import ENVIRONMENT, figures, plots_of_classes, signed
+from audiotagging.spreadsheet import to_field
 
 NAME = "learning_curve"
 
@@ -153,7 +154,7 @@ def _write_table(path: Path, content: dict[str, Any]) -> None:
     shares = sorted({each["share"] for each in content["trainings"]})
     columns = [f"lwlrap_{100 * share:.0f}_percent" for share in shares]
     rows = [
-        [row["label"], row["clips"], row["scored"], *row["scores"], row["expected"], row["low"], row["high"]]
+        [to_field(row["label"]), row["clips"], row["scored"], *row["scores"], row["expected"], row["low"], row["high"]]
         for row in content["classes"]
     ]
     with path.open("w", newline="", encoding="utf-8") as file:

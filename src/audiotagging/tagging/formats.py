@@ -15,6 +15,7 @@ import soundfile
 from audiotagging.data.audio import RATE
 from audiotagging.errors import in_one_line
 from audiotagging.files import path_text
+from audiotagging.spreadsheet import shown_field
 from audiotagging.tagging.windows import Tag
 
 Rows = Iterable[tuple[Path, Tag]]
@@ -45,11 +46,12 @@ def write_table(rows: Rows, out: IO[str]) -> None:
 
 
 def write_csv(rows: Rows, out: IO[str]) -> None:
-    """Write a CSV table with a header."""
+    """Write a CSV table with a header, and text as `audiotagging.spreadsheet` explains."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for path, tag in rows:
-        writer.writerow([path_text(path), _seconds(tag.start), _seconds(tag.end), tag.label, f"{tag.score:.6g}"])
+        file, label = (shown_field(text, out) for text in (path_text(path), tag.label))
+        writer.writerow([file, _seconds(tag.start), _seconds(tag.end), label, f"{tag.score:.6g}"])
 
 
 def write_json(rows: Rows, out: IO[str]) -> None:

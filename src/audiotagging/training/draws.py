@@ -185,7 +185,8 @@ def train_all(
         slots: The environment variables of each process, whose number is the number of trainings at the same time.
 
     Raises:
-        UserError: If `train_and_score` raises it, or if a process is killed.
+        UserError: If `train_and_score` raises it.
+        MemoryError: If a process is killed, most likely because memory ran out.
     """
     free = CONTEXT.Queue()
     for slot in slots:
@@ -200,7 +201,7 @@ def train_all(
                 future.result()
                 yield running[future]
         except BrokenProcessPool:
-            raise UserError(
+            raise MemoryError(
                 f"one of {len(slots)} trainings was killed, most likely because memory ran out; "
                 "train fewer at once with --parallel, or use a machine with more memory"
             ) from None

@@ -27,7 +27,9 @@ function corrected(card) {
   return labels
 }
 
-function field(text) {
+// An apostrophe keeps a spreadsheet from running the text as a formula; `spreadsheet.py` says which texts and why.
+function field(value) {
+  const text = /^([=+\-@\t\r\n]|'[=+\-@\t\r\n'])/.test(value) ? `'${value}` : value
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text // RFC 4180
 }
 
