@@ -24,7 +24,9 @@ from components.cluster import on_cluster
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add_pipeline(parser)
-    parser.add_argument("-o", "--output", type=output_file, required=True, metavar="FILE", help="the .yaml file to write")
+    parser.add_argument(
+        "-o", "--output", type=output_file, required=True, metavar="FILE", help="the .yaml file to write"
+    )
     add_cluster_options(parser)
 
 

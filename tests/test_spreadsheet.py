@@ -88,7 +88,9 @@ def test_tags_hold_no_formulas_and_control_no_terminal(monkeypatch, every):
         assert [field for field in row if not field[0].isdigit()] == expected
 
 
-@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "<img src=x>", "[a](javascript:b)", "![a](//b)", "a|b`c*"])
+@pytest.mark.parametrize(
+    "name", ["<script>alert(1)</script>", "<img src=x>", "[a](javascript:b)", "![a](//b)", "a|b`c*"]
+)
 def test_names_are_neither_html_nor_links_in_a_card(name):
     markdown_it = pytest.importorskip("markdown_it")
     shown = markdown_it.MarkdownIt("commonmark", {"html": True}).render(ENVIRONMENT.filters["cell"](name))

@@ -124,7 +124,7 @@ def prune(root: Path, *, size: int, before: float) -> None:
 
 
 def _names(root: Path, folder: PurePath | str = "") -> list[PurePath]:
-    """Return what is in a folder of the cache, relative to the cache. Of a link to a folder, nothing is in the cache."""
+    """Return what is in a folder of the cache, relative to the cache. In a link to a folder, nothing is."""
     path = root / folder
     return [each.relative_to(root) for each in path.iterdir()] if path.is_dir() and not path.is_symlink() else []
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import BinaryIO, TextIO
+from typing import TextIO
 
 from audiotagging.errors import UserError
 from audiotagging.working_folder import empty, working_folder
@@ -137,14 +137,14 @@ def kind_of(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode)) or ("a socket" if stat.S_ISSOCK(mode) else "a device")
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> io.BufferedReader:
     """Open a regular file, or a link to one, for reading bytes. Nothing else is opened, and nothing waits.
 
     Raises:
         OSError: If it is not a regular file, or cannot be read.
     """
     _check_regular(path, path.stat().st_mode)  # before it is opened, which may already do something to a device
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: PTH123, SIM115
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
     try:
         _check_regular(path, os.fstat(file.fileno()).st_mode)
     except OSError:

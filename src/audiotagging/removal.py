@@ -136,4 +136,3 @@ def _opened(folder: Path, above: list[str], marker: str | None) -> Iterator[int 
                 ) from error
             stack.callback(os.close, directory)
         yield directory
-

@@ -1,4 +1,4 @@
-"""The cache of `run`: what was not used for longest goes first, nothing that a run uses, and nothing of anybody else."""
+"""The cache of `run`: what was not used for longest goes first, nothing that a run uses, and nothing of others."""
 
 import argparse
 import hashlib
@@ -141,7 +141,9 @@ def test_what_somebody_else_made_stays(root, tmp_path):
     assert files_in(tmp_path) == letters and (root / "link").is_symlink()
 
 
-@pytest.mark.parametrize("uri", ["{outside}", "../mine", "mine", ".", "{run}/../../mine", "{run}", "{run}/link/mine", 7])
+@pytest.mark.parametrize(
+    "uri", ["{outside}", "../mine", "mine", ".", "{run}/../../mine", "{run}", "{run}/link/mine", 7]
+)
 def test_an_entry_that_names_anything_but_outputs_removes_nothing_else(root, tmp_path, uri):
     for folder in (tmp_path / "mine", root / "mine"):
         folder.mkdir()

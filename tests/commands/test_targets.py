@@ -35,6 +35,10 @@ OUTPUTS = [each for each in file_options() if each[2].option_strings[-1] not in 
 BESIDE = {"tag": ["x.wav", "--models", "nowhere"], "compile": []}
 
 
+def names(folder):
+    return [path.name for path in folder.iterdir()]
+
+
 def pipe(path):
     os.mkfifo(path)
 
@@ -67,10 +71,10 @@ def test_what_is_no_file_is_refused_before_any_work(tmp_path, monkeypatch, capsy
         value = "file.yaml"
         make(tmp_path / value)
     monkeypatch.setattr(module_of(name, which), "run", lambda args: pytest.fail("it began to work"))
-    before = os.listdir(tmp_path)
+    before = names(tmp_path)
     assert main(pipeline.PIPELINES, [name, *BESIDE[name], action.option_strings[-1], value]) == 2
     assert f"argument {'/'.join(action.option_strings)}: " in capsys.readouterr().err
-    assert os.listdir(tmp_path) == before
+    assert names(tmp_path) == before
 
 
 @pytest.mark.parametrize(("found", "make"), WRONG.items())
@@ -80,7 +84,7 @@ def test_nothing_but_a_regular_file_is_replaced_or_read(tmp_path, found, make):
         check_target(tmp_path / "file")
     with pytest.raises(UserError, match=found), atomic_file(tmp_path / "file"):
         pytest.fail("it began to work")
-    assert os.listdir(tmp_path) == ["file"]
+    assert names(tmp_path) == ["file"]
     with pytest.raises(OSError, match=r"Is a directory|expected a regular file, found a (pipe|socket)"):
         open_file(tmp_path / "file")
 

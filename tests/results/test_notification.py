@@ -123,8 +123,17 @@ def test_no_answer_fails_or_takes_long(caplog, monkeypatch, pieces):
 @pytest.mark.parametrize(
     "url",
     [
-        *("http://127.0.0.1:1/a-secret b-secret", "http://127.0.0.1:1/ä-secret?b-secret=\ud800", "http://[::1/a-secret"),
-        *("http:///a-secret", "http://127.0.0.1:x/a-secret", f"http://{'x' * 70}.invalid/a-secret", "http://ä..ö/a-secret"),
+        *(
+            "http://127.0.0.1:1/a-secret b-secret",
+            "http://127.0.0.1:1/ä-secret?b-secret=\ud800",
+            "http://[::1/a-secret",
+        ),
+        *(
+            "http:///a-secret",
+            "http://127.0.0.1:x/a-secret",
+            f"http://{'x' * 70}.invalid/a-secret",
+            "http://ä..ö/a-secret",
+        ),
         "http://127.0.0.1:1/it's a-secret",
     ],
 )

@@ -77,7 +77,10 @@ def write_suspicious(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         for row in rows:
             table.writerow(
                 [
-                    *(*map(to_field, (row["clip"], ",".join(row["labels"]), row["label"])), f"{row['probability']:.4f}"),
+                    *(
+                        *map(to_field, (row["clip"], ",".join(row["labels"]), row["label"])),
+                        f"{row['probability']:.4f}",
+                    ),
                     *(row["rank"], to_field(row["instead"]), f"{row['instead_probability']:.4f}"),
                 ]
             )

@@ -254,9 +254,9 @@ def _remove_incomplete(out: Place) -> None:
     complete = {PurePosixPath(name).parent for name in written if PurePosixPath(name).name == FILES}
     for name in written:
         _, *folders, file = PurePosixPath(name).parts
-        if len(folders) == 1 and BATCH.fullmatch(folders[0]) and file in BEFORE_FILES:
-            if PurePosixPath(name).parent not in complete:
-                out.remove(name)
+        ours = len(folders) == 1 and BATCH.fullmatch(folders[0]) and file in BEFORE_FILES
+        if ours and PurePosixPath(name).parent not in complete:
+            out.remove(name)
 
 
 class _Rows:

@@ -45,7 +45,9 @@ def open_results(folder: Path, settings: Settings) -> None:
     try:
         found = read_json(path, Settings)
     except (FileNotFoundError, NotADirectoryError):
-        if folder.exists() and not (folder.is_dir() and all(LEFTOVER.fullmatch(each.name) for each in folder.iterdir())):
+        if folder.exists() and not (
+            folder.is_dir() and all(LEFTOVER.fullmatch(each.name) for each in folder.iterdir())
+        ):
             raise UserError(
                 f"--out: expected a new folder, an empty one or one with results of this command, found {folder} "
                 f"without {SETTINGS}; name another"

@@ -27,7 +27,6 @@ import torch
 
 from audiotagging.artifacts.prediction_table import Predictions, write_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_fingerprint, read_spectrograms
-from audiotagging.errors import UserError
 from audiotagging.files import sha256
 from audiotagging.members import Member
 from audiotagging.processes import TERMINATED, end_with_parent
