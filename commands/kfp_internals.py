@@ -227,7 +227,7 @@ class CheckedCache(cache.LocalCache):
 
     The cache is a folder with the entries in `.kfp_cache/` and the outputs beside that. Entries hold paths relative to
     the folder, and in keys its path does not count, so that it can be moved and copied. A digest of the entry and one
-    of the files that it names are kept beside the entry. The time of an entry is the start of the run that used it last.
+    of the files that it names are kept beside it. The time of an entry is the start of the run that used it last.
     """
 
     def __init__(self, cache_root: str) -> None:
