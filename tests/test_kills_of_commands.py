@@ -73,11 +73,14 @@ def read_rows(path, *, without=0):
 
 
 class Tag:
+    """A command with all that it needs in a folder, which is prepared if it does not exist, and what it results in."""
+
     def __init__(self, models, recordings, folder):
         self.run, self.sounds, self.out = models, folder / "sounds", folder / "out"
-        self.sounds.mkdir(parents=True)
-        for name in ("plain.wav", "short.flac", "stereo.wav"):
-            shutil.copy(recordings / name, self.sounds)
+        if not folder.exists():
+            self.sounds.mkdir(parents=True)
+            for name in ("plain.wav", "short.flac", "stereo.wav"):
+                shutil.copy(recordings / name, self.sounds)
 
     def __call__(self):
         succeed("tag", self.sounds, "--models", self.run, *WINDOWS, self.out)
@@ -115,13 +118,15 @@ class Export(Tag):
 
 class Distil(Tag):
     def __init__(self, models, recordings, folder):
-        members = [replace(member, size=32, frames=128) for member in REFERENCE[:2]]
-        self.out = fabricate_run(folder / "out", classes=3, clips=6, folds=[0], members=members)
-        for model in models_of(self.out):
-            torch.manual_seed(1)
-            network = NETWORKS[read_facts(model).member.network](VIEWS * 3)
-            replace_weights(model, save(network.state_dict()))
-        finish_run(self.out)
+        self.out = folder / "out"
+        if not folder.exists():
+            members = [replace(member, size=32, frames=128) for member in REFERENCE[:2]]
+            fabricate_run(self.out, classes=3, clips=6, folds=[0], members=members)
+            for model in models_of(self.out):
+                torch.manual_seed(1)
+                network = NETWORKS[read_facts(model).member.network](VIEWS * 3)
+                replace_weights(model, save(network.state_dict()))
+            finish_run(self.out)
 
     def __call__(self):
         succeed("distil", self.out, *STUDENT)
@@ -132,7 +137,9 @@ class Distil(Tag):
 
 class Promote(Tag):
     def __init__(self, models, recordings, folder):
-        self.averaged, self.out = make_averaged_run(folder / "run"), folder / "champions"
+        self.averaged, self.out = folder / "run", folder / "champions"
+        if not folder.exists():
+            make_averaged_run(self.averaged)
 
     def __call__(self):
         promote_run(self.averaged, self.out)
@@ -146,8 +153,10 @@ class Accept(Promote):
     """The champion is changed by hand."""
 
     def __init__(self, models, recordings, folder):
+        is_new = not folder.exists()
         super().__init__(models, recordings, folder)
-        promote_run(self.averaged, self.out, policy="never")
+        if is_new:
+            promote_run(self.averaged, self.out, policy="never")
 
     def __call__(self):
         (version,) = {event["version"] for event in read_events(self.out)}
@@ -160,9 +169,12 @@ class Accept(Promote):
 
 @pytest.mark.parametrize("kind", [Tag, Batches, Export, Distil, Promote, Accept])
 def test_the_same_command_ends_as_if_nothing_had_happened(run, sounds, tmp_path, kind):  # noqa: F811
+    kind(run, sounds, tmp_path / "prepared")
+    shutil.copytree(tmp_path / "prepared", tmp_path / "undisturbed")
     undisturbed = kind(run, sounds, tmp_path / "undisturbed")
     waits = in_child(undisturbed)
     for number in range(1, waits + 1, max(1, -(-waits // MOST))):
+        shutil.copytree(tmp_path / "prepared", tmp_path / str(number))
         killed = kind(run, sounds, tmp_path / str(number))
         in_child(killed, kill_at=number)
         in_child(killed)
