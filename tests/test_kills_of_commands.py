@@ -14,12 +14,11 @@ from itertools import count
 
 import pytest
 import torch
-from champion_runs import make_run as make_averaged_run
-from champion_runs import promote_run
-from fabricated import fabricate_run, finish_run, models_of, replace_weights
+from helpers.champion_runs import make_run as make_averaged_run
+from helpers.champion_runs import promote_run
+from helpers.fabricated import fabricate_run, finish_run, models_of, replace_weights
+from helpers.tagging_fixtures import run, sounds  # noqa: F401
 from safetensors.torch import save
-from tagging_fixtures import run, sounds  # noqa: F401
-from test_working_folder import names
 
 from audiotagging import files
 from audiotagging.artifacts.champion import read_champion, read_events
@@ -37,6 +36,10 @@ CONTEXT = multiprocessing.get_context("fork")
 MOST = 12  # kills of a command
 STUDENT = ["--force", "--set", "epochs=1", "epoch_size=2", "batch_size=4"]
 WINDOWS = ["--every", "1", "--format", "csv", "--out"]
+
+
+def names(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
 
 def in_child(command, *, kill_at=None):
