@@ -110,3 +110,29 @@ def test_another_error_is_not_hidden(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", fail)
     with pytest.raises(OSError, match="Input/output"), file_lock(tmp_path / "lock"):
         pass
+
+
+def link(path):
+    (path.parent / "mine").write_text("dear")
+    path.symlink_to(path.parent / "mine")
+
+
+def hard_link(path):
+    (path.parent / "mine").write_text("dear")
+    path.hardlink_to(path.parent / "mine")
+
+
+def link_to_nothing(path):
+    path.symlink_to(path.parent / "nothing")
+
+
+@pytest.mark.parametrize("make", [link, hard_link, link_to_nothing, os.mkfifo, os.mkdir])
+def test_what_somebody_put_in_its_place_is_refused_and_stays(tmp_path, make):
+    make(tmp_path / "lock")
+    before = {path.name: path.is_file() and path.read_text() for path in tmp_path.iterdir()}
+    with (
+        pytest.raises(UserError, match="lock: expected nothing of this name, or the file"),
+        file_lock(tmp_path / "lock"),
+    ):
+        pytest.fail("it is locked")
+    assert {path.name: path.is_file() and path.read_text() for path in tmp_path.iterdir()} == before

@@ -24,6 +24,7 @@ LOCK = ".audiotagging.lock"  # the locked file in a folder that is not a working
 POLL = 0.2  # seconds between two attempts
 UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 HOLDER = re.compile(r"process \d+ on .*\n?|")  # the content of a locked file
+LONGEST = 1000  # characters of it
 ROOT, NOBODY = 0, 65_534  # the latter is who owns files whose owner a volume or a container does not know
 
 logger = logging.getLogger(__name__)
@@ -89,13 +90,17 @@ def _open(path: Path) -> TextIO:
     """
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK  # NFS locks only what can be written
     try:
-        file = open(os.open(path, flags, 0o666), "a+", encoding="utf-8", errors="replace")  # noqa: PTH123, SIM115
+        number = os.open(path, flags, 0o666)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
             raise _foreign(path) from error
         raise
+    if not is_ours(os.fstat(number), path.parent.stat()):
+        os.close(number)
+        raise _foreign(path)
+    file = os.fdopen(number, "a+", encoding="utf-8", errors="replace")
     file.seek(0)
-    if not is_ours(os.fstat(file.fileno()), path.parent.stat()) or not HOLDER.fullmatch(file.read()):
+    if not HOLDER.fullmatch(file.read(LONGEST)):
         file.close()
         raise _foreign(path)
     return file

@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import os
 import shutil
 import weakref
 from threading import Event, Thread
@@ -64,13 +65,16 @@ def test_the_folder_of_a_version_has_its_name_and_another_folder_that_of_its_mod
     assert first.version == again.version == digest([*models_of(run), run / "ensemble.json"])[:16]
 
 
-@pytest.mark.parametrize("break_it", ["a corrupt version", "a missing version", "a corrupt champion.json"])
+@pytest.mark.parametrize("break_it", ["a corrupt version", "a missing version", "a corrupt champion.json", "a pipe"])
 def test_a_champion_that_cannot_be_loaded_does_not_answer_and_is_named(champions, sounds, serve, break_it, caplog):
     served = serve(champions)
     content = (sounds / "plain.wav").read_bytes()
     expected = served.client.post("/tag", content=content).json()
     if break_it == "a corrupt champion.json":
         (champions / "champion.json").write_text("{")
+    elif break_it == "a pipe":
+        (champions / "champion.json").unlink()
+        os.mkfifo(champions / "champion.json")
     else:
         promote(champions, CORRUPT if break_it == "a corrupt version" else "4" * 16)
     with caplog.at_level(logging.INFO):
@@ -81,6 +85,7 @@ def test_a_champion_that_cannot_be_loaded_does_not_answer_and_is_named(champions
     assert ready.status_code == 200 and ready.json()["version"] == FIRST and "expected" in ready.json()["refused"]
     assert served.metric("audiotagging_champion_refused") == 1
     assert served.client.post("/tag", content=content).json() == expected
+    (champions / "champion.json").unlink()
     promote(champions, SECOND)
     served.service.models.refresh()
     assert served.client.get("/readyz").json() == {"ready": True, "version": SECOND, "refused": ""}
