@@ -16,7 +16,7 @@ EXPECTED = np.load(REFERENCE / "spectrograms_uint8.npz")
 
 def test_filters_and_window_equal_librosas():
     np.testing.assert_array_equal(mel_filters(), librosa.filters.mel(sr=RATE, n_fft=2560, fmin=20, fmax=22_050))
-    np.testing.assert_array_equal(WINDOW, librosa.filters.get_window("hann", 2560).astype(np.float32))
+    np.testing.assert_array_equal(WINDOW.astype(np.float32), librosa.filters.get_window("hann", 2560).astype(np.float32))
 
 
 def assert_equal_but_for_rounding(found, expected):
@@ -62,6 +62,23 @@ def test_any_sound_equals_librosas(tmp_path_factory, n, rate, channels, level, s
     samples = 10 ** (level / 20) * envelope[:, None] * rng.uniform(-1, 1, (n, channels))
     soundfile.write(path, samples, rate)
     assert_equal_but_for_rounding(clip_spectrogram(decode(path).samples), with_librosa(path))
+
+
+SECONDS = np.arange(3 * RATE) / RATE
+OFFSETS = {
+    "large": 0.5 + 0 * SECONDS,
+    "small": 0.02 + 0 * SECONDS,
+    "drifting": SECONDS / 3,
+}
+
+
+@pytest.mark.parametrize("offset", OFFSETS)
+def test_quiet_noise_with_an_offset_equals_librosas(tmp_path, offset):
+    noise = np.random.default_rng(1).normal(0, 1.2 / 2**15, len(SECONDS))  # of a 16-bit converter
+    soundfile.write(tmp_path / "clip.wav", OFFSETS[offset] + noise, RATE)
+    assert_equal_but_for_rounding(
+        clip_spectrogram(decode(tmp_path / "clip.wav").samples), with_librosa(tmp_path / "clip.wav")
+    )
 
 
 @pytest.mark.parametrize("n", [1, 2, 1001, SHORTEST - 1, SHORTEST, SHORTEST + 1])

@@ -1,8 +1,9 @@
 """Converts samples to log-mel spectrograms of bytes, with the constants of the published recipe.
 
-The steps are those of librosa's `melspectrogram` and `power_to_db`. They are implemented here for two reasons. Working
-on blocks of frames in single precision, and skipping the zeros of the mel filters, gives the same bytes in a quarter of
-the time. And librosa with its compiler would take up two fifths of the image.
+The steps are those of librosa's `melspectrogram` and `power_to_db`. Working on blocks of frames in single precision, and
+skipping the zeros of the mel filters, gives the same bytes in a quarter of the time. Rounding in single precision is
+heard where a frame is much louder in one place, such as an offset or a tone, than elsewhere. Such clips are transformed
+in double precision, as all are by librosa. `verification.py` compares clips of every run with librosa's own results.
 """
 
 import numpy as np
@@ -32,6 +33,8 @@ SETTINGS = {
 
 BLOCK_FRAMES = 32  # frames transformed at once: they fit in the cache, and memory does not grow with the clip
 MEL_GROUP = 16  # filters multiplied at once
+FFT_ERROR = 1e-7  # of a bin in single precision, times the root of the frame's energy
+MOVED = 1.5e-3  # share of pixels that it may move by a level, by our estimate, which is mostly three times too high
 
 
 # Slaney's mel scale (Auditory Toolbox, 1998): 66.7 Hz per mel up to 1 kHz, then 27 mels for every factor of 6.4.
@@ -71,7 +74,7 @@ def _group_filters() -> list[tuple[slice, slice, np.ndarray]]:
     return groups
 
 
-WINDOW = (0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, FFT + 1)[:-1])).astype(np.float32)  # Hann window
+WINDOW = 0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, FFT + 1)[:-1])  # Hann window
 MEL_GROUPS = _group_filters()
 
 
@@ -121,22 +124,51 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
     Returns:
         Decibels, float32, time-major, shape (1 + samples // 694, 128).
     """
+    mel, energies = _mel_powers(samples, WINDOW.astype(np.float32))
+    if _moved_by_rounding(mel, energies) > MOVED:
+        mel, _ = _mel_powers(samples, WINDOW)
+    np.log10(np.maximum(mel, POWER_FLOOR, out=mel), out=mel)
+    mel *= 10
+    return np.maximum(mel, mel.max() - np.float32(RANGE_DECIBELS), out=mel)
+
+
+def _mel_powers(samples: np.ndarray, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mel powers, float32, shape (frames, 128), and the energy of every frame, shape (frames,).
+
+    The Fourier transform has the precision of the window.
+    """
     padded = np.pad(samples, FFT // 2, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, FFT)[::HOP]  # (T, FFT), a view
     mel = np.empty((len(frames), MELS), np.float32)
-    windowed = np.empty((BLOCK_FRAMES, FFT), np.float32)
+    energies = np.empty(len(frames), np.float32)
+    windowed = np.empty((BLOCK_FRAMES, FFT), window.dtype)
     power = np.empty((BLOCK_FRAMES, FFT // 2 + 1), np.float32)
     for start in range(0, len(frames), BLOCK_FRAMES):
         block = frames[start : start + BLOCK_FRAMES]
         n = len(block)
-        np.multiply(block, WINDOW, out=windowed[:n])
+        np.multiply(block, window, out=windowed[:n])
+        energies[start : start + n] = np.vecdot(windowed[:n], windowed[:n])
         np.abs(scipy.fft.rfft(windowed[:n], overwrite_x=True), out=power[:n])
         np.square(power[:n], out=power[:n])
         for mels, bins, weights in MEL_GROUPS:
             np.matmul(power[:n, bins], weights, out=mel[start : start + n, mels])
-    np.log10(np.maximum(mel, POWER_FLOOR, out=mel), out=mel)
-    mel *= 10
-    return np.maximum(mel, mel.max() - np.float32(RANGE_DECIBELS), out=mel)
+    return mel, energies
+
+
+def _moved_by_rounding(mel: np.ndarray, energies: np.ndarray) -> float:
+    """Estimate the share of pixels that the rounding of a Fourier transform in single precision moves by a level.
+
+    Rounding changes every bin of a frame by about 1e-7 of the root of the frame's energy, however little is in the bin.
+    A bin of magnitude `m` that changes by `e` moves the pixel by `20 / ln(10) * e / m` decibels. The estimate was at
+    most five times too high or too low on 327 recordings, and on 1 500 made sounds with tones, noise and offsets.
+    """
+    loudest, floor = mel.max(), max(mel.max() * 10 ** (-RANGE_DECIBELS / 10), POWER_FLOOR)
+    if loudest <= floor:
+        return 0.0
+    levels = 255 / (10 * np.log10(loudest / max(mel.min(), floor)) + 1e-6)  # per decibel
+    magnitudes = np.sqrt(np.where(mel > floor, mel, np.inf) * np.float32(RATE / FFT))  # of a bin under the filter
+    errors = FFT_ERROR * np.sqrt(energies) @ np.reciprocal(magnitudes, out=magnitudes)  # (128,), summed over frames
+    return float(levels * 20 / np.log(10) * errors.sum() / mel.size)
 
 
 def to_bytes(decibels: np.ndarray) -> np.ndarray:
