@@ -43,6 +43,7 @@ from commands.parameters import (
     PROMOTION,
     SEED,
     TEST_SHARE,
+    VERIFY,
     WEIGHTS,
 )
 from commands.tagging.parameters import ANY_PRECISION, MERGE, OVERLAP, SHARDS, TOP, WINDOW
@@ -84,6 +85,7 @@ def audiotagging(
     max_rejected: float = MAX_REJECTED,
     test_share: float = TEST_SHARE,
     keep_audio: bool = KEEP_AUDIO,
+    verify: int = VERIFY,
     mean: str = MEAN,
     weights: str = WEIGHTS,
     checkpoints: str = "",
@@ -107,6 +109,7 @@ def audiotagging(
         max_rejected: Share of a part's clips that may be unreadable.
         test_share: Share of the clips of every class to make test clips. 0 if the data have them, or for none.
         keep_audio: Whether to keep excerpts of the clips that can be scored, for the players of the report.
+        verify: Number of clips whose spectrograms are computed by librosa too, to compare them. 0 for none.
         mean: How the members are averaged: "arithmetic", "geometric" or "rank".
         weights: Weights of the members: "equal", or "fitted" to the out-of-fold predictions.
         checkpoints: Folder or URI for the checkpoints of interrupted trainings. An empty string disables them.
@@ -139,6 +142,7 @@ def audiotagging(
         test_share=test_share,
         split_seed=ingested.outputs["split_seed"],
         keep_audio=keep_audio,
+        verify=verify,
     ).output
 
     selection = select(

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from audiotagging.artifacts.alike import describe_alike
+from audiotagging.artifacts.verified import describe_verified
 from audiotagging.data.dataset import DataError, fingerprint, read_dataset
 from audiotagging.data.ingest import check_folds
 from audiotagging.data.overview import describe, describe_classes, durations
@@ -40,12 +41,15 @@ def run(args: argparse.Namespace) -> int:
         )
         check_folds(dataset, args.folds)
         lines = describe(dataset, durations(dataset, max_rejected=args.max_rejected))
-        heard, alike = listen(dataset, max_rejected=args.max_rejected)
+        found = fingerprint(dataset)
+        heard, alike, verified = listen(dataset, max_rejected=args.max_rejected, fingerprint=found, verify=args.verify)
     except DataError as error:
         print(f"{brief(str(folder))} cannot be used. Problems: {len(error.problems)}")
         print(*map(brief, error.problems), sep="\n")
         return 2
-    print(f"{brief(str(folder))} can be used, fingerprint {fingerprint(dataset)}")
+    print(f"{brief(str(folder))} can be used, fingerprint {found}")
+    if verified:
+        lines.append(describe_verified(verified))
     notes = [f"note: {note}" for note in [*dataset.notes, *describe_alike(alike, dataset.clips)]]
     print(*map(brief, lines), "", *map(in_one_line, describe_classes(dataset, heard)), "", sep="\n")
     print(*map(brief, notes), sep="\n")

@@ -17,6 +17,7 @@ CORRECTIONS: list[str] = []
 MAX_REJECTED = 0.01
 TEST_SHARE = 0.0
 KEEP_AUDIO = False
+VERIFY = 16
 MEAN = "arithmetic"
 WEIGHTS = "equal"
 PROMOTION = "not-worse"
@@ -165,6 +166,7 @@ def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) 
         help="share of a part's clips that may be unreadable (default: %(default)s)",
     )
     add_split_options(data)
+    add_verify(data)
     data.add_argument(
         "--folds",
         type=_folds,
@@ -185,6 +187,18 @@ def add_split_options(group: argparse._ActionsContainer) -> None:
         help="share of the clips of every class to make test clips, if the data have none (default: %(default)s)",
     )
     group.add_argument("--seed", type=_seed, default=SEED, help="seed of every random choice (default: %(default)s)")
+
+
+def add_verify(group: argparse._ActionsContainer) -> None:
+    """Add the option that checks spectrograms against librosa, which `preprocess` takes too."""
+    group.add_argument(
+        "--verify",
+        type=_count,
+        default=VERIFY,
+        metavar="N",
+        help="number of random clips whose spectrograms are computed by librosa too, to compare them; 0 for none "
+        "(default: %(default)s)",
+    )
 
 
 def add_set(group: argparse._ActionsContainer, *, help: str) -> None:
@@ -236,6 +250,7 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
         "max_rejected": args.max_rejected,
         "test_share": args.test_share,
         "keep_audio": args.keep_audio,
+        "verify": args.verify,
         "mean": args.mean,
         "weights": args.weights,
         "champions": args.champions or "",
@@ -288,6 +303,12 @@ def _folds(text: str) -> list[int]:
 def _seed(text: str) -> int:
     if not (text.isdecimal() and int(text) in SEEDS):
         raise argparse.ArgumentTypeError(f"expected a number from 0 to {SEEDS[-1]}, found {text!r}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"expected a number of clips, such as 16, or 0 for none, found {text!r}")
     return int(text)
 
 

@@ -14,7 +14,7 @@ from audiotagging.files import partial_of
 from audiotagging.working_folder import check_ours
 from commands import check_counts
 from commands.folders import check_folders
-from commands.parameters import MAX_REJECTED, NOISY, add_keep_audio, add_split_options, share
+from commands.parameters import MAX_REJECTED, NOISY, add_keep_audio, add_split_options, add_verify, share
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="share of a part's clips that may be unusable (default: %(default)s)",
     )
     add_split_options(data)
+    add_verify(data)
     results = parser.add_argument_group("results")
     results.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of shards to create")
     results.add_argument(
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         fingerprint=fingerprint(dataset),
         max_rejected=args.max_rejected,
         keep_audio=args.keep_audio,
+        verify=args.verify,
         workers=args.workers,
     )
     print(args.out)

@@ -15,6 +15,7 @@ def preprocess(
     test_share: float,
     split_seed: int,
     keep_audio: bool,
+    verify: int,
     spectrograms: Output[Dataset],
 ) -> None:
     """Compute the log-mel spectrogram of every sound file, and write them to Parquet shards.
@@ -28,6 +29,7 @@ def preprocess(
         test_share: The same share as for `ingest`.
         split_seed: The seed from `ingest`.
         keep_audio: Whether to keep excerpts of the clips that can be scored, for the players of the report.
+        verify: Number of clips whose spectrograms are computed by librosa too, to compare them.
         spectrograms: A folder of shards.
     """
     from pathlib import Path
@@ -45,6 +47,7 @@ def preprocess(
         test_share=test_share,
         seed=split_seed,
         keep_audio=keep_audio,
+        verify=verify,
         out=Path(spectrograms.path),
     )
     spectrograms.metadata.update(meter.cost())

@@ -1,4 +1,4 @@
-"""The cores and the memory that this process may use, and how to give memory back.
+"""The processor, the cores and the memory that this process may use, and how to give memory back.
 
 A process may be restricted to some of the machine's cores (its CPU affinity). Its cgroup, with which containers and
 batch systems limit it, may allow less CPU time and memory than the machine has.
@@ -7,10 +7,13 @@ batch systems limit it, may allow less CPU time and memory than the machine has.
 import ctypes
 import math
 import os
+import platform
+import re
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
+PROCESSORS = Path("/proc/cpuinfo")
 
 
 def threads() -> int:
@@ -32,6 +35,13 @@ def usable_cores() -> int:
         if quota not in ("max", "-1"):
             cores = min(cores, int(quota) // int(period))
     return max(1, cores)
+
+
+def processor_name() -> str:
+    """Return the name of the processor, or its architecture where the system does not tell its name."""
+    text = PROCESSORS.read_text(encoding="utf-8") if PROCESSORS.exists() else ""
+    found = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    return found[1] if found else platform.machine()
 
 
 def memory_limit() -> float:

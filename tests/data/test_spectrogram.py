@@ -16,7 +16,9 @@ EXPECTED = np.load(REFERENCE / "spectrograms_uint8.npz")
 
 def test_filters_and_window_equal_librosas():
     np.testing.assert_array_equal(mel_filters(), librosa.filters.mel(sr=RATE, n_fft=2560, fmin=20, fmax=22_050))
-    np.testing.assert_array_equal(WINDOW.astype(np.float32), librosa.filters.get_window("hann", 2560).astype(np.float32))
+    np.testing.assert_array_equal(
+        WINDOW.astype(np.float32), librosa.filters.get_window("hann", 2560).astype(np.float32)
+    )
 
 
 def assert_equal_but_for_rounding(found, expected):

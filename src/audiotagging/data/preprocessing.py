@@ -7,8 +7,6 @@ time, so memory use does not grow with the data set.
 
 import json
 import logging
-import multiprocessing
-import sys
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -26,6 +24,7 @@ from audiotagging.artifacts.acoustics_table import write_acoustics
 from audiotagging.artifacts.alike import write_alike
 from audiotagging.artifacts.excerpts import Excerpt, ExcerptWriter
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
+from audiotagging.artifacts.verified import Verified, describe_verified, write_verified
 from audiotagging.data.acoustics import measure
 from audiotagging.data.audio import RATE, SoundError, decode, trim
 from audiotagging.data.dataset import Dataset, read_dataset
@@ -34,9 +33,10 @@ from audiotagging.data.disturbances import make_disturbances
 from audiotagging.data.near_duplicates import Texture, find_alike, take_texture
 from audiotagging.data.opus import make_excerpt
 from audiotagging.data.spectrogram import SETTINGS, SHORTEST, trimmed_spectrogram
+from audiotagging.data.verification import verifying
 from audiotagging.errors import UserError
 from audiotagging.machine import threads
-from audiotagging.processes import end_with_parent
+from audiotagging.processes import CONTEXT, end_with_parent
 from audiotagging.progress import track
 from audiotagging.wording import counted
 
@@ -44,8 +44,6 @@ BATCH_CLIPS = 16
 SILENT = 1e-4  # times full scale, -80 dB
 FULL_SCALE, CLIPPED = 0.999, 1e-3
 BATCHES_AHEAD = 3  # per worker: enough to keep the workers busy while this process writes
-# Forked workers start immediately and share imported modules, but forking is only safe on Linux.
-CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +95,7 @@ def preprocess_folder(
     corrections: Sequence[str] = (),
     test_share: float = 0.0,
     seed: int = 0,
+    verify: int = 0,
 ) -> None:
     """Write the spectrograms of a data folder, unless it has changed since `ingest` read it.
 
@@ -110,16 +109,18 @@ def preprocess_folder(
         corrections: Paths of tables of corrected labels, relative to the data folder.
         test_share: Share of the clips of every class to make test clips, as in `read_dataset`.
         seed: Seed of the draw of test clips, and of the folds of groups.
+        verify: Number of clips to check against librosa, as in `preprocess`.
 
     Raises:
         UserError: If the folder has changed, or if `preprocess` raises it.
+        WrongSpectrogramError: If `preprocess` raises it.
     """
     dataset = read_dataset(
         folder, noisy="all" if noisy_part else "none", corrections=corrections, test_share=test_share, seed=seed
     )
     if take_fingerprint(dataset) != fingerprint:  # otherwise the cache would have other data under this fingerprint
         raise UserError(f"{folder} has changed since ingest read it; run the pipeline again")
-    preprocess(dataset, out, fingerprint=fingerprint, max_rejected=max_rejected, keep_audio=keep_audio)
+    preprocess(dataset, out, fingerprint=fingerprint, max_rejected=max_rejected, keep_audio=keep_audio, verify=verify)
 
 
 def preprocess(
@@ -129,25 +130,30 @@ def preprocess(
     fingerprint: str,
     max_rejected: float,
     keep_audio: bool = False,
+    verify: int = 0,
     workers: int | None = None,
 ) -> None:
     """Write the spectrograms of a data set to a folder of shards, with the acoustics of the clips.
 
-    Unusable clips are listed in its `rejected.csv`.
+    Unusable clips are listed in its `rejected.csv`, and the check against librosa is described in its `verified.json`.
 
     Args:
         dataset: The clips.
         out: The folder to create.
-        fingerprint: Fingerprint of the data set, which the shards record.
+        fingerprint: Fingerprint of the data set, which the shards record. It is also the seed of the draw for `verify`.
         max_rejected: Share of a part's clips that may be unusable.
         keep_audio: Whether to keep an excerpt of every curated and labelled test clip, which the report can then play
             (`audiotagging.artifacts.excerpts`). The shards are the same with and without.
+        verify: Number of random clips whose spectrograms are computed by librosa too, to compare them
+            (`audiotagging.data.verification`). 0 for none.
         workers: Number of worker processes. With 1, this process does the work itself. The default is
             `machine.threads()`.
 
     Raises:
-        UserError: If too many clips of a part are unusable, or if `out` is not empty.
+        UserError: If too many clips of a part are unusable, if `out` is not empty, or if librosa is needed and not
+            installed.
         MemoryError: If a worker is killed, most likely because memory ran out.
+        WrongSpectrogramError: If a spectrogram is not that of librosa.
     """
     clips = dataset.clips
     repairs: Counter[str] = Counter()
@@ -155,17 +161,19 @@ def preprocess(
     measured: list[tuple[str, str, Acoustics]] = []
     metadata = {"mel": json.dumps(SETTINGS), "fingerprint": fingerprint, "notes": json.dumps(dataset.notes)}
     with (
+        verifying(clips, count=verify, fingerprint=fingerprint) as check,
         ShardWriter(out, classes=dataset.classes, metadata=metadata) as writer,
         ExcerptWriter(writer.working) as excerpts,
     ):
         results = _process_all(_pieces(clips, keep_audio=keep_audio), workers or threads())
-        for clip, result in zip(
-            clips.itertuples(), track(results, label="spectrograms", total=len(clips)), strict=True
+        for place, (clip, result) in enumerate(
+            zip(clips.itertuples(), track(results, label="spectrograms", total=len(clips)), strict=True)
         ):
             repairs.update(result.repairs)
             if result.spectrogram is None:
                 writer.reject(clip=clip.clip, part=clip.part, reason=result.reason)
             else:
+                check.take(place, result.spectrogram)
                 writer.add(
                     clip=clip.clip,
                     part=clip.part,
@@ -184,36 +192,52 @@ def preprocess(
         _add_disturbances(writer, dataset)
         write_alike(writer.working, _alike(clips, textures))
         write_acoustics(writer.working, measured)
+        verified = check.finish(clips=len(clips) - len(writer.rejected))
+        if verified:
+            write_verified(writer.working, verified)
+            logger.info(describe_verified(verified))
     counts = [f"{count} {what}" for what, count in sorted(repairs.items())]
     logger.info("%s: %s", counted(len(clips), "clip"), ", ".join([f"{len(writer.rejected)} rejected", *counts]))
 
 
-def listen(dataset: Dataset, *, max_rejected: float) -> tuple[pd.DataFrame, list[list[str]]]:
+def listen(
+    dataset: Dataset, *, max_rejected: float, fingerprint: str = "", verify: int = 0
+) -> tuple[pd.DataFrame, list[list[str]], Verified | None]:
     """Do the work of `preprocess` without keeping the spectrograms, to tell what it would find.
 
     Args:
         dataset: The clips.
         max_rejected: Share of a part's clips that may be unusable.
+        fingerprint: Fingerprint of the data set.
+        verify: Number of clips to check against librosa, as in `preprocess`.
 
     Returns:
         One row per clip: `seconds` without the silence at both ends, and whether it is `unreadable`, `silent` or
-        `clipped`. And the names of the clips that sound alike, group by group.
+        `clipped`. The names of the clips that sound alike, group by group. And the check against librosa.
 
     Raises:
-        UserError: If too many clips of a part are unusable.
+        UserError: If too many clips of a part are unusable, or if librosa is needed and not installed.
         MemoryError: If a worker is killed, most likely because memory ran out.
+        WrongSpectrogramError: If a spectrogram is not that of librosa.
     """
     clips = dataset.clips
     textures: list[Texture | None] = []
     rows, rejected = [], []
-    results = _process_all(_pieces(clips, keep_audio=False), threads())
-    for clip, result in zip(clips.itertuples(), track(results, label="listen", total=len(clips)), strict=True):
-        if result.spectrogram is None:
-            rejected.append({"clip": clip.clip, "part": clip.part, "reason": result.reason})
-        textures.append(result.texture)
-        rows.append((result.seconds, result.spectrogram is None, result.silent, result.clipped))
-    _check_rejected(rejected, Counter(clips["part"]), max_rejected)
-    return pd.DataFrame(rows, columns=["seconds", "unreadable", "silent", "clipped"]), _alike(clips, textures)
+    with verifying(clips, count=verify, fingerprint=fingerprint) as check:
+        results = _process_all(_pieces(clips, keep_audio=False), threads())
+        for place, (clip, result) in enumerate(
+            zip(clips.itertuples(), track(results, label="listen", total=len(clips)), strict=True)
+        ):
+            if result.spectrogram is None:
+                rejected.append({"clip": clip.clip, "part": clip.part, "reason": result.reason})
+            else:
+                check.take(place, result.spectrogram)
+            textures.append(result.texture)
+            rows.append((result.seconds, result.spectrogram is None, result.silent, result.clipped))
+        _check_rejected(rejected, Counter(clips["part"]), max_rejected)
+        verified = check.finish(clips=len(clips) - len(rejected))
+    heard = pd.DataFrame(rows, columns=["seconds", "unreadable", "silent", "clipped"])
+    return heard, _alike(clips, textures), verified
 
 
 def _alike(clips: pd.DataFrame, textures: Sequence[Texture | None]) -> list[list[str]]:

@@ -1,9 +1,9 @@
 """Converts samples to log-mel spectrograms of bytes, with the constants of the published recipe.
 
-The steps are those of librosa's `melspectrogram` and `power_to_db`. Working on blocks of frames in single precision, and
-skipping the zeros of the mel filters, gives the same bytes in a quarter of the time. Rounding in single precision is
-heard where a frame is much louder in one place, such as an offset or a tone, than elsewhere. Such clips are transformed
-in double precision, as all are by librosa. `verification.py` compares clips of every run with librosa's own results.
+The steps are those of librosa's `melspectrogram` and `power_to_db`. Working on blocks of frames in single precision,
+and skipping the zeros of the mel filters, gives the same bytes in a quarter of the time. Where something is much louder
+than the rest of a frame, such as an offset or a tone, rounding in single precision would change that rest. Such clips
+are transformed in double precision, as librosa does with all. `verification.py` compares some clips of every run.
 """
 
 import numpy as np

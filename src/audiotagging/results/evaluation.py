@@ -44,6 +44,7 @@ from audiotagging.artifacts.ensemble_folder import ENSEMBLE, read_ensemble
 from audiotagging.artifacts.excerpts import Excerpt, read_excerpts
 from audiotagging.artifacts.prediction_table import Predictions
 from audiotagging.artifacts.spectrogram_shards import read_notes, read_rejected, read_spectrograms
+from audiotagging.artifacts.verified import read_verified
 from audiotagging.csv_table import TableError, read_table
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_file
@@ -156,7 +157,11 @@ def evaluate(
         "estimates": estimates,
         "trained": summarise_training(trained),
         "data": summarise_data(
-            clips, predictions.classes, read_rejected(spectrograms), _notes(spectrograms, clips, predictions)
+            clips,
+            predictions.classes,
+            read_rejected(spectrograms),
+            _notes(spectrograms, clips, predictions),
+            read_verified(spectrograms),
         ),
         "selection": summarise_selection(selection, clips, predictions.classes),
         "run": {"mean": averaging.mean, "weights": averaging.weights} | summarise_run(trained),

@@ -144,6 +144,7 @@ STYLES: dict[str, Callable[[Any], str]] = {
     "count": "{:,.0f}".format,
     "rate": lambda value: f"{value:,.1f}" if value < 10 else f"{value:,.0f}",
     "percent": "{:.0%}".format,
+    "fraction": lambda value: f"{100 * value:.2g}%",
     "duration": duration,
     "length": length,
     "memory": memory,

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pandas as pd
 
 from audiotagging.artifacts.model_folder import ModelFacts, final_metrics, read_facts, read_history
 from audiotagging.artifacts.selection import JUDGE, read_folds, read_noisy_clips
+from audiotagging.artifacts.verified import Verified
 from audiotagging.costs import Meter, add_up
 from audiotagging.errors import UserError
 from audiotagging.metrics import chance, label_table
@@ -125,15 +126,20 @@ def summarise_selection(selection: Path, clips: pd.DataFrame, classes: Sequence[
 
 
 def summarise_data(
-    clips: pd.DataFrame, classes: Sequence[str], rejected: pd.DataFrame, notes: Sequence[str]
+    clips: pd.DataFrame,
+    classes: Sequence[str],
+    rejected: pd.DataFrame,
+    notes: Sequence[str],
+    verified: Verified | None,
 ) -> dict[str, Any]:
-    """Return the size of every part of the data, how often each class occurs in it, and the rejected clips.
+    """Return the size of every part of the data, how often each class occurs in it, the rejected clips and the check.
 
     Args:
         clips: The table of clips that belongs to the spectrograms.
         classes: The classes.
         rejected: One row per clip that could not be used: `clip`, `part` and `reason`.
         notes: The notes from checking the data set, such as which clips were left out.
+        verified: The check of the spectrograms against librosa, if there was one.
     """
     parts = []
     for part, table in clips[clips["part"] != "disturbance"].groupby("part", sort=False):
@@ -148,7 +154,13 @@ def summarise_data(
                 "clips_per_class": {label: labels[label] for label in classes},
             }
         )
-    return {"classes": len(classes), "parts": parts, "rejected": rejected.to_dict("records"), "notes": list(notes)}
+    return {
+        "classes": len(classes),
+        "parts": parts,
+        "rejected": rejected.to_dict("records"),
+        "notes": list(notes),
+        "verified": verified and asdict(verified),
+    }
 
 
 def summarise_origin(origin: Origin, models: Sequence[TrainedModel]) -> dict[str, Any]:
