@@ -202,6 +202,7 @@ READERS = {
     "run/spectrograms/*-of-*.parquet": (evaluate, compare_both_ways, predict_again, average_again),
     "run/spectrograms/excerpts.parquet": NOBODY,  # it may be missing, and no score depends on it
     "run/spectrograms/rejected.csv": (evaluate, average_again),
+    "run/spectrograms/verified.json": (evaluate,),
     "run/selection/folds.csv": (predict_again,),
     "run/selection/noisy.csv": (evaluate,),
     "run/selection/judge/member.json": (evaluate,),

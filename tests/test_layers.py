@@ -14,6 +14,7 @@ from components.images import FOLDERS, SHARED, TARGETS
 SOUND = {"soundfile", "soxr", "scipy"}
 TORCH = {"torch", "safetensors"}
 PLOTS = {"matplotlib", "jinja2"}
+LIBROSA = {"librosa", "sklearn", "joblib"}  # imported by the process of a check alone
 NOT_IN = {"data": TORCH | PLOTS, "training": SOUND | PLOTS, "results": SOUND | TORCH, "tagging": PLOTS}  # packages
 ALLOWED = {"": {""}, SHARED: {"", SHARED}} | {room: {"", SHARED, *folders} for room, folders in FOLDERS.items()}
 ALLOWED["serving"] = ALLOWED["tagging"]  # in the same image
@@ -85,12 +86,12 @@ def test_exports_need_no_kfp():
 @pytest.mark.parametrize("image", slow_but(TARGETS, "results"))
 def test_a_room_imports_only_packages_that_its_image_holds(image):
     modules = {module for module in MODULES if room(module) in {"", SHARED, *FOLDERS[image]}}
-    import_without(modules, NOT_IN[image] | {"kfp", "librosa"})
+    import_without(modules, NOT_IN[image] | LIBROSA | {"kfp"})
 
 
 def test_tagging_needs_torch_only_for_the_networks_of_a_run_and_parquet_only_to_write_it():
     import_without(
-        {"commands.tag", "audiotagging.tagging.onnx_networks"}, TORCH | PLOTS | {"pandas", "pyarrow", "kfp", "librosa"}
+        {"commands.tag", "audiotagging.tagging.onnx_networks"}, TORCH | PLOTS | LIBROSA | {"pandas", "pyarrow", "kfp"}
     )
 
 

@@ -23,6 +23,7 @@ MACHINES = {
     "Linux on Arm": {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "aarch64"},
     "macOS": {"sys_platform": "darwin", "platform_system": "Darwin", "platform_machine": "arm64"},
 }
+LEFT_OUT = {"data": {"numba", "llvmlite"}}  # librosa's compiler, which compiles nothing of what `preprocess` calls
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 
@@ -89,6 +90,9 @@ def test_indirect_dependencies_are_locked_for_every_platform(group, machine, pyt
             continue
         seen.add((requirement.name, *sorted(extras)))
         name = canonicalize_name(requirement.name)
+        if name in LEFT_OUT.get(group, ()):
+            assert name not in found
+            continue
         assert name in found, f"{name} is missing in {group}.txt; run `make lock`"
         assert requirement.specifier.contains(found[name], prereleases=True), requirement
         try:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 TERMINATED = 128 + signal.SIGTERM  # the exit code after SIGTERM, as a shell reports it
 # Forked processes start immediately and share imported modules, but forking is only safe on Linux.
-CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+CONTEXT = multiprocessing.get_context("fork") if sys.platform == "linux" else multiprocessing.get_context("spawn")
 PATIENCE = 60  # seconds between SIGTERM and the end, for a last checkpoint
 # If this variable is set, the standard input of a stage stays open, without any content, until its runner has ended.
 STDIN_IS_OPEN = "AUDIOTAGGING_STDIN_IS_OPEN"

@@ -16,7 +16,7 @@ from commands import check, main
 def run(data, *options):
     parser = argparse.ArgumentParser()
     check.add_arguments(parser)
-    return check.run(parser.parse_args(["--data", str(data), *options]))
+    return check.run(parser.parse_args(["--data", str(data), "--verify", "0", *options]))
 
 
 def call(data, *, folds=(-1,), max_rejected=0.01):

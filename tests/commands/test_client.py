@@ -29,7 +29,7 @@ def test_submit_makes_what_is_missing_and_uses_what_is_there(server, call):
 )
 def test_parameters_are_those_of_the_command_line_with_paths_as_the_stages_see_them(server, call, given, seen):
     options = ["--members", "demo-xresnet50-bce", "--folds", "-1,2", "--seed", "7", "--mean", "rank"]
-    options += ["--warm-start", "0.5", "--keep-audio", "--set", "epochs=3"]
+    options += ["--warm-start", "0.5", "--keep-audio", "--verify", "5", "--set", "epochs=3"]
     assert call("submit", "--data", given, *options)[0] == 0
     (run,) = server.runs.values()
     values = run["runtime_config"]["parameters"]
@@ -48,6 +48,7 @@ def test_parameters_are_those_of_the_command_line_with_paths_as_the_stages_see_t
         "max_rejected": 0.01,
         "test_share": 0.0,
         "keep_audio": True,
+        "verify": 5,
         "mean": "rank",
         "weights": "equal",
         "checkpoints": "/checkpoints",

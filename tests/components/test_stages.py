@@ -105,7 +105,13 @@ def test_ingest_and_preprocess(data, tmp_path):
         found = ingest.python_func(data=str(data), rows=[row_of(SHORT, 4)], noisy=noisy, **options)
         assert found.folder == str(data) and found.noisy_choice["noisy"] == noisy and found.init == {}
         given = {"folder": found.folder, "noisy_part": found.noisy_part, "corrections": corrections}
-        given |= {"max_rejected": 0.0, "test_share": 0.0, "split_seed": found.split_seed, "keep_audio": keep_audio}
+        given |= {
+            "max_rejected": 0.0,
+            "test_share": 0.0,
+            "split_seed": found.split_seed,
+            "keep_audio": keep_audio,
+            "verify": 0,
+        }
         assert found.split_seed == 0  # so that preprocess need not run again for another seed
         out = artifact(Dataset, tmp_path / noisy)
         with pytest.raises(UserError, match="has changed since ingest read it"):
@@ -129,7 +135,7 @@ def test_preprocess_draws_the_test_clips_of_ingest(sounds, tmp_path):
     found = ingest.python_func(
         data=str(folder), rows=[row_of(SHORT, -1)], downloads=downloads, seed=7, init="", **options
     )
-    given = options | {"split_seed": found.split_seed, "noisy_part": found.noisy_part, "keep_audio": False}
+    given = options | {"split_seed": found.split_seed, "noisy_part": found.noisy_part, "keep_audio": False, "verify": 0}
     del given["noisy"]
     out = artifact(Dataset, tmp_path / "spectrograms")
     preprocess.python_func(folder=found.folder, fingerprint=found.fingerprint, spectrograms=out, **given)

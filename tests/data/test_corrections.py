@@ -88,7 +88,7 @@ def test_a_correction_can_repair_a_label_that_is_no_class(data):
 def test_mistakes_in_a_table_are_told_with_their_lines(data, capsys, table, problem):
     if table is not None:
         (data / "corrections.csv").write_text(table)
-    arguments = ["check", "--data", str(data), "--corrections", "corrections.csv"]
+    arguments = ["check", "--verify", "0", "--data", str(data), "--corrections", "corrections.csv"]
     assert main(pipeline.PIPELINES, arguments) == 2
     assert problem in capsys.readouterr().out
 
@@ -98,6 +98,6 @@ def test_check_takes_tables_here_and_in_the_data_folder(data, tmp_path, monkeypa
     write_table(data / "two.csv", ("fname", "labels"), ("c01.wav", ""))
     monkeypatch.chdir(tmp_path)
     assert here(["one.csv", "two.csv"]) == [str(tmp_path / "one.csv"), "two.csv"]
-    arguments = ["check", "--data", str(data), "--corrections", "one.csv", "--corrections", "two.csv"]
+    arguments = ["check", "--verify", "0", "--data", str(data), "--corrections", "one.csv", "--corrections", "two.csv"]
     assert main(pipeline.PIPELINES, arguments) == 0
     assert "1 clip with corrected labels, 1 left out" in capsys.readouterr().out

@@ -63,7 +63,7 @@ def test_groups_stay_together_in_the_draw_and_in_the_folds(folder):
 
 def test_few_groups_fill_few_folds(folder, capsys):
     write_groups(folder, lambda name: f"night {int(name[-6:-4]) // 4}")
-    options = ["check", "--data", str(folder)]
+    options = ["check", "--verify", "0", "--data", str(folder)]
     assert main(pipeline.PIPELINES, [*options, "--folds", "0,1,2"]) == 0
     assert "3 groups of training clips fill at most 3 folds: there are folds 0, 1 and 2\n" in capsys.readouterr().out
     assert main(pipeline.PIPELINES, [*options, "--folds", "0,1,2,3,4"]) == 2
@@ -110,8 +110,8 @@ def test_a_fold_of_which_nothing_can_be_scored_cannot_be_held_out(folder, capsys
     folds = {"bird": 0, "cat": 1}
     table = [(name, label, folds.get(label, number % 2 + 2)) for label, name, number in map(parts_of, NAMES)]
     write_table(folder / "clips.csv", ("path", "labels", "fold"), *table)
-    assert main(pipeline.PIPELINES, ["check", "--data", str(folder), "--folds", "2,3"]) == 0
-    assert main(pipeline.PIPELINES, ["check", "--data", str(folder), "--folds", "1,2"]) == 2
+    assert main(pipeline.PIPELINES, ["check", "--verify", "0", "--data", str(folder), "--folds", "2,3"]) == 0
+    assert main(pipeline.PIPELINES, ["check", "--verify", "0", "--data", str(folder), "--folds", "1,2"]) == 2
     assert "no class of the clips in fold 1 (cat) is in another fold" in capsys.readouterr().out
 
 
@@ -125,9 +125,9 @@ def test_a_share_that_draws_no_clip_of_a_class_names_it(folder):
 
 def test_one_group_can_be_trained_on_but_not_held_out(folder, capsys):
     write_groups(folder, lambda name: "night")
-    assert main(pipeline.PIPELINES, ["check", "--data", str(folder)]) == 0
+    assert main(pipeline.PIPELINES, ["check", "--verify", "0", "--data", str(folder)]) == 0
     fold = read_dataset(folder, seed=SEED).clips["fold"][0]
-    assert main(pipeline.PIPELINES, ["check", "--data", str(folder), "--folds", str(fold)]) == 2
+    assert main(pipeline.PIPELINES, ["check", "--verify", "0", "--data", str(folder), "--folds", str(fold)]) == 2
     assert "none is left to train on" in capsys.readouterr().out
 
 
@@ -151,7 +151,7 @@ def test_a_share_that_cannot_be_drawn(folder, sounds, names, share, expected):
 def test_all_stages_draw_the_same_clips(folder, tmp_path, capsys):
     options = ["--data", str(folder), "--test-share", "0.2", "--seed", "7"]
     dataset = read_dataset(folder, test_share=0.2, seed=7)
-    assert main(pipeline.PIPELINES, ["check", *options]) == 0
+    assert main(pipeline.PIPELINES, ["check", "--verify", "0", *options]) == 0
     assert f"fingerprint {fingerprint(dataset)}\n" in capsys.readouterr().out
     assert main(pipeline.PIPELINES, ["preprocess", *options, "--out", str(tmp_path / "out"), "--workers", "1"]) == 0
     assert drawn_of(read_clips(tmp_path / "out")) == drawn_of(dataset.clips)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import librosa
@@ -139,6 +140,7 @@ def test_anything_wrong_is_a_defect(dataset, monkeypatch, what):
 
 def test_the_command_ends_with_the_code_of_a_defect_and_nothing_is_written(data, monkeypatch, capsys):
     monkeypatch.setattr(scipy.fft, "rfft", wrong_fft)
+    monkeypatch.setattr(tempfile, "tempdir", str(data.parent))  # where tracebacks go
     out = data.parent / "out"
     for command in (["preprocess", "--data", str(data), "--out", str(out)], ["check", "--data", str(data)]):
         assert main({}, command) == 70

@@ -186,9 +186,10 @@ def librosa_spectrogram(path: Path, *, start: float, end: float) -> Expected:
         librosa.set_fftlib(np.fft)
     decoded = decode(path, start=start, end=end)
     samples = _load(path, start, end) if ALIKE.issuperset(decoded.repairs) else None
-    # libsndfile, with which librosa decodes, cannot read some files, and others not to their end.
     decoded_by_us = samples is None or len(samples) < len(decoded.samples)
-    trimmed, _ = librosa.effects.trim(decoded.samples if decoded_by_us else samples, top_db=60)
+    if samples is None or decoded_by_us:  # libsndfile, with which librosa decodes, cannot read the file to its end
+        samples = decoded.samples
+    trimmed, _ = librosa.effects.trim(samples, top_db=60)
     mel = librosa.feature.melspectrogram(
         y=pad(trimmed), sr=RATE, n_fft=2560, hop_length=694, n_mels=128, fmin=20, fmax=22_050, pad_mode="reflect"
     )
