@@ -48,7 +48,7 @@ from audiotagging.json_file import parse_json
 
 SCHEMA_VERSION = 3
 PARTS = ("curated", "noisy", "test", "disturbance")
-USAGES = ("", "Public", "Private")
+USAGES = ("", "Public", "Private", "Negative")
 AGAIN = "run the pipeline again, or preprocess"  # what to do about damage
 SHARD = re.compile(r"\d{5}-of-\d{5}\.parquet")
 ROW_GROUP_BYTES = 2 << 20

@@ -31,6 +31,7 @@ from audiotagging.data.audio import RATE, SoundError, decode, trim
 from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.dataset import fingerprint as take_fingerprint
 from audiotagging.data.disturbances import make_disturbances
+from audiotagging.data.layouts.reading import AS_FOUND, Reading
 from audiotagging.data.near_duplicates import find_alike, take_texture
 from audiotagging.data.opus import make_excerpt
 from audiotagging.data.spectrogram import SETTINGS, SHORTEST, trimmed_spectrogram
@@ -95,6 +96,7 @@ def preprocess_folder(
     keep_audio: bool,
     out: Path,
     corrections: Sequence[str] = (),
+    reading: Reading = AS_FOUND,
     test_share: float = 0.0,
     seed: int = 0,
 ) -> None:
@@ -108,6 +110,7 @@ def preprocess_folder(
         keep_audio: Whether to keep excerpts, as in `preprocess`.
         out: The folder of shards to create.
         corrections: Paths of tables of corrected labels, relative to the data folder.
+        reading: How the user wants the data folder to be read.
         test_share: Share of the clips of every class to make test clips, as in `read_dataset`.
         seed: Seed of the draw of test clips, and of the folds of groups.
 
@@ -115,7 +118,12 @@ def preprocess_folder(
         UserError: If the folder has changed, or if `preprocess` raises it.
     """
     dataset = read_dataset(
-        folder, noisy="all" if noisy_part else "none", corrections=corrections, test_share=test_share, seed=seed
+        folder,
+        noisy="all" if noisy_part else "none",
+        corrections=corrections,
+        reading=reading,
+        test_share=test_share,
+        seed=seed,
     )
     if take_fingerprint(dataset) != fingerprint:  # otherwise the cache would have other data under this fingerprint
         raise UserError(f"{folder} has changed since ingest read it; run the pipeline again")

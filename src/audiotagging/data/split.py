@@ -42,21 +42,29 @@ def draw_test_clips(contents: Contents, *, share: float, seed: int, problems: li
     contents.notes.append(f"test clips: {(parts == 0).sum()} of {len(training)}, drawn with seed {seed}")
 
 
-def deal_folds_of_groups(clips: list[Clip], *, seed: int) -> None:
+def deal_folds(clips: list[Clip], *, seed: int) -> bool:
     """Deal the training clips to folds if some of them are in groups, whose clips then stay together.
 
-    Clips that are in no group get their folds from the stage `select`, unless the data have folds.
+    If the data have validation clips, which are fold 0, the others are dealt to the other folds. Clips without groups
+    and validation clips get their folds from the stage `select`, unless the data have folds.
 
     Args:
         clips: The clips, which are changed.
         seed: Seed of the stratification.
+
+    Returns:
+        Whether some clips were dealt.
     """
     training = [clip for clip in clips if clip.part == "curated"]
-    if any(clip.group for clip in training) and all(clip.fold < 0 for clip in training):
-        names, labels = [clip.clip for clip in training], [clip.labels for clip in training]
-        folds = stratify(names, labels, shares=[1] * DEALT_FOLDS, seed=seed, groups=_units(training))
-        for clip, fold in zip(training, folds, strict=True):
-            clip.fold = int(fold)
+    dealt = [clip for clip in training if clip.fold < 0]
+    first = 1 if len(dealt) < len(training) else 0
+    if not dealt or not (first or any(clip.group for clip in training)):
+        return False
+    names, labels = [clip.clip for clip in dealt], [clip.labels for clip in dealt]
+    folds = stratify(names, labels, shares=[1] * (DEALT_FOLDS - first), seed=seed, groups=_units(dealt))
+    for clip, fold in zip(dealt, folds, strict=True):
+        clip.fold = int(fold) + first
+    return True
 
 
 def _units(clips: list[Clip]) -> list[str]:

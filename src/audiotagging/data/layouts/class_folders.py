@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes, shorten
+from audiotagging.data.layouts.label_cells import clean
 from audiotagging.data.layouts.tree import Tree, name_of, other_sounds
 from audiotagging.wording import counted
 
@@ -64,7 +65,7 @@ def _clips(
     """Yield the clips of one part. The folder below the root is the class."""
     for sound in sounds:
         below = sound.relative_to(root).parts
-        labels = [name_of(below[0])] if len(below) > 1 else []
+        labels = [clean(name_of(below[0]))] if len(below) > 1 else []
         yield Clip(name_of(sound), part, str(tree.folder / sound), labels)
 
 
