@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from audiotagging.data.layouts.columns import near_misses
 from audiotagging.data.layouts.contents import FOLDS, Clip, Contents, check_classes, shorten
 from audiotagging.data.layouts.label_cells import check_separators, split_labels
-from audiotagging.data.layouts.label_files import Label, cut_clips, time_of
+from audiotagging.data.layouts.label_files import Label, cut_clips, time_of, uncertain
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.layouts.sound_names import SoundNames
 from audiotagging.data.layouts.splits import TEST, VALIDATION, VALIDATION_FOLD, split_in, split_named, split_of_folders
@@ -75,7 +75,8 @@ class TableReader:
         """
         rows: dict[PurePosixPath, Row] = {}
         for table, split in tables:
-            self.notes += [*table.notes, f"{table.name}: {table.columns.describe()}"]
+            placeholders = "" if _has_truth(table) else "; the labels in it are placeholders"
+            self.notes += [*table.notes, f"{table.name}: {table.columns.describe()}{placeholders}"]
             self._check_columns(table)
             own = self._joined(self._rows(table, split), table)
             for row in _without_torn_groups(own, table, self.notes):
@@ -91,13 +92,15 @@ class TableReader:
                 f"{VALIDATION_FOLD} holds them out"
             )
         classes = sorted({label for clip in clips if clip.part == "curated" for label in clip.labels})
-        check_classes(classes, source=source, problems=self.problems)
+        if clips or not self.problems:
+            check_classes(classes, source=source, problems=self.problems)
         untrained = {label: clip for clip in clips for label in clip.labels if label not in classes}
         self.problems += [
             f"{source}: no training clip has the label {label!r} of {clip.clip}" for label, clip in untrained.items()
         ]
         if unlisted := [name_of(sound) for sound in self.tree.sounds if sound not in rows]:
-            self.notes.append(f"{source}: {counted(len(unlisted), 'sound')} not listed, left out: {shorten(unlisted)}")
+            lists = source if len(tables) == 1 else "the tables"
+            self.notes.append(f"{lists}: {counted(len(unlisted), 'sound')} not listed, left out: {shorten(unlisted)}")
         others = self.tree.notes(used={table.file for table, _ in tables})
         return Contents(source, classes, clips, others + self.notes)
 
@@ -121,9 +124,8 @@ class TableReader:
         columns, width = table.columns, len(table.columns.header)
         is_of_splits = self._has_splits(table)
         with_folds = any(columns.get(fields, "fold") for _, fields in table.records if len(fields) == width)
-        is_truth = "submission" not in table.file.stem.casefold()  # its labels are placeholders
         label_fields = []
-        absent, unsure = [], 0
+        absent, unsure = [], []
         for line, fields in table.records:
             where = f"{table.name} line {line}"
             if len(fields) != width:
@@ -136,7 +138,7 @@ class TableReader:
             if not found and path and self.partial:
                 absent.append(path)
                 continue
-            cells = [fields[place] for place in columns.used["labels"]] if is_truth else []
+            cells = [fields[place] for place in columns.used["labels"]] if _has_truth(table) else []
             label_fields += [(where, cell) for cell in cells]
             labels = [label for cell in cells for label in split_labels(cell)]
             times = columns.get(fields, "start"), columns.get(fields, "end")
@@ -145,9 +147,9 @@ class TableReader:
                 row, table, fields, split=split, is_of_splits=is_of_splits, with_folds=with_folds
             )
             if not problem and (certainty := columns.get(fields, "confidence")):
-                problem, is_sure = self._is_sure(certainty, columns.header[columns.used["confidence"][0]])
+                problem, is_sure = self._is_sure(certainty)
                 if not problem and not is_sure:
-                    unsure += 1
+                    unsure.append(f"{where}: {certainty}")
                     continue
             if not problem and any(times) and split_labels(times[0]):
                 start, end = map(time_of, times)
@@ -168,9 +170,11 @@ class TableReader:
             self.notes.append(f"{table.name}: {separator!r} separates labels")
         if absent:
             self.notes.append(f"{table.name}: {counted(len(absent), 'row')} of sounds that are not here: {shorten(absent)}")
-        if unsure:
+        if unsure and self.reading.min_confidence is None:
+            self.problems.append(uncertain(unsure[0], count=len(unsure)))
+        elif unsure:
             self.notes.append(
-                f"{table.name}: {counted(unsure, 'label')} less sure than {self.reading.min_confidence:g}, left out"
+                f"{table.name}: {counted(len(unsure), 'label')} less sure than {self.reading.min_confidence:g}, left out"
             )
 
     def _may_be_unlabelled(self, times: tuple[str, str]) -> bool:
@@ -211,17 +215,13 @@ class TableReader:
         row.fold = int(fold) if fold else VALIDATION_FOLD if row.split == VALIDATION else -1
         return ""
 
-    def _is_sure(self, text: str, column: str) -> tuple[str, bool]:
+    def _is_sure(self, text: str) -> tuple[str, bool]:
         """Return what is wrong with the certainty of a label, and whether it is sure enough."""
         certainty = time_of(text)
         if not 0 <= certainty <= 1:
-            return f"{column} must be a number from 0 to 1, found {text!r}", False
-        if self.reading.min_confidence is None and certainty < 1:
-            return (
-                f"{column} says how sure the label is ({text}), but a label is either right or wrong: take those from a "
-                "value on with --min-confidence, such as .5"
-            ), False
-        return "", certainty >= (self.reading.min_confidence or 0)
+            return f"how sure the label is must be a number from 0 to 1, found {text!r}", False
+        least = self.reading.min_confidence
+        return "", certainty >= (1 if least is None else least)
 
     def _joined(self, rows: Iterator[Row], table: Table) -> list[Row]:
         """Join the rows about one sound."""
@@ -270,6 +270,11 @@ def choose_splits(tables: Sequence[Table]) -> list[tuple[Table, str]] | None:
     if None in splits or len(set(splits)) < 2 or max(times.values(), default=0) > 1:
         return None
     return [(table, split or "") for table, split in zip(tables, splits, strict=True)]
+
+
+def _has_truth(table: Table) -> bool:
+    """Return whether a table is no example of a submission, whose labels say nothing."""
+    return "submission" not in table.file.stem.casefold()
 
 
 def _problem_of_path(path: str, found: Sequence[PurePosixPath]) -> str:

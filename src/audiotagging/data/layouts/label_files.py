@@ -107,7 +107,10 @@ def read_label_files(
     clips = [clip for sound in sorted(labels_of) for clip in _clips(tree, sound, labels_of[sound])]
     clips.sort(key=lambda clip: clip.part == "test")
     classes = sorted({label for clip in clips if clip.part == "curated" for label in clip.labels})
-    check_classes(classes, source=SOURCE, problems=problems)
+    if reader.uncertain:
+        problems.append(uncertain(reader.uncertain[0], count=len(reader.uncertain)))
+    else:
+        check_classes(classes, source=SOURCE, problems=problems)
     untrained = sorted({label for clip in clips for label in clip.labels} - set(classes))
     problems += [f"{SOURCE}: the label {label!r} is only in recordings of test/" for label in untrained]
     check_separators(reader.texts, problems=problems)
@@ -206,6 +209,7 @@ class Reader:
     Attributes:
         notes: Facts that are worth knowing but are not problems, one string each.
         texts: Where each label is, and its text.
+        uncertain: Where the labels are that are not certain, with that value, if the user said of none.
         unsure: How many labels were left out because they are not sure enough.
     """
 
@@ -219,6 +223,7 @@ class Reader:
         self.problems = problems
         self.notes: list[str] = []
         self.texts: list[tuple[str, str]] = []
+        self.uncertain: list[str] = []
         self.unsure = 0
         self._least = reading.min_confidence
 
@@ -254,10 +259,7 @@ class Reader:
                 f"{label.certainty!r}; remove what is meant otherwise"
             )
         elif label.certainty and self._least is None and time_of(label.certainty) < 1:
-            self.problems.append(
-                f"{where}: the label is not certain ({label.certainty}), but a label is either right or wrong: take those "
-                "from a value on with --min-confidence, such as .5"
-            )
+            self.uncertain.append(f"{where}: {label.certainty}")
         elif label.certainty and self._least is not None and time_of(label.certainty) < self._least:
             self.unsure += 1
         else:
@@ -313,6 +315,19 @@ def _audacity(rows: list[tuple[int, list[str]]]) -> list[Label]:
     """Return the labels of lines with a start, an end, a text and perhaps how sure it is."""
     used = [(line, [*row, "", "", "", ""]) for line, row in rows if row and row[0] != "\\"]
     return [Label(time_of(row[0]), time_of(row[1]), row[2], line, certainty=row[3].strip()) for line, row in used]
+
+
+def uncertain(where: str, *, count: int) -> str:
+    """Return the problem of labels that are not certain.
+
+    Args:
+        where: Where the first one is, and how certain it is, such as "REC.txt line 1: 0.13".
+        count: How many there are.
+    """
+    return (
+        f"{where} says how sure the label is ({counted(count, 'such label')}), but a label is either right or wrong: take "
+        "those from a value on with --min-confidence, such as .5"
+    )
 
 
 def time_of(text: str) -> float:
