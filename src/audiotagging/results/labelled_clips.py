@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from audiotagging.artifacts.prediction_table import PARTS, Predictions
-from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips
+from audiotagging.artifacts.spectrogram_shards import NEGATIVE, read_classes, read_clips
 from audiotagging.errors import UserError
 from audiotagging.metrics import label_table
 from audiotagging.results.ensembling import Gathered, gather
@@ -66,18 +66,22 @@ def check_predictions(path: Path, predictions: Predictions, spectrograms: Path) 
     return clips
 
 
-def labelled_sets(predictions: Predictions, clips: pd.DataFrame) -> dict[str, LabelledSet]:
+def labelled_sets(predictions: Predictions, clips: pd.DataFrame, *, negatives: bool = False) -> dict[str, LabelledSet]:
     """Return the sets of clips that can be scored.
 
     Args:
         predictions: The predictions of the ensemble and its members.
         clips: The table of clips that belongs to the spectrograms.
+        negatives: Whether clips in which nothing is to be tagged belong to them. A rank of labels says nothing of these.
 
     Returns:
         The sets that contain at least one clip, in the order of `SETS`. "all", "public" and "private" hold test clips;
         "out_of_fold" holds curated clips, each scored by models that were not trained on it.
     """
-    labelled = clips[clips["labels"].str.len() > 0].set_index("clip")
+    known = clips["labels"].str.len() > 0
+    if negatives:
+        known |= clips["usage"] == NEGATIVE
+    labelled = clips[known].set_index("clip")
     test = labelled[labelled["part"] == "test"]
     chosen = {
         "all": ("test", test),
@@ -87,7 +91,26 @@ def labelled_sets(predictions: Predictions, clips: pd.DataFrame) -> dict[str, La
     }
     gathered = {part: gather(predictions, part=part) for part in ("validation", "test")}
     sets = {name: _labelled_set(gathered[part], table) for name, (part, table) in chosen.items()}
-    return {name: sets[name] for name in SETS if sets[name].clips}
+    return {name: sets[name] for name in SETS if sets[name].truth.any()}
+
+
+def negative_set(predictions: Predictions, clips: pd.DataFrame) -> LabelledSet:
+    """Return the clips in which nothing is to be tagged, and that no member was trained on.
+
+    Args:
+        predictions: The predictions of the ensemble and its members.
+        clips: The table of clips that belongs to the spectrograms.
+    """
+    negatives = clips[clips["usage"] == NEGATIVE]
+    sets = [
+        _labelled_set(gather(predictions, part=part), negatives[negatives["part"] == name].set_index("clip"))
+        for part, name in (("validation", "curated"), ("test", "test"))
+    ]
+    found = [each for each in sets if each.clips] or sets[:1]
+    systems = {name: np.concatenate([each.systems[name] for each in found]) for name in found[0].systems}
+    return LabelledSet(
+        [clip for each in found for clip in each.clips], np.concatenate([each.truth for each in found]), systems
+    )
 
 
 def disturbance_set(predictions: Predictions, clips: pd.DataFrame) -> LabelledSet:

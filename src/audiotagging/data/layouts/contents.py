@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass, field
 
 PARTS = ("curated", "noisy", "test")
-NEGATIVE = "Negative"  # the usage of a clip in which nothing is to be tagged
 SEPARATORS = ",;|"  # of several labels in one field
 FOLDS = [str(fold) for fold in range(128)]  # the values that fit the int8 column of the shards
 
@@ -18,7 +17,7 @@ class Clip:
         part: One of `PARTS`.
         path: Path of the sound file.
         labels: Its labels. Empty for a test clip whose labels are unknown, and for a negative.
-        usage: "Public" or "Private" for the test clips of a competition, `NEGATIVE` for a negative, else "".
+        usage: "Public" or "Private" for the test clips of a competition, "Negative" for a negative, else "".
         fold: Its fold, or -1 if the data have none.
         group: The clips of a group, such as those of one recorder, stay in one fold and on one side of the test split.
             "" for a clip that is in no group.

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from audiotagging.data.layouts.contents import NEGATIVE, Contents, check_classes
+from audiotagging.artifacts.spectrogram_shards import NEGATIVE
+from audiotagging.data.layouts.contents import Contents, check_classes
 from audiotagging.wording import counted
 
 
