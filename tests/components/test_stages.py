@@ -139,7 +139,14 @@ def test_preprocess_draws_the_test_clips_of_ingest(sounds, tmp_path):
 
 
 def test_ingest_describes_the_weights_to_start_with_by_their_content(data, run, tmp_path):
-    options = {"data": str(data), "rows": [row_of(SHORT, 4)], "noisy": "none", "corrections": [], "reading": {}, "max_rejected": 0.0}
+    options = {
+        "data": str(data),
+        "rows": [row_of(SHORT, 4)],
+        "noisy": "none",
+        "corrections": [],
+        "reading": {},
+        "max_rejected": 0.0,
+    }
     options |= {"downloads": str(tmp_path / "downloads"), "test_share": 0.0, "seed": 7}
     weights = tmp_path / "weights.pth"
     with pytest.raises(UserError, match=r"--init .*weights.pth: expected a file of weights"):

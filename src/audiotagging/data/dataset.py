@@ -55,7 +55,7 @@ class Dataset:
     clips: pd.DataFrame
     noisy: str
     notes: list[str]
-    is_drawn: bool
+    is_drawn: bool = False
 
 
 def read_dataset(

@@ -1,4 +1,4 @@
-"""What the ensemble tags in the disturbances: silence, noise, hum, clicks and the quiet ends of clips; and in negatives.
+"""What the ensemble tags in the disturbances (silence, noise, hum, clicks, the quiet ends of clips) and in negatives.
 
 The thresholds lie above the scores of all disturbances, so that none of these is tagged. How many tags others like them
 get is therefore found in another way: thresholds that are fitted to one half of the disturbances are applied to the

@@ -72,7 +72,7 @@ def labelled_sets(predictions: Predictions, clips: pd.DataFrame, *, negatives: b
     Args:
         predictions: The predictions of the ensemble and its members.
         clips: The table of clips that belongs to the spectrograms.
-        negatives: Whether clips in which nothing is to be tagged belong to them. A rank of labels says nothing of these.
+        negatives: Whether clips in which nothing is to be tagged belong to them. They have no part in lwlrap.
 
     Returns:
         The sets that contain at least one clip, in the order of `SETS`. "all", "public" and "private" hold test clips;

@@ -1,4 +1,4 @@
-"""Writes public data sets as they are unpacked, cut to a few clips. Tables have the columns and names of the real ones."""
+"""Writes public data sets as they are unpacked, cut to a few clips, with the columns and names of the real ones."""
 
 import csv
 import shutil
@@ -56,7 +56,9 @@ def fsd50k(folder, sound):
         *[(*row, side) for row, side in zip(rows, split, strict=True)],
     )
     write_rows(
-        truth / "eval.csv", ("fname", "labels", "mids"), *[(number, labels[kind], "/m/1") for number, kind in evaluation]
+        truth / "eval.csv",
+        ("fname", "labels", "mids"),
+        *[(number, labels[kind], "/m/1") for number, kind in evaluation],
     )
     write_rows(truth / "vocabulary.csv", (0, "Bark", "/m/1"), (1, "Meow", "/m/2"))
     write_rows(other / "collection_dev.csv", ("fname", "labels", "mids"), *rows)
@@ -90,7 +92,13 @@ def zenodo_2018(folder, sound):
         meta / "test_post_competition_scoring_clips.csv",
         ("fname", "label", "usage", "freesound_id", "license"),
         *[
-            (f"{number:08x}.wav", ("Hi-hat", "Flute")[number % 2], ("Public", "Private")[number > 20], 500 + number, "CC0")
+            (
+                f"{number:08x}.wav",
+                ("Hi-hat", "Flute")[number % 2],
+                ("Public", "Private")[number > 20],
+                500 + number,
+                "CC0",
+            )
             for number in range(20, 24)
         ],
     )
@@ -111,7 +119,9 @@ def birdclef(folder, sound):
 
 
 def speech_commands(folder, sound):
-    names = [f"{word}/{speaker:08x}_nohash_{take}.wav" for word in ("yes", "no") for speaker in range(9) for take in (0, 1)]
+    names = [
+        f"{word}/{speaker:08x}_nohash_{take}.wav" for word in ("yes", "no") for speaker in range(9) for take in (0, 1)
+    ]
     touch(folder, *names, "_background_noise_/white_noise.wav", sound=sound)
     for name, speaker in (("validation_list.txt", 0), ("testing_list.txt", 1)):
         (folder / name).write_text("".join(f"{each}\n" for each in names if f"{speaker:08x}_" in each))
@@ -155,7 +165,11 @@ def scenes(folder, sound):
 
 
 def old_scenes(folder, sound):
-    names = [(f"audio/b{place:03}_{take}_{take + 10}.wav", ("beach", "bus")[place % 2]) for place in range(8) for take in (0, 10)]
+    names = [
+        (f"audio/b{place:03}_{take}_{take + 10}.wav", ("beach", "bus")[place % 2])
+        for place in range(8)
+        for take in (0, 10)
+    ]
     touch(folder, *(name for name, _ in names), sound=sound)
     write_rows(folder / "meta.txt", *[(name, scene, name[6:10]) for name, scene in names], delimiter="\t")
     for fold in range(4):
@@ -184,7 +198,9 @@ def desed(folder, sound):
     labels = ("Speech", "Dog,Speech")
     rows = [(name, labels[number % 2]) for number, name in enumerate(weak)]
     write_rows(metadata / "train/weak.tsv", ("filename", "event_labels"), *rows, delimiter="\t")
-    write_rows(metadata / "train/unlabel_in_domain.tsv", ("filename",), ("Yunlabelled_0.000_10.000.wav",), delimiter="\t")
+    write_rows(
+        metadata / "train/unlabel_in_domain.tsv", ("filename",), ("Yunlabelled_0.000_10.000.wav",), delimiter="\t"
+    )
     head = ("filename", "onset", "offset", "event_label")
     touch(audio / "train/strong_label_real", weak[0], sound=sound)
     write_rows(metadata / "train/audioset_strong.tsv", head, (weak[0], 1.0, 2.5, "Dog"), delimiter="\t")

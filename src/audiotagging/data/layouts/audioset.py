@@ -55,8 +55,8 @@ def read_audioset(tree: Tree, tables: Sequence[PurePosixPath], *, problems: list
             missing += video not in sounds
             clips += [Clip(name_of(sound), part, str(tree.folder / sound), labels) for sound in sounds.pop(video, ())]
         notes.append(
-            f"{name_of(file)}: column 'YTID' is used as path, column 'positive_labels' is used as labels; not used: start_seconds, "
-            f"end_seconds, because clips are segments; {counted(missing, 'segment')} without a clip"
+            f"{name_of(file)}: column 'YTID' is used as path, column 'positive_labels' is used as labels; not used: "
+            f"start_seconds, end_seconds, because clips are segments; {counted(missing, 'segment')} without a clip"
         )
     if names:
         notes.append(f"{NAMES} names the labels, with ' and ' instead of commas")

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from audiotagging.data.corrections import correct
 from audiotagging.data.layouts.audioset import read_audioset, tables_of_segments
 from audiotagging.data.layouts.class_folders import read_class_folders
-from audiotagging.data.layouts.clip_table import TableReader, choose_splits
+from audiotagging.data.layouts.clip_table import read_clip_tables, split_of, with_splits
 from audiotagging.data.layouts.competition import FOLDERS, read_competition
 from audiotagging.data.layouts.contents import Contents, shorten
 from audiotagging.data.layouts.label_cells import spelling_notes
@@ -17,8 +17,7 @@ from audiotagging.data.layouts.public_data_sets import find_public
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.layouts.scenes import meta_of_scenes, read_scenes
 from audiotagging.data.layouts.sound_names import SoundNames
-from audiotagging.data.layouts.split_lists import apply_lists
-from audiotagging.data.layouts.splits import split_in, split_of_folders
+from audiotagging.data.layouts.split_lists import apply_lists, lists_of_splits
 from audiotagging.data.layouts.table_files import Table, read_tables, spreadsheets_about, suspects
 from audiotagging.data.layouts.tree import Tree, list_tree, name_of, other_sounds
 from audiotagging.wording import counted
@@ -50,6 +49,8 @@ def read_layout(
     else:
         tables = [folder / path for path in corrections]
         tree = _with_sounds_elsewhere(list_tree(folder), reading.sounds, problems)
+        if reading.table and tree.folder != folder:
+            reading = replace(reading, table=str(folder.absolute() / reading.table))
         tree = replace(tree, others=[file for file in tree.others if tree.folder / file not in tables])
         if noisy not in ("none", "all"):
             problems.append(f"train_noisy.csv is missing, but noisy={noisy} chooses among its clips")
@@ -87,8 +88,8 @@ def _read_tree(tree: Tree, reading: Reading, problems: list[str]) -> Contents | 
         if public := find_public(tree.others, tree.sounds):
             known, files = public
             found = read_tables(tree, files, sounds, reading=reading, near=dict(known.near))
-            reader = TableReader(tree, sounds, reading, partial=True, problems=problems)
-            contents = reader.read([(table, _split_of(table) if len(found) > 1 else "") for table in found])
+            split = [(table, split_of(table) if len(found) > 1 else "") for table in found]
+            contents = read_clip_tables(tree, split, sounds, reading=reading, partial=True, problems=problems)
             return replace(contents, notes=[f"these are the tables of {known.name}", *contents.notes])
     label_files = label_files_of(tree)
     tables = read_tables(tree, [file for file in tree.others if file not in set(label_files)], sounds, reading=reading)
@@ -143,14 +144,14 @@ def _read_chosen(
     tree: Tree, tables: Sequence[Table], sounds: SoundNames, reading: Reading, problems: list[str]
 ) -> Contents | None:
     """Read one table of clips, or several with different splits."""
-    with_splits = choose_splits(tables)
-    if with_splits is None:
+    found = with_splits(tables)
+    if found is None:
         problems.append(
-            f"expected one table of clips, found {', '.join(table.name for table in tables)}; put all clips into one of "
-            "them, or name one with --table"
+            f"expected one table of clips, found {', '.join(table.name for table in tables)}; put all clips into one "
+            "of them, or name one with --table"
         )
         return None
-    return TableReader(tree, sounds, reading, problems=problems).read(with_splits)
+    return read_clip_tables(tree, found, sounds, reading=reading, problems=problems)
 
 
 def _read_folders(tree: Tree, tables: Sequence[Table], reading: Reading, problems: list[str]) -> Contents | None:
@@ -161,13 +162,9 @@ def _read_folders(tree: Tree, tables: Sequence[Table], reading: Reading, problem
     if sheets := spreadsheets_about(tree):
         problems.append(f"{name_of(sheets[0])} names the sounds, but is a spreadsheet: save it as CSV")
         return None
-    contents = read_class_folders(tree, problems=problems)
-    return apply_lists(contents, [table for table in tables if table.is_a_list], tree, negatives=reading.negatives)
-
-
-def _split_of(table: Table) -> str:
-    """Return the split that the name of a table, or else its folders, tell."""
-    return split_in(table.file.stem) or split_of_folders(table.file.parts[:-1]) or ""
+    lists = lists_of_splits(tables)
+    contents = read_class_folders(tree, used={table.file for table in lists}, problems=problems)
+    return apply_lists(contents, lists, tree, negatives=reading.negatives) if lists else contents
 
 
 def _found(tree: Tree) -> str:

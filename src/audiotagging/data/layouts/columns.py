@@ -8,13 +8,14 @@ from difflib import get_close_matches
 from audiotagging.data.layouts.reading import NO_COLUMN, Reading
 from audiotagging.data.layouts.sound_names import SoundNames
 
+VAGUE = ("clip", "clip_id", "audio_id", "file_id", "id", "name")  # names of paths, but of much else too
 # The names of columns in public data sets and in tables that programs write, by what they are used as, the likeliest
 # first: in small letters, with underscores, and without units.
 NAMES = {
     "path": (
         *("path", "file_path", "filepath", "filename", "file_name", "fname", "file", "slice_file_name", "audio_path"),
         *("audio_file", "audio_filename", "audio", "wav_file", "wav_filename", "wav", "sound", "recording"),
-        *("begin_path", "begin_file", "itemid", "clip", "clip_id", "audio_id", "file_id", "id", "name"),
+        *("begin_path", "begin_file", "itemid", *VAGUE),
     ),
     "labels": (
         *("labels", "label", "primary_label", "category", "categories", "class", "classes", "class_name", "classname"),
@@ -25,7 +26,17 @@ NAMES = {
     "end": ("end", "offset", "stop", "end_time", "stop_time", "end_seconds", "end_s", "offset_s", "stop_s"),
     "fold": ("fold", "folds", "fold_id", "cv_fold"),
     "split": ("split", "subset", "partition", "set"),
-    "group": ("group", "freesound_id", "fsid", "src_file", "recording_id", "identifier", "recorder", "site", "location"),
+    "group": (
+        "group",
+        "freesound_id",
+        "fsid",
+        "src_file",
+        "recording_id",
+        "identifier",
+        "recorder",
+        "site",
+        "location",
+    ),
     "confidence": ("confidence", "probability", "certainty", "soft_label"),
     "usage": ("usage",),
 }
@@ -94,6 +105,7 @@ def find_columns(
             used[role] = _named(header, wanted, role=role, where=where, problems=problems)
     if "path" not in used and (place := _paths(plain, records, sounds)) is not None:
         used["path"] = [place]
+        named |= {"path"} & {plain[place]}
     for role, names in NAMES.items():
         taken = {place for places in used.values() for place in places}
         free = [name for name in names if name in plain and plain.index(name) not in taken]

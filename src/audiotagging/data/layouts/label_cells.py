@@ -22,8 +22,8 @@ def split_labels(field: str) -> list[str]:
     Examples:
         >>> split_labels("Bark, Meow,Bark"), split_labels("Bark;Meow"), split_labels("nan")
         (['Bark', 'Meow'], ['Bark', 'Meow'], [])
-        >>> split_labels("['Bark', \\"Bewick's Wren\\"]"), split_labels("['Bark' 'Meow']")
-        (['Bark', "Bewick's Wren"], ['Bark', 'Meow'])
+        >>> split_labels("['Bark', 'Meow']"), split_labels("['Bark' 'Meow']"), split_labels("[]")
+        (['Bark', 'Meow'], ['Bark', 'Meow'], [])
     """
     field = field.strip()
     if field in MISSING:
@@ -85,9 +85,10 @@ def spelling_notes(classes: Collection[str]) -> list[str]:
     for name in classes:
         parts = [part for part in re.split(r"\s*[/+&]\s*|\s+and\s+|\s+", name) if part]
         if len(parts) > 1 and known.issuperset(parts):
+            both = f"{shorten(parts[:-1])} and {parts[-1]}"
             notes.append(
-                f"the class {name!r} is named after the classes {shorten(parts[:-1])} and {parts[-1]}; if it means all "
-                "of them, separate the labels by commas"
+                f"the class {name!r} is named after the classes {both}; if it means all of them, separate the labels by "
+                "commas"
             )
     return notes
 

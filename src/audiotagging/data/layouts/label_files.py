@@ -32,7 +32,7 @@ from audiotagging.data.layouts.contents import Clip, Contents, check_classes, sh
 from audiotagging.data.layouts.label_cells import check_separators, split_labels
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.layouts.sound_names import SoundNames
-from audiotagging.data.layouts.splits import VALIDATION, VALIDATION_FOLD, split_of_folders
+from audiotagging.data.layouts.splits import VALIDATION, VALIDATION_FOLD, split_of_folders, validation_note
 from audiotagging.data.layouts.tree import Tree, name_of
 from audiotagging.wording import counted
 
@@ -73,9 +73,7 @@ def label_files_of(tree: Tree) -> list[PurePosixPath]:
     return [file for file in tree.others if file.suffix.lower() in SUFFIXES and _is_label_file(tree.folder / file)]
 
 
-def read_label_files(
-    tree: Tree, files: Sequence[PurePosixPath], *, reading: Reading, problems: list[str]
-) -> Contents:
+def read_label_files(tree: Tree, files: Sequence[PurePosixPath], *, reading: Reading, problems: list[str]) -> Contents:
     """Read a data folder.
 
     Args:
@@ -120,6 +118,8 @@ def read_label_files(
         notes.append(f"{SOURCE}: {left} less sure than {reading.min_confidence:g}, left out")
     if unlabelled := [name_of(sound) for sound in tree.sounds if sound not in labels_of]:
         notes.append(f"{counted(len(unlabelled), 'sound')} without a label file, left out: {shorten(unlabelled)}")
+    validation = sum(split_of_folders(sound.parts[:-1]) == VALIDATION for sound in labels_of)
+    notes += validation_note(validation)
     notes.append(
         f"{counted(len(clips), 'clip')} cut from {counted(len(labels_of), 'recording')}; each recording is a group"
     )
@@ -134,9 +134,7 @@ def _recording(file: PurePosixPath, name: str, *, beside: list[PurePosixPath], a
     return max(found, key=lambda path: len(path.stem), default=None)
 
 
-def _check_mixture(
-    tree: Tree, file: PurePosixPath, labelled: Iterable[PurePosixPath], problems: list[str]
-) -> None:
+def _check_mixture(tree: Tree, file: PurePosixPath, labelled: Iterable[PurePosixPath], problems: list[str]) -> None:
     """Check that all folders of sounds have labelled ones. The others may be folders of classes."""
     without = sorted({sound.parts[:-1][:1] for sound in tree.sounds} - {sound.parts[:-1][:1] for sound in labelled})
     if without:
@@ -240,7 +238,9 @@ class Reader:
             self.problems.append(f"{name}: expected UTF-8, found another encoding; save it as UTF-8")
             return []
         if encoding == CODE_PAGE:
-            self.notes.append(f"{name} is not in UTF-8: it was read as Windows-1252 ({CODE_PAGE}), so look at its accents")
+            self.notes.append(
+                f"{name} is not in UTF-8: it was read as Windows-1252 ({CODE_PAGE}), so look at its accents"
+            )
         rows = list(enumerate(csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE), 1))
         if len(rows[0][1]) == 1:
             rows = read_records(path).rows
@@ -281,7 +281,9 @@ class Reader:
             for known in (NAMES["start"], NAMES["end"], LABEL_COLUMNS)
         )
         if begin is None or end is None or text is None:
-            wanted = "times in the columns Begin Time (s) and End Time (s)" if text else "the labels in a column Annotation"
+            wanted = (
+                "times in the columns Begin Time (s) and End Time (s)" if text else "the labels in a column Annotation"
+            )
             self.problems.append(f"{name}: expected {wanted}, found the columns {', '.join(columns)}")
             return []
         filled = {column for column in header for _, fields in records if fields[column].strip()}
@@ -325,8 +327,8 @@ def uncertain(where: str, *, count: int) -> str:
         count: How many there are.
     """
     return (
-        f"{where} says how sure the label is ({counted(count, 'such label')}), but a label is either right or wrong: take "
-        "those from a value on with --min-confidence, such as .5"
+        f"{where} says how sure the label is ({counted(count, 'such label')}), but a label is either right or wrong: "
+        "take those from a value on with --min-confidence, such as .5"
     )
 
 

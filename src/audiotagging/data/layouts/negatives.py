@@ -29,8 +29,8 @@ def without_negatives(contents: Contents, names: Sequence[str], *, problems: lis
     if found:
         test = sum(clip.part == "test" for clip in found)
         notes.append(
-            f"{counted(len(found) - test, 'training clip')} and {counted(test, 'test clip')} without labels: nothing is "
-            "to be tagged in them"
+            f"{counted(len(found) - test, 'training clip')} and {counted(test, 'test clip')} without labels: nothing "
+            "is to be tagged in them"
         )
     classes = [name for name in contents.classes if name not in names]
     if names:

@@ -43,7 +43,9 @@ PUBLIC = (
         ),
         near=(("audioset_strong.tsv", "strong_label_real"),),
     ),
-    PublicDataset("DESED", ("metadata/train/synthetic*/soundscapes.tsv", "metadata/validation/synthetic*/soundscapes.tsv")),
+    PublicDataset(
+        "DESED", ("metadata/train/synthetic*/soundscapes.tsv", "metadata/validation/synthetic*/soundscapes.tsv")
+    ),
 )
 
 
@@ -60,5 +62,5 @@ def find_public(
         tables = [[file for file in files if file.match(pattern)] for pattern in known.tables]
         has_folder = not known.folder or any(known.folder in sound.parts[:-1] for sound in sounds)
         if tables[0] and has_folder:
-            return known, sum(tables, [])
+            return known, [file for matching in tables for file in matching]
     return None

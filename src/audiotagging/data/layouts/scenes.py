@@ -7,11 +7,10 @@ lists is not used (https://dcase.community, "Acoustic scene classification").
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from audiotagging.data.layouts.clip_table import TableReader
+from audiotagging.data.layouts.clip_table import read_clip_tables
 from audiotagging.data.layouts.contents import Contents
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.layouts.sound_names import SoundNames
@@ -54,9 +53,11 @@ def read_scenes(
     if not tables or not tables[0].is_of_clips:
         problems.append(f"{name_of(meta)}: expected the columns filename and scene_label, found others")
         return None
-    contents = TableReader(tree, sounds, reading, partial=True, problems=problems).read([(tables[0], "")])
-    lists = [file for file in tree.others if file.parent == meta.parent / SETUP and LIST.match(file.stem)]
-    listed = {file: _listed(tree, file, sounds) for file in lists}
+    setup = [file for file in tree.others if file.parent == meta.parent / SETUP]
+    contents = read_clip_tables(
+        tree, [(tables[0], "")], sounds, reading=reading, partial=True, used=setup, problems=problems
+    )
+    listed = {file: _listed(tree, file, sounds) for file in setup if LIST.match(file.stem)}
     evaluated = {
         int(match[1]): sounds_of
         for file, sounds_of in listed.items()
@@ -72,8 +73,7 @@ def read_scenes(
             clip.fold = fold - 1
     clips.sort(key=lambda clip: clip.part == "test")
     what = "test clips" if len(evaluated) == 1 else f"folds 0 to {len(evaluated) - 1}"
-    notes = [note for note in contents.notes if "other kinds" not in note]
-    notes.append(f"{SETUP}/: the clips to evaluate are {what}")
+    notes = [*contents.notes, f"{SETUP}/: the clips to evaluate are {what}"]
     if left := len(contents.clips) - len(clips):
         notes.append(f"{SETUP}/: {counted(left, 'clip')} in none of its lists, left out")
     return replace(contents, clips=clips, notes=notes)
@@ -81,5 +81,5 @@ def read_scenes(
 
 def _listed(tree: Tree, file: PurePosixPath, sounds: SoundNames) -> set[str]:
     """Return the paths of the sounds in a list of the data folder."""
-    tables: Sequence = read_tables(tree, [file], sounds, reading=Reading())
+    tables = read_tables(tree, [file], sounds, reading=Reading())
     return {str(tree.folder / sound) for table in tables for sound in table.sounds}

@@ -31,7 +31,7 @@ class SoundNames:
             self._named[_stem(parts[-1]).lower()].append((sound, parts))
 
     def find(self, text: str, *, near: Collection[str] = ()) -> list[PurePosixPath]:
-        """Return the sound that a text means: one, none, or several if it can mean any of them.
+        r"""Return the sound that a text means: one, none, or several if it can mean any of them.
 
         The folders of the text and of the sound must agree as far as both have some. Of several such sounds, those are
         left that have the ending of the text, then its capitals, then most of the folders `near`.

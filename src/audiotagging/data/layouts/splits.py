@@ -6,6 +6,8 @@ Here, validation clips are training clips in fold 0, so that `--folds 0` holds t
 import re
 from collections.abc import Iterable
 
+from audiotagging.wording import counted
+
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 VALIDATION_FOLD = 0
 WORDS = {
@@ -38,3 +40,13 @@ def split_in(name: str) -> str | None:
 def split_of_folders(folders: Iterable[str]) -> str | None:
     """Return the split that the nearest folder of a path is called, or None."""
     return next((found for folder in reversed(list(folders)) if (found := split_named(folder))), None)
+
+
+def validation_note(count: int) -> list[str]:
+    """Return what becomes of validation clips or recordings, if there are some."""
+    what = counted(count, "validation sound")
+    return (
+        [f"{what} in fold {VALIDATION_FOLD}: --folds {VALIDATION_FOLD} holds out what the data mean to"]
+        if count
+        else []
+    )

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from audiotagging.csv_table import CODE_PAGE, Records, read_records
-from audiotagging.data.layouts.columns import Columns, find_columns, is_header
+from audiotagging.data.layouts.columns import VAGUE, Columns, find_columns, is_header, plain_name
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.layouts.sound_names import SoundNames, has_ending
 from audiotagging.data.layouts.tree import Tree, name_of
@@ -55,6 +55,13 @@ class Table:
         return {"path", "labels"} <= roles and is_certain and not self.missing
 
     @property
+    def seems_of_clips(self) -> bool:
+        """Whether its columns have the names of those of paths and labels."""
+        paths = self.columns.used.get("path", ())
+        called = {plain_name(self.columns.header[place]) for place in paths}
+        return "labels" in self.columns.used and bool(called) and called.isdisjoint(VAGUE)
+
+    @property
     def is_a_list(self) -> bool:
         """Whether it has nothing but the names of sounds."""
         return len(self.columns.header) == 1 and 2 * len(self.sounds) >= len(self.records) > 0
@@ -98,22 +105,21 @@ def spreadsheets_about(tree: Tree) -> list[PurePosixPath]:
 
 
 def suspects(tables: Sequence[Table], tree: Tree) -> Iterator[str]:
-    """Yield what is missing in tables that seem to have labels: they name half of the sounds, or have as many rows."""
+    """Yield what is missing in tables that seem to have labels: by what they name, rows or columns."""
     for table in tables:
         if len(table.columns.header) < 2:
             continue
-        columns = ", ".join(table.columns.header)
+        columns, away = ", ".join(table.columns.header), "or move the table away if the folders are the classes"
         if 2 * len(table.sounds) >= len(tree.sounds):
             yield (
                 f"{table.name} names {len(table.sounds)} of {len(tree.sounds)} sounds, but none of its columns "
-                f"({columns}) is known to hold labels: name it with --label-column, or move the table away if the folders "
-                "are the classes"
+                f"({columns}) is known to hold labels: name it with --label-column, {away}"
             )
-        elif len(table.records) == len(tree.sounds):
+        elif len(table.records) == len(tree.sounds) or table.seems_of_clips:
             yield (
-                f"{table.name} has as many rows as there are sounds, but names {len(table.sounds)} of them; its columns "
-                f"are {columns}: name those of the paths and labels with --path-column and --label-column, and the "
-                "folder that the paths start in with --sounds, or move the table away if the folders are the classes"
+                f"{table.name} has {len(table.records)} rows, for {len(tree.sounds)} sounds, but names "
+                f"{len(table.sounds)} of them; its columns are {columns}: name those of the paths and labels with --path-column and --label-column, and "
+                f"the folder that the paths start in with --sounds, {away}"
             )
 
 
