@@ -76,8 +76,8 @@ def spelling_notes(classes: Collection[str]) -> list[str]:
     for name in classes:
         alike[re.sub(r"[\W_]+", " ", name.casefold()).strip() or name].append(name)
     notes = [
-        f"the classes {' and '.join(map(repr, names))} differ only in spelling; if they are one class, write all of its "
-        "labels in one way"
+        f"the classes {' and '.join(map(repr, names))} differ only in spelling; if they are one class, write it in one "
+        "way everywhere"
         for names in alike.values()
         if len(names) > 1
     ]
@@ -87,8 +87,7 @@ def spelling_notes(classes: Collection[str]) -> list[str]:
         if len(parts) > 1 and known.issuperset(parts):
             both = f"{shorten(parts[:-1])} and {parts[-1]}"
             notes.append(
-                f"the class {name!r} is named after the classes {both}; if it means all of them, separate the labels by "
-                "commas"
+                f"the class {name!r} is named after the classes {both}; if it means all of them, write commas between"
             )
     return notes
 

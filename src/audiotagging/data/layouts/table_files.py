@@ -118,8 +118,8 @@ def suspects(tables: Sequence[Table], tree: Tree) -> Iterator[str]:
         elif len(table.records) == len(tree.sounds) or table.seems_of_clips:
             yield (
                 f"{table.name} has {len(table.records)} rows, for {len(tree.sounds)} sounds, but names "
-                f"{len(table.sounds)} of them; its columns are {columns}: name those of the paths and labels with --path-column and --label-column, and "
-                f"the folder that the paths start in with --sounds, {away}"
+                f"{len(table.sounds)} of them; its columns are {columns}: name those of the paths and labels with "
+                f"--path-column and --label-column, and the folder that the paths start in with --sounds, {away}"
             )
 
 
