@@ -72,4 +72,4 @@ def reading_of(args: argparse.Namespace, *, here: bool = False) -> dict[str, Any
         "allow_unlabelled": args.allow_unlabelled,
         "min_confidence": args.min_confidence,
     }
-    return {name: wish for name, wish in wishes.items() if wish not in ("", {}, [], False, None)}
+    return {name: wish for name, wish in wishes.items() if wish or (name == "min_confidence" and wish is not None)}

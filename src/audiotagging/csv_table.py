@@ -17,7 +17,7 @@ import pandas as pd
 from audiotagging.errors import UserError
 
 DELIMITERS = (",", ";", "\t", "|")
-TRIED = 100  # lines by which the delimiter is chosen
+TRIED = 100  # lines by which the delimiter is chosen, and bytes by which the encoding is
 CODE_PAGE = "cp1252"  # of Windows in western languages; text in UTF-8 is hardly ever valid by chance, so it goes first
 MARKS = (  # byte order marks; that of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -52,7 +52,7 @@ class Records:
 
 
 def read_text(path: Path) -> tuple[str, str]:
-    """Read a text file in UTF-8, in UTF-16 or UTF-32 with a byte order mark, or else in the code page of Windows.
+    """Read a text file in UTF-8, in UTF-16, in UTF-32 with a byte order mark, or else in the code page of Windows.
 
     Returns:
         The text, and its encoding.
@@ -62,13 +62,21 @@ def read_text(path: Path) -> tuple[str, str]:
         UnicodeDecodeError: If it is damaged, or no text.
     """
     content = path.read_bytes()
-    marked = next((encoding for mark, encoding in MARKS if content.startswith(mark)), None)
+    marked = next((encoding for mark, encoding in MARKS if content.startswith(mark)), None) or _wide(content[:TRIED])
     if marked:
         return content.decode(marked), marked
     try:
         return content.decode(), "utf-8"
     except UnicodeDecodeError:
         return content.decode(CODE_PAGE), CODE_PAGE
+
+
+def _wide(beginning: bytes) -> str | None:
+    """Return the encoding of a text in UTF-16 without a byte order mark: every other byte of it is mostly zero."""
+    for first, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        if beginning and beginning[first::2].count(0) > len(beginning) // 3:
+            return encoding
+    return None
 
 
 def read_records(path: Path) -> Records:
@@ -99,14 +107,14 @@ def read_records(path: Path) -> Records:
 
 
 def _choose_delimiter(lines: list[str]) -> str:
-    """Return the delimiter with which most records have as many fields as the first one, which has several."""
+    """Return the delimiter with which most records have as many fields as the first one, or at least several."""
 
-    def alike(delimiter: str) -> int:
-        records = [fields for _, fields in _parse(lines, delimiter)]
-        return sum(len(fields) == len(records[0]) > 1 for fields in records)
+    def fit(delimiter: str) -> tuple[int, int]:
+        widths = [len(fields) for _, fields in _parse(lines, delimiter)]
+        alike = sum(width == widths[0] > 1 for width in widths)
+        return alike if alike > 1 else 0, sum(width > 1 for width in widths)
 
-    counts = [alike(delimiter) for delimiter in DELIMITERS]
-    return DELIMITERS[counts.index(max(counts))] if max(counts) > 1 else DELIMITERS[0]
+    return max(DELIMITERS, key=fit)
 
 
 def _parse(lines: list[str], delimiter: str, *, skipped: int = 0) -> list[tuple[int, list[str]]]:

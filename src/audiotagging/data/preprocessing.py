@@ -234,12 +234,13 @@ def _alike(clips: pd.DataFrame, textures: Sequence[np.ndarray | None]) -> pd.Dat
     return pd.DataFrame(apart, columns=["clip", "other"], dtype=object)
 
 
-def excerpts_of(folder: Path, clips: Collection[str]) -> dict[str, Excerpt]:
+def excerpts_of(folder: Path, clips: Collection[str], *, reading: Reading = AS_FOUND) -> dict[str, Excerpt]:
     """Make the excerpts that `preprocess` would have kept.
 
     Args:
         folder: The data folder.
         clips: Names of curated and test clips.
+        reading: How the folder was read.
 
     Returns:
         Excerpts by clip, without the clips that cannot be decoded any more.
@@ -247,7 +248,7 @@ def excerpts_of(folder: Path, clips: Collection[str]) -> dict[str, Excerpt]:
     Raises:
         UserError: If a clip is not in the data folder, or if `read_dataset` raises it.
     """
-    dataset = read_dataset(folder, noisy="none")
+    dataset = read_dataset(folder, noisy="none", reading=reading)
     pieces = dict(zip(dataset.clips["clip"], _pieces(dataset.clips, keep_audio=True), strict=True))
     if missing := sorted(set(clips) - set(pieces)):
         raise UserError(f"{folder}: expected the data of this run, found no clip {missing[0]}; name another folder")

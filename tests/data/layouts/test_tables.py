@@ -36,6 +36,7 @@ DIALECTS = {
     "bars": {"sep": "|"},
     "UTF-16": {"encoding": "utf-16"},
     "UTF-16 with tabs, as Excel writes it": {"encoding": "utf-16", "sep": "\t"},
+    "UTF-16 without a byte order mark": {"encoding": "utf-16-le"},
     "a byte order mark": {"encoding": "utf-8-sig"},
     "Windows": {"encoding": "cp1252", "sep": ";"},
     "line ends of Windows": {"lineterminator": "\r\n"},
@@ -261,7 +262,7 @@ def test_a_spreadsheet_that_names_the_sounds_is_refused(folder):
     (folder / "prices.xls").write_bytes("bread 3.50".encode("utf-16-le"))
     assert read_dataset(folder).classes == ["site0", "site1"]
     (folder / "clips.xls").write_bytes(b"\xd0\xcf" + ",".join(SOUNDS).encode("utf-16-le"))
-    assert problems_of(folder) == ["clips.xls names the sounds, but is a spreadsheet: save it as CSV"]
+    assert problems_of(folder) == ["clips.xls may have the labels, but is a spreadsheet: save it as CSV"]
 
 
 def test_a_group_that_the_data_contradict_is_none(folder):

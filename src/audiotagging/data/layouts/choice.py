@@ -160,7 +160,7 @@ def _read_folders(tree: Tree, tables: Sequence[Table], reading: Reading, problem
         problems.extend(missing)
         return None
     if sheets := spreadsheets_about(tree):
-        problems.append(f"{name_of(sheets[0])} names the sounds, but is a spreadsheet: save it as CSV")
+        problems.append(f"{name_of(sheets[0])} may have the labels, but is a spreadsheet: save it as CSV")
         return None
     lists = lists_of_splits(tables)
     contents = read_class_folders(tree, used={table.file for table in lists}, problems=problems)

@@ -40,6 +40,7 @@ NAMES = {
     "confidence": ("confidence", "probability", "certainty", "soft_label"),
     "usage": ("usage",),
 }
+OTHER_UNITS = re.compile(r"(start|onset|begin|end|offset|stop)(_time)?_\(?(ms|msec|milliseconds|samples?|frames?)\)?")
 MORE_LABELS = {"primary_label": "secondary_labels"}  # columns that add to the labels of another one
 # Columns whose files were cut from longer ones: times beside them are those in the longer ones.
 OF_PIECES = ("slice_file_name",)
@@ -70,7 +71,7 @@ class Columns:
             f"column {self.header[place]!r} is used as {role}" for role, places in self.used.items() for place in places
         )
         taken = {place for places in self.used.values() for place in places}
-        left = [column for place, column in enumerate(self.header) if place not in taken]
+        left = [column for place, column in enumerate(self.header) if column and place not in taken]
         return used + (f"; not used: {', '.join(left)}" if left else "")
 
 
@@ -124,11 +125,17 @@ def find_columns(
 
 
 def near_misses(columns: Columns) -> list[str]:
-    """Return which columns that are not used have nearly the name of an optional one, and that one's name."""
+    """Return which columns that are not used have nearly the name of an optional one, or times in other units."""
     taken = {place for places in columns.used.values() for place in places}
     unused = [column for place, column in enumerate(columns.header) if place not in taken]
     optional = [role for role in ("fold", "split", "group") if role not in columns.used and role not in columns.named]
-    return [
+    in_other_units = [column for column in unused if OTHER_UNITS.fullmatch(plain_name(column))]
+    wrong = [
+        f"the column {column!r} is not in seconds: convert it, and call it start or end, or, if labels are of whole "
+        "sounds, remove it"
+        for column in in_other_units
+    ]
+    return wrong + [
         f"the column {column!r} is not used; if it is meant to be {meant[0]!r}, rename it, or name it with "
         f"--{meant[0]}-column"
         for column in unused
@@ -149,7 +156,7 @@ def plain_name(column: str) -> str:
         >>> plain_name("Begin Time (s)"), plain_name("# fsID")
         ('begin_time', 'fsid')
     """
-    return re.sub(r"[\s-]+", "_", re.sub(r"[(\[]s(ec|econds)?[)\]]", "", column).strip(" #").casefold())
+    return re.sub(r"[\s-]+", "_", re.sub(r"[(\[]s(ec|econds)?[)\]]", "", column.casefold()).strip(" #"))
 
 
 def _named(header: Sequence[str], wanted: list[str], *, role: str, where: str, problems: list[str]) -> list[int]:

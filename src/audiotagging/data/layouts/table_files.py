@@ -93,11 +93,14 @@ def read_tables(
 
 
 def spreadsheets_about(tree: Tree) -> list[PurePosixPath]:
-    """Return the spreadsheets that name at least half of the sounds in the folder."""
+    """Return the spreadsheets that name at least half of the sounds in the folder, or cannot be looked into."""
     found = []
     for file in tree.others:
         if file.suffix.lower() in SPREADSHEETS:
             texts = _texts(tree.folder / file)
+            if texts is None:
+                found.append(file)
+                continue
             named = [any(path_text(sound.stem).encode(code) in texts for code in CODES) for sound in tree.sounds]
             if 2 * sum(named) >= len(named) > 0:
                 found.append(file)
@@ -164,10 +167,12 @@ def _notes(found: Records, name: str) -> list[str]:
     return []
 
 
-def _texts(path: Path) -> bytes:
-    """Return the content of a spreadsheet. Those since 2007 are archives of XML files."""
+def _texts(path: Path) -> bytes | None:
+    """Return the content of a spreadsheet, or None if it is corrupt. Those since 2007 are archives of XML files."""
+    if path.suffix.lower() == ".xls":
+        return path.read_bytes()
     try:
         with zipfile.ZipFile(path) as opened:
             return b"".join(opened.read(entry) for entry in opened.infolist() if entry.filename.endswith(".xml"))
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError):
-        return path.read_bytes()
+        return None

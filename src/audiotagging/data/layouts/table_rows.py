@@ -77,6 +77,7 @@ class RowReader:
         self._records = [record for record in table.records if len(record[1]) == len(table.columns.header)]
         self._has_truth = "submission" not in table.file.stem.casefold()
         self._has_splits = self._check_splits()
+        self._has_times = self._check_times()
         self._has_folds = any(self._field(fields, "fold") for _, fields in self._records)
         self._texts: list[tuple[str, str]] = []  # where each field of labels is, and the field
         self._absent: list[str] = []
@@ -137,6 +138,18 @@ class RowReader:
         column = columns.header[columns.used["split"][0]]
         self.notes.append(f"{self._table.name}: the values of the column {column!r} name no splits")
         return False
+
+    def _check_times(self) -> bool:
+        """Return whether labels have times: columns of starts and ends, in which there are numbers."""
+        columns = self._table.columns
+        if not {"start", "end"} <= columns.used.keys():
+            return False
+        times = [time_of(self._field(fields, role)) for _, fields in self._records for role in ("start", "end")]
+        if all(map(math.isnan, times)):
+            names = " and ".join(repr(columns.header[columns.used[role][0]]) for role in ("start", "end"))
+            self.notes.append(f"{self._table.name}: the columns {names} have no times in seconds")
+            return False
+        return True
 
     def _rows(self) -> Iterator[Row]:
         """Yield the rows that can be used, and note what is wrong with the others."""
@@ -209,7 +222,7 @@ class RowReader:
     def _add_times(self, row: Row, fields: Sequence[str], line: int) -> None:
         """Make the labels events if they have times."""
         texts = [self._field(fields, role) for role in ("start", "end")]
-        if not any(split_labels(text) for text in texts):  # none, or `nan`
+        if not self._has_times or not any(split_labels(text) for text in texts):  # none, or `nan`
             return
         start, end = map(time_of, texts)
         if not 0 <= start <= end < math.inf:
