@@ -3,7 +3,7 @@
 import argparse
 
 import pytest
-from conftest import write_table
+from helpers.data_folder import write_table
 
 import pipeline
 from audiotagging.data.layouts.reading import AS_FOUND, Reading

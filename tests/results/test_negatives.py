@@ -14,7 +14,7 @@ CLASSES = ["Rain", "Buzz"]
 
 @pytest.fixture
 def predicted():
-    """Predictions and the table of clips: two labelled clips out of fold, two negatives there and one among the tests."""
+    """Predictions and the table of clips: out of fold two with labels and two negatives, and one of the test clips."""
     clips = pd.DataFrame(
         [
             ("a", "curated", ["Rain"], ""),

@@ -73,7 +73,7 @@ def test_labels_in_the_code_page_of_windows_are_read_with_a_note(folder):
     "text",
     [
         "0.5\t1.0\tdog\t0.7\n2\t2.5\tcat\t0.2\n",
-        "Selection\tView\tBegin Time (s)\tEnd Time (s)\tCommon Name\tConfidence\n1\tS\t.5\t1\tdog\t.7\n2\tS\t2\t2.5\tcat\t.2\n",
+        "Begin Time (s)\tEnd Time (s)\tCommon Name\tConfidence\n.5\t1\tdog\t0.7\n2\t2.5\tcat\t0.2\n",
     ],
 )
 def test_labels_that_are_not_certain(folder, text):

@@ -3,9 +3,9 @@
 import collections
 
 import numpy as np
-import public_layouts
 import pytest
 import soundfile
+from helpers import public_layouts
 
 from audiotagging.data.dataset import read_dataset
 from audiotagging.data.layouts.reading import Reading

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from conftest import write_table
+from helpers.data_folder import write_table
 
 from audiotagging.data.dataset import DataError, read_dataset
 from audiotagging.data.layouts.reading import Reading
