@@ -41,6 +41,7 @@ from commands.parameters import (
     MEAN,
     NOISY,
     PROMOTION,
+    READING,
     SEED,
     TEST_SHARE,
     VERIFY,
@@ -82,6 +83,7 @@ def audiotagging(
     seed: int = SEED,
     noisy: str = NOISY,
     corrections: list[str] = CORRECTIONS,
+    reading: dict = READING,
     max_rejected: float = MAX_REJECTED,
     test_share: float = TEST_SHARE,
     keep_audio: bool = KEEP_AUDIO,
@@ -106,6 +108,8 @@ def audiotagging(
         noisy: The noisy clips to train on: "all", "none", "agreement" (the member of the first row is the judge), or
             the path of a list in the data folder.
         corrections: Paths of tables of corrected labels, relative to the data folder. Later ones win.
+        reading: How the data folder is to be read: columns, tables and negatives, by the attributes of
+            `audiotagging.data.layouts.reading.Reading`.
         max_rejected: Share of a part's clips that may be unreadable.
         test_share: Share of the clips of every class to make test clips. 0 if the data have them, or for none.
         keep_audio: Whether to keep excerpts of the clips that can be scored, for the players of the report.
@@ -126,6 +130,7 @@ def audiotagging(
         downloads=downloads,
         noisy=noisy,
         corrections=corrections,
+        reading=reading,
         max_rejected=max_rejected,
         test_share=test_share,
         seed=seed,
@@ -138,6 +143,7 @@ def audiotagging(
         fingerprint=ingested.outputs["fingerprint"],
         noisy_part=ingested.outputs["noisy_part"],
         corrections=corrections,
+        reading=reading,
         max_rejected=max_rejected,
         test_share=test_share,
         split_seed=ingested.outputs["split_seed"],

@@ -12,11 +12,13 @@ from audiotagging.artifacts.alike import describe_alike
 from audiotagging.artifacts.verified import describe_verified
 from audiotagging.data.dataset import DataError, fingerprint, read_dataset
 from audiotagging.data.ingest import check_folds
+from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.overview import describe, describe_classes, durations
 from audiotagging.data.preprocessing import listen
 from audiotagging.data.sources import resolve
 from audiotagging.errors import brief, in_one_line
 from commands.parameters import add_data_options, here
+from commands.reading import reading_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
             folder,
             noisy=args.noisy,
             corrections=here(args.corrections),
+            reading=Reading.from_dict(reading_of(args, here=True)),
             test_share=args.test_share,
             seed=args.seed,
         )

@@ -13,6 +13,7 @@ from typing import Any
 
 from audiotagging.artifacts.champion import Promotion
 from audiotagging.artifacts.model_folder import model_folders
+from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.preprocessing import excerpts_of
 from audiotagging.errors import UserError
 from audiotagging.files import check_target, require
@@ -23,6 +24,7 @@ from audiotagging.results.audit_page import NAME as AUDIT_PAGE
 from audiotagging.results.evaluation import evaluate
 from audiotagging.results.scores_file import Facts
 from commands.outputs import print_findings
+from commands.reading import add_reading_options, reading_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--audio", type=Path, metavar="DATA", help="the data folder of the run: adds players of its clips to the report"
     )
 
+    add_reading_options(parser)
+
 
 def run(args: argparse.Namespace) -> int:
     """Write `scores.json` and `report.html`, and print what the scores say and the path of the report."""
@@ -46,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         args.out,
         baseline=args.baseline,
         before=args.before,
-        excerpts_of=args.audio and partial(excerpts_of, args.audio),
+        excerpts_of=args.audio and partial(excerpts_of, args.audio, reading=Reading.from_dict(reading_of(args))),
     )
     if args.before and "before" not in figures:
         raise UserError(f"{args.before}: expected a run with the same classes and labelled clips, found another one")

@@ -8,12 +8,15 @@ from urllib.parse import urlsplit
 
 from audiotagging.errors import UserError, hide_address
 from audiotagging.members import override, rows, select
+from commands.reading import add_reading_options, reading_of
+from commands.shares import share
 
 # Defaults of the pipeline's parameters and of the options that set them.
 DOWNLOADS = "data"
 SEED = 534
 NOISY = "all"
 CORRECTIONS: list[str] = []
+READING: dict[str, Any] = {}  # as found
 MAX_REJECTED = 0.01
 TEST_SHARE = 0.0
 KEEP_AUDIO = False
@@ -175,6 +178,7 @@ def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) 
         metavar="K,...",
         help='folds to hold out in turn: 0 to 4, or those of the table; "all" or -1 trains on all clips (default: all)',
     )
+    add_reading_options(parser)
 
 
 def add_split_options(group: argparse._ActionsContainer) -> None:
@@ -247,6 +251,7 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
         "seed": args.seed,
         "noisy": args.noisy,
         "corrections": args.corrections,
+        "reading": reading_of(args),
         "max_rejected": args.max_rejected,
         "test_share": args.test_share,
         "keep_audio": args.keep_audio,
@@ -264,17 +269,6 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
 def here(paths: Iterable[str]) -> list[str]:
     """Make the paths of files absolute if they exist here. The others stay relative to the data folder."""
     return [str(Path(path).resolve()) if Path(path).is_file() else path for path in paths]
-
-
-def share(text: str) -> float:
-    """Parse a share between 0 and 1, for argparse."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"expected a share between 0 and 1, such as 0.05, found {text!r}")
-    return number
 
 
 def _url(text: str) -> str:

@@ -9,12 +9,15 @@ import argparse
 from pathlib import Path
 
 from audiotagging.data.dataset import fingerprint, read_dataset
+from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.preprocessing import preprocess
 from audiotagging.files import partial_of
 from audiotagging.working_folder import check_ours
 from commands import check_counts
 from commands.folders import check_folders
-from commands.parameters import MAX_REJECTED, NOISY, add_keep_audio, add_split_options, add_verify, share
+from commands.parameters import MAX_REJECTED, NOISY, add_keep_audio, add_split_options, add_verify
+from commands.reading import add_reading_options, reading_of
+from commands.shares import share
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_split_options(data)
     add_verify(data)
+    add_reading_options(parser)
     results = parser.add_argument_group("results")
     results.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of shards to create")
     results.add_argument(
@@ -50,7 +54,13 @@ def run(args: argparse.Namespace) -> int:
     out = args.out.resolve()
     check_folders(out, work=partial_of(out), data=args.data.resolve())
     check_ours(partial_of(out))
-    dataset = read_dataset(args.data, noisy=args.noisy, test_share=args.test_share, seed=args.seed)
+    dataset = read_dataset(
+        args.data,
+        noisy=args.noisy,
+        reading=Reading.from_dict(reading_of(args, here=True)),
+        test_share=args.test_share,
+        seed=args.seed,
+    )
     preprocess(
         dataset,
         out,

@@ -23,6 +23,7 @@ from audiotagging.artifacts.champion import Event, prepare_champions
 from audiotagging.artifacts.initial_weights import whole
 from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.ingest import check_folds
+from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.sources import resolve, resolve_init
 from audiotagging.errors import UserError
 from audiotagging.gate import CODES, say
@@ -40,6 +41,7 @@ from commands.local.runner import StageError, run_pipeline
 from commands.local.slots import divide, stored_bytes, usable_gpus
 from commands.outputs import REPLACED, layout, new_out, print_results, work_of, working_on
 from commands.parameters import add_notify, add_parameters, here, parameters
+from commands.reading import reading_of
 
 logger = logging.getLogger(__name__)
 
@@ -129,14 +131,16 @@ def _run_stages(
         "data": str(dataset.folder),
         "downloads": str(folders["--downloads"]),
         "corrections": here(args.corrections),
+        "reading": reading_of(args, here=True),
     }
     champions = folders.get("--champions")
     runner: LocalRunnerType = local.SubprocessRunner(use_venv=False)
     if args.docker:
         weights = [Path(values["init"])] if values["init"] not in ("", str(champions)) else []
+        sounds = [dataset.folder / values["reading"]["sounds"]] if "sounds" in values["reading"] else []
         runner = docker_runner(
             images=images_of(args.pipeline),
-            data=[dataset.folder, *(dataset.folder / path for path in values["corrections"]), *weights],
+            data=[dataset.folder, *(dataset.folder / path for path in values["corrections"]), *sounds, *weights],
             work=work,
             writable=[champions] if champions else [],
             memory=args.memory,
@@ -144,9 +148,9 @@ def _run_stages(
     if champions:
         prepare_champions(champions)
         values["champions"] = str(champions)
-    sounds = [Path(path) for path in dataset.clips["path"][dataset.clips["part"] != "test"].unique()]
+    files = [Path(path) for path in dataset.clips["path"][dataset.clips["part"] != "test"].unique()]
     gpus = usable_gpus(docker=args.docker)
-    slots = divide(values["rows"], stored=stored_bytes(sounds), parallel=args.parallel, gpus=gpus)
+    slots = divide(values["rows"], stored=stored_bytes(files), parallel=args.parallel, gpus=gpus)
     logger.info("%s", slots)
     root = folders.get("--cache", work / "stages")
     values["checkpoints"] = str(root / CHECKPOINTS)
@@ -176,6 +180,7 @@ def _prepare_data(args: argparse.Namespace) -> Dataset:
         folder.resolve(),
         noisy=args.noisy,
         corrections=here(args.corrections),
+        reading=Reading.from_dict(reading_of(args, here=True)),
         test_share=args.test_share,
         seed=args.seed,
     )

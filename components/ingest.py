@@ -12,6 +12,7 @@ def ingest(
     downloads: str,
     noisy: str,
     corrections: list,
+    reading: dict,
     max_rejected: float,
     test_share: float,
     seed: int,
@@ -36,6 +37,7 @@ def ingest(
         downloads: Folder for downloads and unpacked archives. The stage `preprocess` must be able to read it too.
         noisy: The noisy clips to train on.
         corrections: Paths of tables of corrected labels, relative to the data folder.
+        reading: How the user wants the data folder to be read (`audiotagging.data.layouts.reading`).
         max_rejected: Share of a part's clips that may be unreadable.
         test_share: Share of the clips of every class to make test clips. 0 if the data have them, or for none.
         seed: Seed of the draw of test clips, and of the folds of groups.
@@ -52,6 +54,7 @@ def ingest(
     from audiotagging.artifacts.initial_weights import describe_init
     from audiotagging.costs import Meter
     from audiotagging.data.ingest import ingest
+    from audiotagging.data.layouts.reading import Reading
     from audiotagging.data.sources import resolve_init
 
     meter = Meter()
@@ -61,6 +64,7 @@ def ingest(
         downloads=Path(downloads),
         noisy=noisy,
         corrections=corrections,
+        reading=Reading.from_dict(reading),
         max_rejected=max_rejected,
         test_share=test_share,
         seed=seed,

@@ -11,6 +11,7 @@ def preprocess(
     fingerprint: str,
     noisy_part: bool,
     corrections: list,
+    reading: dict,
     max_rejected: float,
     test_share: float,
     split_seed: int,
@@ -25,6 +26,7 @@ def preprocess(
         fingerprint: The fingerprint from `ingest`. If it changes, this stage runs again.
         noisy_part: Whether noisy clips are needed.
         corrections: The same paths as for `ingest`.
+        reading: The same wishes as for `ingest`.
         max_rejected: Share of a part's clips that may be unreadable.
         test_share: The same share as for `ingest`.
         split_seed: The seed from `ingest`.
@@ -35,6 +37,7 @@ def preprocess(
     from pathlib import Path
 
     from audiotagging.costs import Meter
+    from audiotagging.data.layouts.reading import Reading
     from audiotagging.data.preprocessing import preprocess_folder
 
     meter = Meter()
@@ -43,6 +46,7 @@ def preprocess(
         fingerprint=fingerprint,
         noisy_part=noisy_part,
         corrections=corrections,
+        reading=Reading.from_dict(reading),
         max_rejected=max_rejected,
         test_share=test_share,
         seed=split_seed,

@@ -1,14 +1,32 @@
-"""Reads CSV tables of a data folder, and reports problems with file name and line number."""
+"""Reads tables in text files, in whatever dialect they are, and reports problems with file name and line number.
 
+Programs separate fields by commas, semicolons, tabs or bars, and save text in UTF-8, in UTF-16 (Excel's "Unicode text")
+or in the code page of a Windows system. Excel also understands a first line `sep=;`.
+"""
+
+import codecs
 import csv
 import io
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from audiotagging.errors import UserError
 from audiotagging.files import open_file
+
+DELIMITERS = (",", ";", "\t", "|")
+TRIED = 100  # lines by which the delimiter is chosen, and bytes by which the encoding is
+CODE_PAGE = "cp1252"  # of Windows in western languages; text in UTF-8 is hardly ever valid by chance, so it goes first
+MARKS = (  # byte order marks; that of UTF-32 begins with that of UTF-16
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 class TableError(UserError):
@@ -19,8 +37,102 @@ class TableError(UserError):
         self.problems = problems
 
 
+@dataclass(frozen=True)
+class Records:
+    """The records of a table, with or without a header.
+
+    Attributes:
+        rows: The line of every record that is not empty, and its fields.
+        delimiter: What separates the fields.
+        encoding: The encoding of the file, a name that Python knows.
+    """
+
+    rows: list[tuple[int, list[str]]]
+    delimiter: str
+    encoding: str
+
+
+def read_text(path: Path) -> tuple[str, str]:
+    """Read a text file in UTF-8, in UTF-16, in UTF-32 with a byte order mark, or else in the code page of Windows.
+
+    Returns:
+        The text, and its encoding.
+
+    Raises:
+        OSError: If the file cannot be read.
+        UnicodeDecodeError: If it is damaged, or no text.
+    """
+    with open_file(path) as file:
+        content = file.read()
+    marked = next((encoding for mark, encoding in MARKS if content.startswith(mark)), None) or _wide(content[:TRIED])
+    if marked:
+        return content.decode(marked), marked
+    try:
+        return content.decode(), "utf-8"
+    except UnicodeDecodeError:
+        return content.decode(CODE_PAGE), CODE_PAGE
+
+
+def _wide(beginning: bytes) -> str | None:
+    """Return the encoding of a text in UTF-16 without a byte order mark: every other byte of it is mostly zero."""
+    for first, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        if beginning and beginning[first::2].count(0) > len(beginning) // 3:
+            return encoding
+    return None
+
+
+def read_records(path: Path) -> Records:
+    """Read the records of a table.
+
+    Lines that start with `#` before the first record are left out, but for the last of them if it has as many fields as
+    that record: it is then the header.
+
+    Raises:
+        OSError: If the file cannot be read.
+        UnicodeDecodeError: If it is damaged, or no text.
+        csv.Error: If a field is too large.
+    """
+    text, encoding = read_text(path)
+    lines = list(io.StringIO(text, newline=""))
+    first, delimiter = 0, None
+    if lines and (match := re.match(r"\"?sep=(.)\"?\s*$", lines[0], re.IGNORECASE)):
+        delimiter, first = match[1], 1
+    while first < len(lines) - 1 and lines[first].startswith("#"):
+        first += 1
+    delimiter = delimiter or _choose_delimiter(lines[first : first + TRIED])
+    rows = _parse(lines[first:], delimiter, skipped=first)
+    if first and rows and lines[first - 1].startswith("#"):
+        header = _parse([lines[first - 1].lstrip("# ")], delimiter, skipped=first - 1)
+        if header and len(header[0][1]) == len(rows[0][1]) > 1:
+            rows = header + rows
+    return Records(rows, delimiter, encoding)
+
+
+def _choose_delimiter(lines: list[str]) -> str:
+    """Return the delimiter with which most records have as many fields as the first one, or at least several."""
+
+    def fit(delimiter: str) -> tuple[int, int]:
+        widths = [len(fields) for _, fields in _parse(lines, delimiter)]
+        alike = sum(width == widths[0] > 1 for width in widths)
+        return alike if alike > 1 else 0, sum(width > 1 for width in widths)
+
+    return max(DELIMITERS, key=fit)
+
+
+def _parse(lines: list[str], delimiter: str, *, skipped: int = 0) -> list[tuple[int, list[str]]]:
+    """Return the line and the fields of every record that is not empty."""
+    odd = sum(line.count('"') for line in lines) % 2 == 1  # then they are no quotes around fields
+    reader = csv.reader(
+        lines,
+        delimiter=delimiter,
+        skipinitialspace=any(f'{delimiter} "' in line for line in lines),
+        quoting=csv.QUOTE_NONE if odd and delimiter == "\t" else csv.QUOTE_MINIMAL,
+    )
+    return [(skipped + reader.line_num, fields) for fields in reader if fields]
+
+
 def read_table(path: Path, columns: Sequence[str], *, may_be_empty: bool = False) -> tuple[pd.DataFrame, list[str]]:
-    """Read a comma-separated table in UTF-8, with or without a byte order mark and with any line endings.
+    """Read a table with a header in any dialect, in UTF-8 or UTF-16, with any line endings.
 
     Args:
         path: The table.
@@ -37,21 +149,18 @@ def read_table(path: Path, columns: Sequence[str], *, may_be_empty: bool = False
     """
     name = path.name
     try:
-        with open_file(path) as file:
-            content = file.read()
+        found = read_records(path)
     except OSError as error:
         raise TableError([f"{name} cannot be read: {error.strerror}"]) from error
-    try:
-        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise TableError([f"{name} line {line}: expected UTF-8, found another encoding; save it as UTF-8"]) from error
-    reader = csv.reader(io.StringIO(text, newline=""))
-    records = []
-    try:
-        records = [(reader.line_num, record) for record in reader if record]
+        raise TableError([f"{name}: expected UTF-8, found another encoding; save it as UTF-8"]) from error
     except csv.Error as error:
-        raise TableError([f"{name} line {reader.line_num}: {error}"]) from error
+        raise TableError([f"{name}: {error}"]) from error
+    if found.encoding == CODE_PAGE:
+        with open_file(path) as file:
+            line = next(number for number, line in enumerate(file, 1) if not _is_utf8(line))
+        raise TableError([f"{name} line {line}: expected UTF-8, found another encoding; save it as UTF-8"])
+    records = found.rows
     if not records:
         raise TableError([f"{name} is empty; expected a first line with the columns {', '.join(columns)}"])
 
@@ -77,3 +186,11 @@ def read_table(path: Path, columns: Sequence[str], *, may_be_empty: bool = False
         raise TableError(uneven)
     lines, rows = zip(*even, strict=True)
     return pd.DataFrame(rows, columns=header, index=pd.Index(lines, name="line"), dtype=object), uneven
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -22,7 +22,7 @@ def stratify(
 
     Args:
         clips: Names of the clips, all different.
-        labels: Labels of every clip, at least one each.
+        labels: Labels of every clip. Clips without labels are distributed last.
         shares: The shares of the parts, such as `[1, 1, 1, 1, 1]` for five folds.
         seed: Seed for breaking ties.
         groups: The group of every clip. The clips of a group stay together. By default every clip is a group.
@@ -65,4 +65,7 @@ def stratify(
                 wanted_labels[best, label] -= count
                 left[label] -= count
                 groups_with[label].discard(row)
+    for row in rng.permutation(np.flatnonzero(part < 0)):
+        part[row] = np.lexsort((rng.random(len(shares)), -wanted_clips))[0]
+        wanted_clips[part[row]] -= sizes[row]
     return part[group]

@@ -45,6 +45,7 @@ def test_parameters_are_those_of_the_command_line_with_paths_as_the_stages_see_t
         "seed": 7,
         "noisy": "all",
         "corrections": [],
+        "reading": {},
         "max_rejected": 0.01,
         "test_share": 0.0,
         "keep_audio": True,

@@ -96,7 +96,7 @@ def call_train(run, out, *, fold=0, metrics=None, **changes):
 def test_ingest_and_preprocess(data, tmp_path):
     write_table(tmp_path / "corrections.csv", ("fname", "labels"), ("c00.wav", "Meow,Tap_running"))
     corrections = [str(tmp_path / "corrections.csv")]
-    options = {"downloads": str(tmp_path / "downloads"), "corrections": corrections, "max_rejected": 0.0}
+    options = {"downloads": str(tmp_path / "downloads"), "corrections": corrections, "reading": {}, "max_rejected": 0.0}
     options |= {"test_share": 0.0, "seed": 7, "init": ""}
     with pytest.raises(UserError, match="no curated clip is in fold 7"):
         ingest.python_func(data=str(data), rows=[row_of(SHORT, 7)], noisy="all", **options)
@@ -104,7 +104,7 @@ def test_ingest_and_preprocess(data, tmp_path):
     for noisy, parts, keep_audio in cases:
         found = ingest.python_func(data=str(data), rows=[row_of(SHORT, 4)], noisy=noisy, **options)
         assert found.folder == str(data) and found.noisy_choice["noisy"] == noisy and found.init == {}
-        given = {"folder": found.folder, "noisy_part": found.noisy_part, "corrections": corrections}
+        given = {"folder": found.folder, "noisy_part": found.noisy_part, "corrections": corrections, "reading": {}}
         given |= {
             "max_rejected": 0.0,
             "test_share": 0.0,
@@ -130,7 +130,7 @@ def test_ingest_and_preprocess(data, tmp_path):
 
 def test_preprocess_draws_the_test_clips_of_ingest(sounds, tmp_path):
     folder = sounds(*(f"{label}/{number}.wav" for label in ("cat", "dog") for number in range(5)))
-    options = {"noisy": "all", "corrections": [], "max_rejected": 0.0, "test_share": 0.2}
+    options = {"noisy": "all", "corrections": [], "reading": {}, "max_rejected": 0.0, "test_share": 0.2}
     downloads = str(tmp_path / "downloads")
     found = ingest.python_func(
         data=str(folder), rows=[row_of(SHORT, -1)], downloads=downloads, seed=7, init="", **options
@@ -145,7 +145,14 @@ def test_preprocess_draws_the_test_clips_of_ingest(sounds, tmp_path):
 
 
 def test_ingest_describes_the_weights_to_start_with_by_their_content(data, run, tmp_path):
-    options = {"data": str(data), "rows": [row_of(SHORT, 4)], "noisy": "none", "corrections": [], "max_rejected": 0.0}
+    options = {
+        "data": str(data),
+        "rows": [row_of(SHORT, 4)],
+        "noisy": "none",
+        "corrections": [],
+        "reading": {},
+        "max_rejected": 0.0,
+    }
     options |= {"downloads": str(tmp_path / "downloads"), "test_share": 0.0, "seed": 7}
     weights = tmp_path / "weights.pth"
     with pytest.raises(UserError, match=r"--init .*weights.pth: expected a file of weights"):

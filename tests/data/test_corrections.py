@@ -81,7 +81,7 @@ def test_a_correction_can_repair_a_label_that_is_no_class(data):
         ("fname,labels\nc01.wav,Growl\n", "corrections.csv line 2: 'Growl' is not a class of sample_submission.csv"),
         ("fname,labels\nc01.wav,\nc01.wav,Bark\n", "corrections.csv line 3: c01.wav is listed already in line 2"),
         ("fname,labels\nc01.wav,Bark,Meow\n", "corrections.csv line 2: expected 2 fields, found 3"),
-        ("fname;labels\nc01.wav;Bark\n", "corrections.csv has no column 'fname'"),
+        ("clip,labels\nc01.wav,Bark\n", "corrections.csv has no column 'fname'"),
         (None, "corrections.csv: expected a table of corrections, found no such file"),
     ],
 )

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import shutil
+import tarfile
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from helpers.background import running
 
 from audiotagging.data import zenodo as zenodo_module
+from audiotagging.data import zenodo_records
 from audiotagging.data.dataset import fingerprint, read_dataset
 from audiotagging.data.sources import resolve, resolve_init
 from audiotagging.errors import UserError
@@ -329,3 +331,42 @@ def test_a_url_of_something_else(downloads, url):
     with pytest.raises(UserError, match=rf"one of s3://BUCKET/FOLDER, .*, found '{url}'"):
         resolve(url, downloads=downloads)
     assert not downloads.exists()
+
+
+def test_a_record_of_another_data_set_is_unpacked_without_its_documents(
+    downloads, zenodo, tmp_path, monkeypatch, sounds
+):
+    for path in zenodo.folder.iterdir():
+        path.unlink()
+    sounds("dev_audio/1.wav", "eval_audio/2.wav", "doc/3.wav", "set/audio/4.wav")
+    for part in ("dev_audio", "eval_audio", "doc"):
+        zip_folder(tmp_path / "sounds" / part, zenodo.folder / f"FSD50K.{part}.zip", top=f"FSD50K.{part}/")
+    with tarfile.open(zenodo.folder / "set.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "sounds" / "set", arcname="set")
+    needed = ("FSD50K.dev_audio.*", "FSD50K.eval_audio.*", "*.tar.gz")
+    monkeypatch.setitem(zenodo_records.RECORDS, "42", zenodo_records.KnownRecord("FSD50K", needed))
+    folder = resolve("zenodo:42", downloads=downloads, zenodo=zenodo.url)
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.wav")) == [
+        "FSD50K.dev_audio/1.wav",
+        "FSD50K.eval_audio/2.wav",
+        "set/audio/4.wav",
+    ]
+    assert resolve("zenodo:42", downloads=downloads, zenodo="http://127.0.0.1:1") == folder
+
+
+@pytest.mark.parametrize("name", ["sounds.tar.gz", "sounds.tgz", "sounds.tar"])
+def test_a_tar_archive(downloads, tmp_path, sounds, name):
+    sounds("dog/1.wav")
+    with tarfile.open(tmp_path / name, "w:gz" if "gz" in name else "w") as archive:
+        archive.add(tmp_path / "sounds", arcname=".")
+    assert (resolve(str(tmp_path / name), downloads=downloads) / "dog" / "1.wav").is_file()
+
+
+def test_a_tar_archive_that_is_corrupt_or_writes_elsewhere_is_refused(downloads, tmp_path):
+    (tmp_path / "a.tar").write_bytes(b"no archive")
+    with tarfile.open(tmp_path / "b.tar", "w") as archive:
+        archive.add(tmp_path / "a.tar", arcname="../outside.wav")
+    for name, message in (("a.tar", "cannot be unpacked"), ("b.tar", "is refused")):
+        with pytest.raises(UserError, match=message):
+            resolve(str(tmp_path / name), downloads=downloads)
+    assert not list(downloads.rglob("outside.wav"))

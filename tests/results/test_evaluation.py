@@ -20,6 +20,7 @@ from audiotagging.metrics import label_table, lwlrap
 from audiotagging.results.findings import findings
 from audiotagging.results.players import audio_url
 from audiotagging.results.promotion import promote
+from commands.evaluate import add_arguments
 from commands.evaluate import run as evaluate_again
 from commands.outputs import print_results
 
@@ -142,13 +143,19 @@ def data_of(run, folder):
     return folder
 
 
+def parse(*arguments):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(arguments)
+
+
 def test_players_are_added_to_a_run_that_kept_no_audio(tmp_path, caplog):
     run = fabricate_run(tmp_path / "run", clips=12)
     before = finish_run(run)
     data = data_of(run, tmp_path / "data")
     silent = before["worst"][1]["clip"]
     (data / "test" / silent).write_bytes(b"no sound")
-    evaluate_again(argparse.Namespace(out=run, baseline=None, before=None, audio=data))
+    evaluate_again(parse(str(run), "--audio", str(data)))
     assert f"{silent} cannot be heard: it cannot be decoded" in caplog.text
     worst = before["worst"][0]["clip"]
     sound = excerpts_of(data, [worst])[worst]
@@ -162,7 +169,7 @@ def test_players_are_added_to_a_run_that_kept_no_audio(tmp_path, caplog):
     table = pd.read_csv(data / "sample_submission.csv")
     table[table["fname"] != worst].to_csv(data / "sample_submission.csv", index=False)
     with pytest.raises(UserError, match=rf"data: expected the data of this run, found no clip {worst}; name another"):
-        evaluate_again(argparse.Namespace(out=run, baseline=None, before=None, audio=data))
+        evaluate_again(parse(str(run), "--audio", str(data)))
     assert (run / "report.html").read_text() == page
 
 

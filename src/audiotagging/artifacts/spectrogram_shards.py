@@ -48,7 +48,8 @@ from audiotagging.json_file import parse_json
 
 SCHEMA_VERSION = 4
 PARTS = ("curated", "noisy", "test", "disturbance")
-USAGES = ("", "Public", "Private")
+NEGATIVE = "Negative"  # the usage of a clip in which nothing is to be tagged
+USAGES = ("", "Public", "Private", NEGATIVE)
 AGAIN = "run the pipeline again, or preprocess"  # what to do about damage
 SHARD = re.compile(r"\d{5}-of-\d{5}\.parquet")
 ROW_GROUP_BYTES = 2 << 20
@@ -138,7 +139,7 @@ class ShardWriter:
             part: The part that it belongs to, one of `PARTS`.
             labels: Its labels. Empty if they are unknown.
             fold: Its fold in the data's own table, or -1.
-            usage: "Public", "Private" or "".
+            usage: One of `USAGES`.
             seconds: Its length without the silence at both ends. The spectrogram of a short clip lasts longer, because
                 it is padded on both sides.
             spectrogram: uint8, shape (frames, 128).

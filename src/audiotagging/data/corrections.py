@@ -9,7 +9,8 @@ from pathlib import Path
 
 from audiotagging.csv_table import TableError, read_table
 from audiotagging.data.layouts.competition_tables import LABELLED
-from audiotagging.data.layouts.contents import Classes, Contents, split_labels
+from audiotagging.data.layouts.contents import Classes, Contents
+from audiotagging.data.layouts.label_cells import split_labels
 from audiotagging.spreadsheet import from_field
 from audiotagging.wording import counted
 

@@ -16,7 +16,8 @@ import pandas as pd
 from audiotagging.artifacts.noisy_choice import NOISY_CHOICES
 from audiotagging.data.layouts.choice import read_layout
 from audiotagging.data.layouts.contents import Clip
-from audiotagging.data.split import check_clips, deal_folds_of_groups, draw_test_clips
+from audiotagging.data.layouts.reading import AS_FOUND, Reading
+from audiotagging.data.split import check_clips, deal_folds, draw_test_clips
 from audiotagging.errors import UserError
 from audiotagging.wording import counted
 
@@ -46,6 +47,7 @@ class Dataset:
             each in the order of its table or of the names of its files.
         noisy: How to choose the noisy clips: "none", "all", "agreement" or "list".
         notes: Facts that are worth knowing but are not problems, one string per fact.
+        is_drawn: Whether test clips or folds depend on the seed.
     """
 
     folder: Path
@@ -53,10 +55,17 @@ class Dataset:
     clips: pd.DataFrame
     noisy: str
     notes: list[str]
+    is_drawn: bool = False
 
 
 def read_dataset(
-    folder: Path, *, noisy: str = "all", corrections: Sequence[str] = (), test_share: float = 0.0, seed: int = 0
+    folder: Path,
+    *,
+    noisy: str = "all",
+    corrections: Sequence[str] = (),
+    reading: Reading = AS_FOUND,
+    test_share: float = 0.0,
+    seed: int = 0,
 ) -> Dataset:
     """Read a data folder, and check everything but the content of the audio files.
 
@@ -66,6 +75,7 @@ def read_dataset(
             data folder. With "none" the noisy part is not read and may be missing. Otherwise all noisy clips are read,
             a list is only checked, and the stage `select` chooses among the clips.
         corrections: Paths of tables of corrected labels (`audiotagging.data.corrections`), relative to the data folder.
+        reading: How the user wants the folder to be read.
         test_share: Share of the training clips of every class to make test clips, if the folder has none. 0 for none.
         seed: Seed of the draw of test clips, and of the folds of groups. Nothing else depends on it.
 
@@ -76,17 +86,19 @@ def read_dataset(
     if not folder.is_dir():
         raise DataError(folder, ["expected a folder of labelled sounds, found no such folder"])
     problems: list[str] = []
-    contents = read_layout(folder, noisy=noisy, corrections=corrections, problems=problems)
+    contents = read_layout(folder, noisy=noisy, corrections=corrections, reading=reading, problems=problems)
+    is_drawn = test_share > 0
     if contents and not problems:
         draw_test_clips(contents, share=test_share, seed=seed, problems=problems)
     if contents and not problems:
-        deal_folds_of_groups(contents, seed=seed)
+        is_drawn |= deal_folds(contents, seed=seed)
         check_clips(contents, problems=problems)
     if problems or contents is None:
         raise DataError(folder, problems)
     clips = pd.DataFrame(contents.clips, columns=[column.name for column in fields(Clip)], dtype=object)
     clips = clips.astype(TYPES)
-    return Dataset(folder, contents.classes, clips, noisy if noisy in NOISY_CHOICES else "list", contents.notes)
+    choice = noisy if noisy in NOISY_CHOICES else "list"
+    return Dataset(folder, contents.classes, clips, choice, contents.notes, is_drawn)
 
 
 def fingerprint(dataset: Dataset) -> str:

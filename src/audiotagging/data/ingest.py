@@ -12,6 +12,7 @@ from audiotagging.artifacts.noisy_choice import describe_choice
 from audiotagging.artifacts.selection import DEALT_FOLDS
 from audiotagging.data.dataset import DataError, Dataset, fingerprint, read_dataset
 from audiotagging.data.layouts.contents import shorten
+from audiotagging.data.layouts.reading import AS_FOUND, Reading
 from audiotagging.data.overview import describe, durations
 from audiotagging.data.sources import resolve
 from audiotagging.errors import UserError
@@ -46,6 +47,7 @@ def ingest(
     noisy: str,
     max_rejected: float,
     corrections: Sequence[str] = (),
+    reading: Reading = AS_FOUND,
     test_share: float = 0.0,
     seed: int = 0,
 ) -> Ingested:
@@ -59,6 +61,7 @@ def ingest(
         noisy: The noisy clips to train on: "none", "all", "agreement" or the path of a list.
         max_rejected: Share of a part's clips that may be unreadable.
         corrections: Paths of tables of corrected labels, relative to the data folder.
+        reading: How the user wants the data folder to be read.
         test_share: Share of the clips of every class to make test clips, as in `read_dataset`.
         seed: Seed of the draw of test clips, and of the folds of groups.
 
@@ -69,16 +72,17 @@ def ingest(
     if not members:
         raise UserError("expected at least one row with a member and a fold to train, found none")
     folder = resolve(data, downloads=downloads)
-    dataset = read_dataset(folder, noisy=noisy, corrections=corrections, test_share=test_share, seed=seed)
+    dataset = read_dataset(
+        folder, noisy=noisy, corrections=corrections, reading=reading, test_share=test_share, seed=seed
+    )
     check_folds(dataset, [int(row["fold"]) for row in rows])
     for line in [*describe(dataset, durations(dataset, max_rejected=max_rejected)), *dataset.notes]:
         logger.info(line)
-    seeded = test_share > 0 or dataset.clips["group"].any()
     return Ingested(
         folder,
         fingerprint(dataset),
         noisy_choice=describe_choice(noisy, folder=folder, judge=members[0]),
-        split_seed=seed if seeded else 0,
+        split_seed=seed if dataset.is_drawn else 0,
     )
 
 

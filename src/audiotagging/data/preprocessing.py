@@ -30,6 +30,7 @@ from audiotagging.data.audio import RATE, SoundError, decode, trim
 from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.dataset import fingerprint as take_fingerprint
 from audiotagging.data.disturbances import make_disturbances
+from audiotagging.data.layouts.reading import AS_FOUND, Reading
 from audiotagging.data.near_duplicates import Texture, find_alike, take_texture
 from audiotagging.data.opus import make_excerpt
 from audiotagging.data.spectrogram import SETTINGS, SHORTEST, trimmed_spectrogram
@@ -93,6 +94,7 @@ def preprocess_folder(
     keep_audio: bool,
     out: Path,
     corrections: Sequence[str] = (),
+    reading: Reading = AS_FOUND,
     test_share: float = 0.0,
     seed: int = 0,
     verify: int = 0,
@@ -107,6 +109,7 @@ def preprocess_folder(
         keep_audio: Whether to keep excerpts, as in `preprocess`.
         out: The folder of shards to create.
         corrections: Paths of tables of corrected labels, relative to the data folder.
+        reading: How the user wants the data folder to be read.
         test_share: Share of the clips of every class to make test clips, as in `read_dataset`.
         seed: Seed of the draw of test clips, and of the folds of groups.
         verify: Number of clips to check against librosa, as in `preprocess`.
@@ -116,7 +119,12 @@ def preprocess_folder(
         WrongSpectrogramError: If `preprocess` raises it.
     """
     dataset = read_dataset(
-        folder, noisy="all" if noisy_part else "none", corrections=corrections, test_share=test_share, seed=seed
+        folder,
+        noisy="all" if noisy_part else "none",
+        corrections=corrections,
+        reading=reading,
+        test_share=test_share,
+        seed=seed,
     )
     if take_fingerprint(dataset) != fingerprint:  # otherwise the cache would have other data under this fingerprint
         raise UserError(f"{folder} has changed since ingest read it; run the pipeline again")
@@ -246,12 +254,13 @@ def _alike(clips: pd.DataFrame, textures: Sequence[Texture | None]) -> list[list
     return [[names[place] for place in places] for places in find_alike(textures, clips["group"].tolist())]
 
 
-def excerpts_of(folder: Path, clips: Collection[str]) -> dict[str, Excerpt]:
+def excerpts_of(folder: Path, clips: Collection[str], *, reading: Reading = AS_FOUND) -> dict[str, Excerpt]:
     """Make the excerpts that `preprocess` would have kept.
 
     Args:
         folder: The data folder.
         clips: Names of curated and test clips.
+        reading: How the folder was read.
 
     Returns:
         Excerpts by clip, without the clips that cannot be decoded any more.
@@ -259,7 +268,7 @@ def excerpts_of(folder: Path, clips: Collection[str]) -> dict[str, Excerpt]:
     Raises:
         UserError: If a clip is not in the data folder, or if `read_dataset` raises it.
     """
-    dataset = read_dataset(folder, noisy="none")
+    dataset = read_dataset(folder, noisy="none", reading=reading)
     pieces = dict(zip(dataset.clips["clip"], _pieces(dataset.clips, keep_audio=True), strict=True))
     if missing := sorted(set(clips) - set(pieces)):
         raise UserError(f"{folder}: expected the data of this run, found no clip {missing[0]}; name another folder")

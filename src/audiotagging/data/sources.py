@@ -13,7 +13,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from audiotagging.data.mirror import fetch, list_files, mirror
+from audiotagging.data.tar_archives import extract_tar, is_tar
 from audiotagging.data.zenodo import ZENODO, download_record
+from audiotagging.data.zenodo_records import place_of
 from audiotagging.data.zip_archives import extract
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_folder, publish
@@ -38,7 +40,8 @@ def resolve(data: str, *, downloads: Path, zenodo: str = ZENODO) -> Path:
         data: One of
             a folder in the layout, with its audio in folders or archives that have Kaggle's or Zenodo's names;
             a zip archive of such a folder;
-            "zenodo:3612637", a Zenodo record with such archives;
+            a tar archive of one;
+            "zenodo:3612637", a Zenodo record with such archives, or another one with a public data set;
             "kaggle:freesound-audio-tagging-2019", a Kaggle competition, through Kaggle's command line;
             "s3://bucket/data", "gs://..." or "abfs://...", such a folder in an object store.
         downloads: Folder for downloads and unpacked archives.
@@ -50,19 +53,21 @@ def resolve(data: str, *, downloads: Path, zenodo: str = ZENODO) -> Path:
     if match := re.fullmatch(r"zenodo:(\d+)", data):
         folder = downloads / f"zenodo-{match[1]}"
         download_record(match[1], folder, zenodo=zenodo)
+        if not any(path.stem in LAYOUT for path in folder.glob("*.zip")):
+            return _unpacked_record(match[1], folder, downloads)
     elif match := re.fullmatch(r"kaggle:([\w-]+)", data):
         folder = _unpacked(_download_from_kaggle(match[1], downloads), downloads)
     elif "://" in data:
         folder = _mirror_folder(data, downloads)
         mirror(data, folder)
-    elif Path(data).suffix == ".zip" and Path(data).is_file():
+    elif (Path(data).suffix == ".zip" or is_tar(Path(data))) and Path(data).is_file():
         folder = _unpacked(Path(data), downloads)
     else:
         folder = Path(data)
         if not data or not folder.is_dir():
             what = "something else" if data and folder.exists() else "missing"
             raise UserError(
-                "expected a data folder, a zip archive of one, zenodo:NUMBER, kaggle:NAME or a URL, "
+                "expected a data folder, a zip or tar archive of one, zenodo:NUMBER, kaggle:NAME or a URL, "
                 f"found {data!r}, which is {what}"
             )
     return _arranged(folder, downloads)
@@ -99,7 +104,26 @@ def _unpacked(archive: Path, downloads: Path) -> Path:
     folder = downloads / f"{archive.stem}-{_state(archive, [archive])}"
     if not folder.exists():
         with atomic_folder(folder) as partial:
-            extract(archive, partial)
+            if is_tar(archive):
+                extract_tar(archive, partial)
+            else:
+                extract(archive, partial)
+    return folder
+
+
+def _unpacked_record(record: str, source: Path, downloads: Path) -> Path:
+    """Unpack the archives of a record unless that has been done before, and return the folder."""
+    archives = [path for path in sorted(source.iterdir()) if path.suffix == ".zip" or is_tar(path)]
+    if not archives:
+        return source
+    folder = downloads / f"{source.name}-{_state(source, archives)}"
+    if not folder.exists():
+        with atomic_folder(folder) as partial:
+            for archive in archives:
+                if is_tar(archive):
+                    extract_tar(archive, partial)
+                else:
+                    extract(archive, partial / place_of(record, archive.name))
     return folder
 
 

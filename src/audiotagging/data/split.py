@@ -57,30 +57,37 @@ def draw_test_clips(contents: Contents, *, share: float, seed: int, problems: li
         )
 
 
-def deal_folds_of_groups(contents: Contents, *, seed: int) -> None:
+def deal_folds(contents: Contents, *, seed: int) -> bool:
     """Deal the training clips to folds if some of them are in groups, whose clips then stay together.
 
-    Few groups fill at most as many folds as there are groups. Clips that are in no group get their folds from the stage
+    If the data have validation clips, which are fold 0, the others are dealt to the other folds. Few groups fill at
+    most as many folds as there are groups. Clips without groups and validation clips get their folds from the stage
     `select`, unless the data have folds.
 
     Args:
         contents: The contents of the data folder, whose clips and notes are changed.
         seed: Seed of the stratification.
+
+    Returns:
+        Whether some clips were dealt.
     """
     training = [clip for clip in contents.clips if clip.part == "curated"]
-    if not any(clip.group for clip in training) or any(clip.fold >= 0 for clip in training):
-        return
-    names, labels, units = [clip.clip for clip in training], [clip.labels for clip in training], _units(training)
-    groups = len(set(units))
-    dealt = stratify(names, labels, shares=[1] * min(DEALT_FOLDS, groups), seed=seed, groups=units)
-    filled, folds = np.unique(dealt, return_inverse=True)  # numbered from 0 on, without gaps
-    for clip, fold in zip(training, folds.tolist(), strict=True):
-        clip.fold = fold
-    if len(filled) < DEALT_FOLDS:
+    dealt = [clip for clip in training if clip.fold < 0]
+    first = 1 if len(dealt) < len(training) else 0
+    if not dealt or not (first or any(clip.group for clip in training)):
+        return False
+    names, labels, units = [clip.clip for clip in dealt], [clip.labels for clip in dealt], _units(dealt)
+    groups, most = len(set(units)), DEALT_FOLDS - first
+    found = stratify(names, labels, shares=[1] * min(most, groups), seed=seed, groups=units)
+    filled, folds = np.unique(found, return_inverse=True)  # numbered without gaps
+    for clip, fold in zip(dealt, folds.tolist(), strict=True):
+        clip.fold = fold + first
+    if len(filled) < most:
         contents.notes.append(
-            f"{counted(groups, 'group')} of training clips fill at most {counted(min(groups, DEALT_FOLDS), 'fold')}: "
-            f"there are {_name_folds(folds.tolist())}"
+            f"{counted(groups, 'group')} of training clips fill at most {counted(min(groups, most), 'fold')}: "
+            f"there are {_name_folds([clip.fold for clip in training])}"
         )
+    return True
 
 
 def _units(clips: list[Clip]) -> list[str]:

@@ -11,6 +11,7 @@ from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
+from audiotagging.data.zenodo_records import is_needed
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_file, check_target, open_file, publish
 from audiotagging.json_file import parse_json, read_json, write_json
@@ -53,7 +54,7 @@ class DownloadError(UserError):
 
 
 def download_record(record: str, folder: Path, *, zenodo: str = ZENODO) -> None:
-    """Download all files of a record that are not in the folder yet.
+    """Download the files of a record that are needed and not in the folder yet.
 
     Args:
         record: Number of the record, such as "3612637".
@@ -71,7 +72,8 @@ def download_record(record: str, folder: Path, *, zenodo: str = ZENODO) -> None:
     try:
         with file_lock(folder / LOCK):
             files = _read_record(f"{zenodo}/api/records/{quote(record)}", folder / "files.json")
-            missing = [file for file in files if not (folder / file["key"]).exists()]
+            needed = [file for file in files if is_needed(record, file["key"])]
+            missing = [file for file in needed if not (folder / file["key"]).exists()]
             size, free = sum(file["size"] for file in missing), shutil.disk_usage(folder).free
             if size > free:
                 raise DownloadError(

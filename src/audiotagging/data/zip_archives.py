@@ -83,7 +83,22 @@ def _check(archive: Path, entries: Sequence[zipfile.ZipInfo], target: Path, max_
                 f"{archive} is refused: the entry {name!r} is compressed by another method than deflate; unpack the "
                 "archive by hand"
             )
-    size, free = sum(entry.file_size for entry in entries), shutil.disk_usage(target.parent).free
+    check_size(archive, sum(entry.file_size for entry in entries), target, max_bytes=max_bytes)
+
+
+def check_size(archive: Path, size: int, target: Path, *, max_bytes: int = MAX_BYTES) -> None:
+    """Check that the unpacked files of an archive are not too large, and that the disk has enough space for them.
+
+    Args:
+        archive: The archive, for messages.
+        size: The bytes of its unpacked files.
+        target: The folder to write to.
+        max_bytes: Maximum of these bytes.
+
+    Raises:
+        ArchiveError: If they are too large.
+    """
+    free = shutil.disk_usage(target.parent).free
     if size > max_bytes:
         raise ArchiveError(
             f"{archive} is refused: expected at most {max_bytes:,} unpacked bytes, found {size:,}; unpack it by hand"

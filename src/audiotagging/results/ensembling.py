@@ -168,7 +168,7 @@ def _calibrate_out_of_fold(
     averaged: Predictions, clips: pd.DataFrame
 ) -> tuple[Calibration | None, dict[str, list[Threshold]]]:
     """Fit the calibration and the thresholds of the ensemble, if there are out-of-fold predictions."""
-    scored = out_of_fold_set(averaged, clips)
+    scored = out_of_fold_set(averaged, clips, negatives=True)
     if not scored.clips:
         logger.info("calibration: none, because no fold was held out")
         return None, {}

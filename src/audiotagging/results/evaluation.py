@@ -43,7 +43,7 @@ from audiotagging.artifacts.champion import Promotion
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, read_ensemble
 from audiotagging.artifacts.excerpts import Excerpt, read_excerpts
 from audiotagging.artifacts.prediction_table import Predictions
-from audiotagging.artifacts.spectrogram_shards import read_notes, read_rejected, read_spectrograms
+from audiotagging.artifacts.spectrogram_shards import NEGATIVE, read_notes, read_rejected, read_spectrograms
 from audiotagging.artifacts.verified import read_verified
 from audiotagging.csv_table import TableError, read_table
 from audiotagging.errors import UserError
@@ -56,13 +56,14 @@ from audiotagging.results.audit import NAME as SUSPICIOUS
 from audiotagging.results.audit import suspicious_clips, write_suspicious
 from audiotagging.results.audit_page import write_audit
 from audiotagging.results.before import compare_with_before
-from audiotagging.results.false_alarms import describe_false_alarms, loudest_kinds
+from audiotagging.results.false_alarms import describe_false_alarms, describe_negatives, loudest_kinds
 from audiotagging.results.labelled_clips import (
     LabelledSet,
     check_predictions,
     disturbance_set,
     gather,
     labelled_sets,
+    negative_set,
 )
 from audiotagging.results.mistakes import confusions, worst_clips
 from audiotagging.results.reliability import describe_calibration, describe_thresholds
@@ -186,7 +187,7 @@ def evaluate(
     if origin:
         result["origin"] = summarise_origin(origin, trained) if isinstance(origin, Origin) else origin
     result |= _look_closer(sets, predictions.classes, clips)
-    result |= _check_thresholds(averaging, sets, predictions, clips)
+    result |= _check_thresholds(averaging, predictions, clips)
     if averaging.calibration and "thresholds" in result:
         lowest = averaging.lowest_scores(DRAWN)
         for row in result["classes"]:
@@ -247,20 +248,21 @@ def _look_closer(sets: Mapping[str, LabelledSet], classes: list[str], clips: pd.
     return found
 
 
-def _check_thresholds(
-    averaging: Averaging,
-    sets: Mapping[str, LabelledSet],
-    predictions: Predictions,
-    clips: pd.DataFrame,
-) -> dict[str, Any]:
+def _check_thresholds(averaging: Averaging, predictions: Predictions, clips: pd.DataFrame) -> dict[str, Any]:
     """Return what the thresholds and the probabilities keep, if there are any, and what is tagged in disturbances."""
+    sets, classes = labelled_sets(predictions, clips, negatives=True), predictions.classes
+    disturbances, negatives = disturbance_set(predictions, clips), negative_set(predictions, clips)
     found: dict[str, Any] = {}
     loudest: dict[str, str] = {}
-    classes, disturbances = predictions.classes, disturbance_set(predictions, clips)
     if disturbances.clips:  # runs of earlier versions have none
         seconds = clips[clips["part"] == "disturbance"].set_index("clip").loc[disturbances.clips, "seconds"]
         found["disturbances"] = describe_false_alarms(disturbances, seconds, classes, sets.get("out_of_fold"))
         loudest = loudest_kinds(disturbances, classes)
+    if disturbances.clips and negatives.clips:
+        seconds = clips[clips["usage"] == NEGATIVE].set_index("clip").loc[negatives.clips, "seconds"]
+        found["disturbances"].append(
+            describe_negatives(negatives, seconds, classes, averaging.thresholds, sets.get("out_of_fold"))
+        )
     if averaging.calibration and "out_of_fold" in sets:
         found["calibration"] = describe_calibration(averaging.calibration, sets, classes)
         found["thresholds"] = describe_thresholds(

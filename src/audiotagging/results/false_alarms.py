@@ -1,20 +1,22 @@
-"""What the ensemble tags in the disturbances: silence, noise, hum, clicks and the quiet ends of clips.
+"""What the ensemble tags in the disturbances (silence, noise, hum, clicks, the quiet ends of clips) and in negatives.
 
 The thresholds lie above the scores of all disturbances, so that none of these is tagged. How many tags others like them
 get is therefore found in another way: thresholds that are fitted to one half of the disturbances are applied to the
 other half, and the other way round. Both halves have every variant of every kind.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from audiotagging.artifacts.calibration import PROMISES
+from audiotagging.artifacts.calibration import PROMISES, Threshold
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE
 from audiotagging.results.labelled_clips import LabelledSet
 from audiotagging.results.thresholds import find_floors, find_thresholds, lowest_scores
+
+NEGATIVES = "clips without labels"
 
 
 def describe_false_alarms(
@@ -56,6 +58,47 @@ def describe_false_alarms(
             }
         )
     return rows
+
+
+def describe_negatives(
+    negatives: LabelledSet,
+    seconds: Sequence[float],
+    classes: Sequence[str],
+    thresholds: Mapping[str, Sequence[Threshold]],
+    out_of_fold: LabelledSet | None,
+) -> dict[str, Any]:
+    """Describe the tags of clips in which nothing is to be tagged, all of which are wrong, as a kind of its own.
+
+    Args:
+        negatives: The clips, at least one.
+        seconds: The length of every clip.
+        classes: The classes, in the order of the scores.
+        thresholds: The thresholds of every class.
+        out_of_fold: The clips that thresholds are fitted to, if there are any.
+
+    Returns:
+        What `describe_false_alarms` returns of a kind, with the tags that reach the thresholds themselves as `after`.
+    """
+    scores = negatives.systems[ENSEMBLE]
+    minutes = float(np.sum(seconds)) / 60
+    promises = []
+    if out_of_fold:
+        unraised = find_thresholds(out_of_fold.truth, out_of_fold.systems[ENSEMBLE], classes)
+        for promised in PROMISES:
+            before, after = (
+                int((scores >= lowest_scores(found, classes, promised=promised)).sum()) / minutes
+                for found in (unraised, thresholds)
+            )
+            promises.append({"promised": promised, "before": before, "after": after})
+    label = int(scores.max(axis=0).argmax())
+    return {
+        "kind": NEGATIVES,
+        "clips": len(negatives.clips),
+        "seconds": 60 * minutes,
+        "label": classes[label],
+        "score": float(scores[:, label].max()),
+        "promises": promises,
+    }
 
 
 def kinds_of(names: Sequence[str]) -> pd.Series:

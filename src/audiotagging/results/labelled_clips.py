@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from audiotagging.artifacts.prediction_table import PARTS, Predictions
-from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips
+from audiotagging.artifacts.spectrogram_shards import NEGATIVE, read_classes, read_clips
 from audiotagging.errors import UserError
 from audiotagging.metrics import label_table
 
@@ -104,18 +104,19 @@ def check_predictions(path: Path, predictions: Predictions, spectrograms: Path) 
     return clips
 
 
-def labelled_sets(predictions: Predictions, clips: pd.DataFrame) -> dict[str, LabelledSet]:
+def labelled_sets(predictions: Predictions, clips: pd.DataFrame, *, negatives: bool = False) -> dict[str, LabelledSet]:
     """Return the sets of clips that can be scored.
 
     Args:
         predictions: The predictions of the ensemble and its members.
         clips: The table of clips that belongs to the spectrograms.
+        negatives: Whether clips in which nothing is to be tagged belong to them. They have no part in lwlrap.
 
     Returns:
         The sets that contain at least one clip, in the order of `SETS`. "all", "public" and "private" hold test clips;
         "out_of_fold" holds the clips of `out_of_fold_set`.
     """
-    labelled = _labelled(clips, part="test")
+    labelled = _known(clips, part="test", negatives=negatives)
     chosen = {
         "all": labelled,
         "public": labelled[labelled["usage"] == "Public"],
@@ -123,11 +124,30 @@ def labelled_sets(predictions: Predictions, clips: pd.DataFrame) -> dict[str, La
     }
     gathered = gather(predictions, part="test")
     sets = {name: _labelled_set(gathered, table) for name, table in chosen.items()}
-    sets["out_of_fold"] = out_of_fold_set(predictions, clips)
-    return {name: sets[name] for name in SETS if sets[name].clips}
+    sets["out_of_fold"] = out_of_fold_set(predictions, clips, negatives=negatives)
+    return {name: sets[name] for name in SETS if sets[name].truth.any()}
 
 
-def out_of_fold_set(predictions: Predictions, clips: pd.DataFrame) -> LabelledSet:
+def negative_set(predictions: Predictions, clips: pd.DataFrame) -> LabelledSet:
+    """Return the clips in which nothing is to be tagged, and that no member was trained on.
+
+    Args:
+        predictions: The predictions of the ensemble and its members.
+        clips: The table of clips that belongs to the spectrograms.
+    """
+    negatives = clips[clips["usage"] == NEGATIVE]
+    sets = [
+        _labelled_set(gather(predictions, part=part), negatives[negatives["part"] == name].set_index("clip"))
+        for part, name in (("validation", "curated"), ("test", "test"))
+    ]
+    found = [each for each in sets if each.clips] or sets[:1]
+    systems = {name: np.concatenate([each.systems[name] for each in found]) for name in found[0].systems}
+    return LabelledSet(
+        [clip for each in found for clip in each.clips], np.concatenate([each.truth for each in found]), systems
+    )
+
+
+def out_of_fold_set(predictions: Predictions, clips: pd.DataFrame, *, negatives: bool = False) -> LabelledSet:
     """Return the curated clips that were scored by models that were not trained on them, with the labels that count.
 
     A label does not count if these models were not trained on any clip with it, and a clip does not if it has no other.
@@ -135,15 +155,21 @@ def out_of_fold_set(predictions: Predictions, clips: pd.DataFrame) -> LabelledSe
     Args:
         predictions: The predictions of the ensemble and its members, or of the members alone.
         clips: The table of clips that belongs to the spectrograms.
+        negatives: Whether clips in which nothing is to be tagged belong to it.
     """
-    labelled = clips.assign(
+    counting = clips.assign(
         labels=[[name for name in names if name not in predictions.unheard] for names in clips["labels"]]
     )
-    return _labelled_set(gather(predictions, part="validation"), _labelled(labelled, part="curated"))
+    known = _known(counting, part="curated", negatives=negatives)
+    return _labelled_set(gather(predictions, part="validation"), known)
 
 
-def _labelled(clips: pd.DataFrame, *, part: str) -> pd.DataFrame:
-    return clips[(clips["part"] == part) & (clips["labels"].str.len() > 0)].set_index("clip")
+def _known(clips: pd.DataFrame, *, part: str, negatives: bool) -> pd.DataFrame:
+    """Return the clips of a part of which it is known what is to be tagged."""
+    known = clips["labels"].str.len() > 0
+    if negatives:
+        known |= clips["usage"] == NEGATIVE
+    return clips[known & (clips["part"] == part)].set_index("clip")
 
 
 def disturbance_set(predictions: Predictions, clips: pd.DataFrame) -> LabelledSet:

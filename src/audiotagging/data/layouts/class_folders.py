@@ -4,10 +4,11 @@ Test clips are in `DIR/test/dog/*.wav`, or in `DIR/test/*.wav` if their labels a
 be in `DIR/train/`, if there is no other folder beside it than `test/`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes, shorten
+from audiotagging.data.layouts.label_cells import clean
 from audiotagging.data.layouts.tree import Tree, name_of, other_sounds
 from audiotagging.wording import counted
 
@@ -16,11 +17,12 @@ TRAIN, TEST = "train", "test"
 VALIDATION = {"val", "valid", "validation", "dev", "eval"}  # what others call a folder of held-out clips
 
 
-def read_class_folders(tree: Tree, *, problems: list[str]) -> Contents:
+def read_class_folders(tree: Tree, *, used: Collection[PurePosixPath] = (), problems: list[str]) -> Contents:
     """Read a data folder.
 
     Args:
         tree: Its files.
+        used: The files beside the sounds that are used.
         problems: The list to which problems are added, one string each.
     """
     root = _root(tree, problems)
@@ -37,7 +39,7 @@ def read_class_folders(tree: Tree, *, problems: list[str]) -> Contents:
         f"{TEST}/{label}: no training clip is of this class; add {label}/ beside {TEST}/" for label in untrained
     ]
     _check_empty(tree, root, problems)
-    notes = tree.notes()
+    notes = tree.notes(used=used)
     if loose:
         names = shorten([name_of(sound) for sound in loose])
         notes.append(f"{counted(len(loose), 'sound')} in no folder of a class, left out: {names}")
@@ -64,7 +66,7 @@ def _clips(
     """Yield the clips of one part. The folder below the root is the class."""
     for sound in sounds:
         below = sound.relative_to(root).parts
-        labels = [name_of(below[0])] if len(below) > 1 else []
+        labels = [clean(name_of(below[0]))] if len(below) > 1 else []
         yield Clip(name_of(sound), part, str(tree.folder / sound), labels)
 
 

@@ -1,116 +1,100 @@
-"""One table of clips: a CSV file with the columns `path`, `labels` and, if wanted, `fold`, `split` and `group`.
+"""Tables of clips: a row per clip with its path and labels and, if wanted, its fold, split and group.
 
-`path` is relative to the data folder. Several labels are separated by commas inside one quoted field. `split` is
-"train" or "test", where an empty field means "train"; a test clip needs no labels and has no fold. The clips of a
-`group`, such as those of one recorder, stay in one fold and on one side of the split.
+The paths need not be written as they are (`sound_names`), nor the columns be called so (`columns`). Several labels are
+in one field (`label_cells`) or in several rows. A row with a start and an end is a label in a recording, from which
+clips are cut as for label files. `split` names training, validation or test clips (`splits`); a test clip needs no
+labels and has no fold. The clips of a `group`, such as those of one recorder, stay in one fold and on one side of the
+split.
 """
 
-from collections.abc import Iterator
-from difflib import get_close_matches
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
-from audiotagging.csv_table import TableError, read_table
-from audiotagging.data.layouts.contents import FOLDS, Clip, Contents, check_classes, shorten, split_labels
+from audiotagging.data.layouts.contents import Clip, Contents, check_classes, shorten
+from audiotagging.data.layouts.label_files import cut_clips
+from audiotagging.data.layouts.reading import Reading
+from audiotagging.data.layouts.sound_names import SoundNames
+from audiotagging.data.layouts.splits import TEST, VALIDATION, split_in, split_of_folders, validation_note
+from audiotagging.data.layouts.table_files import Table
+from audiotagging.data.layouts.table_rows import Row, RowReader
 from audiotagging.data.layouts.tree import Tree, name_of
-from audiotagging.files import open_text
 from audiotagging.wording import counted
 
-REQUIRED, OPTIONAL = ("path", "labels"), ("fold", "split", "group")
-PARTS = {"": "curated", "train": "curated", "test": "test"}  # the part that a value of `split` means
 
-
-class Row(NamedTuple):
-    """A row of the table, with where it is for messages."""
-
-    where: str
-    path: str
-    labels: str
-    fold: str = ""
-    split: str = ""
-    group: str = ""
-
-
-def tables_of_clips(tree: Tree) -> list[str]:
-    """Return the names of the CSV files beside the sounds that have the columns of a table of clips."""
-    names = [file.name for file in tree.others if len(file.parts) == 1 and file.suffix.lower() == ".csv"]
-    return [name for name in names if _has_columns(tree, name)]
-
-
-def _has_columns(tree: Tree, name: str) -> bool:
-    with open_text(tree.folder / name, errors="replace") as file:
-        return set(REQUIRED) <= {column.strip(' "\n') for column in file.readline().split(",")}
-
-
-def read_clip_table(tree: Tree, name: str, *, problems: list[str]) -> Contents | None:
-    """Read a data folder.
+def read_clip_tables(
+    tree: Tree,
+    tables: Sequence[tuple[Table, str]],
+    sounds: SoundNames,
+    *,
+    reading: Reading,
+    partial: bool = False,
+    used: Collection[PurePosixPath] = (),
+    problems: list[str],
+) -> Contents:
+    """Read a data folder with tables of clips.
 
     Args:
         tree: Its files.
-        name: The name of the table.
+        tables: The tables, and for each the split of its clips if that follows from its name, else "".
+        sounds: Its sounds.
+        reading: The user's wishes.
+        partial: Whether sounds and labels may be missing, as in a public data set that is seldom complete.
+        used: Other files that are used.
         problems: The list to which problems are added, one string each.
-
-    Returns:
-        The contents, or None if the table cannot be read.
     """
-    try:
-        table, uneven = read_table(tree.folder / name, REQUIRED)
-    except TableError as error:
-        problems.extend(error.problems)
-        return None
-    problems.extend(uneven)
-    unused = [column for column in table if column not in REQUIRED + OPTIONAL]
-    problems += [
-        f"{name}: the column {column!r} is not used; if it is meant to be {meant[0]!r}, rename it"
-        for column in unused
-        if (meant := get_close_matches(column, OPTIONAL, n=1))
-    ]
-    used = table.reindex(columns=[*REQUIRED, *OPTIONAL], fill_value="")
-    rows = [Row(f"{name} line {line}", *(field.strip() for field in row)) for line, *row in used.itertuples()]
-    clips = list(_clips(tree, rows, problems))
+    rows: dict[PurePosixPath, Row] = {}
+    notes = tree.notes(used={*(table.file for table, _ in tables), *used})
+    for table, split in tables:
+        reader = RowReader(table, sounds, reading, split=split, partial=partial)
+        for row in reader.read():
+            if row.sound in rows:
+                reader.problems.append(f"{row.where}: {name_of(row.sound)} is in {rows[row.sound].where} too")
+            rows[row.sound] = row
+        problems += reader.problems
+        notes += reader.notes
+    clips = [clip for row in rows.values() for clip in _clips(tree, row)]
+    clips.sort(key=lambda clip: clip.part == "test")
+    notes += validation_note(sum(row.split == VALIDATION for row in rows.values()))
 
+    source = tables[0][0].name
     classes = sorted({label for clip in clips if clip.part == "curated" for label in clip.labels})
-    check_classes(classes, source=name, problems=problems)
+    if clips or not problems:
+        check_classes(classes, source=source, problems=problems)
     untrained = {label: clip for clip in clips for label in clip.labels if label not in classes}
-    problems += [f"{name}: no training clip has the label {label!r} of {untrained[label].clip}" for label in untrained]
-    listed = {clip.path for clip in clips}
-    unlisted = [name_of(sound) for sound in tree.sounds if str(tree.folder / sound) not in listed]
-    notes = tree.notes(used=[PurePosixPath(name)])
-    if unused:
-        notes.append(f"{name}: columns that are not used: {', '.join(unused)}")
-    if unlisted:
-        notes.append(f"{name}: {counted(len(unlisted), 'sound')} not listed, left out: {shorten(unlisted)}")
-    return Contents(name, classes, sorted(clips, key=lambda clip: clip.part == "test"), notes)
+    problems += [
+        f"{source}: no training clip has the label {label!r} of {untrained[label].clip}" for label in untrained
+    ]
+    if unlisted := [name_of(sound) for sound in tree.sounds if sound not in rows]:
+        lists = source if len(tables) == 1 else "the tables"
+        notes.append(f"{lists}: {counted(len(unlisted), 'sound')} not listed, left out: {shorten(unlisted)}")
+    return Contents(source, classes, clips, notes)
 
 
-def _clips(tree: Tree, rows: list[Row], problems: list[str]) -> Iterator[Clip]:
-    """Yield the clips of the rows that can be used."""
-    sounds = set(tree.sounds)
-    with_folds = any(row.fold for row in rows)
-    first: dict[PurePosixPath, str] = {}
-    for row in rows:
-        path = PurePosixPath(row.path)
-        part = PARTS.get(row.split)
-        labels = split_labels(row.labels)
-        if not row.path:
-            problem = "path is empty"
-        elif path.is_absolute() or ".." in path.parts:
-            problem = f"path must be relative to the data folder and inside it, found {row.path!r}"
-        elif path not in sounds:
-            problem = f"{row.path!r} is not a sound in the data folder"
-        elif path in first:
-            problem = f"{row.path} is listed already in line {first[path]}"
-        elif part is None:
-            problem = f"split must be train or test, found {row.split!r}; folds take the place of validation clips"
-        elif part == "curated" and not labels:
-            problem = "the clip has no labels"
-        elif part == "test" and row.fold:
-            problem = f"a test clip has no fold, found {row.fold!r}; leave the field empty, or make it a training clip"
-        elif part == "curated" and with_folds and row.fold not in FOLDS:
-            problem = f"fold must be a number from 0 to 127, found {row.fold!r}"
-        else:
-            first[path] = row.where.rpartition(" ")[2]
-            fold = int(row.fold) if row.fold else -1
-            yield Clip(name_of(path), part, str(tree.folder / path), labels, fold=fold, group=row.group)
-            continue
-        problems.append(f"{row.where}: {problem}")
+def _clips(tree: Tree, row: Row) -> list[Clip]:
+    """Return the clip of a sound or, if its labels have times, the clips that are cut from it."""
+    part = "test" if row.split == TEST else "curated"
+    if row.events:
+        cut = cut_clips(tree, row.sound, row.events, part=part)
+        return [replace(clip, fold=row.fold, group=row.group or clip.group, usage=row.usage) for clip in cut]
+    path, name = str(tree.folder / row.sound), name_of(row.sound)
+    return [Clip(name, part, path, row.labels, usage=row.usage, fold=row.fold, group=row.group)]
+
+
+def split_of(table: Table) -> str:
+    """Return the split that the name of a table tells, or else the folders it is in; "" if none do."""
+    return split_in(table.file.stem) or split_of_folders(table.file.parts[:-1]) or ""
+
+
+def with_splits(tables: Sequence[Table]) -> list[tuple[Table, str]] | None:
+    """Return several tables with the splits that they are of.
+
+    None if one is of no split, or if two of them name the same sound, so that only one may be meant.
+    """
+    if len(tables) == 1:
+        return [(tables[0], "")]
+    found = [(table, split_of(table)) for table in tables]
+    times = Counter(sound for table in tables for sound in table.sounds)
+    splits = {split for _, split in found}
+    return found if "" not in splits and len(splits) > 1 and max(times.values(), default=0) < 2 else None

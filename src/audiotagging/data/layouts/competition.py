@@ -13,7 +13,8 @@ from audiotagging.data.audio import AUDIO_SUFFIXES
 from audiotagging.data.bad_clips import BAD_CLIPS
 from audiotagging.data.corrections import corrections_note, read_corrections
 from audiotagging.data.layouts.competition_tables import Table, find_classes, read_tables
-from audiotagging.data.layouts.contents import FOLDS, Classes, Clip, Contents, split_labels
+from audiotagging.data.layouts.contents import FOLDS, Classes, Clip, Contents
+from audiotagging.data.layouts.label_cells import split_labels
 from audiotagging.errors import UserError
 from audiotagging.wording import counted
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from audiotagging.csv_table import TableError, read_table
-from audiotagging.data.layouts.contents import Classes, check_classes, split_labels
+from audiotagging.data.layouts.contents import Classes, check_classes
+from audiotagging.data.layouts.label_cells import clean, split_labels
 
 LABELLED = ("fname", "labels")  # columns
 
@@ -80,7 +81,7 @@ def find_classes(tables: Tables, *, problems: list[str]) -> Classes:
     """
     if tables.submission:
         source = tables.submission.name
-        names = [column for column in tables.submission.rows if column != "fname"]
+        names = [clean(column) for column in tables.submission.rows if column != "fname"]
     else:
         source = tables.curated.name
         names = sorted({label for field in tables.curated.rows["labels"] for label in split_labels(field)})

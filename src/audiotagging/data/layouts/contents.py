@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 PARTS = ("curated", "noisy", "test")
+SEPARATORS = ",;|"  # of several labels in one field
 FOLDS = [str(fold) for fold in range(128)]  # the values that fit the int8 column of the shards
 
 
@@ -15,8 +16,8 @@ class Clip:
         clip: Its name, which no other clip has.
         part: One of `PARTS`.
         path: Path of the sound file.
-        labels: Its labels. Empty for a test clip whose labels are unknown.
-        usage: "Public" or "Private" for the test clips of a competition, else "".
+        labels: Its labels. Empty for a test clip whose labels are unknown, and for a negative.
+        usage: "Public" or "Private" for the test clips of a competition, "Negative" for a negative, else "".
         fold: Its fold, or -1 if the data have none.
         group: The clips of a group, such as those of one recorder, stay in one fold and on one side of the test split.
             "" for a clip that is in no group.
@@ -65,16 +66,6 @@ class Contents:
     notes: list[str]
 
 
-def split_labels(field: str) -> list[str]:
-    """Return the labels of a field without duplicates.
-
-    Examples:
-        >>> split_labels("Bark, Meow,Bark")
-        ['Bark', 'Meow']
-    """
-    return list(dict.fromkeys(label.strip() for label in field.split(",") if label.strip()))
-
-
 def check_classes(names: list[str], *, source: str, problems: list[str]) -> None:
     """Check that the names of the classes can be used, and that there are at least two.
 
@@ -83,7 +74,7 @@ def check_classes(names: list[str], *, source: str, problems: list[str]) -> None
         source: Where they are from, for the messages.
         problems: The list to which problems are added, one string each.
     """
-    wrong = [name for name in names if not name or not name.isprintable() or "," in name]
+    wrong = [name for name in names if not name or not name.isprintable() or set(SEPARATORS) & set(name)]
     problems += [f"{source}: a class cannot be called {name!r}" for name in wrong]
     if len(names) < 2:
         problems.append(f"{source}: expected at least 2 classes to tell apart, found {len(names)}")

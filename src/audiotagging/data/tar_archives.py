@@ -1,0 +1,38 @@
+"""Unpacks untrusted tar archives, and never writes outside the target folder."""
+
+import tarfile
+import zlib
+from pathlib import Path
+
+from audiotagging.data.zip_archives import ArchiveError, check_size
+from audiotagging.progress import track
+
+SUFFIXES = (".tar.gz", ".tgz", ".tar")
+
+
+def is_tar(path: Path) -> bool:
+    """Return whether a file is called as a tar archive is."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def extract_tar(archive: Path, target: Path) -> None:
+    """Unpack an archive into a folder.
+
+    Args:
+        archive: A tar archive, which may be compressed.
+        target: The folder to write to.
+
+    Raises:
+        ArchiveError: If the archive is corrupt, if it exceeds the allowed size or the free disk space, or if an entry
+            would be written outside the folder.
+    """
+    try:
+        with tarfile.open(archive) as opened:
+            entries = opened.getmembers()
+            check_size(archive, sum(entry.size for entry in entries), target)
+            for entry in track(entries, label=f"unpack {archive.name}", total=len(entries)):
+                opened.extract(entry, target, filter="data")
+    except tarfile.FilterError as error:
+        raise ArchiveError(f"{archive} is refused: {error}") from error
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise ArchiveError(f"{archive} cannot be unpacked: {error}; download it again, or unpack it by hand") from error
