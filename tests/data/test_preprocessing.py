@@ -190,7 +190,7 @@ def test_the_stage_refuses_data_that_changed_since_ingest(tmp_path):
     folder = tmp_path / "data"
     found = fingerprint(read_dataset(folder))
     arguments = {"folder": str(folder), "fingerprint": found, "noisy_part": True, "corrections": []}
-    arguments |= {"max_rejected": 0.01, "keep_audio": True, "test_share": 0.0, "split_seed": 0, "verify": 0}
+    arguments |= {"reading": {}, "max_rejected": 0.01, "keep_audio": True, "test_share": 0.0, "split_seed": 0, "verify": 0}
     os.utime(next((folder / "test").iterdir()), (1, 1))
     with pytest.raises(UserError, match="has changed since ingest read it"):
         stage.preprocess.python_func(**arguments, spectrograms=dsl.Dataset(uri=str(tmp_path / "out")))

@@ -84,7 +84,7 @@ def test_classes_in_fewer_folds_than_there_are_are_named(folder, column):
     spread = {"cat": 1, "dog": 2, "bird": 5}
     table = [(name, label, number % spread[label]) for label, name, number in map(parts_of, NAMES)]
     write_table(folder / "clips.csv", ("path", "labels", column), *table)
-    notes = read_dataset(folder, seed=1).notes
+    _, *notes = read_dataset(folder, seed=1).notes  # the first says how the table was understood
     assert len(notes) == 2 and RARE.partition("'cat'")[0] in notes[0] and "in fewer than the 5 folds: 'dog'" in notes[1]
     if column == "fold":
         assert RARE.format("10 clips in fold 0") in notes[0] and "'dog' (10 clips in folds 0 and 1)" in notes[1]
