@@ -159,7 +159,7 @@ def verifying(clips: pd.DataFrame, *, count: int, fingerprint: str) -> Iterator[
         yield Verification(drawn, receiver)
     finally:
         if drawn:
-            process.terminate()
+            process.kill()
             process.join()
         receiver.close()
 
