@@ -11,6 +11,7 @@ from pathlib import Path
 from audiotagging.artifacts.champion import champion_folder
 from audiotagging.errors import UserError
 from audiotagging.export.folder import export
+from audiotagging.files import remove_partial
 from commands.outputs import EXPORT
 
 FORMATS = ("onnx",)
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the folder, and print its path."""
     out = args.to or args.models / EXPORT
+    remove_partial(out.resolve())
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(
             f"{out}: expected a new or an empty folder, found something in it; remove it, or name another --to"

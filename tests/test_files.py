@@ -3,7 +3,8 @@ import os
 import pytest
 
 from audiotagging.errors import UserError
-from audiotagging.files import atomic_file, atomic_folder
+from audiotagging.files import atomic_file, atomic_folder, remove_partial
+from audiotagging.removal import remove_leftovers
 from audiotagging.working_folder import MARKER
 
 
@@ -91,3 +92,23 @@ def test_a_file_replaces_another_when_it_is_whole(tmp_path):
         partial.write_text("after")
         assert (tmp_path / "file").read_text() == "before"
     assert (tmp_path / "file").read_text() == "after"
+
+
+def test_what_is_left_beside_a_complete_folder_is_removed(tmp_path):
+    for name in ("ours", "mine"):
+        (tmp_path / f"{name}.part").mkdir()
+        (tmp_path / f"{name}.part" / "file").touch()
+    (tmp_path / "ours.part" / MARKER).touch()
+    for name in ("ours", "mine", "nothing"):
+        remove_partial(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.part"]
+
+
+def test_what_is_being_written_stays_and_what_a_killed_process_left_goes(tmp_path):
+    (tmp_path / MARKER).touch()
+    with atomic_file(tmp_path / "file") as partial:
+        remove_leftovers(tmp_path)
+        assert partial.exists()
+    (tmp_path / partial.name).touch()
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {MARKER, "file"}

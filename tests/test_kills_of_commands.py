@@ -112,8 +112,8 @@ class Batches(Tag):
 
 class Export(Tag):
     def __call__(self):
-        if not self.out.exists():  # killed after the folder had got its name
-            succeed("export", self.run, "--to", self.out)
+        complete = self.out.exists()  # killed after the folder had got its name
+        assert main(None, ["export", str(self.run), "--to", str(self.out)]) == (2 if complete else 0)
 
     def results(self):
         return {path.name for path in self.out.iterdir()}

@@ -22,6 +22,7 @@ from pathlib import Path, PurePath
 from typing import TextIO
 
 from audiotagging.errors import UserError
+from audiotagging.removal import MARKER, is_marked
 from audiotagging.working_folder import empty, working_folder
 
 SYNC_THREADS = 16
@@ -51,6 +52,17 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         except BaseException:
             empty(work)
             raise
+
+
+def remove_partial(path: Path) -> None:
+    """Remove the working folder of `atomic_folder` that a process left that was killed when its folder was complete.
+
+    Raises:
+        UserError: If another process works in it.
+    """
+    if is_marked(partial_of(path), MARKER):
+        with working_folder(partial_of(path)):
+            pass
 
 
 def partial_of(path: Path) -> Path:

@@ -257,7 +257,7 @@ def test_compile_writes_the_pipeline(capsys, tmp_path):
     assert next(yaml.safe_load_all((tmp_path / "p.yaml").read_text()))["pipelineInfo"]["name"] == "audiotagging"
     for path, message in [
         (tmp_path / "p.txt", "ends with .yaml"),
-        (tmp_path / "no" / "p.yaml", "expected a folder"),
+        (tmp_path / "no" / "p.yaml", "expected a file in a folder that exists"),
     ]:
         code, _, error = call(capsys, "compile", "-o", path)
         assert code == 2 and message in error

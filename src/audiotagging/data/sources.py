@@ -18,7 +18,7 @@ from audiotagging.data.zenodo import ZENODO, download_record
 from audiotagging.data.zenodo_records import place_of
 from audiotagging.data.zip_archives import extract
 from audiotagging.errors import UserError
-from audiotagging.files import atomic_folder, publish
+from audiotagging.files import atomic_folder, publish, remove_partial
 from audiotagging.removal import remove_broken_link
 
 # For each folder of Kaggle's and Zenodo's editions (or archive of this name with `.zip`), its path in the data folder.
@@ -102,7 +102,9 @@ def _mirror_folder(url: str, downloads: Path) -> Path:
 def _unpacked(archive: Path, downloads: Path) -> Path:
     """Unpack an archive unless that has been done before, and return the folder."""
     folder = downloads / f"{archive.stem}-{_state(archive, [archive])}"
-    if not folder.exists():
+    if folder.exists():
+        remove_partial(folder)
+    else:
         with atomic_folder(folder) as partial:
             if is_tar(archive):
                 extract_tar(archive, partial)
@@ -148,7 +150,9 @@ def _unpacked_archives(source: Path, archives: Sequence[Path], downloads: Path) 
     """Unpack the archives of a source to where they belong in the layout, unless that has been done before."""
     pieces = [path for archive in archives for path in sorted(source.glob(f"{archive.stem}.z*"))]
     target = downloads / f"{source.name}-{_state(source, pieces)}"
-    if not target.exists():
+    if target.exists():
+        remove_partial(target)
+    else:
         with atomic_folder(target) as partial:
             for archive in archives:
                 extract(archive, partial / LAYOUT[archive.stem])

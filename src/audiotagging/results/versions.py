@@ -35,7 +35,7 @@ from audiotagging.artifacts.stored_version import (
     write_version_clips,
 )
 from audiotagging.errors import UserError
-from audiotagging.files import atomic_file, atomic_folder, check_target, open_file
+from audiotagging.files import atomic_file, atomic_folder, check_target, open_file, remove_partial
 from audiotagging.json_file import write_json
 from audiotagging.removal import remove_leftovers
 from audiotagging.results.comparison import compare_first_set
@@ -75,6 +75,7 @@ def store(folder: Path, ensemble: Path, *, models: Sequence[Path], spectrograms:
         selection: The folder of the selection that they were trained on.
     """
     if folder.exists():
+        remove_partial(folder)
         return
     with atomic_folder(folder) as partial:
         shutil.copytree(ensemble, partial, dirs_exist_ok=True)
