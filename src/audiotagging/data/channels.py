@@ -1,0 +1,82 @@
+"""Mixes the channels of a recording to one: their mean, unless a channel is dead or they cancel.
+
+A microphone that is wired the wrong way round makes the right channel the negative of the left one, and their mean
+silent. A cable that is broken makes a channel silent, and the mean half as loud.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+DEAD = 1e-6  # of the variance of the loudest channel, -60 dB
+# Of the variance that the mean of independent channels would have, -17 dB. Two equally loud channels cancel from a
+# correlation of -.98 on.
+CANCELLED = 0.02
+
+
+class Mix(NamedTuple):
+    """The channels whose mean is used.
+
+    Attributes:
+        channels: Their numbers, from 0.
+        note: What was not used and why. "" if all are used.
+    """
+
+    channels: tuple[int, ...]
+    note: str = ""
+
+
+class ChannelMeter:
+    """Measures the channels of a recording, block by block."""
+
+    def __init__(self, channels: int) -> None:
+        self._count = 0
+        self._sums = np.zeros(channels)
+        self._products = np.zeros((channels, channels)) if channels > 1 else None
+
+    def add(self, samples: np.ndarray) -> None:
+        """Add samples, float32, shape (samples, channels)."""
+        if self._products is not None and len(samples):
+            self._count += len(samples)
+            self._sums += samples.sum(axis=0, dtype=np.float64)
+            self._products += samples.T @ samples
+
+    def mix(self) -> Mix:
+        """Return which channels to use."""
+        channels = len(self._sums)
+        everything = tuple(range(channels))
+        if self._products is None or not self._count:
+            return Mix(everything)
+        means = self._sums / self._count
+        covariance = self._products / self._count - np.outer(means, means)
+        variances = np.diag(covariance)
+        loudest = int(np.argmax(variances))
+        if variances[loudest] <= 0:
+            return Mix(everything)
+        alive = [channel for channel in everything if variances[channel] > DEAD * variances[loudest]]
+        mixed = covariance[np.ix_(alive, alive)].sum() / len(alive)  # of independent channels: their mean variance
+        if len(alive) > 1 and mixed < CANCELLED * variances[alive].mean():
+            return Mix((loudest,), f"channels cancel: only {name(loudest, channels)} was used")
+        dead = [name(channel, channels) for channel in everything if channel not in alive]
+        return Mix(tuple(alive), f"silent channels left out: {', '.join(dead)}" if dead else "")
+
+
+def name(channel: int, channels: int) -> str:
+    """Return what a channel is called in messages."""
+    return ("the left one", "the right one")[channel] if channels == 2 else f"number {channel + 1} of {channels}"
+
+
+def to_mono(samples: np.ndarray, channels: Sequence[int]) -> np.ndarray:
+    """Average channels.
+
+    Args:
+        samples: Shape (samples, channels).
+        channels: The channels to use, from 0.
+
+    Returns:
+        Shape (samples,).
+    """
+    if len(channels) == 1:
+        return samples[:, channels[0]]
+    return (samples if len(channels) == samples.shape[1] else samples[:, channels]).mean(axis=1)
