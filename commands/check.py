@@ -11,7 +11,7 @@ from pathlib import Path
 from audiotagging.artifacts.alike import describe_alike
 from audiotagging.data.dataset import DataError, fingerprint, read_dataset
 from audiotagging.data.ingest import check_folds
-from audiotagging.data.overview import describe, describe_classes, durations
+from audiotagging.data.overview import describe, describe_classes, describe_incomplete, durations
 from audiotagging.data.preprocessing import listen
 from audiotagging.data.sources import resolve
 from audiotagging.errors import brief, in_one_line
@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
         print(*map(brief, error.problems), sep="\n")
         return 2
     print(f"{brief(str(folder))} can be used, fingerprint {fingerprint(dataset)}")
-    notes = [f"note: {note}" for note in [*dataset.notes, *describe_alike(alike, dataset.clips)]]
+    found = [*dataset.notes, *describe_incomplete(dataset, heard), *describe_alike(alike, dataset.clips)]
+    notes = [f"note: {note}" for note in found]
     print(*map(brief, lines), "", *map(in_one_line, describe_classes(dataset, heard)), "", sep="\n")
     print(*map(brief, notes), sep="\n")
     return 0

@@ -13,7 +13,6 @@ import numpy as np
 import soxr
 
 from audiotagging.data.recordings import (
-    BLOCK_SAMPLES,
     RATE,
     Bound,
     Recording,
@@ -80,7 +79,11 @@ def decode(path: Path, *, start: float = 0.0, end: float = math.inf) -> Sound:
 
 
 def duration(
-    source: Source, *, start: float = 0.0, end: float = math.inf, bound: Bound = Bound()  # noqa: B008
+    source: Source,
+    *,
+    start: float = 0.0,
+    end: float = math.inf,
+    bound: Bound = Bound(),  # noqa: B008
 ) -> float:
     """Return the duration of a sound file or a piece of it in seconds: of what can be heard.
 

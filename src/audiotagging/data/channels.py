@@ -13,6 +13,8 @@ DEAD = 1e-6  # of the variance of the loudest channel, -60 dB
 # Of the variance that the mean of independent channels would have, -17 dB. Two equally loud channels cancel from a
 # correlation of -.98 on.
 CANCELLED = 0.02
+SHORTEST = 1000  # samples; a few of any two sounds can be opposite by chance
+QUIETEST = 1e-8  # variance of the loudest channel, -80 dB; below, rounding decides what the others are
 
 
 class Mix(NamedTuple):
@@ -46,13 +48,13 @@ class ChannelMeter:
         """Return which channels to use."""
         channels = len(self._sums)
         everything = tuple(range(channels))
-        if self._products is None or not self._count:
+        if self._products is None or self._count < SHORTEST:
             return Mix(everything)
         means = self._sums / self._count
         covariance = self._products / self._count - np.outer(means, means)
         variances = np.diag(covariance)
         loudest = int(np.argmax(variances))
-        if variances[loudest] <= 0:
+        if variances[loudest] <= QUIETEST:
             return Mix(everything)
         alive = [channel for channel in everything if variances[channel] > DEAD * variances[loudest]]
         mixed = covariance[np.ix_(alive, alive)].sum() / len(alive)  # of independent channels: their mean variance

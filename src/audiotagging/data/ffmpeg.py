@@ -27,7 +27,7 @@ STATES_LENGTH = ("mov", "matroska", "asf", "wv", "ape", "tta", "flac", "dsf")  #
 CHECKED = ("flac", "tta", "wavpack")  # decoders that can tell by a checksum whether a packet is damaged
 DAMAGED = "its content is damaged, or it is no sound"
 LONGEST_GAP = 60.0  # seconds; a corrupt time of a packet can claim any
-FIRST_ERRORS = 200  # packets that may fail before the first one that can be decoded
+MOST_FAILED = 200  # packets that may fail, more than can be decoded
 COARSE, FINE = 0.03, 0.01  # seconds; how far times may be off where they are in milliseconds, and where they are not
 
 
@@ -89,7 +89,7 @@ class FFmpegFile:
         present, done = self.rate, 0  # the rate of the last frame; frames yielded
         zero: float | None = None  # time of the first sample, in seconds
         exact = self._stream.time_base.denominator > 1000
-        failed = 0
+        failed = decoded = 0
         for packet, joined in self._packets():
             if joined:
                 zero = None
@@ -97,8 +97,9 @@ class FFmpegFile:
             if error and _is_head(packet):  # of an MP3 that was joined to another: no sound
                 zero = None
                 continue
-            failed += error
-            if failed > FIRST_ERRORS and not done:
+            failed, decoded = failed + error, decoded + len(frames)
+            if failed > MOST_FAILED + decoded:
+                self.broken = True
                 break
             for frame in frames:
                 samples = _to_float(frame)
@@ -129,7 +130,6 @@ class FFmpegFile:
             yield resampler.resample_chunk(_nothing(self.channels), last=True)
         if not done:
             raise DecoderError("cannot be decoded: nothing in it can be decoded")
-
 
     def _packets(self) -> Iterator[tuple[Any, bool]]:
         """Yield all packets, and whether they are the first one of a link."""
@@ -185,7 +185,8 @@ def _first_track(container: Any) -> Any:
     stream = container.streams.audio[0]
     codec = stream.codec_context
     if codec is None or codec.name not in _decoders().split(","):
-        raise DecoderError(f"cannot be decoded: its sound has a format that is not read{f' ({codec.name})' if codec else ''}")
+        name = f" ({codec.name})" if codec else ""
+        raise DecoderError(f"cannot be decoded: its sound has a format that is not read{name}")
     check_head(codec.sample_rate, codec.channels)
     codec.thread_count = 1  # others tag or decode at the same time
     if codec.name in CHECKED:

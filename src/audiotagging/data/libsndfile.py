@@ -20,7 +20,17 @@ from audiotagging.data.pcm_headers import Samples
 from audiotagging.data.sound_streams import DecoderError, check_head, check_values
 
 # Bytes per sample of what is stored as it is, so that the size of a file tells how many samples there are.
-WIDTHS = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+WIDTHS = {
+    "PCM_S8": 1,
+    "PCM_U8": 1,
+    "ULAW": 1,
+    "ALAW": 1,
+    "PCM_16": 2,
+    "PCM_24": 3,
+    "PCM_32": 4,
+    "FLOAT": 4,
+    "DOUBLE": 8,
+}
 BIG_ENDIAN = ("AIFF", "AU", "CAF")  # unless the file says otherwise
 UNKNOWN_LENGTH = 1 << 62  # frames; libsndfile's own value is 2^63 - 1
 PREDICTED_BLOCK = 1 << 13  # bytes, more than a block of any ADPCM
@@ -34,6 +44,7 @@ class SndFile:
         channels: Number of channels.
         frames: Samples per channel, as far as libsndfile knows. None if it does not know.
         plain: Whether the samples are stored as they are. Then `frames` is right.
+        certain: Whether they are also numbers that a sound can have, whatever they are.
         exact: Whether a seek is exact, which it is if no sample depends on one far before it.
     """
 
@@ -42,6 +53,7 @@ class SndFile:
         self.rate, self.channels = sound.samplerate, sound.channels
         self.frames = None if sound.frames > UNKNOWN_LENGTH else sound.frames
         self.plain = sound.subtype in WIDTHS and sound.format != "FLAC"
+        self.certain = self.plain and sound.subtype not in ("FLOAT", "DOUBLE")
         self.exact = self.plain or (sound.format == "FLAC" and self.frames is not None)
 
     def seek(self, frame: int) -> None:

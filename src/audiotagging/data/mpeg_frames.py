@@ -123,7 +123,9 @@ def _stated_frames(file: BinaryIO, start: int, first: Frame) -> int | None:
     """Return the number of frames that the first frame of Xing, LAME or Fraunhofer (VBRI) states, without itself."""
     file.seek(start)
     data = file.read(min(first.size, 200))
-    side = {(True, True): 17, (True, False): 32, (False, True): 9, (False, False): 17}[first.samples == 1152, first.mono]
+    side = {(True, True): 17, (True, False): 32, (False, True): 9, (False, False): 17}[
+        first.samples == 1152, first.mono
+    ]
     at = 4 + side
     if data[at : at + 4] in (b"Xing", b"Info") and len(data) >= at + 12:
         return int.from_bytes(data[at + 8 : at + 12], "big") if data[at + 7] & 1 else None

@@ -25,6 +25,7 @@ from audiotagging.artifacts.acoustics import Acoustics
 from audiotagging.artifacts.acoustics_table import write_acoustics
 from audiotagging.artifacts.alike import write_alike
 from audiotagging.artifacts.excerpts import Excerpt, ExcerptWriter
+from audiotagging.artifacts.incomplete import write_incomplete
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
 from audiotagging.data.acoustics import measure
 from audiotagging.data.audio import RATE, SoundError, decode, trim
@@ -73,6 +74,9 @@ class Processed:
         clipped: Whether a share of more than `CLIPPED` of the samples has full scale.
         texture: What it sounds like (`near_duplicates.take_texture`).
         acoustics: Its level, band and hum, without the silence at both ends.
+        read: Seconds of its file that can be heard.
+        stated: Seconds that the header of its file states, if the file was cut short.
+        notes: What was not used of its file, as in `recordings.Recording`.
     """
 
     spectrogram: np.ndarray | None
@@ -84,6 +88,9 @@ class Processed:
     clipped: bool = False
     texture: np.ndarray | None = None
     acoustics: Acoustics | None = None
+    read: float = 0.0
+    stated: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 def preprocess_folder(
@@ -133,7 +140,7 @@ def preprocess(
 ) -> None:
     """Write the spectrograms of a data set to a folder of shards, with the acoustics of the clips.
 
-    Unusable clips are listed in its `rejected.csv`.
+    Unusable clips are listed in its `rejected.csv`, and those of which something was not used in `incomplete.csv`.
 
     Args:
         dataset: The clips.
@@ -152,6 +159,7 @@ def preprocess(
     repairs: Counter[str] = Counter()
     textures: list[np.ndarray | None] = []
     measured: list[tuple[str, str, Acoustics]] = []
+    incomplete: list[tuple[str, str, float, float | None, str]] = []
     metadata = {"mel": json.dumps(SETTINGS), "fingerprint": fingerprint, "notes": json.dumps(dataset.notes)}
     with (
         ShardWriter(out, classes=dataset.classes, metadata=metadata) as writer,
@@ -179,10 +187,12 @@ def preprocess(
             if result.acoustics:
                 measured.append((clip.clip, clip.part, result.acoustics))
             textures.append(result.texture)
+            incomplete += [(clip.clip, clip.part, result.read, result.stated, note) for note in result.notes]
         _check_rejected(writer.rejected, Counter(clips["part"]), max_rejected)
         _add_disturbances(writer, dataset)
         write_alike(writer.working, _alike(clips, textures))
         write_acoustics(writer.working, measured)
+        write_incomplete(writer.working, incomplete)
     counts = [f"{count} {what}" for what, count in sorted(repairs.items())]
     logger.info("%s: %s", counted(len(clips), "clip"), ", ".join([f"{len(writer.rejected)} rejected", *counts]))
 
@@ -195,8 +205,8 @@ def listen(dataset: Dataset, *, max_rejected: float) -> tuple[pd.DataFrame, pd.D
         max_rejected: Share of a part's clips that may be unusable.
 
     Returns:
-        One row per clip: `seconds` without the silence at both ends, and whether it is `unreadable`, `silent` or
-        `clipped`. And one row per pair of clips that sound alike: `clip` and `other`.
+        One row per clip: `seconds` without the silence at both ends, whether it is `unreadable`, `silent` or
+        `clipped`, and the `notes` on its file. And one row per pair of clips that sound alike: `clip` and `other`.
 
     Raises:
         UserError: If too many clips of a part are unusable, or if a worker is killed.
@@ -208,9 +218,10 @@ def listen(dataset: Dataset, *, max_rejected: float) -> tuple[pd.DataFrame, pd.D
         if result.spectrogram is None:
             rejected.append({"clip": clip.clip, "part": clip.part, "reason": result.reason})
         textures.append(result.texture)
-        rows.append((result.seconds, result.spectrogram is None, result.silent, result.clipped))
+        rows.append((result.seconds, result.spectrogram is None, result.silent, result.clipped, result.notes))
     _check_rejected(rejected, Counter(clips["part"]), max_rejected)
-    return pd.DataFrame(rows, columns=["seconds", "unreadable", "silent", "clipped"]), _alike(clips, textures)
+    heard = pd.DataFrame(rows, columns=["seconds", "unreadable", "silent", "clipped", "notes"])
+    return heard, _alike(clips, textures)
 
 
 def _alike(clips: pd.DataFrame, textures: Sequence[np.ndarray | None]) -> pd.DataFrame:
@@ -334,4 +345,7 @@ def _process(piece: Piece) -> Processed:
         clipped=bool((loudness >= FULL_SCALE).mean() > CLIPPED),
         texture=take_texture(spectrogram),
         acoustics=measure(samples),
+        read=sound.recording.frames / sound.recording.rate,
+        stated=sound.recording.stated,
+        notes=sound.recording.notes,
     )

@@ -10,7 +10,7 @@ import math
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -20,20 +20,34 @@ import numpy as np
 
 from audiotagging.data.channels import ChannelMeter, Mix, to_mono
 from audiotagging.data.ffmpeg import open_ffmpeg
-from audiotagging.data.libsndfile import open_sndfile
+from audiotagging.data.libsndfile import SndFile, open_sndfile
 from audiotagging.data.mpeg_frames import Walk, first_frame, walk
 from audiotagging.data.ogg_pages import has_last_page
 from audiotagging.data.pcm_headers import Samples, find_samples
 from audiotagging.data.sound_formats import ffmpeg_format, is_mpeg, skip_id3
 from audiotagging.data.sound_streams import DecoderError, SoundError, Stream
+from audiotagging.wording import counted
 
-Source = Path | BinaryIO  # a path, or an open file that can seek
+
+class ChannelOf(NamedTuple):
+    """A channel of a file, or all of them.
+
+    Attributes:
+        path: The file.
+        number: The number of the channel, from 1. 0 for the mean of all, whatever is in them.
+    """
+
+    path: Path
+    number: int
+
+
+Source = Path | BinaryIO | ChannelOf  # a path, an open file that can seek, or a channel
 
 RATE = 44_100  # Hz
 BLOCK_SAMPLES = 1 << 24  # largest number of samples in a block, of all channels, 64 MiB
 EXAMINED_BLOCK = 1 << 20  # frames
 REMEMBERED = 4096  # files
-TOLERANCE = 0.1  # seconds of lossy formats, whose headers count what the encoder adds at the ends
+TOLERANCE = 4608  # frames; the headers of lossy formats count what the encoder adds at the ends, four frames of MP3
 SEGMENT = 4096  # frames of a spectrum
 
 
@@ -55,7 +69,7 @@ class Bound(NamedTuple):
             SoundError: If they are too many.
         """
         if frames > self.seconds * rate:
-            raise SoundError(f"is longer than {self.seconds:g} seconds")
+            raise SoundError(f"expected at most {self.seconds:g} seconds of sound, found {frames / rate:g} or more")
         if max(frames * channels, frames * RATE / rate) > self.samples:
             raise SoundError(
                 f"is too long for a clip, or its header is wrong: {frames} samples or more in each of {channels} "
@@ -97,7 +111,7 @@ class _Measured:
     stream: Stream
     frames: int = 0
     kept: list[np.ndarray] = field(default_factory=list)
-    mix: Mix = Mix(())
+    mix: Mix = field(default_factory=lambda: Mix(()))
     high: float = 0.0  # share of the energy above what a rate of 44 100 Hz can hold
 
 
@@ -107,14 +121,15 @@ def examine(source: Source, *, bound: Bound = Bound()) -> Recording:  # noqa: B0
     Raises:
         SoundError: If it cannot be decoded, has no samples, or is longer than `bound`.
     """
+    if isinstance(source, ChannelOf):
+        return _with_channel(examine(source.path, bound=bound), source.number)
     if not isinstance(source, Path):
         if source not in _examined:
             _examined[source] = _examine(source, bound=bound)[0]
         return _examined[source]
-    with open_source(source) as file:
+    with open_source(source):  # says what is wrong if it cannot be
         state = source.stat()
-    recording = _examine_path(source, state.st_size, state.st_mtime_ns, bound)
-    return recording
+    return _examine_path(source, state.st_size, state.st_mtime_ns, bound)
 
 
 def examine_and_read(path: Path, *, bound: Bound) -> tuple[Recording, np.ndarray]:
@@ -142,7 +157,8 @@ def read_blocks(source: Source, recording: Recording, *, frames: int, first: int
     """
     with open_source(source) as file, _open(file, recording) as stream:
         if first and recording.exact:
-            stream.seek(first)  # type: ignore[attr-defined] - only libsndfile's are exact
+            assert isinstance(stream, SndFile)
+            stream.seek(first)
             first = 0
         for block in stream.blocks(max(1, min(frames, BLOCK_SAMPLES // recording.channels))):
             if first < len(block):
@@ -157,6 +173,8 @@ def open_source(source: Source) -> Iterator[BinaryIO]:
     Raises:
         SoundError: If the path cannot be opened, or is no file.
     """
+    if isinstance(source, ChannelOf):
+        source = source.path
     if not isinstance(source, Path):
         yield source
         return
@@ -189,14 +207,14 @@ def _examine(file: BinaryIO, *, bound: Bound, keep: bool = False) -> tuple[Recor
             with open_sndfile(file, samples) as sound:
                 if sound.frames is not None and sound.plain:
                     bound.check(sound.frames, sound.rate, sound.channels)
-                if sound.plain and sound.channels == 1 and sound.rate <= RATE and not keep:
+                if sound.certain and sound.channels == 1 and sound.rate <= RATE and not keep:
                     found = _Measured(sound, frames=sound.frames or 0, mix=Mix((0,)))
                 else:
                     found = _read_through(sound, bound, keep, frames=sound.frames if sound.plain else None)
                 if sound.plain or sound.has_read_all(found.frames, samples):
                     stated = _stated(found, samples, walked.stated)
                     cut = format == "ogg" and not has_last_page(file)
-                    notes, stated = _notes(found, samples, stated, 0.0 if sound.plain else TOLERANCE, cut)
+                    notes, stated = _notes(found, samples, stated, 0 if sound.plain else TOLERANCE, cut)
                     recording = _recording(found, stated, notes, exact=sound.exact, format=None, samples=samples)
                     return recording, found.kept
         except DecoderError as error:
@@ -209,7 +227,7 @@ def _examine(file: BinaryIO, *, bound: Bound, keep: bool = False) -> tuple[Recor
             found,
             samples,
             _stated(found, samples, walked.stated if sound.stated is None else sound.stated),
-            0.0 if format == "flac" else TOLERANCE,
+            0 if format == "flac" else TOLERANCE,
             walked.cut or (format == "ogg" and not has_last_page(file)),
         )
         if sound.damaged >= 0.005:
@@ -219,6 +237,15 @@ def _examine(file: BinaryIO, *, bound: Bound, keep: bool = False) -> tuple[Recor
         if sound.tracks > 1:
             notes.append(f"several tracks: the first of {sound.tracks} was used")
         return _recording(found, stated, notes, exact=False, format=format, samples=samples), found.kept
+
+
+def _with_channel(recording: Recording, number: int) -> Recording:
+    """Return a recording of which a channel is used that the user has chosen."""
+    if number > recording.channels:
+        raise SoundError(f"expected a channel {number}, found {counted(recording.channels, 'channel')}")
+    channels = (number - 1,) if number else tuple(range(recording.channels))
+    notes = tuple(note for note in recording.notes if note != recording.mix.note)
+    return replace(recording, mix=Mix(channels), notes=notes)
 
 
 def _walk(file: BinaryIO) -> Walk:
@@ -274,12 +301,12 @@ def _stated(found: _Measured, samples: Samples | None, otherwise: float | None) 
 
 
 def _notes(
-    found: _Measured, samples: Samples | None, stated: float | None, tolerance: float, cut: bool
+    found: _Measured, samples: Samples | None, stated: float | None, tolerance: int, cut: bool
 ) -> tuple[list[str], float | None]:
     """Return what was not used of a file, and how many seconds its header states if it was cut short."""
     seconds = found.frames / found.stream.rate
     notes = []
-    if stated is not None and stated - seconds > max(tolerance, 0.5 / found.stream.rate):
+    if stated is not None and (stated - seconds) * found.stream.rate > max(tolerance, 0.5):
         notes.append(f"cut short: {seconds:.2f} of {stated:.2f} s stated")
     else:
         stated = None
@@ -290,7 +317,9 @@ def _notes(
     if found.mix.note:
         notes.append(found.mix.note)
     if found.high > 0.5:
-        notes.append(f"ultrasound: {found.high:.0%} of its energy lies above {RATE / 2000:g} kHz, where nothing is heard")
+        notes.append(
+            f"ultrasound: {found.high:.0%} of its energy lies above {RATE / 2000:g} kHz, where nothing is heard"
+        )
     return notes, stated
 
 

@@ -12,8 +12,8 @@ from audiotagging.data.mpeg_frames import first_frame
 # Endings of the names of files that are tried as sounds.
 AUDIO_SUFFIXES = (
     *(".wav", ".wave", ".bwf", ".rf64", ".bw64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
-    *(".flac", ".ogg", ".oga", ".opus", ".spx", ".mp3", ".mp2", ".mpga", ".m4a", ".m4b", ".mp4", ".aac", ".3gp", ".3g2"),
-    *(".amr", ".wma", ".asf", ".webm", ".weba", ".mka", ".mkv", ".mov", ".wv", ".ape", ".tta", ".dsf"),
+    *(".flac", ".ogg", ".oga", ".opus", ".spx", ".mp3", ".mp2", ".mpga", ".m4a", ".m4b", ".mp4", ".aac", ".3gp"),
+    *(".3g2", ".amr", ".wma", ".asf", ".webm", ".weba", ".mka", ".mkv", ".mov", ".wv", ".ape", ".tta", ".dsf"),
 )
 SYSTEM = {"desktop.ini", "thumbs.db", "__macosx", "@eadir", "$recycle.bin"}  # what systems leave in folders
 
@@ -75,7 +75,7 @@ def ffmpeg_format(file: BinaryIO) -> str | None:
 
 
 def is_mpeg(file: BinaryIO) -> bool:
-    """Return whether libsndfile takes a file for an MP3: it needs two bytes for that, and libmpg123 tells the terminal."""
+    """Return whether libsndfile takes a file for an MP3: two bytes are enough, and libmpg123 tells the terminal."""
     file.seek(0)
     head = file.read(3)
     return head == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")

@@ -10,7 +10,7 @@ from audiotagging.data.layouts.clip_table import read_clip_table, tables_of_clip
 from audiotagging.data.layouts.competition import FOLDERS, read_competition
 from audiotagging.data.layouts.contents import Contents, shorten
 from audiotagging.data.layouts.label_files import label_files_of, read_label_files
-from audiotagging.data.layouts.tree import Tree, list_tree, name_of, other_sounds
+from audiotagging.data.layouts.tree import Tree, list_tree, name_of
 from audiotagging.wording import counted
 
 EXPECTED = (
@@ -83,8 +83,6 @@ def _check_mixture(tree: Tree, label_files: Sequence[PurePosixPath], problems: l
 def _found(tree: Tree) -> str:
     """Return what is in a folder, as text."""
     found = [f"{counted(len(tree.sounds), 'sound')} in no folder"] if tree.sounds else []
-    if unread := other_sounds(tree.others):
-        found.append(f"{unread}; convert them to WAV or FLAC")
-    elif tree.others:
+    if tree.others:
         found.append(f"{counted(len(tree.others), 'other file')} ({shorten([name_of(file) for file in tree.others])})")
     return ", ".join(found) or "no files"

@@ -10,8 +10,8 @@ table about several sounds names that of each selection, and says where in it th
 Raven Pro User's Manual, "Selection tables".
 
 A clip reaches from `MARGIN` before the label to `MARGIN` after it, and has all labels that overlap this time. Several
-labels in one text are separated by commas. The clips of a recording are a group. Recordings in `DIR/test/` are for test
-clips.
+labels in one text are separated by commas. A label of which less than half lies in its recording is no clip. The clips
+of a recording are a group. Recordings in `DIR/test/` are for test clips.
 """
 
 import csv
@@ -21,12 +21,14 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
+from audiotagging.data.audio import SoundError, duration
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes, shorten, split_labels
 from audiotagging.data.layouts.tree import Tree, name_of
 from audiotagging.wording import counted
 
 SOURCE = "the label files"
 MARGIN = 0.5  # seconds
+NOTES = 20  # labels that are named
 BEGIN, END = "Begin Time (s)", "End Time (s)"  # from the start of the first sound of the table
 OFFSET = "File Offset (s)"
 # What users call the column of their labels in Raven, in lower case. The last ones are BirdNET's.
@@ -57,6 +59,7 @@ def read_label_files(tree: Tree, files: Iterable[PurePosixPath], *, problems: li
         problems: The list to which problems are added, one string each.
     """
     labels_of: dict[PurePosixPath, list[Label]] = defaultdict(list)
+    notes: list[str] = []
     sounds_in: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
     for sound in tree.sounds:
         sounds_in[sound.parent].append(sound)
@@ -67,7 +70,7 @@ def read_label_files(tree: Tree, files: Iterable[PurePosixPath], *, problems: li
         for name, labels in sorted(about.items()) or [("", [])]:
             recording = _recording(file, name, beside=sounds_in[file.parent], alone=len(about) <= 1)
             if recording:
-                labels_of[recording] += labels
+                labels_of[recording] += _inside(labels, tree.folder / recording, name_of(file), notes)
             else:
                 wanted = f"the sound {name}" if name else "a sound of this name"
                 problems.append(f"{name_of(file)}: expected {wanted} beside the labels, found none")
@@ -78,7 +81,9 @@ def read_label_files(tree: Tree, files: Iterable[PurePosixPath], *, problems: li
     check_classes(classes, source=SOURCE, problems=problems)
     untrained = sorted({label for clip in clips for label in clip.labels} - set(classes))
     problems += [f"{SOURCE}: the label {label!r} is only in recordings of test/" for label in untrained]
-    notes = tree.notes(used=set(files))
+    if len(notes) > NOTES:
+        notes[NOTES:] = [f"and {counted(len(notes) - NOTES, 'more label')} outside of the recordings, left out"]
+    notes += tree.notes(used=set(files))
     if unlabelled := [name_of(sound) for sound in tree.sounds if sound not in labels_of]:
         notes.append(f"{counted(len(unlabelled), 'sound')} without a label file, left out: {shorten(unlabelled)}")
     notes.append(
@@ -93,6 +98,26 @@ def _recording(file: PurePosixPath, name: str, *, beside: list[PurePosixPath], a
     if alone and not found:
         found = [path for path in beside if file.name.startswith(f"{path.stem}.")]
     return max(found, key=lambda path: len(path.stem), default=None)
+
+
+def _inside(labels: list[Label], recording: Path, file: str, notes: list[str]) -> list[Label]:
+    """Return the labels of which at least half lies in their recording, and note the others."""
+    try:
+        length = duration(recording)
+    except SoundError:  # which is reported of its clips
+        return labels
+    used = []
+    for label in labels:
+        heard = min(label.end, length) - label.start
+        if label.start >= length:
+            what = f"begins at {label.start:g} s, after the end of {name_of(recording.name)} ({length:.2f} s)"
+            notes.append(f"{file} line {label.line}: the label {label.text!r} {what}; left out")
+        elif heard < (label.end - label.start) / 2:
+            what = f"{heard:.2f} of {label.end - label.start:.2f} s lie in {name_of(recording.name)} ({length:.2f} s)"
+            notes.append(f"{file} line {label.line}: only {what} of the label {label.text!r}; left out")
+        else:
+            used.append(label)
+    return used
 
 
 def _clips(tree: Tree, sound: PurePosixPath, labels: list[Label]) -> list[Clip]:
