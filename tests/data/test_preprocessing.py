@@ -133,7 +133,7 @@ def test_bad_clips_are_listed_and_the_run_continues(tmp_path, dataset):
     rejected = read_rejected(tmp_path / "out")
     assert rejected[["clip", "part", "place"]].values.tolist() == [["03.wav", "curated", 3], ["45.wav", "noisy", 5]]
     assert list(rejected["reason"]) == [
-        "cannot be decoded: Format not recognised",
+        "cannot be decoded: it is no sound file of a known format",
         "cannot be read: No such file or directory",
     ]
     clips = read_clips(tmp_path / "out").query("part != 'disturbance'")

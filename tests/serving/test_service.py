@@ -101,7 +101,7 @@ def test_one_file_that_is_not_a_sound_is_named(served, sounds):
     files = [("file", (name, (sounds / name).read_bytes())) for name in ("plain.wav", "text.wav", "short.flac")]
     answer = served.client.post("/tag", files=files)
     assert answer.status_code == 422
-    assert answer.json() == {"error": "text.wav: cannot be decoded: Format not recognised"}
+    assert answer.json() == {"error": "text.wav: cannot be decoded: it is no sound file of a known format"}
 
 
 @pytest.mark.parametrize(

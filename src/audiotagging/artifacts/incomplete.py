@@ -1,7 +1,7 @@
 """Clips of whose files something was not used: `incomplete.csv` in the folder of the spectrograms.
 
-Its columns are `clip`, `part`, `seconds` that can be heard of the file, `stated` (the seconds that its header states, if
-it was cut short) and `note`. A file with two faults has two rows. There is no file if there are no such clips.
+Its columns are `clip`, `part`, `seconds` of the file that can be heard, `stated` (those that its header states, if it
+was cut short) and `note`. A file with two faults has two rows. There is no file if there are no such clips.
 """
 
 from collections.abc import Sequence

@@ -13,6 +13,7 @@ DEAD = 1e-6  # of the variance of the loudest channel, -60 dB
 # Of the variance that the mean of independent channels would have, -17 dB. Two equally loud channels cancel from a
 # correlation of -.98 on.
 CANCELLED = 0.02
+ALIKE = 0.99  # variances that count as equal: rounding makes a channel and its negative differ
 SHORTEST = 1000  # samples; a few of any two sounds can be opposite by chance
 QUIETEST = 1e-8  # variance of the loudest channel, -80 dB; below, rounding decides what the others are
 
@@ -40,9 +41,10 @@ class ChannelMeter:
     def add(self, samples: np.ndarray) -> None:
         """Add samples, float32, shape (samples, channels)."""
         if self._products is not None and len(samples):
-            self._count += len(samples)
-            self._sums += samples.sum(axis=0, dtype=np.float64)
-            self._products += samples.T @ samples
+            exact = samples.astype(np.float64)  # a constant channel must have no variance
+            self._count += len(exact)
+            self._sums += exact.sum(axis=0)
+            self._products += exact.T @ exact
 
     def mix(self) -> Mix:
         """Return which channels to use."""
@@ -53,7 +55,7 @@ class ChannelMeter:
         means = self._sums / self._count
         covariance = self._products / self._count - np.outer(means, means)
         variances = np.diag(covariance)
-        loudest = int(np.argmax(variances))
+        loudest = int(np.argmax(variances > ALIKE * variances.max()))  # the first of equals
         if variances[loudest] <= QUIETEST:
             return Mix(everything)
         alive = [channel for channel in everything if variances[channel] > DEAD * variances[loudest]]

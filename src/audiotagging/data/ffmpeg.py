@@ -223,7 +223,7 @@ def _decode(packet: Any) -> tuple[list[Any], bool]:
 
 
 def _is_head(packet: Any) -> bool:
-    """Return whether a packet is what MP3 files begin with: a tag, or the frame that states the number of the others."""
+    """Return whether a packet is a tag, or the first frame of an MP3, which states the number of the others."""
     head = bytes(packet)[:40]
     return head.startswith(b"ID3") or any(mark in head for mark in (b"Xing", b"Info", b"VBRI"))
 

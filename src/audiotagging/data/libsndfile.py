@@ -7,6 +7,7 @@ Files with 16-bit samples are read as integers and scaled here, which gives the 
 conversion in half the time.
 """
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,10 +92,7 @@ class SndFile:
             return frames > 0
         if self.frames is not None and frames != self.frames:
             return False
-        try:  # how far libsndfile has read
-            position = os.lseek(self._file.fileno(), 0, os.SEEK_CUR)
-        except OSError:  # a file in memory
-            position = self._file.tell()
+        position = self._file.tell()  # how far libsndfile has read
         if samples is not None:
             return frames > 0 and position >= samples.offset + samples.size - PREDICTED_BLOCK
         return self._sound.format not in ("FLAC", "OGG") or position >= self._file.seek(0, os.SEEK_END)
@@ -135,14 +133,12 @@ def open_sndfile(file: BinaryIO, samples: Samples | None) -> Iterator[SndFile]:
 
 
 def _handle(file: BinaryIO) -> int | BinaryIO:
-    """Return the descriptor of a file at its start, or the file itself if it is in memory."""
-    try:
-        handle = file.fileno()
-    except OSError:
-        file.seek(0)
-        return file
-    os.lseek(handle, 0, os.SEEK_SET)  # libsndfile takes the present position for the start of the sound
-    return handle
+    """Return a file at its start, which libsndfile takes for the start of the sound: the descriptor of a file on disk.
+
+    libsndfile moves in that, of which a file with a buffer would know nothing.
+    """
+    file.seek(0)
+    return file.fileno() if isinstance(file, io.FileIO) else file
 
 
 @contextmanager

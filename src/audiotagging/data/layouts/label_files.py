@@ -113,8 +113,8 @@ def _inside(labels: list[Label], recording: Path, file: str, notes: list[str]) -
             what = f"begins at {label.start:g} s, after the end of {name_of(recording.name)} ({length:.2f} s)"
             notes.append(f"{file} line {label.line}: the label {label.text!r} {what}; left out")
         elif heard < (label.end - label.start) / 2:
-            what = f"{heard:.2f} of {label.end - label.start:.2f} s lie in {name_of(recording.name)} ({length:.2f} s)"
-            notes.append(f"{file} line {label.line}: only {what} of the label {label.text!r}; left out")
+            what = f"{heard:.2f} of {label.end - label.start:.2f} s of the label {label.text!r} lie in"
+            notes.append(f"{file} line {label.line}: only {what} {name_of(recording.name)} ({length:.2f} s); left out")
         else:
             used.append(label)
     return used
