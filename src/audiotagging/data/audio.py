@@ -17,6 +17,7 @@ from audiotagging.data.recordings import (
     Bound,
     Recording,
     Source,
+    count_frames,
     examine,
     examine_and_read,
     read_blocks,
@@ -63,7 +64,7 @@ def decode(path: Path, *, start: float = 0.0, end: float = math.inf) -> Sound:
         recording, samples = examine_and_read(path, bound=CLIP)
     else:
         recording = examine(path)
-        first, frames = _piece(recording, start, end)
+        first, frames = _piece(recording.frames, recording.rate, start, end)
         CLIP.check(frames, recording.rate, recording.channels)
         samples = _read_piece(path, recording, first, frames)
     repairs = {
@@ -96,8 +97,8 @@ def duration(
     Raises:
         SoundError: If the file cannot be decoded, has no samples, or is too long.
     """
-    recording = examine(source, bound=bound)
-    return _piece(recording, start, end)[1] / recording.rate
+    total, rate = count_frames(source, bound=bound)
+    return _piece(total, rate, start, end)[1] / rate
 
 
 def decode_blocks(source: Source, *, seconds: float = BLOCK_SECONDS) -> Iterator[np.ndarray]:
@@ -121,12 +122,12 @@ def decode_blocks(source: Source, *, seconds: float = BLOCK_SECONDS) -> Iterator
         yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
 
 
-def _piece(recording: Recording, start: float, end: float) -> tuple[int, int]:
-    """Return the first sample and the number of samples of a piece of a file."""
-    first = round(start * recording.rate)
-    if first and first >= recording.frames:
+def _piece(frames: int, rate: int, start: float, end: float) -> tuple[int, int]:
+    """Return the first sample and the number of samples of a piece of a file of so many samples."""
+    first = round(start * rate)
+    if first and first >= frames:
         raise SoundError(f"begins at {start:g} s, after the end of its recording")
-    return first, round(min(end * recording.rate, recording.frames)) - first
+    return first, round(min(end * rate, frames)) - first
 
 
 class _Reader:

@@ -14,6 +14,7 @@ DEAD = 1e-6  # of the variance of the loudest channel, -60 dB
 # correlation of -.98 on.
 CANCELLED = 0.02
 ALIKE = 0.99  # variances that count as equal: rounding makes a channel and its negative differ
+SEGMENT = 1 << 15  # samples that are measured at once
 SHORTEST = 1000  # samples; a few of any two sounds can be opposite by chance
 QUIETEST = 1e-8  # variance of the loudest channel, -80 dB; below, rounding decides what the others are
 
@@ -34,26 +35,25 @@ class ChannelMeter:
     """Measures the channels of a recording, block by block."""
 
     def __init__(self, channels: int) -> None:
-        self._count = 0
-        self._sums = np.zeros(channels)
-        self._products = np.zeros((channels, channels)) if channels > 1 else None
+        self._channels, self._count = channels, 0
+        self._products = np.zeros((channels, channels))  # of the channels without their means, by pair
 
     def add(self, samples: np.ndarray) -> None:
         """Add samples, float32, shape (samples, channels)."""
-        if self._products is not None and len(samples):
-            exact = samples.astype(np.float64)  # a constant channel must have no variance
-            self._count += len(exact)
-            self._sums += exact.sum(axis=0)
-            self._products += exact.T @ exact
+        if self._channels == 1:
+            return
+        self._count += len(samples)
+        for start in range(0, len(samples), SEGMENT):
+            segment = samples[start : start + SEGMENT].T.copy()  # (channels, samples)
+            segment -= segment.mean(axis=1, keepdims=True)  # a constant is no sound
+            self._products += segment @ segment.T
 
     def mix(self) -> Mix:
         """Return which channels to use."""
-        channels = len(self._sums)
-        everything = tuple(range(channels))
-        if self._products is None or self._count < SHORTEST:
+        everything = tuple(range(self._channels))
+        if self._count < SHORTEST:
             return Mix(everything)
-        means = self._sums / self._count
-        covariance = self._products / self._count - np.outer(means, means)
+        covariance = self._products / self._count
         variances = np.diag(covariance)
         loudest = int(np.argmax(variances > ALIKE * variances.max()))  # the first of equals
         if variances[loudest] <= QUIETEST:
@@ -61,8 +61,8 @@ class ChannelMeter:
         alive = [channel for channel in everything if variances[channel] > DEAD * variances[loudest]]
         mixed = covariance[np.ix_(alive, alive)].sum() / len(alive)  # of independent channels: their mean variance
         if len(alive) > 1 and mixed < CANCELLED * variances[alive].mean():
-            return Mix((loudest,), f"channels cancel: only {name(loudest, channels)} was used")
-        dead = [name(channel, channels) for channel in everything if channel not in alive]
+            return Mix((loudest,), f"channels cancel: only {name(loudest, self._channels)} was used")
+        dead = [name(channel, self._channels) for channel in everything if channel not in alive]
         return Mix(tuple(alive), f"silent channels left out: {', '.join(dead)}" if dead else "")
 
 

@@ -8,6 +8,7 @@ Frames are described in ISO/IEC 11172-3, section 2.4.1, the first frame of Xing 
 gabriel.mp3-tech.org/mp3infotag.html.
 """
 
+from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
 KBPS = {  # by version (1, or 2 and 2.5) and layer
@@ -20,6 +21,7 @@ KBPS = {  # by version (1, or 2 and 2.5) and layer
 }
 RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}  # Hz, by version bits
 SEARCHED = 1 << 17  # bytes at the start in which the first frame is looked for
+READ = 1 << 18  # bytes at once
 CHAIN = 4  # frames that must follow each other: two bytes alone are a frame's in any large file
 ID3V1, APE = 128, 32  # bytes of the tags at the end
 
@@ -49,6 +51,7 @@ class Walk(NamedTuple):
     cut: bool = False
 
 
+@lru_cache(4096)
 def parse(header: bytes) -> Frame | None:
     """Parse the four bytes of a header. None if they are none."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
@@ -105,10 +108,12 @@ def walk(file: BinaryIO, start: int) -> Walk:
     stated = _stated_frames(file, start, first)
     # The first frame has no sound if it states the number of the others.
     at, count = (start, 0) if stated is None else (start + first.size, 0)
-    constant = True
+    constant, data, base = True, b"", at
     while at + 4 <= end:
-        file.seek(at)
-        frame = parse(file.read(4))
+        if not base <= at <= base + len(data) - 4:
+            file.seek(at)
+            data, base = file.read(READ), at
+        frame = parse(data[at - base : at - base + 4])
         if frame is None or frame[1:5] != first[1:5]:
             break
         constant = constant and frame.kbps == first.kbps
