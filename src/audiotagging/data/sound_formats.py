@@ -38,6 +38,7 @@ SIGNATURES = {
     b"TTA1": "tta",
     b"DSD ": "dsf",
 }
+FORMS = {"wav": (b"WAVE",), "aiff": (b"AIFF", b"AIFC")}  # what follows the size of the file
 BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}  # the first box of an MP4, M4A, 3GP or MOV file
 ADTS = (b"\xff\xf1", b"\xff\xf9")  # AAC without a container
 
@@ -65,7 +66,7 @@ def ffmpeg_format(file: BinaryIO) -> str | None:
     file.seek(start)
     head = file.read(HEAD)
     for signature, name in SIGNATURES.items():
-        if head.startswith(signature):
+        if head.startswith(signature) and head[8:12] in FORMS.get(name, (head[8:12],)):
             return name
     if head[4:8] in BOXES:
         return "mov"
