@@ -140,6 +140,25 @@ def test_bad_clips_are_listed_and_the_run_continues(tmp_path, dataset):
     assert list(clips["clip"]) == [clip for clip in dataset.clips["clip"] if clip not in ("03.wav", "45.wav")]
 
 
+def test_clips_of_whose_files_something_was_not_used_are_listed(tmp_path, dataset, caplog):
+    cut, wired = (Path(dataset.clips["path"][number]) for number in (3, 45))
+    soundfile.write(cut, noise(3), RATE)
+    cut.write_bytes(cut.read_bytes()[: 44 + 2 * RATE // 10])
+    soundfile.write(wired, np.stack([noise(45), -noise(45)], axis=1), RATE)
+    with caplog.at_level("INFO"):
+        preprocess(dataset, tmp_path / "out", **OPTIONS, workers=1)
+    table = pd.read_csv(tmp_path / "out" / "incomplete.csv")
+    stated, length = len(noise(3)) / RATE, len(noise(45)) / RATE
+    assert table.fillna(0).values.tolist() == [
+        ["03.wav", "curated", 0.1, round(stated, 3), f"cut short: 0.10 of {stated:.2f} s stated"],
+        ["45.wav", "noisy", round(length, 3), 0, "channels cancel: only the left one was used"],
+    ]
+    assert "1 channels cancel, 1 cut short" in caplog.text
+    expected = clip_spectrogram(noise(45) * np.float32(2**-15))
+    read = read_spectrograms(tmp_path / "out")
+    assert np.array_equal(read.frames[read.offsets[45] : read.offsets[46]], expected)
+
+
 def test_the_command(tmp_path):
     write_dataset(tmp_path / "data", curated=26, noisy=13, test=13)
     parser = argparse.ArgumentParser()
