@@ -13,7 +13,7 @@ from audiotagging.artifacts.verified import describe_verified
 from audiotagging.data.dataset import DataError, fingerprint, read_dataset
 from audiotagging.data.ingest import check_folds
 from audiotagging.data.layouts.reading import Reading
-from audiotagging.data.overview import describe, describe_classes, durations
+from audiotagging.data.overview import describe, describe_classes, describe_incomplete, durations
 from audiotagging.data.preprocessing import listen
 from audiotagging.data.sources import resolve
 from audiotagging.errors import brief, in_one_line
@@ -53,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"{brief(str(folder))} can be used, fingerprint {found}")
     if verified:
         lines.append(describe_verified(verified))
-    notes = [f"note: {note}" for note in [*dataset.notes, *describe_alike(alike, dataset.clips)]]
+    notes = [*dataset.notes, *describe_incomplete(dataset, heard), *describe_alike(alike, dataset.clips)]
+    notes = [f"note: {note}" for note in notes]
     print(*map(brief, lines), "", *map(in_one_line, describe_classes(dataset, heard)), "", sep="\n")
     print(*map(brief, notes), sep="\n")
     return 0

@@ -13,14 +13,16 @@ import csv
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 from audiotagging.artifacts.champion import champion_folder
-from audiotagging.data.audio import AUDIO_SUFFIXES, SoundError
+from audiotagging.data.audio import SoundError
+from audiotagging.data.recordings import ChannelOf, examine
+from audiotagging.data.sound_formats import is_hidden, is_sound_name
 from audiotagging.errors import UserError, in_one_line
 from audiotagging.files import atomic_file, check_target, digest, path_text
 from audiotagging.json_file import write_json
@@ -52,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     tags = parser.add_argument_group("the tags")
     add_tag_options(tags)
+    tags.add_argument(
+        "--channel",
+        type=_channel,
+        metavar="N",
+        help="the channel to use, from 1, or mix for the mean of all (default: the mean of all, without "
+        "silent ones, or the loudest one if they cancel each other)",
+    )
     windows = parser.add_argument_group("where in a file")
     windows.add_argument("--every", type=float, metavar="SECONDS", help="tag every window of this length")
     add_window_options(windows)
@@ -100,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     # On a terminal the results themselves show the progress.
     steps = paths if sys.stdout.isatty() else track(paths, label="tag", total=len(paths))
     if args.every is None:
-        tagged = tagger.tag(steps)
+        tagged = tagger.tag(steps, channel=args.channel)
         FORMATS[args.format](_file_tags(drift.keep(tagged) if drift else tagged, choose, report))
     else:
         rows = _window_rows(steps, partial(_window_tags, args, tagger, choose), report)
@@ -168,15 +177,24 @@ def _file_tags(
         if file.scores is None:
             report(path_text(file.path), file.reason)
         else:
-            yield path_text(file.path), choose(file.scores)
+            _print_notes(file.path, file.notes)
+            yield path_text(file.path), [] if file.silent else choose(file.scores)
+
+
+def _print_notes(path: Path, notes: Sequence[str]) -> None:
+    """Print what was not used of a file to the error output."""
+    if notes:
+        print(f"{in_one_line(path_text(path))}: {'; '.join(notes)}", file=sys.stderr)
 
 
 def _window_tags(args: argparse.Namespace, tagger: Tagger, choose: Choose, path: Path) -> Iterator[Tag]:
     """Return the best tags of every window of a file."""
     # On a terminal the results themselves show the progress.
     label = in_one_line(path.name) if args.out or not sys.stdout.isatty() else None
+    source = path if args.channel is None else ChannelOf(path, args.channel)
+    _print_notes(path, examine(source).notes)
     return tag_windows(
-        tagger.score, choose, path, every=args.every, overlap=args.overlap, merged=args.merge, label=label
+        tagger.score, choose, source, every=args.every, overlap=args.overlap, merged=args.merge, label=label
     )
 
 
@@ -197,7 +215,9 @@ def _results(args: argparse.Namespace, tagger: Tagger, found: list[tuple[Path, P
     results = result_paths(args.out, names, suffix=WINDOW_FORMATS[args.format].suffix)
     for result in filter(os.path.lexists, results.values()):
         check_target(result)
-    options = {name: getattr(args, name) for name in ("every", "overlap", "merge", "top", "precision", "format")}
+    options = {
+        name: getattr(args, name) for name in ("every", "overlap", "merge", "top", "precision", "format", "channel")
+    }
     open_results(args.out, Settings(models=digest(tagger.sources), **options))
     return results
 
@@ -219,6 +239,15 @@ def _write_windows(
             if error.errno != errno.ENAMETOOLONG:
                 raise
             report(path_text(path), "has too long a name for a file of its tags; tag it without --out")
+
+
+def _channel(text: str) -> int:
+    """Return the number of a channel. 0 for all of them."""
+    if text == "mix":
+        return 0
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, or mix, found {text!r}")
+    return int(text)
 
 
 def _choice(args: argparse.Namespace, tagger: Tagger) -> Choose:
@@ -246,7 +275,7 @@ def _expand(path: Path, report: Report) -> list[Path]:
         Path(folder, name)
         for folder, _, names in os.walk(path, onerror=problems.append)
         for name in names
-        if Path(name).suffix.lower() in AUDIO_SUFFIXES
+        if is_sound_name(name) and not any(map(is_hidden, Path(folder).relative_to(path).parts))
     ]
     for error in problems:
         report(path_text(error.filename), f"cannot be read: {error.strerror}")

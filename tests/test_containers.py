@@ -26,7 +26,7 @@ from components.images import ONNX, TARGETS, WITH_TORCH, files, image
 pytestmark = pytest.mark.containers
 
 TORCH = f"torch-{os.environ.get('AUDIOTAGGING_TORCH', 'cpu')}"  # a file of requirements/
-MEGABYTES = {"data": 650, "results": 700, ONNX: 400} | dict.fromkeys(WITH_TORCH, 1500 if TORCH == "torch-cpu" else 6000)
+MEGABYTES = {"data": 750, "results": 700, ONNX: 500} | dict.fromkeys(WITH_TORCH, 1500 if TORCH == "torch-cpu" else 6000)
 NOT_IN = {
     "data": {"torch", "matplotlib", "numba", "llvmlite"},
     "results": {"torch", "soundfile", "soxr", "librosa", "scipy"},

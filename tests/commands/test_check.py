@@ -68,8 +68,8 @@ def test_every_problem_of_a_bad_folder_is_printed(data, capsys):
 def test_files_that_are_no_audio_are_problems(data, capsys):
     (data / "test" / "t1.wav").write_bytes(b"")
     assert run(data) == 2
-    assert "t1.wav cannot be read as audio" in capsys.readouterr().out
-    with pytest.raises(DataError, match=r"t1.wav cannot be read as audio"):
+    assert "t1.wav: cannot be decoded: it is no sound file" in capsys.readouterr().out
+    with pytest.raises(DataError, match=r"t1.wav: cannot be decoded"):
         call(data)
     assert run(data, "--max-rejected", "0.4") == 0  # one of three
     assert call(data, max_rejected=0.4).folder == data
@@ -124,6 +124,19 @@ def test_check_prints_the_fingerprint_of_a_run(data, capsys, noisy):
     found = ingest(str(data), rows=table, downloads=data.parent / "downloads", noisy=noisy, max_rejected=0.01)
     assert run(data, "--noisy", noisy) == 0
     assert f"fingerprint {found.fingerprint}\n" in capsys.readouterr().out
+
+
+def test_files_of_which_something_is_not_used_are_named_once(data, capsys):
+    path = data / "train_curated" / "c00.wav"
+    path.write_bytes(path.read_bytes()[:-2000])
+    soundfile.write(data / "test" / "t0.wav", [[0.0, 0.1 * (-1) ** number] for number in range(4410)], 44_100)
+    (data / "train_curated" / "._c00.wav").write_bytes(b"\0\5\x16\7")
+    assert run(data) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if "c00.wav" in line or "t0.wav" in line]
+    assert notes == [
+        "note: train_curated/c00.wav: cut short: 0.08 of 0.10 s stated",
+        "note: test/t0.wav: silent channels left out: the left one",
+    ]
 
 
 def test_names_cannot_control_the_terminal(data, capsys):

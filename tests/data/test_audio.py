@@ -12,8 +12,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiotagging.data import audio
-from audiotagging.data.audio import RATE, SoundError, decode, decode_blocks, duration, trim
+from audiotagging.data import recordings
+from audiotagging.data.audio import CLIP, RATE, SoundError, decode, decode_blocks, duration, trim
 
 
 @st.composite
@@ -126,15 +126,6 @@ def write_folder(path):
     path.mkdir()
 
 
-def write_without_length(path):
-    """A FLAC file as a pipe leaves it: its head does not know how long it is."""
-    soundfile.write(path, tone(1000), RATE, format="FLAC")
-    content = bytearray(path.read_bytes())
-    content[21] &= 0xF0  # of the 36 bits of STREAMINFO's number of samples
-    content[22:26] = bytes(4)
-    path.write_bytes(content)
-
-
 def write_slow(path):
     """An hour at 1 kHz is 635 MB at 44 100 Hz."""
     soundfile.write(path, np.zeros(3_600_000, np.int16), 1000)
@@ -192,7 +183,7 @@ def test_unusable_files(tmp_path, write, reason):
 
 
 def test_many_channels_take_no_more_memory_than_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(audio, "BLOCK_SAMPLES", 6400)
+    monkeypatch.setattr(recordings, "BLOCK_SAMPLES", 6400)
     samples = np.random.default_rng(1).uniform(-0.1, 0.1, (1000, 64))
     soundfile.write(tmp_path / "clip.wav", samples, RATE)
     blocks = list(decode_blocks(tmp_path / "clip.wav"))
@@ -209,37 +200,36 @@ def test_a_name_need_not_be_utf_8(tmp_path):
 @pytest.mark.parametrize("read", [decode, duration])
 def test_a_raw_file_is_unusable(tmp_path, read):
     (tmp_path / "clip.raw").write_bytes(bytes(1000))
-    with pytest.raises(SoundError, match="does not state its sampling rate"):
+    with pytest.raises(SoundError, match="no sound file of a known format"):
         read(tmp_path / "clip.raw")
 
 
-@pytest.mark.parametrize("read", [decode, duration])
-@pytest.mark.parametrize("write", [write_without_length, write_slow])
-def test_a_head_that_asks_for_much_memory_gets_none(tmp_path, write, read):
-    write(tmp_path / "clip.wav")
+@pytest.mark.parametrize("read", [decode, partial(duration, bound=CLIP)])
+def test_a_head_that_asks_for_much_memory_gets_none(tmp_path, read):
+    write_slow(tmp_path / "clip.wav")
     with pytest.raises(SoundError, match="is too long for a clip, or its header is wrong"):
         read(tmp_path / "clip.wav")
-    assert duration(tmp_path / "clip.wav", any_length=True) * RATE > audio.LARGEST
+    assert duration(tmp_path / "clip.wav") * RATE > CLIP.samples
 
 
 @pytest.mark.parametrize(("suffix", "subtype"), FORMATS)
 @pytest.mark.parametrize("kept", [0.5, 0.95])
-def test_what_is_there_of_a_cut_wav_file_is_used(tmp_path, suffix, subtype, kept):
-    """Of other formats libsndfile may refuse the whole file; that is a reason to reject it, never a crash."""
+def test_what_is_there_of_a_cut_file_is_used(tmp_path, suffix, subtype, kept):
     path = tmp_path / f"cut.{suffix}"
     soundfile.write(path, tone(100_000), RATE, subtype=subtype)
     whole = decode(path).samples
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
-    try:
-        sound = decode(path)
-    except SoundError:
-        assert suffix != "wav"
+    if suffix == "ogg":  # a page may hold more than is left
+        with contextlib.suppress(SoundError):
+            assert decode(path).repairs == ("cut short",)
         return
-    assert len(sound.samples) < len(whole)
-    np.testing.assert_array_equal(sound.samples, whole[: len(sound.samples)])
-    if suffix == "wav":
-        assert sound.repairs == ("cut short",)
-        assert len(sound.samples) == pytest.approx(kept * len(whole), abs=50)
+    sound = decode(path)
+    assert sound.repairs == ("cut short",)
+    # FLAC loses a part of a block, and MP3 a frame and what its encoder adds; its last frame also lacks the next one.
+    lost = {"wav": 50, "flac": 3 * 4096, "mp3": 4 * 1152}[suffix]
+    assert kept * len(whole) - lost <= len(sound.samples) < len(whole)
+    safe = len(sound.samples) - (2 * 1152 if suffix == "mp3" else 0)
+    np.testing.assert_allclose(sound.samples[:safe], whole[:safe], atol=1e-5)
 
 
 def test_a_wrong_riff_length_alone_is_not_a_cut(tmp_path):

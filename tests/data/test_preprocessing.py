@@ -133,11 +133,30 @@ def test_bad_clips_are_listed_and_the_run_continues(tmp_path, dataset):
     rejected = read_rejected(tmp_path / "out")
     assert rejected[["clip", "part", "place"]].values.tolist() == [["03.wav", "curated", 3], ["45.wav", "noisy", 5]]
     assert list(rejected["reason"]) == [
-        "cannot be decoded: Format not recognised",
+        "cannot be decoded: it is no sound file of a known format",
         "cannot be read: No such file or directory",
     ]
     clips = read_clips(tmp_path / "out").query("part != 'disturbance'")
     assert list(clips["clip"]) == [clip for clip in dataset.clips["clip"] if clip not in ("03.wav", "45.wav")]
+
+
+def test_clips_of_whose_files_something_was_not_used_are_listed(tmp_path, dataset, caplog):
+    cut, wired = (Path(dataset.clips["path"][number]) for number in (3, 45))
+    soundfile.write(cut, noise(3), RATE)
+    cut.write_bytes(cut.read_bytes()[: 44 + 2 * RATE // 10])
+    soundfile.write(wired, np.stack([noise(45), -noise(45)], axis=1), RATE)
+    with caplog.at_level("INFO"):
+        preprocess(dataset, tmp_path / "out", **OPTIONS, workers=1)
+    table = pd.read_csv(tmp_path / "out" / "incomplete.csv")
+    stated, length = len(noise(3)) / RATE, len(noise(45)) / RATE
+    assert table.fillna(0).values.tolist() == [
+        ["03.wav", "curated", 0.1, round(stated, 3), f"cut short: 0.10 of {stated:.2f} s stated"],
+        ["45.wav", "noisy", round(length, 3), 0, "channels cancel: only the left one was used"],
+    ]
+    assert "1 channels cancel, 1 cut short" in caplog.text
+    expected = clip_spectrogram(noise(45) * np.float32(2**-15))
+    read = read_spectrograms(tmp_path / "out")
+    assert np.array_equal(read.frames[read.offsets[45] : read.offsets[46]], expected)
 
 
 def test_the_command(tmp_path):
@@ -190,7 +209,14 @@ def test_the_stage_refuses_data_that_changed_since_ingest(tmp_path):
     folder = tmp_path / "data"
     found = fingerprint(read_dataset(folder))
     arguments = {"folder": str(folder), "fingerprint": found, "noisy_part": True, "corrections": []}
-    arguments |= {"reading": {}, "max_rejected": 0.01, "keep_audio": True, "test_share": 0.0, "split_seed": 0, "verify": 0}
+    arguments |= {
+        "reading": {},
+        "max_rejected": 0.01,
+        "keep_audio": True,
+        "test_share": 0.0,
+        "split_seed": 0,
+        "verify": 0,
+    }
     os.utime(next((folder / "test").iterdir()), (1, 1))
     with pytest.raises(UserError, match="has changed since ingest read it"):
         stage.preprocess.python_func(**arguments, spectrograms=dsl.Dataset(uri=str(tmp_path / "out")))

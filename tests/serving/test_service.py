@@ -101,7 +101,27 @@ def test_one_file_that_is_not_a_sound_is_named(served, sounds):
     files = [("file", (name, (sounds / name).read_bytes())) for name in ("plain.wav", "text.wav", "short.flac")]
     answer = served.client.post("/tag", files=files)
     assert answer.status_code == 422
-    assert answer.json() == {"error": "text.wav: cannot be decoded: Format not recognised"}
+    assert answer.json() == {"error": "text.wav: cannot be decoded: it is no sound file of a known format"}
+
+
+@pytest.mark.parametrize("options", WAYS)
+def test_what_was_not_used_of_a_sound_is_said_in_a_header(served, sounds, options):
+    contents = [(sounds / name).read_bytes() for name in ("plain.wav", "plain.wav", "silent.wav")]
+    contents[1] = contents[1][: len(contents[1]) // 2]
+    answer = served.client.post("/tag", params=options, files=[("file", ("a", content)) for content in contents])
+    silent = [] if "every" in options else ["3: silent: it has no tags"]
+    assert json.loads(answer.headers["notes"]) == ["2: cut short: 1.50 of 3.00 s stated", *silent]
+    assert "notes" not in served.client.post("/tag", params=options, content=contents[0]).headers
+
+
+def test_decoding_ends_where_a_sound_is_too_long_whatever_its_header_states(run, serve):
+    served, samples = serve(run, seconds=20), io.BytesIO()
+    soundfile.write(samples, np.zeros(300 * RATE), RATE, format="FLAC")
+    content = bytearray(samples.getvalue())
+    content[21] &= 0xF0  # a pipe does not know how many samples there will be
+    content[22:26] = bytes(4)
+    answer = served.client.post("/tag", content=bytes(content))
+    assert answer.status_code == 422 and "expected at most 20 seconds of sound, found 23" in answer.json()["error"]
 
 
 @pytest.mark.parametrize(

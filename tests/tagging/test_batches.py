@@ -273,6 +273,20 @@ def test_the_reason_is_kept_and_the_length_of_what_can_be_read(pipeline):
     assert rows["plain.wav"]["seconds"] == 3.0 and rows["slow.wav"]["seconds"] == 3.0
 
 
+def test_what_was_not_used_of_a_file_is_noted(recordings, champions, tmp_path):
+    content = (recordings / "plain.wav").read_bytes()
+    (recordings / "cut.wav").write_bytes(content[: len(content) // 2])
+    (recordings / "._plain.wav").write_bytes(content)
+    Pipeline(tmp_path, data=recordings, out=tmp_path / "out", models=champions).run()
+    rows = {
+        row["file"]: row
+        for path in (tmp_path / "out").rglob("files.parquet")
+        for row in pq.read_table(path).to_pylist()
+    }
+    assert rows["cut.wav"]["note"] == "cut short: 1.50 of 3.00 s stated" and "._plain.wav" not in rows
+    assert rows["plain.wav"]["note"] is None and rows["cut.wav"]["seconds"] == pytest.approx(1.5, abs=1e-3)
+
+
 def test_some_files_are_also_scored_as_a_whole(pipeline, tagger, recordings, monkeypatch):
     monkeypatch.setattr(batches, "COMPARED", 5)
     batch, shards = pipeline.find()

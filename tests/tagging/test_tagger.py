@@ -118,10 +118,12 @@ def test_the_command_prints_the_best_tags_and_names_what_it_cannot_read(run, sou
     printed = capsys.readouterr()
     assert sorted(line.split(":")[0] for line in printed.err.splitlines()) == [
         str(sounds / "empty.wav"),
+        str(sounds / "silent.wav"),
         str(sounds / "text.wav"),
     ]
+    assert f"{sounds / 'silent.wav'}: silent: it has no tags\n" in printed.err
     expected = {
-        str(file.path): [tagger.classes[number] for number in np.argsort(-file.scores)[:2]]
+        str(file.path): [tagger.classes[number] for number in np.argsort(-file.scores)[: 0 if file.silent else 2]]
         for file in tagger.tag(sorted(sounds / name for name in READABLE))
     }
     if kind == "json":
@@ -135,9 +137,11 @@ def test_the_command_prints_the_best_tags_and_names_what_it_cannot_read(run, sou
         for line in printed.out.splitlines():
             if line.startswith(" "):
                 found[path].append(line.split(maxsplit=1)[1])
-            else:
+            elif line:
                 path = line
                 found[path] = []
+    if kind == "csv":
+        del expected[str(sounds / "silent.wav")]  # a file without tags has no rows
     assert found == expected
 
 
@@ -220,6 +224,44 @@ def test_a_file_that_vanishes_is_reported(tagger, sounds, tmp_path):
     assert [file.reason for file in tagger.tag(paths())] == ["", "cannot be read: No such file or directory"]
 
 
+@pytest.mark.parametrize("every", [None, 1.0])
+def test_what_was_not_used_of_a_file_is_printed_once_and_its_tags_are_those_of_the_rest(
+    run, sounds, every, capsys, tmp_path
+):
+    content = (sounds / "plain.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(content[: 44 + 4 * RATE])
+    soundfile.write(tmp_path / "rest.wav", soundfile.read(sounds / "plain.wav", 2 * RATE)[0], RATE)
+    printed = []
+    for name in ("cut.wav", "rest.wav"):
+        assert run_command(tag_options(files=[tmp_path / name], models=run, format="csv", every=every)) == 0
+        printed.append(capsys.readouterr())
+    assert printed[0].out.replace("cut.wav", "rest.wav") == printed[1].out
+    assert printed[0].err == f"{tmp_path}/cut.wav: cut short: 2.00 of 3.00 s stated\n" and printed[1].err == ""
+
+
+def test_a_channel_can_be_chosen(run, sounds, tagger, capsys, tmp_path):
+    left, path = soundfile.read(sounds / "plain.wav")[0], tmp_path / "stereo.wav"
+    soundfile.write(path, np.stack([left, -left], axis=1), RATE)
+    arguments = ["tag", str(path), "--models", str(run), "--format", "json", "--channel"]
+    for channel, lines in (("1", 0), ("mix", 1)):
+        assert main(None, [*arguments, channel]) == 0
+        printed = capsys.readouterr()
+        assert len(printed.err.splitlines()) == lines  # of the mean, that it is silent
+        assert len(json.loads(printed.out)[0]["tags"]) == (0 if lines else 5)
+    assert main(None, [*arguments, "3"]) == 1
+    assert capsys.readouterr().err == f"{path}: expected a channel 3, found 2 channels\n"
+    assert main(None, [*arguments, "0"]) == 2
+    assert "expected a number from 1 on, or mix, found '0'" in capsys.readouterr().err
+
+
+def test_a_folder_is_searched_for_the_files_that_check_sees(run, sounds, capsys, tmp_path):
+    (tmp_path / ".trash").mkdir()
+    for name in ("._a.wav", ".trash/a.wav", "a.WAVE", "b.m4a", "notes.txt"):
+        (tmp_path / name).write_bytes((sounds / "plain.wav").read_bytes())
+    assert run_command(tag_options(files=[tmp_path], models=run, format="json")) == 0
+    assert [Path(row["file"]).name for row in json.loads(capsys.readouterr().out)] == ["a.WAVE", "b.m4a"]
+
+
 def test_all_is_well_that_can_be_read(run, sounds, capsys):
     assert run_command(tag_options(files=[sounds / "plain.wav"], models=run, top=1, format="table")) == 0
     assert capsys.readouterr().err == ""
@@ -272,7 +314,8 @@ def test_only_what_a_precision_is_promised_for_is_printed_with_calibrated_scores
     for path, tags in found.items():
         assert [label for label, _ in tags] == [label for label, _ in expected[path]]
         assert [score for _, score in tags] == pytest.approx([score for _, score in expected[path]], rel=1e-4)
-    (line,) = error.splitlines()
+    line, silent = error.splitlines()
+    assert silent == f"{sounds / 'silent.wav'}: silent: it has no tags"
     assert line == (
         f"no threshold promises a precision of 0.9 for 1 of 6 classes, which are never printed: {tagger.classes[0]}"
     )

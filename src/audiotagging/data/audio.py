@@ -1,47 +1,36 @@
 """Decodes sound files to mono samples at 44 100 Hz, and trims silence.
 
-All formats of libsndfile work, such as WAV, FLAC, Ogg and MP3. A clip is decoded at once, a long file in blocks. Files
-with 16-bit samples are read as integers and scaled here, which gives the same values as libsndfile's own conversion in
-half the time.
+A clip is decoded at once, a long file in blocks, and both give the same samples: `recordings` finds out how a file is
+read whole.
 """
 
 import math
-import os
-import re
-import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-import soundfile
 import soxr
 
-from audiotagging.errors import UserError
+from audiotagging.data.recordings import (
+    RATE,
+    Bound,
+    Recording,
+    Source,
+    count_frames,
+    examine,
+    examine_and_read,
+    read_blocks,
+)
+from audiotagging.data.sound_streams import SoundError
 
-RATE = 44_100  # Hz
-# Endings of the names of files that libsndfile reads.
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
 BLOCK_SECONDS = 60.0
-RATES = (1_000, 1_000_000)  # Hz. Recordings of bats have up to 500 kHz; a corrupt header can claim any rate.
-BLOCK_SAMPLES = 1 << 24  # largest number of samples in a block, of all channels, 64 MiB
-LARGEST = 1 << 27  # samples, half a GiB. No clip is as long, but a corrupt header can claim any length.
-LOUDEST = 1e6  # times full scale. Float files can hold any value, and a sample's power must stay finite.
-
-CUT_SHORT = re.compile(r"^data : \d+ \(should be", re.MULTILINE)  # libsndfile's note on a truncated WAV file
+# Samples, half a GiB. No clip is as long, but a corrupt header can claim any length.
+CLIP = Bound(samples=1 << 27)
 
 TRIM_DECIBELS = 60.0
 TRIM_FRAME, TRIM_HOP = 2048, 512  # samples
 TRIM_FLOOR = 1e-10  # power; librosa raises anything below to this value
-
-
-Source = Path | BinaryIO  # any sound that libsndfile can read: a path, or an open file that can seek
-
-
-class SoundError(UserError):
-    """Raised for a file that holds no usable sound. The message is the reason, without the name of the file."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +39,20 @@ class Sound:
 
     Attributes:
         samples: Mono samples at 44 100 Hz, float32 in [-1, 1), shape (samples,).
-        repairs: What was done to use the file: "mixed to mono", "resampled", or "cut short" (the file ends before the
-            length that its header states, so that only its beginning was used).
+        repairs: What was done to use the file: "mixed to mono", "resampled", and what its notes begin with.
+        recording: What is known of its file, with notes on what was not used.
     """
 
     samples: np.ndarray
     repairs: tuple[str, ...]
+    recording: Recording
 
 
 def decode(path: Path, *, start: float = 0.0, end: float = math.inf) -> Sound:
     """Decode a sound file, or a piece of it.
 
     Args:
-        path: Any file that libsndfile can read.
+        path: Any sound file.
         start: Where the piece begins, in seconds.
         end: Where it ends, in seconds. It may be after the end of the file.
 
@@ -70,51 +60,52 @@ def decode(path: Path, *, start: float = 0.0, end: float = math.inf) -> Sound:
         SoundError: If the file cannot be decoded, has no samples there, is too long to fit in memory, or contains
             values that are not sound, such as NaN.
     """
-    with _opened(path) as file:
-        first, frames = _piece(file, start, end)
-        _check_size(file, frames)
-        if first:
-            file.seek(first)
-        samples = _read_mono(file, frames)
-        repairs = {
-            "mixed to mono": file.channels > 1,
-            "resampled": file.samplerate != RATE,
-            "cut short": len(samples) < frames or CUT_SHORT.search(file.extra_info) is not None,
-        }
-        rate = file.samplerate
+    if start == 0 and end == math.inf:
+        recording, samples = examine_and_read(path, bound=CLIP)
+    else:
+        recording = examine(path)
+        first, frames = _piece(recording.frames, recording.rate, start, end)
+        CLIP.check(frames, recording.rate, recording.channels)
+        samples = _read_piece(path, recording, first, frames)
+    repairs = {
+        "mixed to mono": recording.channels > 1,
+        "resampled": recording.rate != RATE,
+        **{note.partition(":")[0]: True for note in recording.notes},
+    }
     if not len(samples):
         raise SoundError("has no samples")
-    if rate != RATE:
-        samples = _resample(samples, rate)
-    return Sound(samples, tuple(what for what, needed in repairs.items() if needed))
+    if recording.rate != RATE:
+        samples = _resample(samples, recording.rate)
+    return Sound(samples, tuple(what for what, needed in repairs.items() if needed), recording)
 
 
-def duration(source: Source, *, start: float = 0.0, end: float = math.inf, any_length: bool = False) -> float:
-    """Return the duration of a sound file or a piece of it in seconds, as its header states it.
+def duration(
+    source: Source,
+    *,
+    start: float = 0.0,
+    end: float = math.inf,
+    bound: Bound = Bound(),  # noqa: B008
+) -> float:
+    """Return the duration of a sound file or a piece of it in seconds: of what can be heard.
 
     Args:
-        source: Any sound that libsndfile can read: a path, or an open binary file.
+        source: Any sound: a path, or an open binary file.
         start: Where the piece begins, in seconds.
         end: Where it ends, in seconds. It may be after the end of the file.
-        any_length: Whether the file may be too long for `decode`.
+        bound: What is too much to be decoded.
 
     Raises:
         SoundError: If the file cannot be decoded, has no samples, or is too long.
     """
-    with _opened(source) as file:
-        _, frames = _piece(file, start, end)
-        if not any_length:
-            _check_size(file, frames)
-        if not frames:
-            raise SoundError("has no samples")
-        return frames / file.samplerate
+    total, rate = count_frames(source, bound=bound)
+    return _piece(total, rate, start, end)[1] / rate
 
 
 def decode_blocks(source: Source, *, seconds: float = BLOCK_SECONDS) -> Iterator[np.ndarray]:
     """Decode a sound file in blocks, for files that are too long to fit in memory.
 
     Args:
-        source: Any sound that libsndfile can read: a path, or an open binary file.
+        source: Any sound: a path, or an open binary file.
         seconds: Approximate length of a block. It is shorter if the file has many channels.
 
     Yields:
@@ -123,76 +114,66 @@ def decode_blocks(source: Source, *, seconds: float = BLOCK_SECONDS) -> Iterator
     Raises:
         SoundError: If the file cannot be decoded, has no samples, or contains values that are not sound, such as NaN.
     """
-    with _opened(source) as file:
-        frames = max(1, min(round(seconds * file.samplerate), BLOCK_SAMPLES // file.channels))
-        resampler = soxr.ResampleStream(file.samplerate, RATE, 1, dtype="float32")
-        empty = True
-        while len(samples := _read_mono(file, frames)):
-            empty = False
-            yield samples if file.samplerate == RATE else resampler.resample_chunk(samples)
-        if empty:
-            raise SoundError("has no samples")
-        if file.samplerate != RATE:
-            yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+    recording = examine(source)
+    resampler = soxr.ResampleStream(recording.rate, RATE, 1, dtype="float32")
+    for samples in read_blocks(source, recording, frames=round(seconds * recording.rate)):
+        yield samples if recording.rate == RATE else resampler.resample_chunk(samples)
+    if recording.rate != RATE:
+        yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
 
 
-@contextmanager
-def _opened(source: Source) -> Iterator[soundfile.SoundFile]:
-    try:
-        with soundfile.SoundFile(_checked(source)) as file:
-            if not RATES[0] <= file.samplerate <= RATES[1]:
-                raise SoundError(
-                    f"cannot be decoded: expected a rate of {RATES[0]} to {RATES[1]} Hz, found {file.samplerate} Hz"
-                )
-            yield file
-    except OSError as error:
-        raise SoundError(f"cannot be read: {error.strerror}") from error
-    except soundfile.LibsndfileError as error:
-        raise SoundError(f"cannot be decoded: {error.error_string.rstrip('.')}") from error
-
-
-def _checked(source: Source) -> bytes | BinaryIO:
-    """Return what libsndfile opens: the path as bytes, because a name need not be UTF-8, or a file at its start."""
-    if not isinstance(source, Path):
-        source.seek(0)
-        return source
-    if source.suffix.lower() == ".raw":
-        raise SoundError("cannot be decoded: a raw file does not state its sampling rate")
-    if not source.is_dir() and not stat.S_ISREG(source.stat().st_mode):  # opening a pipe would wait for its other end
-        raise SoundError("cannot be read: it is a pipe, a socket or a device, not a file")
-    with source.open("rb"):  # gives a better message than libsndfile's "System error"
-        pass
-    return os.fsencode(source)
-
-
-def _piece(file: soundfile.SoundFile, start: float, end: float) -> tuple[int, int]:
-    """Return the first frame and the number of frames of a piece of a file."""
-    first = round(start * file.samplerate)
-    if first and first >= file.frames:
+def _piece(frames: int, rate: int, start: float, end: float) -> tuple[int, int]:
+    """Return the first sample and the number of samples of a piece of a file of so many samples."""
+    first = round(start * rate)
+    if first and first >= frames:
         raise SoundError(f"begins at {start:g} s, after the end of its recording")
-    return first, round(min(end * file.samplerate, file.frames)) - first
+    return first, round(min(end * rate, frames)) - first
 
 
-def _check_size(file: soundfile.SoundFile, frames: int) -> None:
-    """Raise an error if so many frames would take too much memory, before or after resampling."""
-    if max(frames * file.channels, frames * RATE / file.samplerate) > LARGEST:
-        raise SoundError(
-            f"is too long for a clip, or its header is wrong: {frames} samples in each of {file.channels} "
-            f"channels at {file.samplerate} Hz"
-        )
+class _Reader:
+    """Reads pieces of a file that has to be decoded from the start, one after the other.
+
+    A thousand labels of a recording, in the order of their starts, decode it once.
+    """
+
+    def __init__(self, path: Path, recording: Recording) -> None:
+        self.path, self.recording = path, recording
+        self.first = 0  # of the samples that are in memory
+        self._samples = np.empty(0, np.float32)
+        self._blocks = read_blocks(path, recording, frames=round(BLOCK_SECONDS * recording.rate))
+
+    def read(self, first: int, frames: int) -> np.ndarray:
+        """Return a piece that does not begin before the last one."""
+        while True:
+            dropped = min(first - self.first, len(self._samples))
+            self._samples, self.first = self._samples[dropped:], self.first + dropped
+            if len(self._samples) >= frames and self.first == first:
+                return self._samples[:frames].copy()
+            block = next(self._blocks, None)
+            if block is None:
+                return self._samples[:frames].copy()
+            self._samples = np.concatenate([self._samples, block])
 
 
-def _read_mono(file: soundfile.SoundFile, frames: int) -> np.ndarray:
-    """Read up to `frames` samples, average the channels, and return float32, shape (samples,)."""
-    if file.subtype == "PCM_16":
-        samples = file.read(frames, dtype="int16") * np.float32(2**-15)
-    else:
-        samples = file.read(frames, dtype="float32")
-        if not (np.abs(samples) < LOUDEST).all():  # also false for NaN
-            raise SoundError(
-                f"contains values that are not sound (NaN, infinity or more than {LOUDEST:g} times full scale)"
-            )
-    return samples.mean(axis=1) if samples.ndim == 2 else samples
+_reader: list[_Reader] = []  # that of the last piece. Whoever uses it takes it out, so that threads do not share it.
+
+
+def _read_piece(path: Path, recording: Recording, first: int, frames: int) -> np.ndarray:
+    """Return a piece of a file: mono, at the file's rate, float32, shape (frames,)."""
+    if recording.exact:
+        found = []
+        for block in read_blocks(path, recording, frames=frames, first=first):
+            found.append(block[:frames])
+            frames -= len(found[-1])
+            if not frames:
+                break
+        return np.concatenate(found) if len(found) != 1 else found[0]
+    reader = _reader.pop() if _reader else None
+    if reader is None or reader.path != path or reader.recording is not recording or reader.first > first:
+        reader = _Reader(path, recording)
+    samples = reader.read(first, frames)
+    _reader[:] = [reader]
+    return samples
 
 
 def _resample(samples: np.ndarray, rate: int) -> np.ndarray:

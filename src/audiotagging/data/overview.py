@@ -1,20 +1,28 @@
-"""Summarises a data set: its clips, hours, labels and classes. Reads the header of every audio file, not the audio."""
+"""Summarises a data set: its clips, hours, labels and classes.
+
+Decodes only the sounds whose headers do not say for certain how long they are.
+"""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from audiotagging.data.audio import SoundError, duration
+from audiotagging.data.audio import CLIP, duration
 from audiotagging.data.dataset import DataError, Dataset
 from audiotagging.data.layouts.contents import PARTS
 from audiotagging.data.layouts.tree import name_of
+from audiotagging.data.recordings import Bound
+from audiotagging.data.sound_streams import SoundError
+from audiotagging.machine import threads
 from audiotagging.progress import track
 from audiotagging.wording import counted, number
 
 WIDEST = 40  # characters of the name of a class
 CLASSES_SHOWN = 100
+FILES_SHOWN = 100
 
 
 def durations(dataset: Dataset, *, max_rejected: float) -> np.ndarray:
@@ -31,25 +39,42 @@ def durations(dataset: Dataset, *, max_rejected: float) -> np.ndarray:
         DataError: If more clips of a part cannot be read.
     """
     clips = dataset.clips
-    rows = track(clips.itertuples(), label="read audio headers", total=len(clips))
-    seconds = np.array([_duration(clip.path, clip.start, clip.end) for clip in rows])
-    unreadable = clips[np.isnan(seconds)]
+    with ThreadPoolExecutor(threads()) as pool:
+        found = pool.map(_duration, clips["path"], clips["start"], clips["end"])
+        seconds, reasons = zip(*track(found, label="read audio headers", total=len(clips)), strict=True)
+    unreadable = clips.assign(reason=reasons)[np.isnan(seconds)]
     problems = [
-        f"{name_of(os.path.relpath(path, dataset.folder))} cannot be read as audio, or has no samples"
-        for part, paths in unreadable.groupby("part", sort=False)["path"]
-        if len(paths) > max_rejected * (clips["part"] == part).sum()
-        for path in paths
+        f"{name_of(os.path.relpath(clip.path, dataset.folder))}: {clip.reason}"
+        for part, rows in unreadable.groupby("part", sort=False)
+        if len(rows) > max_rejected * (clips["part"] == part).sum()
+        for clip in rows.itertuples()
     ]
     if problems:
-        raise DataError(dataset.folder, problems)
-    return seconds
+        raise DataError(dataset.folder, list(dict.fromkeys(problems)))  # the clips of a recording have one reason
+    return np.array(seconds)
 
 
-def _duration(path: str, start: float, end: float) -> float:
+def _duration(path: str, start: float, end: float) -> tuple[float, str]:
+    """Return the seconds of a clip, or NaN and why it cannot be used."""
     try:
-        return duration(Path(path), start=start, end=end)
-    except SoundError:
-        return np.nan
+        return duration(Path(path), start=start, end=end, bound=CLIP if end == np.inf else Bound()), ""
+    except SoundError as error:
+        return np.nan, str(error)
+
+
+def describe_incomplete(dataset: Dataset, heard: pd.DataFrame) -> list[str]:
+    """Return what was not used of which files, one string per file.
+
+    Args:
+        dataset: The data set.
+        heard: What was heard of every clip, as `audiotagging.data.preprocessing.listen` returns it.
+    """
+    rows = zip(dataset.clips["path"], heard["notes"], strict=True)
+    notes = {path: "; ".join(found) for path, found in rows if found}  # the clips of a recording have the same
+    lines = [f"{name_of(os.path.relpath(path, dataset.folder))}: {text}" for path, text in notes.items()]
+    if len(lines) > FILES_SHOWN:
+        lines[FILES_SHOWN:] = [f"and {counted(len(lines) - FILES_SHOWN, 'more file')} of which something is not used"]
+    return lines
 
 
 def describe_classes(dataset: Dataset, heard: pd.DataFrame) -> list[str]:

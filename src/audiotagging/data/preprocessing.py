@@ -23,6 +23,7 @@ from audiotagging.artifacts.acoustics import Acoustics
 from audiotagging.artifacts.acoustics_table import write_acoustics
 from audiotagging.artifacts.alike import write_alike
 from audiotagging.artifacts.excerpts import Excerpt, ExcerptWriter
+from audiotagging.artifacts.incomplete import write_incomplete
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
 from audiotagging.artifacts.verified import Verified, describe_verified, write_verified
 from audiotagging.data.acoustics import measure
@@ -72,6 +73,9 @@ class Processed:
         clipped: Whether a share of more than `CLIPPED` of the samples has full scale.
         texture: What it sounds like (`near_duplicates.take_texture`).
         acoustics: Its level, band and hum, without the silence at both ends.
+        read: Seconds of its file that can be heard.
+        stated: Seconds that the header of its file states, if the file was cut short.
+        notes: What was not used of its file, as in `recordings.Recording`.
     """
 
     spectrogram: np.ndarray | None
@@ -83,6 +87,9 @@ class Processed:
     clipped: bool = False
     texture: Texture | None = None
     acoustics: Acoustics | None = None
+    read: float = 0.0
+    stated: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 def preprocess_folder(
@@ -143,7 +150,8 @@ def preprocess(
 ) -> None:
     """Write the spectrograms of a data set to a folder of shards, with the acoustics of the clips.
 
-    Unusable clips are listed in its `rejected.csv`, and the check against librosa is described in its `verified.json`.
+    Unusable clips are listed in its `rejected.csv`, those of which something was not used in `incomplete.csv`, and the
+    check against librosa is described in its `verified.json`.
 
     Args:
         dataset: The clips.
@@ -167,6 +175,7 @@ def preprocess(
     repairs: Counter[str] = Counter()
     textures: list[Texture | None] = []
     measured: list[tuple[str, str, Acoustics]] = []
+    incomplete: list[tuple[str, str, float, float | None, str]] = []
     metadata = {"mel": json.dumps(SETTINGS), "fingerprint": fingerprint, "notes": json.dumps(dataset.notes)}
     with (
         verifying(clips, count=verify, fingerprint=fingerprint) as check,
@@ -196,10 +205,12 @@ def preprocess(
             if result.acoustics:
                 measured.append((clip.clip, clip.part, result.acoustics))
             textures.append(result.texture)
+            incomplete += [(clip.clip, clip.part, result.read, result.stated, note) for note in result.notes]
         _check_rejected(writer.rejected, Counter(clips["part"]), max_rejected)
         _add_disturbances(writer, dataset)
         write_alike(writer.working, _alike(clips, textures))
         write_acoustics(writer.working, measured)
+        write_incomplete(writer.working, incomplete)
         verified = check.finish(clips=len(clips) - len(writer.rejected))
         if verified:
             write_verified(writer.working, verified)
@@ -220,8 +231,9 @@ def listen(
         verify: Number of clips to check against librosa, as in `preprocess`.
 
     Returns:
-        One row per clip: `seconds` without the silence at both ends, and whether it is `unreadable`, `silent` or
-        `clipped`. The names of the clips that sound alike, group by group. And the check against librosa.
+        One row per clip: `seconds` without the silence at both ends, whether it is `unreadable`, `silent` or
+        `clipped`, and the `notes` on its file. The names of the clips that sound alike, group by group. And the check
+        against librosa.
 
     Raises:
         UserError: If too many clips of a part are unusable, or if librosa is needed and not installed.
@@ -241,10 +253,10 @@ def listen(
             else:
                 check.take(place, result.spectrogram)
             textures.append(result.texture)
-            rows.append((result.seconds, result.spectrogram is None, result.silent, result.clipped))
+            rows.append((result.seconds, result.spectrogram is None, result.silent, result.clipped, result.notes))
         _check_rejected(rejected, Counter(clips["part"]), max_rejected)
         verified = check.finish(clips=len(clips) - len(rejected))
-    heard = pd.DataFrame(rows, columns=["seconds", "unreadable", "silent", "clipped"])
+    heard = pd.DataFrame(rows, columns=["seconds", "unreadable", "silent", "clipped", "notes"])
     return heard, _alike(clips, textures), verified
 
 
@@ -363,4 +375,7 @@ def _process(piece: Piece) -> Processed:
         clipped=bool((loudness >= FULL_SCALE).mean() > CLIPPED),
         texture=take_texture(spectrogram, samples=len(samples)),
         acoustics=measure(samples),
+        read=sound.recording.frames / sound.recording.rate,
+        stated=sound.recording.stated,
+        notes=sound.recording.notes,
     )

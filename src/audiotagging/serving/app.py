@@ -1,5 +1,6 @@
 """The paths of the server, and what they answer. Errors are JSON with one line: `{"error": "..."}`."""
 
+import json
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -24,7 +25,7 @@ from audiotagging.serving.uploads import receive
 
 logger = logging.getLogger(__name__)
 
-VERSION_HEADER = "Model-Version"
+VERSION_HEADER, NOTES_HEADER = "Model-Version", "Notes"
 DISCONNECTED = 499  # the status that nginx logs if the client is gone; nobody receives it
 
 
@@ -39,13 +40,14 @@ def make_app(service: Service) -> ASGIApp:
             sounds = await receive(request, limits=service.limits, memory=memory)
             queue.take(len(sounds))
             try:
-                rows = await service.tag(sounds, options, loaded)
+                answer = await service.tag(sounds, options, loaded)
             except UserError:
                 raise
             except Exception as reason:  # answered here, because uvicorn closes a connection whose request raised
                 logger.exception("a request failed")
                 return await _failed(request, reason)
-        return JSONResponse(rows, headers={VERSION_HEADER: loaded.version})
+        notes = {NOTES_HEADER: json.dumps(answer.notes)} if answer.notes else {}
+        return JSONResponse(answer.rows, headers={VERSION_HEADER: loaded.version, **notes})
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"alive": service.alive}, 200 if service.alive else 503)

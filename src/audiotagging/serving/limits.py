@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from audiotagging.data.recordings import Bound
 from audiotagging.errors import UserError
 
 LARGEST_UPLOADS = 4  # how many of the largest uploads fit in memory at once
 MOST_FILES = 32  # in one request
+SAMPLES_PER_SECOND = 400_000  # of all channels: 48 kHz in 8 channels, or 192 kHz in 2
 WINDOWS_PER_SECOND = 2  # of the longest sound: how many windows a sound may be cut into
 RETRY_AFTER = 5  # seconds
 
@@ -35,6 +37,11 @@ class Limits:
     def files(self) -> int:
         """Largest number of files in a request."""
         return min(MOST_FILES, self.queue)
+
+    @property
+    def sound(self) -> Bound:
+        """What is too much to be decoded, whatever the header of a sound states."""
+        return Bound(self.seconds, SAMPLES_PER_SECOND * self.seconds)
 
     @property
     def windows(self) -> int:

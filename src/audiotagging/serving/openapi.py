@@ -52,12 +52,19 @@ def document(limits: Limits) -> dict[str, Any]:
         "The tags, best first. Without `every`, one object per sound; with it, one per tag of a window.",
         {"type": "array", "items": {"anyOf": [SOUND, WINDOW]}},
     )
-    tags["headers"] = {"Model-Version": {"description": "Version of the models.", "schema": {"type": "string"}}}
+    tags["headers"] = {
+        "Model-Version": {"description": "Version of the models.", "schema": {"type": "string"}},
+        "Notes": {
+            "description": "What was not used of the sounds: a JSON list of texts, each with the number of the "
+            "sound in the request, from 1 on, before a colon.",
+            "schema": {"type": "string"},
+        },
+    }
     paths = {
         "/tag": {
             "post": {
                 "summary": "Tag one sound or several",
-                "description": "Tags sounds in any format of libsndfile, such as WAV, FLAC, Ogg and MP3. The answer is "
+                "description": "Tags sounds such as WAV, FLAC, Ogg, MP3 and M4A. The answer is "
                 "that of `audiotagging tag --format json`.",
                 "parameters": [
                     {"name": name, "in": "query", "description": each.description, "schema": each.schema}

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from audiotagging.data.audio import SoundError, duration
+from audiotagging.data.recordings import Recording, examine
+from audiotagging.data.sound_streams import SoundError
 from audiotagging.machine import threads
 from audiotagging.serving.limits import Limits, RefusedError, Room
 from audiotagging.serving.metrics import Metrics
@@ -19,10 +20,22 @@ from audiotagging.serving.scoring import Scorer
 from audiotagging.serving.uploads import Upload
 from audiotagging.tagging.choice import Choose, choice
 from audiotagging.tagging.formats import as_row
-from audiotagging.tagging.tagger import in_batches, piece_spectrograms
+from audiotagging.tagging.tagger import SILENT, in_batches, piece_spectrograms
 from audiotagging.tagging.windows import Tag, count_windows, merge, window_batches
 
 Result = TypeVar("Result")
+
+
+class Answer(NamedTuple):
+    """What is answered about sounds.
+
+    Attributes:
+        rows: The rows that the command `tag` prints as JSON.
+        notes: What was not used of the sounds. Each begins with the number of the sound in the request.
+    """
+
+    rows: list[dict[str, Any]]
+    notes: list[str]
 
 
 class Service:
@@ -67,7 +80,7 @@ class Service:
         self.metrics.model.labels(models.current.version).set(1)
         self.metrics.refused.set(bool(models.refused))
 
-    async def tag(self, sounds: Sequence[Upload], options: Options, loaded: Loaded) -> list[dict[str, Any]]:
+    async def tag(self, sounds: Sequence[Upload], options: Options, loaded: Loaded) -> Answer:
         """Tag sounds.
 
         Args:
@@ -76,7 +89,7 @@ class Service:
             loaded: The models.
 
         Returns:
-            The rows that the command `tag` prints as JSON: one per sound, or one per tag of a window.
+            The rows that the command `tag` prints as JSON, one per sound, or one per tag of a window, and its notes.
 
         Raises:
             RefusedError: If one of them is not a sound, or if it is too long.
@@ -86,32 +99,38 @@ class Service:
         results = await asyncio.gather(
             *(self._tag(sound, options, loaded, choose) for sound in sounds), return_exceptions=True
         )
-        rows: list[dict[str, Any]] = []
-        for sound, result in zip(sounds, results, strict=True):
+        answer = Answer([], [])
+        for number, (sound, result) in enumerate(zip(sounds, results, strict=True), 1):
             if isinstance(result, SoundError | RefusedError):
                 raise RefusedError(422, f"{sound.name or 'a file without a name'}: {result}") from result
             if isinstance(result, BaseException):
                 raise result
-            rows += result
-        return rows
+            answer.rows.extend(result.rows)
+            answer.notes.extend(f"{number}: {note}" for note in result.notes)
+        return answer
 
-    async def _tag(self, sound: Upload, options: Options, loaded: Loaded, choose: Choose) -> list[dict[str, Any]]:
-        seconds = await self._in_thread(partial(_measure, sound, options, self.limits))
-        self.metrics.sounds.observe(seconds)
-        if options.every is None:
-            return [await self._tag_whole(sound, loaded, choose)]
-        return await self._tag_windows(sound, options, loaded, choose)
+    async def _tag(self, sound: Upload, options: Options, loaded: Loaded, choose: Choose) -> Answer:
+        recording = await self._in_thread(partial(_measure, sound, options, self.limits))
+        self.metrics.sounds.observe(recording.frames / recording.rate)
+        notes = list(recording.notes)
+        if options.every is not None:
+            return Answer(await self._tag_windows(sound, options, loaded, choose), notes)
+        row, silent = await self._tag_whole(sound, loaded, choose)
+        return Answer([row], [*notes, SILENT] if silent else notes)
 
-    async def _tag_whole(self, sound: Upload, loaded: Loaded, choose: Choose) -> dict[str, Any]:
+    async def _tag_whole(self, sound: Upload, loaded: Loaded, choose: Choose) -> tuple[dict[str, Any], bool]:
+        """Return the row of a sound, and whether it is silent."""
         best: np.ndarray | float = -np.inf  # (members, classes)
+        silent = True
         batches = in_batches(piece_spectrograms(sound.file), frames=len)
         while batch := await self._next(batches):
             best = np.maximum(best, (await self._score(loaded, batch)).max(axis=1))
+            silent = silent and not any(spectrogram.any() for spectrogram in batch)
         assert isinstance(best, np.ndarray)
         (scores,) = loaded.tagger.average(best[:, None])
-        tags = choose(scores)
+        tags = [] if silent else choose(scores)
         self._count(tags[:1])
-        return {"file": sound.name, "tags": [{"label": label, "score": score} for label, score in tags]}
+        return {"file": sound.name, "tags": [{"label": label, "score": score} for label, score in tags]}, silent
 
     async def _tag_windows(
         self, sound: Upload, options: Options, loaded: Loaded, choose: Choose
@@ -146,13 +165,11 @@ def _choose_all(choose: Choose, scores: np.ndarray) -> list[list[tuple[str, floa
     return [choose(each) for each in scores]
 
 
-def _measure(sound: Upload, options: Options, limits: Limits) -> float:
-    """Return the duration of a sound in seconds. What is decoded is never longer."""
-    seconds = duration(sound.file, any_length=True)
-    if seconds > limits.seconds:
-        raise RefusedError(422, f"expected at most {limits.seconds:g} seconds of sound, found {seconds:g}")
+def _measure(sound: Upload, options: Options, limits: Limits) -> Recording:
+    """Return what is known of a sound. What is decoded is never longer."""
+    recording = examine(sound.file, bound=limits.sound)
     if options.every is not None:
         count = count_windows(sound.file, every=options.every, overlap=options.overlap)
         if count > limits.windows:
             raise RefusedError(422, f"expected at most {limits.windows} windows, found {count}; take longer ones")
-    return seconds
+    return recording

@@ -50,6 +50,7 @@ FILE = [
     pa.field("champion", pa.string(), nullable=False),
     pa.field("seconds", pa.float64()),
     pa.field("reason", pa.string()),  # why it cannot be read
+    pa.field("note", pa.string()),  # what was not used of it
 ]
 WHOLE = [
     pa.field("scores", pa.list_(pa.float32())),  # of the ensemble, by class
@@ -58,6 +59,7 @@ WHOLE = [
 ]
 TAGS = pa.list_(pa.struct({"start": pa.float64(), "end": pa.float64(), "label": pa.string(), "score": pa.float64()}))
 FILE_SCHEMA = pa.schema(FILE)
+KNOWN_SCHEMA = pa.schema(FILE[:-1])  # batches of earlier versions have no notes
 SCORE_SCHEMA = pa.schema([FILE[0], *WHOLE])
 PART_SCHEMA = pa.schema([*FILE, *WHOLE, pa.field("tags", TAGS, nullable=False)])
 
@@ -91,6 +93,7 @@ class TaggedFile:
         champion: The version of the champion that tagged it.
         seconds: Its length. None if it cannot be read.
         reason: Why it cannot be read. None if it can.
+        note: What was not used of it. None if all was.
         whole: The scores of the file as a whole, and what it is like. None for files that are not compared.
         tags: The tags of its windows.
     """
@@ -100,6 +103,7 @@ class TaggedFile:
     champion: str
     seconds: float | None = None
     reason: str | None = None
+    note: str | None = None
     whole: Tagged | None = None
     tags: list[Tag] = field(default_factory=list)
 
@@ -295,8 +299,8 @@ def _in_batches(out: Place) -> dict[str, Known]:
 
 def _known(path: Path) -> dict[str, Known]:
     """Return what a table knows of its files, in their order."""
-    table = read_parquet(path, columns=FILE_SCHEMA.names)
-    check_columns(path, table, FILE_SCHEMA)
+    table = read_parquet(path, columns=KNOWN_SCHEMA.names)
+    check_columns(path, table, KNOWN_SCHEMA)
     return {
         row["file"]: Known(State(row["size"], row["modified"]), row["champion"], row["reason"] is None)
         for row in table.to_pylist()
@@ -330,7 +334,7 @@ def _write_rows(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -
 
 def _row(each: TaggedFile) -> dict[str, Any]:
     """Return a file as a row of a part. Columns without a value are left out."""
-    row = {name: getattr(each, name) for name in ("file", "champion", "seconds", "reason")}
+    row = {name: getattr(each, name) for name in ("file", "champion", "seconds", "reason", "note")}
     row |= each.state._asdict() | {"tags": [asdict(tag) for tag in each.tags]}
     if (whole := each.whole) is not None:
         assert whole.member_scores is not None and whole.acoustics is not None

@@ -16,7 +16,9 @@ import pyarrow as pa
 from audiotagging.artifacts.champion import champion_folder, version_of
 from audiotagging.artifacts.ensemble_folder import ensemble_sources
 from audiotagging.artifacts.tables import read_parquet, write_parquet
-from audiotagging.data.audio import AUDIO_SUFFIXES, SoundError, duration
+from audiotagging.data.audio import SoundError
+from audiotagging.data.recordings import examine
+from audiotagging.data.sound_formats import is_hidden, is_sound_name
 from audiotagging.errors import UserError
 from audiotagging.files import path_text
 from audiotagging.processes import TERMINATED
@@ -148,8 +150,8 @@ def tag(batch: Batch, *, new: Path, shard: int) -> None:
             elif not (before and before.is_up_to_date(state, batch.champion)):
                 with data.local(name) as path:
                     content = _tag_file(path, tagger, choose, options, compared=row["compared"])
-                if reason := content.get("reason"):
-                    logger.info("%s: %s", path_text(name), reason)
+                if said := content.get("reason") or content.get("note"):
+                    logger.info("%s: %s", path_text(name), said)
                 add(TaggedFile(file=path_text(name), state=state, champion=batch.champion, **content))
 
 
@@ -186,7 +188,9 @@ def _tag_file(path: Path, tagger: Tagger, choose: Choose, options: Options, *, c
     try:
         tags = list(tag_windows(tagger.score, choose, path, every=every, overlap=overlap, merged=merged))
         whole = next(tagger.tag([path])) if compared else None
-        return {"tags": tags, "whole": whole, "seconds": duration(path, any_length=True)}
+        recording = examine(path)
+        seconds, note = recording.frames / recording.rate, "; ".join(recording.notes) or None
+        return {"tags": tags, "whole": whole, "seconds": seconds, "note": note}
     except SoundError as error:
         return {"reason": str(error)}
 
@@ -250,4 +254,5 @@ def _new_name(out: Place) -> str:
 
 
 def _is_sound(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in AUDIO_SUFFIXES
+    path = PurePosixPath(name)
+    return is_sound_name(path.name) and not any(map(is_hidden, path.parts))

@@ -10,9 +10,8 @@ from itertools import groupby, islice
 from pathlib import Path, PurePath
 from typing import IO, Any
 
-import soundfile
-
 from audiotagging.data.audio import RATE
+from audiotagging.data.recordings import examine
 from audiotagging.errors import in_one_line
 from audiotagging.files import path_text
 from audiotagging.spreadsheet import shown_field
@@ -99,7 +98,7 @@ def write_raven(rows: Rows, out: IO[str]) -> None:
     """
     print(*RAVEN_COLUMNS, sep="\t", file=out)
     for path, tags in groupby(rows, key=lambda row: row[0]):
-        band = ("0.0", f"{min(RATE, soundfile.info(os.fsencode(path)).samplerate) / 2:.1f}")
+        band = ("0.0", f"{min(RATE, examine(path).rate) / 2:.1f}")
         absolute = in_one_line(path_text(os.path.abspath(path)))  # noqa: PTH100 - `Path.resolve` follows links
         for number, (_, tag) in enumerate(tags, 1):
             start, end = _seconds(tag.start), _seconds(tag.end)

@@ -24,6 +24,7 @@ class Settings:
         top: Largest number of tags per window.
         precision: The promised precision of the tags. None if all scores count.
         format: Format of the files.
+        channel: The channel that is used, as in `recordings.ChannelOf`. None for those that can be.
     """
 
     models: str
@@ -33,6 +34,7 @@ class Settings:
     top: int
     precision: float | None
     format: str
+    channel: int | None = None
 
 
 def open_results(folder: Path, settings: Settings) -> None:

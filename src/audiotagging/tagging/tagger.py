@@ -12,9 +12,11 @@ from audiotagging.artifacts.acoustics import Acoustics
 from audiotagging.artifacts.averaging import Averaging, average
 from audiotagging.data.acoustics import AcousticMeter
 from audiotagging.data.audio import RATE, SoundError, Source, decode_blocks, trim
+from audiotagging.data.recordings import ChannelOf, examine
 from audiotagging.data.spectrogram import SHORTEST, trimmed_spectrogram
 
 PIECE = 60 * RATE  # samples; longer files are split into pieces of this length
+SILENT = "silent: it has no tags"
 BATCH_FRAMES = 16_384  # frames scored at once, about four minutes of sound
 
 Found = TypeVar("Found")
@@ -30,6 +32,8 @@ class Tagged:
         reason: Why the file cannot be read.
         member_scores: The scores of every member, shape (members, classes). None if the file cannot be read.
         acoustics: Its level, band and hum. None if the file cannot be read.
+        notes: What was not used of it.
+        silent: Whether there is nothing in it to tag.
     """
 
     path: Path
@@ -37,6 +41,8 @@ class Tagged:
     reason: str = ""
     member_scores: np.ndarray | None = None
     acoustics: Acoustics | None = None
+    notes: tuple[str, ...] = ()
+    silent: bool = False
 
 
 @dataclass
@@ -48,6 +54,8 @@ class _File:
     best: np.ndarray | float = -np.inf  # (members, classes)
     reason: str = ""
     meter: AcousticMeter = field(default_factory=AcousticMeter)
+    notes: tuple[str, ...] = ()
+    silent: bool = True
 
 
 class Networks(Protocol):
@@ -92,20 +100,28 @@ class Tagger:
         self.averaging = networks.averaging
         self.sources = networks.sources
 
-    def tag(self, paths: Iterable[Path]) -> Iterator[Tagged]:
+    def tag(self, paths: Iterable[Path], *, channel: int | None = None) -> Iterator[Tagged]:
         """Yield the tags of every file, in order.
 
         A file of up to a minute gets the same scores as a clip in the pipeline. A longer file is split into pieces of a
         minute, so that memory use does not grow with its length, and the score of a class is its maximum over the
         pieces.
+
+        Args:
+            paths: The files.
+            channel: The channel to use, as in `recordings.ChannelOf`. None for those that are neither silent nor cancel
+                each other.
         """
         waiting: deque[_File] = deque()
         for path in paths:
             file = _File(path)
             waiting.append(file)
+            source = path if channel is None else ChannelOf(path, channel)
             try:
-                for spectrogram in piece_spectrograms(path, meter=file.meter):
+                file.notes = examine(source).notes
+                for spectrogram in piece_spectrograms(source, meter=file.meter):
                     file.pieces.append(spectrogram)
+                    file.silent = file.silent and not spectrogram.any()
                     if _frames(waiting) >= BATCH_FRAMES:
                         self._score(waiting)
             except SoundError as error:
@@ -148,7 +164,14 @@ class Tagger:
             return Tagged(file.path, reason=file.reason)
         assert isinstance(file.best, np.ndarray)
         scores = self.average(file.best[:, None])[0]
-        return Tagged(file.path, scores, member_scores=file.best, acoustics=file.meter.measure())
+        return Tagged(
+            file.path,
+            scores,
+            member_scores=file.best,
+            acoustics=file.meter.measure(),
+            notes=(*file.notes, SILENT) if file.silent else file.notes,
+            silent=file.silent,
+        )
 
 
 def _frames(files: Iterable[_File]) -> int:

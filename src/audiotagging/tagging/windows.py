@@ -63,7 +63,7 @@ def windows(source: Source, *, every: float, overlap: float = 0.0) -> Iterator[t
     shorter than a window is one window.
 
     Args:
-        source: Any sound that libsndfile can read: a path, or an open binary file.
+        source: Any sound: a path, or an open binary file.
         every: Length of a window in seconds.
         overlap: How many seconds of a window the next window covers too, less than `every`.
 
@@ -91,13 +91,13 @@ def windows(source: Source, *, every: float, overlap: float = 0.0) -> Iterator[t
 
 
 def count_windows(source: Source, *, every: float, overlap: float = 0.0) -> int:
-    """Return the number of windows of a sound file, from the duration that its header states.
+    """Return the number of windows of a sound file, from its duration.
 
     Raises:
         SoundError: If the file cannot be decoded or has no samples.
     """
     length, hop = round(every * RATE), round((every - overlap) * RATE)
-    return 1 + max(0, math.ceil((round(duration(source, any_length=True) * RATE) - length) / hop))
+    return 1 + max(0, math.ceil((round(duration(source) * RATE) - length) / hop))
 
 
 def score_windows(
@@ -112,7 +112,7 @@ def score_windows(
 
     Args:
         score: Scores spectrograms, as `Tagger.score` does.
-        source: Any sound that libsndfile can read: a path, or an open binary file.
+        source: Any sound: a path, or an open binary file.
         every: Length of a window in seconds.
         overlap: How many seconds of a window the next window covers too, less than `every`.
         label: Name of the work, to show next to its progress. None shows no progress.
@@ -161,7 +161,7 @@ def tag_windows(
     Args:
         score: Scores spectrograms, as `Tagger.score` does.
         choose: Chooses the tags of a window.
-        source: Any sound that libsndfile can read: a path, or an open binary file.
+        source: Any sound: a path, or an open binary file.
         every: Length of a window in seconds.
         overlap: How many seconds of a window the next window covers too, less than `every`.
         merged: Whether tags of neighbouring windows with the same label are merged.

@@ -82,7 +82,7 @@ def test_few_clips_of_a_class_are_noted_and_many_such_classes_are_counted(sounds
     ("names", "others", "expected"),
     [
         ([*DOGS, *CATS], ["bird/"], "bird/: expected sounds in the folder of a class, found none; add some"),
-        ([*DOGS, *CATS], ["bird/a.m4a"], "bird/: expected sounds in the folder of a class, found 1 sound of formats"),
+        ([*DOGS, *CATS], ["bird/a.mid"], "bird/: expected sounds in the folder of a class, found none; add some"),
         ([*DOGS, *CATS], ["test/"], "test/: expected sounds"),
         (["dog/0.wav", "cat/0.wav"], [], "expected at least one clip for each of 5 folds, found 2"),
         (["sounds/dog/0.wav", "sounds/cat/0.wav"], [], "expected at least 2 classes to tell apart, found 1"),
@@ -90,11 +90,7 @@ def test_few_clips_of_a_class_are_noted_and_many_such_classes_are_counted(sounds
         ([*DOGS, *CATS, "test/bird/0.wav"], [], "test/bird: no training clip is of this class"),
         (["train/dog/0.wav", "train/cat/0.wav", "val/dog/0.wav"], [], "val/: expected only train/ and test/, found"),
         (["a.wav", "b.wav"], [], "found 2 sounds in no folder"),
-        (
-            [],
-            ["a.m4a", "b.m4a"],
-            "found 2 sounds of formats that libsndfile does not read (a.m4a, b.m4a)",
-        ),
+        ([], ["a.m4a", "b.MKA"], "found 2 sounds in no folder"),
         ([], ["dog/"], "found no files"),
         ([], ["notes.txt"], "found 1 other file (notes.txt)"),
     ],

@@ -106,7 +106,7 @@ SEQUENCE = (
     "Selection\tBegin Time (s)\tEnd Time (s)\tBegin File\tFile Offset (s)\tAnnotation\n"
     "1\t1.0\t2.0\tREC.wav\t1.0\tdog\n"
     "2\t7.5\t8.0\tREC2.wav\t1.5\tcat\n"  # REC.wav takes six seconds
-    "3\t11.8\t13.0\tREC2.wav\t5.8\tdog\n"
+    "3\t11.2\t12.4\tREC2.wav\t5.2\tdog\n"
 )
 
 
@@ -124,14 +124,14 @@ def test_a_table_of_raven_about_several_sounds_names_them(sounds, name, paths):
     assert found == {
         ("REC.wav", 0.5, 2.5, "dog"),
         ("REC2.wav", 1.0, 2.5, "cat"),
-        ("REC2.wav", 5.3, 7.5, "dog"),
+        ("REC2.wav", 4.7, 6.9, "dog"),
     }
 
 
 def test_a_sound_that_was_converted_has_the_labels_of_the_table_that_is_named_after_it(sounds):
     folder = sounds("REC.wav", seconds=6)
     (folder / "REC.selections.txt").write_text(SEQUENCE.replace("REC2.wav", "REC.aif").replace("REC.wav", "REC.aif"))
-    assert list(read_dataset(folder).clips["start"]) == [0.5, 1.0, 5.3]
+    assert list(read_dataset(folder).clips["start"]) == [0.5, 1.0, 4.7]
 
 
 @pytest.mark.parametrize(
@@ -178,12 +178,20 @@ def test_what_cannot_be_used(folder, sounds, name, text, expected):
     assert "\n" not in str(error.value)
 
 
-def test_a_label_after_the_end_of_its_recording_is_a_clip_that_cannot_be_used(folder, tmp_path):
-    (folder / "site a" / "REC.txt").write_text(AUDACITY + "60.0\t61.0\tdog\n")
+def test_a_label_of_which_less_than_half_lies_in_its_recording_is_no_clip_and_is_named(folder):
+    before = list(read_dataset(folder).clips["clip"])
+    more = "60.0\t61.0\tdog\n5.0\t8.0\tcat\n6.0\t6.0\tbird\n4.0\t8.0\tdog\n"
+    (folder / "site a" / "REC.txt").write_text(AUDACITY + more)
     dataset = read_dataset(folder)
-    preprocess(dataset, tmp_path / "out", fingerprint="f", max_rejected=0.2, workers=1)
-    rejected = (tmp_path / "out" / "rejected.csv").read_text()
-    assert 'site a/REC.wav@59.500-61.500,curated,2,"begins at 59.5 s, after the end of its recording"' in rejected
+    assert set(dataset.clips["clip"]) - set(before) == {"site a/REC.wav@3.500-8.500"}
+    (halved,) = dataset.clips[dataset.clips["clip"] == "site a/REC.wav@3.500-8.500"]["labels"]
+    assert halved == ["dog"]
+    named = [note for note in dataset.notes if "REC.txt line" in note]
+    assert named == [
+        "site a/REC.txt line 4: the label 'dog' begins at 60 s, after the end of REC.wav (6.00 s); left out",
+        "site a/REC.txt line 5: only 1.00 of 3.00 s of the label 'cat' lie in REC.wav (6.00 s); left out",
+        "site a/REC.txt line 6: the label 'bird' begins at 6 s, after the end of REC.wav (6.00 s); left out",
+    ]
 
 
 def test_text_files_that_are_no_labels_are_left_out(sounds):

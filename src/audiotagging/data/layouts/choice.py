@@ -19,7 +19,7 @@ from audiotagging.data.layouts.scenes import meta_of_scenes, read_scenes
 from audiotagging.data.layouts.sound_names import SoundNames
 from audiotagging.data.layouts.split_lists import apply_lists, lists_of_splits
 from audiotagging.data.layouts.table_files import Table, read_tables, spreadsheets_about, suspects
-from audiotagging.data.layouts.tree import Tree, list_tree, name_of, other_sounds
+from audiotagging.data.layouts.tree import Tree, list_tree, name_of
 from audiotagging.wording import counted
 
 EXPECTED = (
@@ -170,8 +170,6 @@ def _read_folders(tree: Tree, tables: Sequence[Table], reading: Reading, problem
 def _found(tree: Tree) -> str:
     """Return what is in a folder, as text."""
     found = [f"{counted(len(tree.sounds), 'sound')} in no folder"] if tree.sounds else []
-    if unread := other_sounds(tree.others):
-        found.append(f"{unread}; convert them to WAV or FLAC")
-    elif tree.others:
+    if tree.others:
         found.append(f"{counted(len(tree.others), 'other file')} ({shorten([name_of(file) for file in tree.others])})")
     return ", ".join(found) or "no files"

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes, shorten
 from audiotagging.data.layouts.label_cells import clean
-from audiotagging.data.layouts.tree import Tree, name_of, other_sounds
+from audiotagging.data.layouts.tree import Tree, name_of
 from audiotagging.wording import counted
 
 SOURCE = "the folders of the classes"
@@ -72,8 +72,8 @@ def _clips(
 
 def _check_empty(tree: Tree, root: PurePosixPath, problems: list[str]) -> None:
     """Check that every folder of a class has a sound."""
-    for folder in tree.empty:
-        if folder.parent in (root, PurePosixPath()) and folder != PurePosixPath():
-            unread = other_sounds([file for file in tree.others if file.is_relative_to(folder)])
-            what = f"{unread}; convert them to WAV or FLAC" if unread else "none; add some, or remove the folder"
-            problems.append(f"{name_of(folder)}/: expected sounds in the folder of a class, found {what}")
+    problems += [
+        f"{name_of(folder)}/: expected sounds in the folder of a class, found none; add some, or remove the folder"
+        for folder in tree.empty
+        if folder.parent in (root, PurePosixPath()) and folder != PurePosixPath()
+    ]

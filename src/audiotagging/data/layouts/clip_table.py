@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes, shorten
-from audiotagging.data.layouts.label_files import cut_clips
+from audiotagging.data.layouts.label_files import cut_clips, inside, outside
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.layouts.sound_names import SoundNames
 from audiotagging.data.layouts.splits import TEST, VALIDATION, split_in, split_of_folders, validation_note
@@ -45,6 +45,8 @@ def read_clip_tables(
         problems: The list to which problems are added, one string each.
     """
     rows: dict[PurePosixPath, Row] = {}
+    left_out: list[str] = []
+    unheard: set[PurePosixPath] = set()  # sounds that end before all of their labels
     notes = tree.notes(used={*(table.file for table, _ in tables), *used})
     for table, split in tables:
         reader = RowReader(table, sounds, reading, split=split, partial=partial)
@@ -52,9 +54,14 @@ def read_clip_tables(
             if row.sound in rows:
                 reader.problems.append(f"{row.where}: {name_of(row.sound)} is in {rows[row.sound].where} too")
             rows[row.sound] = row
+            if row.events:
+                row.events = inside(row.events, tree.folder / row.sound, table.name, left_out)
+                if not row.events:
+                    unheard.add(row.sound)
         problems += reader.problems
         notes += reader.notes
-    clips = [clip for row in rows.values() for clip in _clips(tree, row)]
+    notes += outside(left_out)
+    clips = [clip for row in rows.values() if row.sound not in unheard for clip in _clips(tree, row)]
     clips.sort(key=lambda clip: clip.part == "test")
     notes += validation_note(sum(row.split == VALIDATION for row in rows.values()))
 

@@ -9,12 +9,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from audiotagging.artifacts.noisy_choice import NOISY_CHOICES, read_list
-from audiotagging.data.audio import AUDIO_SUFFIXES
 from audiotagging.data.bad_clips import BAD_CLIPS
 from audiotagging.data.corrections import corrections_note, read_corrections
 from audiotagging.data.layouts.competition_tables import Table, find_classes, read_tables
 from audiotagging.data.layouts.contents import FOLDS, Classes, Clip, Contents
 from audiotagging.data.layouts.label_cells import split_labels
+from audiotagging.data.sound_formats import is_sound_name
 from audiotagging.errors import UserError
 from audiotagging.wording import counted
 
@@ -123,7 +123,7 @@ class ClipReader:
         else:
             clips = [clip for _, clip in self._clips("test", "test_post_competition.csv", true)]
             others = sorted(self._files["test"] - true.keys())
-            others = [name for name in others if name.lower().endswith(AUDIO_SUFFIXES)]
+            others = [name for name in others if is_sound_name(name)]
             self.problems += [f"test/: a clip cannot be called {name!r}" for name in others if not _is_file_name(name)]
             clips += [clip for _, clip in self._clips("test", "test/", dict.fromkeys(others, 0))]
             if not clips and (self.folder / "test").is_dir():

@@ -13,8 +13,8 @@ The labels of URBAN-SED and of DCASE's challenges are like Audacity's. They may 
 is. They may be in a folder of their own, such as `annotations/train/` beside `audio/train/`.
 
 A clip reaches from `MARGIN` before the label to `MARGIN` after it, and has all labels that overlap this time. Several
-labels in one text are separated by commas. The clips of a recording are a group. Recordings in a folder `test/` are for
-test clips.
+labels in one text are separated by commas. A label of which less than half lies in its recording is no clip. The clips
+of a recording are a group. Recordings in a folder `test/` are for test clips.
 """
 
 import csv
@@ -28,6 +28,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
 from audiotagging.csv_table import CODE_PAGE, read_records, read_text
+from audiotagging.data.audio import SoundError, duration
 from audiotagging.data.layouts.columns import NAMES, plain_name
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes, shorten
 from audiotagging.data.layouts.label_cells import check_separators, split_labels
@@ -40,6 +41,7 @@ from audiotagging.wording import counted
 
 SOURCE = "the label files"
 MARGIN = 0.5  # seconds
+NOTES = 20  # labels that are named
 SUFFIXES = (".txt", ".tsv", ".csv", ".tab")
 # Columns of Raven as `plain_name` writes them. Times are from the start of the first sound of the table.
 OFFSET, FILE, PATH, SCORE = "file_offset", "begin_file", "begin_path", "score"
@@ -87,6 +89,7 @@ def read_label_files(tree: Tree, files: Sequence[PurePosixPath], *, reading: Rea
     reader = Reader(reading, problems)
     everywhere = SoundNames(tree.sounds)
     labels_of: dict[PurePosixPath, list[Label]] = defaultdict(list)
+    notes: list[str] = []
     sounds_in: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
     for sound in tree.sounds:
         sounds_in[sound.parent].append(sound)
@@ -98,7 +101,8 @@ def read_label_files(tree: Tree, files: Sequence[PurePosixPath], *, reading: Rea
             recording = _recording(file, name, beside=sounds_in[file.parent], alone=len(about) <= 1)
             elsewhere = everywhere.find(name or file.name.partition(".")[0], near=file.parts)
             if recording or len(elsewhere) == 1:
-                labels_of[recording or elsewhere[0]] += labels
+                recording = recording or elsewhere[0]
+                labels_of[recording] += inside(labels, tree.folder / recording, name_of(file), notes)
             else:
                 wanted = f"the sound {name}" if name else "a sound of this name"
                 problems.append(f"{name_of(file)}: expected {wanted} beside the labels, found none")
@@ -114,7 +118,7 @@ def read_label_files(tree: Tree, files: Sequence[PurePosixPath], *, reading: Rea
     untrained = sorted({label for clip in clips for label in clip.labels} - set(classes))
     problems += [f"{SOURCE}: the label {label!r} is only in recordings of test/" for label in untrained]
     check_separators(reader.texts, problems=problems)
-    notes = tree.notes(used=set(files)) + reader.notes
+    notes = outside(notes) + tree.notes(used=set(files)) + reader.notes
     if reader.unsure:
         left = counted(reader.unsure, "label")
         notes.append(f"{SOURCE}: {left} less sure than {reading.min_confidence:g}, left out")
@@ -144,6 +148,43 @@ def _check_mixture(tree: Tree, file: PurePosixPath, labelled: Iterable[PurePosix
             f"expected label files beside the sounds or a folder per class, found both: {name_of(file)}, but "
             f"none in {name_of('/'.join(without[0]) or '.')}/; move what is not meant out of the folder"
         )
+
+
+def inside(labels: list[Label], recording: Path, file: str, notes: list[str]) -> list[Label]:
+    """Return the labels of which at least half lies in their recording, and note the others.
+
+    Args:
+        labels: Labels in one recording.
+        recording: The recording.
+        file: The name of the file that they are in, for the notes.
+        notes: The list to which a note on every other label is added.
+    """
+    try:
+        length = duration(recording)
+    except SoundError:  # which is reported of its clips
+        return labels
+    used = []
+    for label in labels:
+        heard = min(label.end, length) - label.start
+        if label.start >= length:
+            what = f"begins at {label.start:g} s, after the end of {name_of(recording.name)} ({length:.2f} s)"
+            notes.append(f"{file} line {label.line}: the label {label.text!r} {what}; left out")
+        elif heard < (label.end - label.start) / 2:
+            what = f"{heard:.2f} of {label.end - label.start:.2f} s of the label {label.text!r} lie in"
+            notes.append(f"{file} line {label.line}: only {what} {name_of(recording.name)} ({length:.2f} s); left out")
+        else:
+            used.append(label)
+    return used
+
+
+def outside(notes: list[str]) -> list[str]:
+    """Return notes on labels outside of their recordings, of which only some are named if there are many."""
+    more = len(notes) - NOTES
+    return (
+        [*notes[:NOTES], f"and {counted(more, 'more label')} outside of the recordings, left out"]
+        if more > 0
+        else notes
+    )
 
 
 def _clips(tree: Tree, sound: PurePosixPath, labels: list[Label]) -> list[Clip]:

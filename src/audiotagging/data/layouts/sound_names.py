@@ -9,10 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
-from audiotagging.data.audio import AUDIO_SUFFIXES
-from audiotagging.data.layouts.tree import OTHER_SOUNDS
-
-ENDINGS = (*AUDIO_SUFFIXES, *OTHER_SOUNDS)
+from audiotagging.data.sound_formats import AUDIO_SUFFIXES
 
 
 class SoundNames:
@@ -72,7 +69,7 @@ class SoundNames:
 
 def has_ending(text: str) -> bool:
     """Return whether a text ends as the name of a sound does."""
-    return text.lower().endswith(ENDINGS)
+    return text.lower().endswith(AUDIO_SUFFIXES)
 
 
 def _parts(text: str) -> list[str]:

@@ -5,15 +5,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from audiotagging.data.audio import AUDIO_SUFFIXES
 from audiotagging.data.layouts.contents import shorten
+from audiotagging.data.sound_formats import is_hidden, is_sound_name
 from audiotagging.errors import in_one_line
 from audiotagging.files import path_text
 from audiotagging.wording import counted
-
-SYSTEM = {"desktop.ini", "thumbs.db", "__macosx", "@eadir", "$recycle.bin"}  # what systems leave in folders
-# Endings of sounds that libsndfile does not read.
-OTHER_SOUNDS = (".m4a", ".aac", ".mp4", ".m4b", ".wma", ".webm", ".mka", ".amr", ".3gp", ".ape", ".wv", ".dff", ".dsf")
 
 
 @dataclass(frozen=True)
@@ -22,7 +18,7 @@ class Tree:
 
     Attributes:
         folder: The folder.
-        sounds: The sounds that libsndfile reads, going by their names, sorted.
+        sounds: The sounds, going by their names, sorted.
         others: All other files, sorted.
         hidden: Number of files that are hidden, or that systems leave in folders.
         empty: The folders without a sound in them or below them, sorted.
@@ -59,11 +55,11 @@ def list_tree(folder: Path) -> Tree:
         seen.add((state.st_dev, state.st_ino))
         below = PurePosixPath(Path(at).relative_to(folder).as_posix())
         folders.append(below)
-        names[:] = sorted(name for name in names if not _is_hidden(name))
+        names[:] = sorted(name for name in names if not is_hidden(name))
         for name in files:
-            if _is_hidden(name):
+            if is_hidden(name):
                 hidden += 1
-            elif name.lower().endswith(AUDIO_SUFFIXES):
+            elif is_sound_name(name):
                 sounds.append(below / name)
             else:
                 others.append(below / name)
@@ -74,16 +70,6 @@ def list_tree(folder: Path) -> Tree:
 def name_of(path: PurePosixPath | str) -> str:
     r"""Return a path as the name of a clip or a class, with bytes that are not UTF-8 and controls as in `\xff`."""
     return in_one_line(path_text(path))
-
-
-def other_sounds(files: list[PurePosixPath]) -> str:
-    """Return which of the files are sounds that libsndfile does not read, as text. "" if there are none."""
-    found = [file for file in files if file.suffix.lower() in OTHER_SOUNDS]
-    return f"{counted(len(found), 'sound')} of formats that libsndfile does not read ({_named(found)})" if found else ""
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in SYSTEM
 
 
 def _named(files: list[PurePosixPath]) -> str:

@@ -1,0 +1,96 @@
+"""Which files are sounds: by their names, to list the sounds of a folder, and by their first bytes, to decode one.
+
+What FFmpeg may read is decided here by the content alone. It never guesses a format from a name, and formats that name
+other files or addresses (playlists, for example) are not in the table.
+"""
+
+from pathlib import PurePath
+from typing import BinaryIO
+
+from audiotagging.data.mpeg_frames import first_frame
+
+# Endings of the names of files that are tried as sounds.
+AUDIO_SUFFIXES = (
+    *(".wav", ".wave", ".bwf", ".rf64", ".bw64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
+    *(".flac", ".ogg", ".oga", ".opus", ".spx", ".mp3", ".mp2", ".mpga", ".m4a", ".m4b", ".mp4", ".aac", ".3gp"),
+    *(".3g2", ".amr", ".wma", ".asf", ".webm", ".weba", ".mka", ".mkv", ".mov", ".wv", ".ape", ".tta", ".dsf"),
+)
+SYSTEM = {"desktop.ini", "thumbs.db", "__macosx", "@eadir", "$recycle.bin"}  # what systems leave in folders
+
+HEAD = 16  # bytes
+# First bytes, and FFmpeg's name of the format.
+SIGNATURES = {
+    b"RIFF": "wav",
+    b"RF64": "wav",
+    b"BW64": "wav",
+    b"RIFX": "wav",
+    b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb": "w64",
+    b"FORM": "aiff",
+    b".snd": "au",
+    b"caff": "caf",
+    b"fLaC": "flac",
+    b"OggS": "ogg",
+    b"\x1a\x45\xdf\xa3": "matroska",
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": "asf",
+    b"wvpk": "wv",
+    b"MAC ": "ape",
+    b"#!AMR": "amr",
+    b"TTA1": "tta",
+    b"DSD ": "dsf",
+}
+FORMS = {"wav": (b"WAVE",), "aiff": (b"AIFF", b"AIFC")}  # what follows the size of the file
+BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}  # the first box of an MP4, M4A, 3GP or MOV file
+ADTS = (b"\xff\xf1", b"\xff\xf9")  # AAC without a container
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is hidden, or is one that systems leave in folders.
+
+    Such as `._bird.wav`, in which macOS keeps what other file systems cannot store of `bird.wav`.
+    """
+    return name.startswith(".") or name.lower() in SYSTEM
+
+
+def is_sound_name(name: str) -> bool:
+    """Return whether a file is to be tried as a sound, going by its name."""
+    return not is_hidden(name) and PurePath(name).suffix.lower() in AUDIO_SUFFIXES
+
+
+def ffmpeg_format(file: BinaryIO) -> str | None:
+    """Return FFmpeg's name of the format of a file, going by its content. None if it is no sound.
+
+    Args:
+        file: The file, which is left anywhere.
+    """
+    start = skip_id3(file)
+    file.seek(start)
+    head = file.read(HEAD)
+    for signature, name in SIGNATURES.items():
+        if head.startswith(signature) and head[8:12] in FORMS.get(name, (head[8:12],)):
+            return name
+    if head[4:8] in BOXES:
+        return "mov"
+    if head.startswith(ADTS):
+        return "aac"
+    return "mp3" if first_frame(file, start) is not None else None
+
+
+def is_mpeg(file: BinaryIO) -> bool:
+    """Return whether libsndfile takes a file for an MP3: two bytes are enough, and libmpg123 tells the terminal."""
+    file.seek(0)
+    head = file.read(3)
+    return head == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
+
+
+def skip_id3(file: BinaryIO) -> int:
+    """Return where a file begins after its ID3v2 tags (id3.org, "ID3 tag version 2.4.0", section 3.1)."""
+    start = 0
+    while True:
+        file.seek(start)
+        head = file.read(10)
+        if len(head) < 10 or not head.startswith(b"ID3"):
+            return start
+        size = 0
+        for byte in head[6:]:
+            size = size << 7 | byte & 0x7F
+        start += 10 + size + (10 if head[5] & 0x10 else 0)
