@@ -254,11 +254,12 @@ def _libraries() -> dict[str, str]:
     """Return the versions of the libraries that compute spectrograms."""
     versions = {name: version(name) for name in ("librosa", "numpy", "scipy", "soxr")}
     versions["libsndfile"] = soundfile.__libsndfile_version__
-    for library in threadpool_info():  # for the products of matrices
+    blas: dict[str, set[str]] = {}  # for the products of matrices; numpy and scipy have one each
+    for library in threadpool_info():
         if library["user_api"] == "blas":
             found = " ".join(filter(None, [library["version"], library.get("architecture")]))
-            versions.setdefault(library["internal_api"], found)
-    return versions
+            blas.setdefault(library["internal_api"], set()).add(found)
+    return versions | {name: " and ".join(sorted(found)) for name, found in blas.items()}
 
 
 def _compare(found: np.ndarray, expected: np.ndarray) -> tuple[int, str]:
