@@ -1,6 +1,7 @@
 """The check of random clips against librosa, and what it makes of wrong spectrograms."""
 
 import importlib.util
+import io
 import math
 import os
 import signal
@@ -206,11 +207,22 @@ def test_samples_are_ours_only_where_librosa_has_fewer_or_we_repaired_them(
     assert librosa_spectrogram(tmp_path / "clip.wav", start=0.0, end=math.inf).decoded_by_us == decoded_by_us
 
 
-def test_what_libsndfile_cannot_read_is_checked_from_our_samples(tmp_path, monkeypatch):
-    (tmp_path / "clip.m4a").write_bytes(b"ftyp, or something like it")
+def without_length(name):
+    """A file whose header was written before its sound, and never completed."""
+    with io.BytesIO() as file:
+        soundfile.write(file, sound(1), 48_000, format=name, subtype="PCM_16")
+        content = bytearray(file.getvalue())
+    place = {"WAV": slice(40, 44), "FLAC": slice(22, 26)}[name]  # the size of the data; the number of samples
+    content[place] = bytes(4)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("content", [b"ftyp, or the like", without_length("WAV"), without_length("FLAC")])
+def test_what_libsndfile_cannot_read_is_checked_from_our_samples(tmp_path, monkeypatch, content):
+    (tmp_path / "clip").write_bytes(content)
     ours = Sound(sound(1).astype(np.float32), ())
     monkeypatch.setattr(verification, "decode", lambda path, **piece: ours)
-    found = librosa_spectrogram(tmp_path / "clip.m4a", start=0.0, end=math.inf)
+    found = librosa_spectrogram(tmp_path / "clip", start=0.0, end=math.inf)
     assert found.decoded_by_us and np.abs(found.spectrogram.astype(int) - clip_spectrogram(ours.samples)).max() <= 1
 
 

@@ -28,7 +28,7 @@ import soundfile
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from audiotagging.artifacts.verified import Verified
-from audiotagging.data.audio import RATE, SoundError, decode
+from audiotagging.data.audio import LARGEST, RATE, SoundError, decode
 from audiotagging.data.spectrogram import pad, to_bytes
 from audiotagging.errors import UserError
 from audiotagging.machine import processor_name
@@ -206,6 +206,8 @@ def _load(path: Path, start: float, end: float) -> np.ndarray | None:
                 return None
             first = round(start * file.samplerate)
             frames = round(min(end * file.samplerate, file.frames)) - first
+            if not 0 < frames <= LARGEST:  # what the header of an unfinished file says
+                return None
             # librosa rounds down to samples: half a sample more makes the sample certain.
             piece = {"offset": (first + 0.5) / file.samplerate, "duration": (frames + 0.5) / file.samplerate}
             samples, _ = librosa.load(file, sr=RATE, mono=True, **(piece if start or end < math.inf else {}))
