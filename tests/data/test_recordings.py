@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from audiotagging.data import ffmpeg
 from audiotagging.data.audio import CLIP, RATE, SoundError, decode, decode_blocks, duration
+from audiotagging.data.mpeg_frames import parse
 from audiotagging.data.ogg_pages import has_last_page
 from audiotagging.data.recordings import Bound, ChannelOf, examine, read_blocks
 from audiotagging.data.sound_formats import AUDIO_SUFFIXES, is_sound_name
@@ -282,6 +283,20 @@ def test_what_is_no_sound_is_refused_whatever_its_name_is(tmp_path, name, capfd)
     with pytest.raises(SoundError, match=r"^cannot be decoded: it is no sound file of a known format$"):
         decode(path)
     assert capfd.readouterr() == ("", "")
+
+
+def test_damaged_frames_of_an_mp3_are_not_told_by_libmpg123(tmp_path, capfd):
+    """They are where only their decoder notices, which writes to the terminal when libsndfile reads the file itself."""
+    path, content = tmp_path / "clip.mp3", bytearray(sndfile("MP3", "MPEG_LAYER_III", rate=RATE, seconds=5))
+    at = parse(bytes(content[:4])).size
+    while at < len(content):
+        content[at + 6 : at + 30] = b"\xa5" * 24  # behind the header
+        at += parse(bytes(content[at : at + 4])).size
+    path.write_bytes(content)
+    soundfile.read(io.BytesIO(content))
+    assert "libmpg123" in capfd.readouterr().err
+    assert examine(path).format is None
+    assert len(read(path).samples) and capfd.readouterr().err == ""
 
 
 def stereo(left, right):

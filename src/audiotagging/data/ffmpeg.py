@@ -20,7 +20,21 @@ from audiotagging.data.sound_streams import DecoderError, SoundError, check_head
 # Decoders of sound. "pcm_" and "adpcm_" stand for all of these.
 DECODERS = (
     *("aac", "aac_latm", "ac3", "alac", "amrnb", "amrwb", "ape", "dsd_lsbf", "dsd_lsbf_planar", "dsd_msbf"),
-    *("dsd_msbf_planar", "eac3", "flac", "gsm", "gsm_ms", "mp1float", "mp2float", "mp3float", "opus", "speex"),
+    *(
+        "dsd_msbf_planar",
+        "eac3",
+        "flac",
+        "gsm",
+        "gsm_ms",
+        "mp1",
+        "mp1float",
+        "mp2",
+        "mp2float",
+        "mp3",
+        "mp3float",
+        "opus",
+        "speex",
+    ),
     *("tta", "vorbis", "wavpack", "wmalossless", "wmapro", "wmav1", "wmav2", "wmavoice"),
 )
 STATES_LENGTH = ("mov", "matroska", "asf", "wv", "ape", "tta", "flac", "dsf")  # formats whose header says how long

@@ -10,7 +10,7 @@ conversion in half the time.
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import BinaryIO
 
 import numpy as np
@@ -18,6 +18,7 @@ import soundfile
 
 from audiotagging.data.file_part import FilePart
 from audiotagging.data.pcm_headers import Samples
+from audiotagging.data.quiet_mpg123 import hidden_messages
 from audiotagging.data.sound_streams import DecoderError, check_head, check_values
 
 # Bytes per sample of what is stored as it is, so that the size of a file tells how many samples there are.
@@ -51,6 +52,7 @@ class SndFile:
 
     def __init__(self, file: BinaryIO, sound: soundfile.SoundFile) -> None:
         self._file, self._sound = file, sound
+        self._hidden = hidden_messages if sound.format == "MP3" else nullcontext
         self.rate, self.channels = sound.samplerate, sound.channels
         self.frames = None if sound.frames > UNKNOWN_LENGTH else sound.frames
         self.plain = sound.subtype in WIDTHS and sound.format != "FLAC"
@@ -71,7 +73,7 @@ class SndFile:
         """
         kind = "int16" if self._sound.subtype == "PCM_16" else "float32"
         while True:
-            with _errors():
+            with _errors(), self._hidden():
                 block = self._sound.read(frames, dtype=kind, always_2d=True)
             if not len(block):
                 return
@@ -117,7 +119,9 @@ def open_sndfile(file: BinaryIO, samples: Samples | None) -> Iterator[SndFile]:
         DecoderError: If libsndfile does not know the format.
         SoundError: If its rate or its channels are impossible.
     """
-    with _errors(), _Sequential(_handle(file), closefd=False) as sound:
+    with _errors(), hidden_messages():
+        opened = _Sequential(_handle(file), closefd=False)
+    with _errors(), opened as sound:
         check_head(sound.samplerate, sound.channels)
         width = WIDTHS.get(sound.subtype, 0) * sound.channels
         if samples is None or not width or sound.format == "FLAC" or sound.frames >= samples.size // width:

@@ -24,7 +24,7 @@ from audiotagging.data.libsndfile import SndFile, open_sndfile
 from audiotagging.data.mpeg_frames import Walk, first_frame, walk
 from audiotagging.data.ogg_pages import has_last_page
 from audiotagging.data.pcm_headers import Samples, find_samples
-from audiotagging.data.sound_formats import ffmpeg_format, is_mpeg, skip_id3
+from audiotagging.data.sound_formats import ffmpeg_format, looks_like_mp3, skip_id3
 from audiotagging.data.sound_streams import DecoderError, SoundError, Stream
 from audiotagging.wording import counted
 
@@ -220,7 +220,7 @@ def _examine(file: BinaryIO, *, bound: Bound, keep: bool = False) -> tuple[Recor
     samples, format = find_samples(file), ffmpeg_format(file)
     walked = _walk(file) if format == "mp3" else Walk(True)
     refused = DecoderError("cannot be decoded: it is no sound file of a known format")
-    if walked.clean and not (format is None and is_mpeg(file)):
+    if walked.clean and not (format is None and looks_like_mp3(file)):
         try:
             with open_sndfile(file, samples) as sound:
                 if sound.frames is not None and sound.plain:

@@ -75,11 +75,16 @@ def ffmpeg_format(file: BinaryIO) -> str | None:
     return "mp3" if first_frame(file, start) is not None else None
 
 
-def is_mpeg(file: BinaryIO) -> bool:
-    """Return whether libsndfile takes a file for an MP3: two bytes are enough, and libmpg123 tells the terminal."""
-    file.seek(0)
+def looks_like_mp3(file: BinaryIO) -> bool:
+    """Return whether libsndfile would look for an MP3 in a file in which `ffmpeg_format` found none.
+
+    A free bit rate does not count: such an MP3 can be decoded, though its frames do not state their sizes.
+    """
+    start = skip_id3(file)
+    file.seek(start)
     head = file.read(3)
-    return head == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
+    sync = len(head) == 3 and head[0] == 0xFF and head[1] >= 0xE0
+    return head[2] >> 4 != 0 if sync else start > 0
 
 
 def skip_id3(file: BinaryIO) -> int:
