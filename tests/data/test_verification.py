@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import librosa
@@ -19,8 +20,8 @@ import soundfile
 
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.artifacts.verified import read_verified
-from audiotagging.data import audio, preprocessing, spectrogram, verification
-from audiotagging.data.audio import RATE, Sound, decode
+from audiotagging.data import audio, preprocessing, recordings, spectrogram, verification
+from audiotagging.data.audio import RATE, decode
 from audiotagging.data.dataset import Dataset
 from audiotagging.data.preprocessing import listen, preprocess
 from audiotagging.data.spectrogram import clip_spectrogram
@@ -117,7 +118,7 @@ WRONG = {
     "hop": (spectrogram, "HOP", 695),
     "window": (spectrogram, "WINDOW", np.sqrt(spectrogram.WINDOW)),
     "trimming": (preprocessing, "trim", lambda samples: samples[512:]),
-    "decoding": (audio, "_read_mono", lambda file, frames: file.read(frames, "float32", always_2d=True)[:, 0]),
+    "decoding": (recordings, "to_mono", lambda samples, channels: samples.reshape(len(samples), -1)[:, 0]),
     "resampling": (
         audio,
         "_resample",
@@ -194,9 +195,10 @@ def test_librosa_decodes_whole_files_of_all_formats_that_libsndfile_reads(tmp_pa
     ("change", "decoded_by_us"),
     [
         (lambda sound: sound, False),
-        (lambda sound: Sound(np.tile(sound.samples, 2), sound.repairs), True),  # libsndfile stopped in the middle
-        (lambda sound: Sound(sound.samples[:-1], sound.repairs), False),  # it did not, but we did
-        (lambda sound: Sound(sound.samples, (*sound.repairs, "0.05 s damaged")), True),
+        (lambda sound: replace(sound, samples=np.tile(sound.samples, 2)), True),  # libsndfile stopped in the middle
+        (lambda sound: replace(sound, samples=sound.samples[:-1]), False),  # it did not, but we did
+        (lambda sound: replace(sound, repairs=(*sound.repairs, "damaged")), True),
+        (lambda sound: replace(sound, recording=replace(sound.recording, format="wav")), True),  # FFmpeg decoded it
     ],
 )
 def test_samples_are_ours_only_where_librosa_has_fewer_or_we_repaired_them(
@@ -219,8 +221,9 @@ def without_length(name):
 
 @pytest.mark.parametrize("content", [b"ftyp, or the like", without_length("WAV"), without_length("FLAC")])
 def test_what_libsndfile_cannot_read_is_checked_from_our_samples(tmp_path, monkeypatch, content):
+    soundfile.write(tmp_path / "whole.wav", sound(1), RATE)
+    ours = decode(tmp_path / "whole.wav")
     (tmp_path / "clip").write_bytes(content)
-    ours = Sound(sound(1).astype(np.float32), ())
     monkeypatch.setattr(verification, "decode", lambda path, **piece: ours)
     found = librosa_spectrogram(tmp_path / "clip", start=0.0, end=math.inf)
     assert found.decoded_by_us and np.abs(found.spectrogram.astype(int) - clip_spectrogram(ours.samples)).max() <= 1

@@ -28,7 +28,7 @@ import soundfile
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from audiotagging.artifacts.verified import Verified
-from audiotagging.data.audio import LARGEST, RATE, SoundError, decode
+from audiotagging.data.audio import CLIP, RATE, SoundError, decode
 from audiotagging.data.spectrogram import pad, to_bytes
 from audiotagging.errors import UserError
 from audiotagging.machine import processor_name
@@ -37,7 +37,7 @@ from audiotagging.processes import CONTEXT, end_with_parent
 # What rounding may change: levels of a pixel, and the share of the pixels of all checked clips. It is not of each clip,
 # because all frames of a steady tone are equal, so that rounding moves the same pixel of every frame.
 LEVELS, SHARE = 1, 1e-3
-ALIKE = {"mixed to mono", "resampled", "cut short"}  # repairs that librosa makes too
+ALIKE = {"mixed to mono", "resampled", "cut short", "ultrasound"}  # repairs that librosa makes too
 # Samples that libsndfile finds at any place. In other formats, a piece depends on what was decoded before it.
 SEEKABLE = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 
@@ -185,7 +185,8 @@ def librosa_spectrogram(path: Path, *, start: float, end: float) -> Expected:
         warnings.simplefilter("ignore", FutureWarning)  # that librosa 1.0 will not have this function
         librosa.set_fftlib(np.fft)
     decoded = decode(path, start=start, end=end)
-    samples = _load(path, start, end) if ALIKE.issuperset(decoded.repairs) else None
+    is_alike = decoded.recording.format is None and ALIKE.issuperset(decoded.repairs)  # FFmpeg decoded other formats
+    samples = _load(path, start, end) if is_alike else None
     decoded_by_us = samples is None or len(samples) < len(decoded.samples)
     if samples is None or decoded_by_us:  # libsndfile, with which librosa decodes, cannot read the file to its end
         samples = decoded.samples
@@ -206,7 +207,7 @@ def _load(path: Path, start: float, end: float) -> np.ndarray | None:
                 return None
             first = round(start * file.samplerate)
             frames = round(min(end * file.samplerate, file.frames)) - first
-            if not 0 < frames <= LARGEST:  # what the header of an unfinished file says
+            if not 0 < frames <= CLIP.samples:  # what the header of an unfinished file says
                 return None
             # librosa rounds down to samples: half a sample more makes the sample certain.
             piece = {"offset": (first + 0.5) / file.samplerate, "duration": (frames + 0.5) / file.samplerate}
