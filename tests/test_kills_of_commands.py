@@ -33,7 +33,6 @@ from commands import main
 pytestmark = pytest.mark.kills
 
 CONTEXT = multiprocessing.get_context("fork")
-MOST = 12  # kills of a command
 STUDENT = ["--force", "--set", "epochs=1", "epoch_size=2", "batch_size=4"]
 WINDOWS = ["--every", "1", "--format", "csv", "--out"]
 
@@ -78,6 +77,8 @@ def read_rows(path, *, without=0):
 class Tag:
     """A command with all that it needs in a folder, which is prepared if it does not exist, and what it results in."""
 
+    kills = 12
+
     def __init__(self, models, recordings, folder):
         self.run, self.sounds, self.out = models, folder / "sounds", folder / "out"
         if not folder.exists():
@@ -111,6 +112,8 @@ class Batches(Tag):
 
 
 class Export(Tag):
+    kills = 3  # it takes seconds
+
     def __call__(self):
         complete = self.out.exists()  # killed after the folder had got its name
         assert main(None, ["export", str(self.run), "--to", str(self.out)]) == (2 if complete else 0)
@@ -120,6 +123,8 @@ class Export(Tag):
 
 
 class Distil(Tag):
+    kills = 3  # it trains
+
     def __init__(self, models, recordings, folder):
         self.out = folder / "out"
         if not folder.exists():
@@ -176,7 +181,7 @@ def test_the_same_command_ends_as_if_nothing_had_happened(run, sounds, tmp_path,
     shutil.copytree(tmp_path / "prepared", tmp_path / "undisturbed")
     undisturbed = kind(run, sounds, tmp_path / "undisturbed")
     waits = in_child(undisturbed)
-    for number in range(1, waits + 1, max(1, -(-waits // MOST))):
+    for number in sorted({1 + place * (waits - 1) // (kind.kills - 1) for place in range(kind.kills)}):
         shutil.copytree(tmp_path / "prepared", tmp_path / str(number))
         killed = kind(run, sounds, tmp_path / str(number))
         in_child(killed, kill_at=number)
