@@ -40,12 +40,12 @@ def texts_in(path):
 def test_tables_of_a_run_hold_no_formulas_and_are_read_again(tmp_path):
     names = [text for text in FORMULAS if text.isprintable()]
     write_selection(tmp_path, folds=dict.fromkeys(names, 1), noisy_clips=pd.DataFrame({"fname": names, "margin": -0.5}))
-    write_alike(tmp_path, pd.DataFrame({"clip": names, "other": names}))
+    write_alike(tmp_path, [names])
     with ShardWriter(tmp_path / "shards", classes=["a"]) as writer:
         for name in names:
             writer.reject(clip=name, part="test", reason="=1+1")
     assert list(read_folds(tmp_path)) == list(read_noisy_clips(tmp_path)["fname"]) == names
-    assert list(read_alike(tmp_path)["other"]) == list(read_rejected(tmp_path / "shards")["clip"]) == names
+    assert read_alike(tmp_path)[0] == list(read_rejected(tmp_path / "shards")["clip"]) == names
     assert read_list(tmp_path / "noisy.csv", names) == set(names)
     tables = list(tmp_path.rglob("*.csv"))
     assert len(tables) == 4 and not {text for table in tables for text in texts_in(table)} & {*names, "=1+1"} - {"''"}

@@ -12,7 +12,7 @@ from audiotagging.files import atomic_file, check_target, open_file
 from commands import COMMANDS, OF_PIPELINES, TAGGING, TRAINING, main, module_of
 from commands.folders import output_file
 
-INPUTS = {"--corrections", "--token-file"}  # the options that name a file to read
+INPUTS = {"--corrections", "--table", "--token-file"}  # the options that name a file to read
 
 
 def options_of(name, which):

@@ -370,6 +370,7 @@ def test_a_batch_is_compared_with_the_test_clips_where_there_are_any(compared_ru
         if expected:
             found = json.loads(path.read_text(encoding="utf-8"))
             assert found["verdict"] == "fine" and found["files"] == found["clips"] == len(READABLE)
-            assert all(each["above"] == 0.5 for each in found["quantities"].values())
+            # The files are the test clips. Rounding may break the tie of each of the eight with itself.
+            assert all(abs(each["above"] - 0.5) <= 8 / 64 / 2 for each in found["quantities"].values())
             assert "fine: 8 files compared with 8 test clips" in caplog.messages
     assert any(message.startswith("drift is not looked for: ") for message in caplog.messages)

@@ -292,7 +292,6 @@ def test_the_command_compares_what_it_tags_and_writes_and_prints_the_result(comp
     ("options", "message"),
     [
         ({"every": 1.0}, "--drift: expected whole files to compare, found --every beside it"),
-        ({"drift": "no/drift.json"}, "no/drift.json: expected a file in a folder that exists"),
         ({"files": ["text.wav"]}, "--drift: expected files to compare, found none that can be read"),
         ({"models": "models"}, "expected a champion or the output of a run with predictions.parquet"),
     ],

@@ -32,7 +32,7 @@ EXPECTED = {
 @pytest.fixture
 def sound(tmp_path):
     path = tmp_path / "sound.wav"
-    soundfile.write(path, np.random.default_rng(1).uniform(-0.5, 0.5, 10_000), 1000)  # ten seconds
+    soundfile.write(path, np.random.default_rng(1).uniform(-0.5, 0.5, 12_000), 1000)  # twelve seconds
     return path
 
 

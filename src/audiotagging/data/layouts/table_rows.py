@@ -15,6 +15,7 @@ from audiotagging.data.layouts.sound_names import SoundNames
 from audiotagging.data.layouts.splits import TEST, VALIDATION, VALIDATION_FOLD, split_named, split_of_folders
 from audiotagging.data.layouts.table_files import Table
 from audiotagging.data.layouts.tree import name_of
+from audiotagging.errors import UserError
 from audiotagging.wording import counted
 
 
@@ -48,7 +49,7 @@ class Row:
         return self.split, self.fold, self.group, self.usage
 
 
-class RowError(Exception):
+class RowError(UserError):
     """Raised for a row that cannot be used. The message says why, without the place."""
 
 
