@@ -8,13 +8,12 @@ from pathlib import Path
 
 import librosa
 import numpy as np
-import pandas as pd
 import soundfile
 from PIL import Image
 
 from audiotagging.artifacts.spectrogram_shards import ShardWriter, Spectrograms, read_spectrograms
 from audiotagging.data.audio import RATE, decode
-from audiotagging.data.dataset import Dataset
+from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.preprocessing import preprocess
 from audiotagging.data.spectrogram import clip_spectrogram
 from audiotagging.data.synthetic import CLASSES, clip
@@ -34,13 +33,12 @@ def _dataset() -> Dataset:
     """Return 300 clips with sounds of the demo data set."""
     folder = Path(_temporary().name)
     rng = np.random.default_rng(2019)
-    paths = [folder / f"{number:04d}.wav" for number in range(CLIPS)]
-    for number, path in enumerate(paths):
-        samples = clip(rng, [list(CLASSES)[number % len(CLASSES)]], 5.0)
-        soundfile.write(path, samples, RATE, subtype="PCM_16")
-    names = {"clip": [path.name for path in paths], "path": [str(path) for path in paths]}
-    clips = pd.DataFrame(names).assign(part="curated", labels=[[]] * CLIPS, usage="", fold=0)
-    return Dataset(folder, list(CLASSES), clips, "none", [])
+    for number in range(CLIPS):
+        name = list(CLASSES)[number % len(CLASSES)]
+        path = folder / "sounds" / name / f"{number:04d}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, clip(rng, [name], 5.0), RATE, subtype="PCM_16")
+    return read_dataset(folder / "sounds")
 
 
 @cache

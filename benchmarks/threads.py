@@ -23,24 +23,28 @@ WARM_UP = 5
 CONTEXT = multiprocessing.get_context("spawn")
 
 
-def _train(threads: int, together: Barrier, rates: "multiprocessing.SimpleQueue[float]") -> None:
+def _train(
+    threads: int, warm_up: int, steps: int, together: Barrier, rates: "multiprocessing.SimpleQueue[float]"
+) -> None:
     os.sched_setaffinity(0, CORES)
     torch.set_num_threads(threads)
     run = run_of(DEMO[0])
-    for _ in range(WARM_UP):
+    for _ in range(warm_up):
         run.train_step()
     together.wait()
     start = time.perf_counter()
-    for _ in range(STEPS):
+    for _ in range(steps):
         run.train_step()
-    rates.put(STEPS / (time.perf_counter() - start))
+    rates.put(steps / (time.perf_counter() - start))
 
 
 @cache
 def _batches_per_second(trainings: int, threads: int) -> float:
     """Return the total batches per second of several trainings on two cores, with this many threads each."""
     together, rates = CONTEXT.Barrier(trainings), CONTEXT.SimpleQueue()
-    processes = [CONTEXT.Process(target=_train, args=(threads, together, rates)) for _ in range(trainings)]
+    processes = [
+        CONTEXT.Process(target=_train, args=(threads, WARM_UP, STEPS, together, rates)) for _ in range(trainings)
+    ]
     for process in processes:
         process.start()
     for process in processes:

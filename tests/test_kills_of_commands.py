@@ -30,7 +30,7 @@ from audiotagging.training.augmentation import VIEWS
 from audiotagging.training.networks import NETWORKS
 from commands import main
 
-pytestmark = pytest.mark.kills
+pytestmark = [pytest.mark.kills, pytest.mark.usefixtures("narrow_networks")]
 
 CONTEXT = multiprocessing.get_context("fork")
 STUDENT = ["--force", "--set", "epochs=1", "epoch_size=2", "batch_size=4"]
