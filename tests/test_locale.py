@@ -59,7 +59,7 @@ def test_tag_names_the_files(tmp_path):
     run = fabricate_run(tmp_path / "Läufe", clips=10, classes=3, members=[replace(DEMO[0], size=32)], folds=[-1])
     (model,) = models_of(run)
     replace_weights(model, save(NETWORKS[DEMO[0].network](4 * 3).state_dict()))
-    soundfile.write(tmp_path / NAME, np.zeros(44_100), 44_100)
+    soundfile.write(tmp_path / NAME, np.random.default_rng(1).uniform(-0.5, 0.5, 44_100), 44_100)
     code, output, error = call(
         "tag", tmp_path / NAME, tmp_path / "fehlt.wäv", "--models", run / "models", "--format", "csv"
     )

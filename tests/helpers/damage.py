@@ -36,7 +36,10 @@ OTHERS = {
     type(None): [7, [], {}],
 }
 # Objects whose keys are data.
-BY_NAME = {*("ensemble", "members", "estimates", "weights", "versions"), *("curves", "thresholds", "log_loss", "sets")}
+BY_NAME = {
+    *("ensemble", "members", "estimates", "weights", "versions"),
+    *("curves", "thresholds", "log_loss", "sets", "libraries"),
+}
 # Keys with a default, because earlier versions did not write them.
 OF_LATER_VERSIONS = {
     field.name

@@ -3,6 +3,7 @@
 There is none if no clip was checked, and none from earlier versions of the program.
 """
 
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def read_verified(folder: Path) -> Verified | None:
     Raises:
         UserError: If the file is corrupt.
     """
-    return read_json(folder / NAME, Verified) if (folder / NAME).exists() else None
+    return read_json(folder / NAME, Verified) if os.path.lexists(folder / NAME) else None
 
 
 def describe_verified(verified: Verified) -> str:
