@@ -83,9 +83,10 @@ def deal_folds(contents: Contents, *, seed: int) -> bool:
     for clip, fold in zip(dealt, folds.tolist(), strict=True):
         clip.fold = fold + first
     if len(filled) < most:
+        fill, there = ("fills", "there is") if groups == 1 else ("fill", "there are")
         contents.notes.append(
-            f"{counted(groups, 'group')} of training clips fill at most {counted(min(groups, most), 'fold')}: "
-            f"there are {_name_folds([clip.fold for clip in training])}"
+            f"{counted(groups, 'group')} of training clips {fill} at most {counted(min(groups, most), 'fold')}: "
+            f"{there} {_name_folds([clip.fold for clip in training])}"
         )
     return True
 
