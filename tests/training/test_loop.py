@@ -159,6 +159,7 @@ def test_a_folder_that_holds_something_is_not_overwritten(tmp_path, shards):
         train(TINY, fold=-1, seed=1, spectrograms=shards, out=tmp_path)
 
 
+@pytest.mark.slow
 def test_twenty_clips_are_learnt_by_heart(tmp_path):
     shards = write_shards(tmp_path / "spectrograms", noisy=0, test=0)
     member = replace(TINY, epochs=1, cycles=1, epoch_size=250, batch_size=16, lr=0.01)
