@@ -38,7 +38,7 @@ WITH_TORCH = ("training", "tagging")
 SHARED = "artifacts"  # the library folder that every image contains
 ONNX = "onnx"  # the image that tags with exported models: the command `tag`, without torch
 ONNX_FOLDERS = ("data", "tagging")
-ONNX_COMMANDS = ("__init__.py", "__main__.py", "tag.py", "tagging/parameters.py", "tagging/__init__.py")
+ONNX_COMMANDS = ("__init__.py", "__main__.py", "folders.py", "tag.py", "tagging/parameters.py", "tagging/__init__.py")
 CLIENT = "client"  # the image with the whole project, which submits runs from inside a cluster
 IMAGES = (*TARGETS, ONNX, CLIENT)
 

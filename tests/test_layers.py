@@ -9,7 +9,7 @@ import pytest
 from helpers.modules import BLOCK, MODULES, PACKAGE, ROOT, STAGES
 from helpers.slow import slow_but
 
-from components.images import FOLDERS, SHARED, TARGETS
+from components.images import FOLDERS, ONNX_COMMANDS, SHARED, TARGETS
 
 SOUND = {"soundfile", "soxr", "scipy"}
 TORCH = {"torch", "safetensors"}
@@ -93,6 +93,15 @@ def test_tagging_needs_torch_only_for_the_networks_of_a_run_and_parquet_only_to_
     import_without(
         {"commands.tag", "audiotagging.tagging.onnx_networks"}, TORCH | PLOTS | LIBROSA | {"pandas", "pyarrow", "kfp"}
     )
+
+
+@pytest.mark.parametrize("name", [name for name in ONNX_COMMANDS if name != "__init__.py"])
+def test_the_image_without_torch_has_every_command_module_that_it_imports(name):
+    imports = [
+        node for node in ast.walk(ast.parse((ROOT / "commands" / name).read_text())) if isinstance(node, ast.ImportFrom)
+    ]
+    needed = {node.module.replace(".", "/") for node in imports if node.module.startswith("commands.")}
+    assert {f"{module.removeprefix('commands/')}.py" for module in needed} <= set(ONNX_COMMANDS)
 
 
 def test_the_table_of_members_needs_only_the_standard_library():

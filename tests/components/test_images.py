@@ -20,6 +20,7 @@ FILES = {
     "pipeline.py": "DAG",
     "commands/__init__.py": "main",
     "commands/__main__.py": "main",
+    "commands/folders.py": "folders",
     "commands/run.py": "run",
     "commands/tag.py": "tag",
     "commands/tagging/__init__.py": "",
@@ -47,7 +48,10 @@ IN = {
     | {"src/audiotagging/tagging/tagger.py"},
     "onnx": SHARED
     | {f"src/audiotagging/{name}" for name in ("data/sound.py", "data/deeper/still.py", "tagging/tagger.py")}
-    | {f"commands/{name}.py" for name in ("__init__", "__main__", "tag", "tagging/parameters", "tagging/__init__")},
+    | {
+        f"commands/{name}.py"
+        for name in ("__init__", "__main__", "folders", "tag", "tagging/parameters", "tagging/__init__")
+    },
     "client": {name for name in FILES if not name.endswith(".pyc")}
     - {"README.md", "pyproject.toml", "requirements/dev.txt", "requirements/lock.sh"},
 }
