@@ -1,4 +1,5 @@
 import contextlib
+import math
 import os
 import socket
 import struct
@@ -13,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiotagging.data import recordings
+from audiotagging.data.acoustics import measure
 from audiotagging.data.audio import CLIP, RATE, SoundError, decode, decode_blocks, duration, trim
+from audiotagging.data.spectrogram import trimmed_spectrogram
 
 
 @st.composite
@@ -239,3 +242,16 @@ def test_a_wrong_riff_length_alone_is_not_a_cut(tmp_path):
     path.write_bytes(data[:4] + (len(data) + 992).to_bytes(4, "little") + data[8:])
     sound = decode(path)
     assert sound.repairs == () and len(sound.samples) == 1000
+
+
+@pytest.mark.parametrize("rate", [8_000, 48_000, 96_000, 384_000, 655_350])
+@pytest.mark.parametrize("frames", [1, 2, 3, 7, 20])
+def test_a_few_samples_of_any_rate_are_a_sound(tmp_path, rate, frames):
+    """Blocks have as many samples as the whole, at least one, and all that is done with a sound takes them."""
+    soundfile.write(tmp_path / "few.wav", 0.5 * np.ones(frames), rate)
+    whole, blocks = decode(tmp_path / "few.wav").samples, np.concatenate([*decode_blocks(tmp_path / "few.wav")])
+    assert len(whole) == len(blocks) == math.ceil(frames * RATE / rate) >= 1
+    for samples in (whole, blocks):
+        heard = trim(samples)
+        assert len(heard) and np.isfinite(measure(heard).level)
+        assert trimmed_spectrogram(heard).shape == (128, 128)

@@ -115,11 +115,18 @@ def decode_blocks(source: Source, *, seconds: float = BLOCK_SECONDS) -> Iterator
         SoundError: If the file cannot be decoded, has no samples, or contains values that are not sound, such as NaN.
     """
     recording = examine(source)
+    blocks = read_blocks(source, recording, frames=round(seconds * recording.rate))
+    if recording.rate == RATE:
+        yield from blocks
+        return
     resampler = soxr.ResampleStream(recording.rate, RATE, 1, dtype="float32")
-    for samples in read_blocks(source, recording, frames=round(seconds * recording.rate)):
-        yield samples if recording.rate == RATE else resampler.resample_chunk(samples)
-    if recording.rate != RATE:
-        yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+    left = _resampled_length(recording.frames, recording.rate)
+    for samples in blocks:
+        resampled = resampler.resample_chunk(samples)[:left]
+        left -= len(resampled)
+        yield resampled
+    rest = resampler.resample_chunk(np.empty(0, np.float32), last=True)[:left]
+    yield np.pad(rest, (0, left - len(rest)))  # a sample or two, which are all of them if there are so few
 
 
 def _piece(frames: int, rate: int, start: float, end: float) -> tuple[int, int]:
@@ -176,9 +183,13 @@ def _read_piece(path: Path, recording: Recording, first: int, frames: int) -> np
     return samples
 
 
+def _resampled_length(frames: int, rate: int) -> int:
+    return math.ceil(frames * (RATE / rate))
+
+
 def _resample(samples: np.ndarray, rate: int) -> np.ndarray:
     """Resample to 44 100 Hz with soxr's high quality, to the same length as `librosa.resample`."""
-    length = math.ceil(len(samples) * (RATE / rate))
+    length = _resampled_length(len(samples), rate)
     resampled = soxr.resample(samples, rate, RATE)[:length]
     return np.pad(resampled, (0, length - len(resampled)))
 
