@@ -22,7 +22,7 @@ from pathlib import Path
 from audiotagging.artifacts.champion import champion_folder
 from audiotagging.data.audio import SoundError
 from audiotagging.data.recordings import ChannelOf, examine
-from audiotagging.data.sound_formats import is_hidden, is_sound_name
+from audiotagging.data.sound_formats import is_sound_path
 from audiotagging.errors import UserError, in_one_line
 from audiotagging.files import atomic_file, check_target, digest, path_text
 from audiotagging.json_file import write_json
@@ -275,7 +275,7 @@ def _expand(path: Path, report: Report) -> list[Path]:
         Path(folder, name)
         for folder, _, names in os.walk(path, onerror=problems.append)
         for name in names
-        if is_sound_name(name) and not any(map(is_hidden, Path(folder).relative_to(path).parts))
+        if is_sound_path(Path(folder, name).relative_to(path))
     ]
     for error in problems:
         report(path_text(error.filename), f"cannot be read: {error.strerror}")

@@ -56,6 +56,11 @@ def is_sound_name(name: str) -> bool:
     return not is_hidden(name) and PurePath(name).suffix.lower() in AUDIO_SUFFIXES
 
 
+def is_sound_path(path: PurePath) -> bool:
+    """Return whether a file is to be tried as a sound, going by its path below a folder. Nothing on it is hidden."""
+    return is_sound_name(path.name) and not any(map(is_hidden, path.parts))
+
+
 def ffmpeg_format(file: BinaryIO) -> str | None:
     """Return FFmpeg's name of the format of a file, going by its content. None if it is no sound.
 

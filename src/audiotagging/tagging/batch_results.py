@@ -33,7 +33,8 @@ from audiotagging.errors import UserError
 from audiotagging.json_file import read_json, write_json
 from audiotagging.tagging.drift import Drift, Sounds
 from audiotagging.tagging.formats import FORMATS, ROW_GROUP, write_file
-from audiotagging.tagging.places import SETTINGS, Place, State
+from audiotagging.tagging.places import Place, State
+from audiotagging.tagging.results_folder import SETTINGS
 from audiotagging.tagging.tagger import Tagged
 from audiotagging.tagging.windows import Tag
 

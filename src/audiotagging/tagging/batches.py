@@ -18,7 +18,7 @@ from audiotagging.artifacts.ensemble_folder import ensemble_sources
 from audiotagging.artifacts.tables import read_parquet, write_parquet
 from audiotagging.data.audio import SoundError
 from audiotagging.data.recordings import examine
-from audiotagging.data.sound_formats import is_hidden, is_sound_name
+from audiotagging.data.sound_formats import is_sound_path
 from audiotagging.errors import UserError
 from audiotagging.files import path_text
 from audiotagging.processes import TERMINATED
@@ -96,7 +96,7 @@ def find(data: str, *, out: str, models: Path, options: Options, shards: int, ne
     """
     check_windows(every=options.window, overlap=options.overlap, every_is="--window", overlap_is="--overlap")
     folder, champion = _identify(models)
-    sounds = {name: state for name, state in open_place(data).list().items() if _is_sound(name)}
+    sounds = {name: state for name, state in open_place(data).list().items() if is_sound_path(PurePosixPath(name))}
     if not sounds:
         raise UserError(f"--data: expected a folder with sound files, found none in {data}; name another")
     results = open_place(out)
@@ -251,8 +251,3 @@ def _new_name(out: Place) -> str:
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     taken = {PurePosixPath(file).parts[1] for file in out.list(BATCHES)}
     return next(each for each in [name, *(f"{name}-{number}" for number in range(2, 1000))] if each not in taken)
-
-
-def _is_sound(name: str) -> bool:
-    path = PurePosixPath(name)
-    return is_sound_name(path.name) and not any(map(is_hidden, path.parts))

@@ -14,8 +14,7 @@ from audiotagging.data.mirror import CHUNK, StoredFile, fetch, list_files
 from audiotagging.files import atomic_file
 from audiotagging.object_store import open_store, store_errors
 from audiotagging.removal import LEFTOVER, remove, remove_leftovers
-
-SETTINGS = "settings.json"  # marks a folder of results
+from audiotagging.tagging.results_folder import SETTINGS
 
 
 class State(NamedTuple):

@@ -9,7 +9,7 @@ from audiotagging.files import atomic_file
 from audiotagging.json_file import read_json, write_json
 from audiotagging.removal import LEFTOVER, remove_leftovers
 
-SETTINGS = "settings.json"
+SETTINGS = "settings.json"  # marks a folder of results
 
 
 @dataclass(frozen=True, kw_only=True)
