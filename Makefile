@@ -63,7 +63,7 @@ data/demo: | $(ENVIRONMENT)
 
 venv: $(ENVIRONMENT) ## Only create the environment, .venv (TORCH=cpu for the small build of torch)
 
-test: lint ## Check style and types, run the quick tests and a small run of the pipeline (COVERAGE=1: they run 90 % of the code)
+test: lint ## Check style and types, run the quick tests and a small run of the pipeline (COVERAGE=1: they run 95 % of the code)
 	mkdir -p build && $(BIN)/coverage erase
 	$(BIN)/$(if $(COVERAGE),coverage run -m )$(PYTEST)
 	$(if $(COVERAGE),$(BIN)/coverage combine --quiet && $(BIN)/coverage report)
