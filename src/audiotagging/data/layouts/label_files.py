@@ -34,7 +34,7 @@ from audiotagging.data.layouts.contents import Clip, Contents, check_classes, sh
 from audiotagging.data.layouts.label_cells import check_separators, split_labels
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.layouts.sound_names import SoundNames
-from audiotagging.data.layouts.splits import VALIDATION, VALIDATION_FOLD, split_of_folders, validation_note
+from audiotagging.data.layouts.splits import TEST, VALIDATION, VALIDATION_FOLD, split_of_folders, validation_note
 from audiotagging.data.layouts.tree import Tree, name_of
 from audiotagging.files import open_file
 from audiotagging.wording import counted
@@ -99,9 +99,10 @@ def read_label_files(tree: Tree, files: Sequence[PurePosixPath], *, reading: Rea
             about[label.sound].append(label)
         for name, labels in sorted(about.items()) or [("", [])]:
             recording = _recording(file, name, beside=sounds_in[file.parent], alone=len(about) <= 1)
-            elsewhere = everywhere.find(name or file.name.partition(".")[0], near=file.parts)
-            if recording or len(elsewhere) == 1:
-                recording = recording or elsewhere[0]
+            if not recording:
+                elsewhere = everywhere.find(name or file.name.partition(".")[0], near=file.parts)
+                recording = elsewhere[0] if len(elsewhere) == 1 else None
+            if recording:
                 labels_of[recording] += inside(labels, tree.folder / recording, name_of(file), notes)
             else:
                 wanted = f"the sound {name}" if name else "a sound of this name"
@@ -179,18 +180,16 @@ def inside(labels: list[Label], recording: Path, file: str, notes: list[str]) ->
 
 def outside(notes: list[str]) -> list[str]:
     """Return notes on labels outside of their recordings, of which only some are named if there are many."""
-    more = len(notes) - NOTES
-    return (
-        [*notes[:NOTES], f"and {counted(more, 'more label')} outside of the recordings, left out"]
-        if more > 0
-        else notes
-    )
+    if len(notes) <= NOTES:
+        return notes
+    more = counted(len(notes) - NOTES, "more label")
+    return [*notes[:NOTES], f"and {more} outside of the recordings, left out"]
 
 
 def _clips(tree: Tree, sound: PurePosixPath, labels: list[Label]) -> list[Clip]:
     """Return the clips of a recording in the split that its folders name."""
     split = split_of_folders(sound.parts[:-1])
-    clips = cut_clips(tree, sound, labels, part="test" if split == "test" else "curated")
+    clips = cut_clips(tree, sound, labels, part="test" if split == TEST else "curated")
     return [replace(clip, fold=VALIDATION_FOLD if split == VALIDATION else -1) for clip in clips]
 
 
