@@ -105,8 +105,8 @@ def audiotagging(
         rows: Members and folds to train, from `audiotagging.members.rows`.
         downloads: Folder for downloads and unpacked archives.
         seed: Seed of every random choice.
-        noisy: The noisy clips to train on: "all", "none", "agreement" (the member of the first row is the judge), or
-            the path of a list in the data folder.
+        noisy: The noisy clips to train on: "all", "none", "agreement" (those with whose labels a linear model agrees),
+            or the path of a list in the data folder.
         corrections: Paths of tables of corrected labels, relative to the data folder. Later ones win.
         reading: How the data folder is to be read: columns, tables and negatives, by the attributes of
             `audiotagging.data.layouts.reading.Reading`.

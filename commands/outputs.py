@@ -182,7 +182,8 @@ def move_up(out: Path) -> None:
 def print_results(out: Path) -> None:
     """Print the scores of the ensemble and its members, and the paths of the results."""
     scores = read_json(out / NAME, Scores)
-    _print_table("lwlrap", scores["members"] | {"ensemble": scores["ensemble"]})
+    linear = {"linear model": scores["linear"]} if "linear" in scores else {}
+    _print_table("lwlrap", scores["members"] | linear | {"ensemble": scores["ensemble"]})
     precisions = scores["mean_average_precision"]
     _print_table("mAP", {system: precisions.get(system, {}) for system in (*scores["members"], "ensemble")})
     print_findings(scores)

@@ -14,7 +14,7 @@ from commands.shares import share
 # Defaults of the pipeline's parameters and of the options that set them.
 DOWNLOADS = "data"
 SEED = 534
-NOISY = "all"
+NOISY = "agreement"
 CORRECTIONS: list[str] = []
 READING: dict[str, Any] = {}  # as found
 MAX_REJECTED = 0.01
@@ -150,8 +150,8 @@ def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) 
     data.add_argument(
         "--noisy",
         default=NOISY,
-        help="noisy clips to train on: all, none, agreement, or the path of a list in the data folder "
-        "(default: %(default)s)",
+        help="noisy clips to train on: all, none, agreement (those with whose labels a linear model of the curated clips "
+        "agrees), or the path of a list in the data folder (default: %(default)s)",
     )
     data.add_argument(
         "--corrections",

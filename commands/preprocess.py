@@ -15,7 +15,7 @@ from audiotagging.files import partial_of
 from audiotagging.working_folder import check_ours
 from commands import check_counts
 from commands.folders import check_folders
-from commands.parameters import MAX_REJECTED, NOISY, add_keep_audio, add_split_options, add_verify
+from commands.parameters import MAX_REJECTED, add_keep_audio, add_split_options, add_verify
 from commands.reading import add_reading_options, reading_of
 from commands.shares import share
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("the data")
     data.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data folder")
     data.add_argument(
-        "--noisy", choices=["all", "none"], default=NOISY, help="the noisy clips to include (default: %(default)s)"
+        "--noisy", choices=["all", "none"], default="all", help="the noisy clips to include (default: %(default)s)"
     )
     data.add_argument(
         "--max-rejected",

@@ -67,6 +67,8 @@ def evaluate(
     for member, subsets in figures["members"].items():
         for subset, lwlrap in subsets.items():
             scores.log_metric(f"lwlrap_{subset}_{member}", lwlrap)
+    for subset, lwlrap in figures.get("linear", {}).items():
+        scores.log_metric(f"lwlrap_{subset}_linear", lwlrap)
     for system, subsets in figures["mean_average_precision"].items():
         for subset, precision in subsets.items():
             scores.log_metric(f"map_{subset}" if system == "ensemble" else f"map_{subset}_{system}", precision)

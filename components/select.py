@@ -12,7 +12,7 @@ def select(noisy_choice: dict, init: dict, seed: int, spectrograms: Input[Datase
     Args:
         noisy_choice: The choice of noisy clips, from `ingest`.
         init: The weights to start with, from `ingest`, for `train`.
-        seed: Seed of the folds and of the training of the judge of noisy clips.
+        seed: Seed of the folds.
         spectrograms: The output of `preprocess`.
         selection: A folder with folds.csv and noisy.csv, and init.json if there are weights to start with.
     """

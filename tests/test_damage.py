@@ -15,7 +15,7 @@ import pytest
 import soundfile
 import torch
 from helpers.damage import damages, restore
-from helpers.fabricated import fabricate_model, fabricate_run, finish_run, models_of, predictions_of, replace_weights
+from helpers.fabricated import fabricate_run, finish_run, models_of, predictions_of, replace_weights
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
@@ -26,7 +26,7 @@ from audiotagging.artifacts.champion import Champion, History, champion_folder, 
 from audiotagging.artifacts.excerpts import read_excerpts
 from audiotagging.artifacts.model_folder import ModelFacts, read_history
 from audiotagging.artifacts.prediction_table import read_predictions
-from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_spectrograms
+from audiotagging.artifacts.spectrogram_shards import read_clips, read_spectrograms
 from audiotagging.errors import UserError
 from audiotagging.json_file import parse_json, read_json
 from audiotagging.members import DEMO
@@ -68,8 +68,6 @@ def finished_run(folder, seed):
     for number, path in enumerate(models_of(run)):
         torch.manual_seed(10 * seed + number)
         replace_weights(path, save(tiny(4 * CLASSES).state_dict()))
-    judge = replace(MEMBERS[0], id="judge", epochs=2, cycles=1, validate_every=1)
-    fabricate_model(run / "selection" / "judge", judge, fold=0, classes=read_classes(run / "spectrograms"))
     finish_run(run)
     return run
 
@@ -206,9 +204,7 @@ READERS = {
     "run/spectrograms/verified.json": (evaluate,),
     "run/selection/folds.csv": (predict_again,),
     "run/selection/noisy.csv": (evaluate,),
-    "run/selection/judge/member.json": (evaluate,),
-    "run/selection/judge/history.parquet": (evaluate,),
-    "run/selection/judge/weights.safetensors": NOBODY,
+    "run/selection/linear.parquet": (evaluate,),
     "champions/champion.json": (tag_with_champion, promote_again),
     "champions/history.json": (list_events,),
     "champions/.audiotagging*": NOBODY,

@@ -5,7 +5,6 @@ import pytest
 
 from audiotagging.artifacts.noisy_choice import describe_choice, read_chosen_list, read_list
 from audiotagging.errors import UserError
-from audiotagging.members import REFERENCE, Member
 
 
 @pytest.mark.parametrize(
@@ -19,21 +18,16 @@ def test_a_list_is_names_or_a_table_or_numbers_of_rows(tmp_path, text):
 
 @pytest.mark.parametrize("noisy", ["all", "none"])
 def test_a_choice_without_more_to_say(noisy):
-    assert describe_choice(noisy, folder=Path("data"), judge=REFERENCE[0]) == {"noisy": noisy}
-
-
-def test_a_choice_by_agreement_names_its_judge():
-    choice = describe_choice("agreement", folder=Path("data"), judge=REFERENCE[0])
-    assert Member.from_row(choice["judge"]) == REFERENCE[0]
+    assert describe_choice(noisy, folder=Path("data")) == {"noisy": noisy}
 
 
 def test_another_content_of_a_list_is_another_choice(tmp_path):
     path = tmp_path / "chosen.txt"
     path.write_text("a.wav\n")
-    choice = describe_choice("chosen.txt", folder=tmp_path, judge=REFERENCE[0])
-    assert choice == describe_choice(str(path), folder=Path("elsewhere"), judge=REFERENCE[1])
+    choice = describe_choice("chosen.txt", folder=tmp_path)
+    assert choice == describe_choice(str(path), folder=Path("elsewhere"))
     assert read_chosen_list(json.loads(json.dumps(choice)), ["a.wav", "b.wav"]) == {"a.wav"}
     path.write_text("b.wav\n")
-    assert describe_choice("chosen.txt", folder=tmp_path, judge=REFERENCE[0]) != choice
+    assert describe_choice("chosen.txt", folder=tmp_path) != choice
     with pytest.raises(UserError, match=r"chosen\.txt has changed since ingest read it"):
         read_chosen_list(choice, ["a.wav", "b.wav"])

@@ -13,7 +13,7 @@ from audiotagging.artifacts.champion import Comparison, Decision, Event, Measure
 from audiotagging.artifacts.excerpts import ExcerptWriter
 from audiotagging.artifacts.model_folder import ModelFacts, read_facts, read_history, write_model
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
-from audiotagging.artifacts.selection import write_selection
+from audiotagging.artifacts.selection import LINEAR, LINEAR_PREDICTIONS, write_selection
 from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_classes, read_clips
 from audiotagging.artifacts.verified import Verified, write_verified
 from audiotagging.costs import Meter
@@ -78,6 +78,7 @@ def fabricate_run(
     folds_of = dict(zip(curated["clip"], curated["fold"], strict=True))
     write_selection(folder / "selection", folds=folds_of, noisy_clips=chosen)
     truth_of = _truth(folder / "spectrograms", rng)
+    _write_linear(folder / "selection", truth_of, seed=seed)
     for place, member in enumerate(members):
         for fold in folds:
             name = f"{member.id}-fold{fold}"
@@ -263,6 +264,17 @@ def _truth(folder, rng):
     # Clips and classes differ in how hard they are, the same for every member.
     evidence = 2.4 * truth + rng.normal(0, 0.9, truth.shape) - 1.2 * truth * rng.random(len(classes))
     return clips, classes, evidence
+
+
+def _write_linear(selection, truth_of, *, seed):
+    """Write the predictions of the linear model, which knows less than every member."""
+    clips, classes, evidence = truth_of
+    logits = evidence + np.random.default_rng(seed).normal(0, 1.6, evidence.shape) - 4
+    chosen = (clips["part"] != "noisy").to_numpy()
+    part = clips["part"][chosen].map({"curated": "validation", "test": "test"})
+    rows = pd.DataFrame({"clip": clips["clip"][chosen], "part": part, "member": LINEAR, "fold": -1})
+    scores = (1 / (1 + np.exp(-logits[chosen]))).astype(np.float32)
+    write_predictions(selection / LINEAR_PREDICTIONS, Predictions(classes, rows, scores, [LINEAR]))
 
 
 def _write_predictions(run, name, rng, truth_of, member, fold, noise):

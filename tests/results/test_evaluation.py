@@ -1,22 +1,24 @@
 import argparse
 import json
+import re
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from helpers.fabricated import fabricate_model, fabricate_run, finish_run, models_of, replace_weights
+from helpers.fabricated import fabricate_run, finish_run, models_of, replace_weights
 from sklearn.metrics import average_precision_score, label_ranking_average_precision_score
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from audiotagging.artifacts.ensemble_folder import read_ensemble
-from audiotagging.artifacts.prediction_table import read_predictions
+from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
+from audiotagging.artifacts.selection import LINEAR, LINEAR_PREDICTIONS
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips
 from audiotagging.data.preprocessing import excerpts_of
 from audiotagging.errors import UserError
 from audiotagging.members import REFERENCE
-from audiotagging.metrics import label_table, lwlrap
+from audiotagging.metrics import label_table
 from audiotagging.results.findings import findings
 from audiotagging.results.players import audio_url
 from audiotagging.results.promotion import promote
@@ -85,14 +87,18 @@ def test_the_terminal_prints_both_measures_of_every_system(run, capsys):
     scores = json.loads((run / "scores.json").read_text())
     lwlraps, precisions, *_ = capsys.readouterr().out.strip().split("\n\n")
     for table, measure, expected in [
-        (lwlraps, "lwlrap", scores["members"] | {"ensemble": scores["ensemble"]}),
+        (
+            lwlraps,
+            "lwlrap",
+            scores["members"] | {"linear model": scores["linear"], "ensemble": scores["ensemble"]},
+        ),
         (precisions, "mAP", scores["mean_average_precision"]),
     ]:
         header, *rows = table.splitlines()
         assert header.split() == [measure, "all", "public", "private", "out_of_fold"]
-        assert [row.split()[0] for row in rows] == [*scores["members"], "ensemble"]
-        for row in rows:
-            name, *cells = row.split()
+        cells_of = [re.split("  +", row) for row in rows]
+        assert {name for name, *_ in cells_of} == set(expected) and cells_of[-1][0] == "ensemble"
+        for name, *cells in cells_of:
             assert [float(cell) for cell in cells] == pytest.approx(list(expected[name].values()), abs=5.1e-5)
 
 
@@ -173,19 +179,52 @@ def test_players_are_added_to_a_run_that_kept_no_audio(tmp_path, caplog):
     assert (run / "report.html").read_text() == page
 
 
-def test_the_judge_is_compared_with_chance(tmp_path):
+@pytest.mark.parametrize("clearly", [True, False])
+def test_the_ensemble_is_compared_with_a_linear_model(tmp_path, clearly):
     run = fabricate_run(tmp_path)
-    clips, classes = read_clips(run / "spectrograms"), read_classes(run / "spectrograms")
-    fabricate_model(run / "selection" / "judge", REFERENCE[0], fold=1, classes=classes)
-    history = pd.read_parquet(run / "selection" / "judge" / "history.parquet")
+    path = run / "selection" / LINEAR_PREDICTIONS
+    linear = read_predictions(path)
+    if not clearly:  # it knows the labels
+        labels = read_clips(run / "spectrograms").set_index("clip").loc[linear.rows["clip"], "labels"]
+        known = label_table(labels.tolist(), linear.classes).astype(np.float32)
+        linear = Predictions(linear.classes, linear.rows, known, [LINEAR])
+        write_predictions(path, linear)
     scores = finish_run(run)
-    judge = scores["selection"]["judge"]
-    assert judge["score"] == history["lwlrap"].iloc[-1]
-    held_out = clips[(clips["part"] == "curated") & (clips["fold"] == 1)]
-    truth, rng = label_table(held_out["labels"].tolist(), classes), np.random.default_rng(1)
-    random = np.mean([lwlrap(truth, rng.random(truth.shape)) for _ in range(2000)])
-    assert judge["chance"] == pytest.approx(random, abs=0.005)
-    assert numbers(findings(scores)[-1]) == pytest.approx([judge["score"], judge["chance"]], abs=5.1e-5)
+    clips = read_clips(run / "spectrograms")
+    tested = clips[(clips["part"] == "test") & (clips["labels"].str.len() > 0)].set_index("clip")
+    found = pd.DataFrame(linear.scores, index=linear.rows["clip"]).loc[tested.index].to_numpy()
+    truth = label_table(tested["labels"].tolist(), linear.classes)
+    expected = label_ranking_average_precision_score(truth, found, sample_weight=truth.sum(axis=1))
+    assert scores["linear"]["all"] == pytest.approx(expected, abs=1e-6)
+    assert set(scores["linear"]) == set(scores["ensemble"])
+    compared = scores["estimates"]["all"]["linear"]["linear"]
+    assert compared["difference"] == pytest.approx(scores["ensemble"]["all"] - expected, abs=1e-6)
+    (sentence,) = (sentence for sentence in findings(scores) if "a linear model" in sentence)
+    advice = "Longer training helps"
+    assert (compared["difference_low"] > 0) == clearly == sentence.startswith("It is better than a linear model")
+    assert (advice in sentence) == (advice in (run / "report.html").read_text()) == (not clearly)
+
+
+@pytest.mark.parametrize("damage", ["other classes", "a clip less"])
+def test_predictions_of_a_linear_model_of_another_run_are_refused(tmp_path, damage):
+    run = fabricate_run(tmp_path)
+    path = run / "selection" / LINEAR_PREDICTIONS
+    found = read_predictions(path)
+    rows, scores, classes = found.rows, found.scores, found.classes
+    if damage == "other classes":
+        classes = [*classes[:-1], "unknown"]
+    else:
+        rows, scores = rows[1:], scores[1:]
+    write_predictions(path, Predictions(classes, rows, scores, [LINEAR]))
+    with pytest.raises(UserError, match=r"linear\.parquet: expected scores of the classes and clips"):
+        finish_run(run)
+
+
+def test_results_of_earlier_versions_without_a_linear_model_can_be_scored(tmp_path):
+    run = fabricate_run(tmp_path)
+    (run / "selection" / LINEAR_PREDICTIONS).unlink()
+    scores = finish_run(run)
+    assert "linear" not in scores and "spectrogram statistics" not in (run / "report.html").read_text()
 
 
 @pytest.mark.parametrize("test", [True, False])

@@ -72,7 +72,7 @@ def page(run):
 def test_the_noisy_clips_that_were_chosen_are_listed(run, page):
     chosen = pd.read_csv(run / "selection" / "noisy.csv")["fname"]
     text = (run / "report.html").read_text(encoding="utf-8")
-    assert ("chosen by agreement" in text) == (len(chosen) > 0)
+    assert ("with whose labels a linear model of the curated clips agrees" in text) == (len(chosen) > 0)
     noisy = read_clips(run / "spectrograms").query("part == 'noisy'")
     figures = [(figure["data-of"].split("/", 2), figure["text"]) for figure in page.figures]
     shown = {(path[1], path[2]): int(text) for path, text in figures if path[0] == "selection"}

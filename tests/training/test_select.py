@@ -5,7 +5,6 @@ import pytest
 from audiotagging.artifacts.noisy_choice import describe_choice, read_list
 from audiotagging.artifacts.selection import DEALT_FOLDS, read_folds, read_noisy_clips, with_folds
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
-from audiotagging.members import REFERENCE
 from audiotagging.stratification import stratify
 from audiotagging.training.select import select
 
@@ -55,7 +54,7 @@ def test_the_tables_own_folds_win_over_dealt_ones(spectrograms, folds, tmp_path)
 def test_the_chosen_noisy_clips_are_written_in_the_order_of_their_table(spectrograms, tmp_path, noisy, expected):
     (tmp_path / "names.txt").write_text("noisy5.wav\nnoisy1.wav\nnoisy2.wav\n")
     (tmp_path / "good_idx.csv").write_text("idx\n1\n2\n5\n")
-    choice = describe_choice(noisy, folder=tmp_path, judge=REFERENCE[0])
+    choice = describe_choice(noisy, folder=tmp_path)
     select(spectrograms, noisy_choice=choice, init={}, seed=1, out=tmp_path / "selection")
     chosen = list(read_noisy_clips(tmp_path / "selection")["fname"])
     assert chosen == [NOISY[number] for number in expected]

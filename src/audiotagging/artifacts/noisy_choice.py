@@ -3,20 +3,17 @@
 The stage `ingest` reads the user's data and describes the choice; the stage `select` carries it out. The description
 passes between them as a parameter, so that another choice runs `select` again but does not change the spectrograms:
 
-    {"noisy": "all"}, {"noisy": "none"}
-    {"noisy": "agreement", "judge": ROW}                      the fields of the member that judges the clips
+    {"noisy": "all"}, {"noisy": "none"}, {"noisy": "agreement"}
     {"noisy": "list", "path": PATH, "sha256": DIGEST}         a list, with a digest that changes with its content
 """
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from audiotagging.errors import UserError
 from audiotagging.files import open_text, sha256
-from audiotagging.members import Member
 from audiotagging.spreadsheet import from_field
 
 NOISY_CHOICES = ("none", "all", "agreement")
@@ -52,16 +49,13 @@ def read_list(path: Path, noisy_clips: Sequence[str]) -> set[str]:
     return {clips[entry] for entry in entries}
 
 
-def describe_choice(noisy: str, *, folder: Path, judge: Member) -> dict[str, Any]:
+def describe_choice(noisy: str, *, folder: Path) -> dict[str, Any]:
     """Describe a choice, as it passes from `ingest` to `select` (see this module's docstring).
 
     Args:
         noisy: One of `NOISY_CHOICES`, or the path of a list.
         folder: The data folder. The path may be relative to it.
-        judge: The member that judges the clips for "agreement".
     """
-    if noisy == "agreement":
-        return {"noisy": noisy, "judge": asdict(judge)}
     if noisy in NOISY_CHOICES:
         return {"noisy": noisy}
     path = folder / noisy

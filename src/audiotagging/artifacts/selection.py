@@ -1,10 +1,11 @@
-"""The decisions of the stage `select`: a folder with two tables and, if a judge chose the noisy clips, its model.
+"""The decisions of the stage `select`, in a folder.
 
-noisy.csv   the noisy clips to train on: `fname` and, if a judge chose them, `margin`, by how much the lowest score of
-            the clip's labels exceeds the highest score of its other classes. A later run can take it as its list.
-folds.csv   the fold of every curated clip: `fname` and `fold`
-init.json   the weights to start with, if there are any (`initial_weights`)
-judge       the folder of the judge's model
+noisy.csv        the noisy clips to train on: `fname` and, if they were chosen by agreement, `margin`, by how much the
+                 lowest score of the clip's labels exceeds the highest score of its other classes. A later run can take
+                 it as its list.
+folds.csv        the fold of every curated clip: `fname` and `fold`
+init.json        the weights to start with, if there are any (`initial_weights`)
+linear.parquet   the predictions of a linear model of the same clips and folds, to compare the ensemble with
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -12,13 +13,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from audiotagging.artifacts.prediction_table import Predictions, read_predictions
 from audiotagging.artifacts.tables import corrupt_table, read_csv, write_csv
 from audiotagging.errors import UserError
 
 DEALT_FOLDS = 5  # number of folds if the curated table has no column `fold`
 NOISY = "noisy.csv"
 FOLDS = "folds.csv"
-JUDGE = "judge"
+LINEAR = "linear"  # the "member" under which the prediction table holds the scores of the linear model
+LINEAR_PREDICTIONS = "linear.parquet"
 
 
 def write_selection(folder: Path, *, folds: Mapping[str, int], noisy_clips: pd.DataFrame) -> None:
@@ -27,7 +30,8 @@ def write_selection(folder: Path, *, folds: Mapping[str, int], noisy_clips: pd.D
     Args:
         folder: The folder.
         folds: The fold of every curated clip.
-        noisy_clips: The noisy clips to train on, one row per clip: `fname` and, if a judge chose them, `margin`.
+        noisy_clips: The noisy clips to train on, one row per clip: `fname` and, if they were chosen by agreement,
+            `margin`.
     """
     write_csv(folder / NOISY, noisy_clips)
     write_csv(folder / FOLDS, pd.DataFrame({"fname": list(folds), "fold": list(folds.values())}))
@@ -41,7 +45,7 @@ def read_noisy_clips(folder: Path, clips: pd.DataFrame | None = None) -> pd.Data
         clips: The table of clips of the spectrograms, which must have all of them. None checks nothing.
 
     Returns:
-        One row per clip: `fname` and, if a judge chose them, `margin` (as text).
+        One row per clip: `fname` and, if they were chosen by agreement, `margin` (as text).
 
     Raises:
         UserError: If the table cannot be read or is corrupt, or if a clip is not a noisy clip of the spectrograms.
@@ -64,6 +68,37 @@ def read_folds(folder: Path) -> dict[str, int]:
     if not table["fold"].between(0, 127).all():
         raise corrupt_table(folder / FOLDS, "a fold is not from 0 to 127")
     return dict(zip(table["fname"], table["fold"].tolist(), strict=True))
+
+
+def read_linear_scores(folder: Path, predictions: Predictions) -> dict[str, pd.DataFrame]:
+    """Read the scores of the linear model, for each part that it scored.
+
+    Args:
+        folder: The folder of the selection. An earlier version may have written it, without the linear model.
+        predictions: The predictions of an ensemble of the same clips and folds, to check that they are.
+
+    Returns:
+        For "test" and "validation", a table of scores with a row per clip, by its name, and a column per class.
+
+    Raises:
+        UserError: If the table is corrupt, or not of the same classes and clips.
+    """
+    path = folder / LINEAR_PREDICTIONS
+    if not path.exists():
+        return {}
+    found = read_predictions(path)
+    scores = pd.DataFrame(found.scores, index=found.rows["clip"], columns=found.classes)
+    tables = {str(part): scores[(found.rows["part"] == part).to_numpy()] for part in found.rows["part"].unique()}
+    expected = predictions.rows[predictions.rows["part"].isin(tables)]
+    is_right = found.classes == predictions.classes and all(
+        set(clips) <= set(tables[str(part)].index) for part, clips in expected.groupby("part", observed=True)["clip"]
+    )
+    if not is_right:
+        raise UserError(
+            f"{path}: expected scores of the classes and clips that the ensemble predicted, found others; use the "
+            "selection and the predictions of the same run"
+        )
+    return tables
 
 
 def unheard_classes(

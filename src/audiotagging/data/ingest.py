@@ -56,7 +56,7 @@ def ingest(
     Args:
         data: Source of the data, as `audiotagging.data.sources.resolve` takes it.
         rows: Members and folds to train, as `audiotagging.members.rows` returns them. A fold to hold out must contain
-            clips. The first member judges noisy clips.
+            clips.
         downloads: The folder for downloads and unpacked archives. The next stage must be able to read it too.
         noisy: The noisy clips to train on: "none", "all", "agreement" or the path of a list.
         max_rejected: Share of a part's clips that may be unreadable.
@@ -81,7 +81,7 @@ def ingest(
     return Ingested(
         folder,
         fingerprint(dataset),
-        noisy_choice=describe_choice(noisy, folder=folder, judge=members[0]),
+        noisy_choice=describe_choice(noisy, folder=folder),
         split_seed=seed if dataset.is_drawn else 0,
     )
 

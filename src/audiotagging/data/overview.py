@@ -126,5 +126,6 @@ def describe(dataset: Dataset, seconds: np.ndarray) -> list[str]:
     balance = f"from {counted(clips_of[fewest], 'curated clip')} ({fewest}) to {number(clips_of[most])} ({most})"
     if clips_of[fewest] == clips_of[most]:
         balance = f"{counted(clips_of[most], 'curated clip')} each"
-    lines.append(f"{counted(len(dataset.classes), 'class')}, {balance}; noisy clips: {dataset.noisy}")
+    noisy = f"; noisy clips: {dataset.noisy}" if (dataset.clips["part"] == "noisy").any() else ""
+    lines.append(f"{counted(len(dataset.classes), 'class')}, {balance}{noisy}")
     return lines

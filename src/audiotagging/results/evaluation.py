@@ -6,8 +6,10 @@
   and "out_of_fold" (curated clips).
 * `mean_average_precision`: the mAP (macro) of the ensemble and of every member on each of these sets.
 * `estimates`: for each set, the same scores with 95 % intervals, their differences from the ensemble, the score of the
-  ensemble `without` each member, and the score of a `baseline`; and the lwlrap of random scores, `chance`.
+  ensemble `without` each member, and the scores of a `linear` model and of a `baseline`; and the lwlrap of random
+  scores, `chance`.
 * `baseline`: the path of the baseline, if there is one.
+* `linear`: the lwlrap of a linear model of the same clips and folds, which networks have to beat, on each set.
 * `scored`: the set that `classes`, `worst` and `confusions` describe: all test clips if they have labels, else the
   out-of-fold clips.
 * `classes`: the score of each class, with its interval, and what `scoring.describe_classes` says of it.
@@ -43,6 +45,7 @@ from audiotagging.artifacts.champion import Promotion
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, read_ensemble
 from audiotagging.artifacts.excerpts import Excerpt, read_excerpts
 from audiotagging.artifacts.prediction_table import Predictions
+from audiotagging.artifacts.selection import LINEAR, read_linear_scores
 from audiotagging.artifacts.spectrogram_shards import NEGATIVE, read_notes, read_rejected, read_spectrograms
 from audiotagging.artifacts.verified import read_verified
 from audiotagging.csv_table import TableError, read_table
@@ -139,7 +142,8 @@ def evaluate(
             "add the labels to the data, or leave the baseline out"
         )
 
-    estimates = {name: _estimate(scored, averaging, earlier) for name, scored in sets.items()}
+    others = {LINEAR: read_linear_scores(selection, predictions), BASELINE: {"test": earlier}}
+    estimates = {name: _estimate(name, scored, averaging, others) for name, scored in sets.items()}
 
     trained = read_models(models, members=list(averaging.weights), classes=predictions.classes)
     gathered = gather(predictions, part="test" if (predictions.rows["part"] == "test").any() else "validation")
@@ -184,6 +188,9 @@ def evaluate(
         result["champions"] = promotion["history"][-EVENTS:]
     if baseline:
         result["baseline"] = str(baseline)
+    linear = {name: estimate[LINEAR][LINEAR]["score"] for name, estimate in estimates.items() if LINEAR in estimate}
+    if linear:
+        result[LINEAR] = linear
     if origin:
         result["origin"] = summarise_origin(origin, trained) if isinstance(origin, Origin) else origin
     result |= _look_closer(sets, predictions.classes, clips)
@@ -215,17 +222,27 @@ def evaluate(
     return result
 
 
-def _estimate(scored: LabelledSet, averaging: Averaging, baseline: pd.DataFrame | None) -> dict[str, Any]:
+def _estimate(
+    name: str, scored: LabelledSet, averaging: Averaging, others: Mapping[str, Mapping[str, pd.DataFrame | None]]
+) -> dict[str, Any]:
     """Return the number of clips, chance, the estimates of the ensemble, and those of what it is compared to.
 
-    The groups are its `members`, the ensembles `without` one of them, and the `baseline`.
+    The groups are its `members`, the ensembles `without` one of them, and others by their name.
+
+    Args:
+        name: Name of the set of clips.
+        scored: The set.
+        averaging: How the members are averaged.
+        others: For each other system, its scores of the parts "test" and "validation", as far as it has any.
     """
     members = {member: scores for member, scores in scored.systems.items() if member != ENSEMBLE}
-    others = {"members": members, "without": _leave_one_out(members, averaging)}
-    if baseline is not None and baseline.index.isin(scored.clips).any():  # out-of-fold clips have none
-        others[BASELINE] = {BASELINE: baseline.loc[scored.clips].to_numpy()}
-    ensemble, groups = estimate_systems(scored.truth, scored.systems[ENSEMBLE], others)
-    return {"clips": len(scored.clips), "chance": chance(scored.truth), "ensemble": ensemble, **groups}
+    groups = {"members": members, "without": _leave_one_out(members, averaging)}
+    for system, tables in others.items():
+        table = tables.get("validation" if name == "out_of_fold" else "test")
+        if table is not None:
+            groups[system] = {system: table.loc[scored.clips].to_numpy()}
+    ensemble, estimates = estimate_systems(scored.truth, scored.systems[ENSEMBLE], groups)
+    return {"clips": len(scored.clips), "chance": chance(scored.truth), "ensemble": ensemble, **estimates}
 
 
 def _look_closer(sets: Mapping[str, LabelledSet], classes: list[str], clips: pd.DataFrame) -> dict[str, Any]:

@@ -23,6 +23,8 @@ def findings(scores: Mapping[str, Any]) -> list[str]:
         if len(members) > 1:
             name, best = max(members.items(), key=lambda member: member[1]["score"])
             sentences.append(f"It is {_comparison(best)} its best member, {name}: {_difference(best)}.")
+        if "linear" in estimates:
+            sentences.append(_linear(estimates["linear"]["linear"]))
         if "baseline" in estimates:
             other = estimates["baseline"]["baseline"]
             sentences.append(
@@ -42,12 +44,17 @@ def findings(scores: Mapping[str, Any]) -> list[str]:
         sentences.append("There is nothing to score: no test clip has labels, and no fold was held out.")
     if "promotion" in scores:
         sentences.append(scores["promotion"]["reason"])
-    if judge := scores["selection"].get("judge"):
-        sentences.append(
-            f"The judge of the noisy clips has an lwlrap of {judge['score']:.4f} on clips that it was not trained on; "
-            f"chance is {judge['chance']:.4f}."
-        )
     return sentences
+
+
+def _linear(other: Mapping[str, float]) -> str:
+    found = (
+        f"It is {_comparison(other)} a linear model of spectrogram statistics, whose lwlrap is {other['score']:.4f}: "
+        f"{_difference(other)}."
+    )
+    if other["difference_low"] > 0:
+        return found
+    return f"{found} Longer training helps (a larger --budget), and so do more clips and cleaner labels."
 
 
 def _submission(calibration: Mapping[str, Any]) -> str:

@@ -169,6 +169,8 @@ def figures(scores: dict[str, Any]) -> Callable[..., Markup]:
 def _member_plot(estimates: dict[str, Any], members: Sequence[str]) -> Markup:
     systems = {"ensemble": estimates["ensemble"]} | estimates.get("baseline", {})
     systems |= {member: estimates["members"][member] for member in members}
+    if "linear" in estimates:
+        systems["linear model"] = estimates["linear"]["linear"]
     rows = [
         Dot(
             label=name,
@@ -184,7 +186,7 @@ def _member_plot(estimates: dict[str, Any], members: Sequence[str]) -> Markup:
     return Markup(
         dot_plot(
             rows,
-            description="lwlrap of the ensemble and its members",
+            description="lwlrap of the ensemble, its members and a linear model",
             headers=["lwlrap"],
             limits=(low, 1.01),
             line=estimates["chance"],

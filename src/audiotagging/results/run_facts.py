@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audiotagging.artifacts.model_folder import ModelFacts, final_metrics, read_facts, read_history
-from audiotagging.artifacts.selection import JUDGE, read_folds, read_noisy_clips
+from audiotagging.artifacts.model_folder import ModelFacts, read_facts, read_history
+from audiotagging.artifacts.selection import read_noisy_clips
 from audiotagging.artifacts.verified import Verified
 from audiotagging.costs import Meter, add_up
 from audiotagging.errors import UserError
-from audiotagging.metrics import chance, label_table
 
 FRAMES_PER_SECOND = 44_100 / 694  # frames of a spectrogram: the sampling rate divided by the hop length
 
@@ -92,7 +91,7 @@ def summarise_training(models: Sequence[TrainedModel]) -> dict[str, dict[str, An
 
 
 def summarise_selection(selection: Path, clips: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the noisy clips used for training, and whether a judge chose them by agreement.
+    """Return the noisy clips used for training, and whether a linear model agrees with their labels.
 
     Args:
         selection: The folder of the selection.
@@ -100,29 +99,20 @@ def summarise_selection(selection: Path, clips: pd.DataFrame, classes: Sequence[
         classes: The classes.
 
     Returns:
-        `clips`, `by_agreement`; for each label of a noisy clip, `taken` and `left` (how many of its noisy clips were
-        used, and how many were not); and, if there is a judge, `judge`: its lwlrap on the fold that it was not trained
-        on, as `score`, and that of random scores, as `chance`.
+        `clips`, `by_agreement`; and for each label of a noisy clip, `taken` and `left` (how many of its noisy clips
+        were used, and how many were not).
     """
     table = read_noisy_clips(selection, clips)
     noisy = clips[clips["part"] == "noisy"]
     used = noisy["clip"].isin(table["fname"])
     taken, left = (Counter(noisy["labels"][chosen].explode()) for chosen in (used, ~used))
     labels = [label for label in classes if taken[label] + left[label]]
-    summary = {
+    return {
         "clips": list(table["fname"]),
         "by_agreement": "margin" in table,
         "taken": {label: taken[label] for label in labels},
         "left": {label: left[label] for label in labels},
     }
-    if (selection / JUDGE).exists():
-        fold, folds = read_facts(selection / JUDGE).fold, read_folds(selection)
-        held_out = clips[(clips["part"] == "curated") & (clips["clip"].map(folds) == fold)]
-        score = final_metrics(selection / JUDGE).get("lwlrap")
-        if score is None:
-            raise UserError(f"{selection / JUDGE}: expected the lwlrap of the judge, found none; copy it again")
-        summary["judge"] = {"score": score, "chance": chance(label_table(held_out["labels"].tolist(), classes))}
-    return summary
 
 
 def summarise_data(

@@ -30,6 +30,7 @@ class Estimates(TypedDict):
     chance: float
     ensemble: Estimate
     members: dict[str, Compared]
+    linear: NotRequired[dict[str, Compared]]
     baseline: NotRequired[dict[str, Compared]]
 
 
@@ -71,18 +72,10 @@ class Thresholds(TypedDict):
     promises: list[Promise]
 
 
-class Judge(TypedDict):
-    """The lwlrap of the judge of the noisy clips, and that of random scores."""
-
-    score: float
-    chance: float
-
-
 class Selection(TypedDict):
     """The noisy clips that the members were trained on."""
 
     clips: list[str]
-    judge: NotRequired[Judge]
 
 
 class Run(TypedDict):
@@ -170,3 +163,4 @@ class Scores(Facts):
     thresholds: NotRequired[Thresholds]
     suspicious: NotRequired[int]
     baseline: NotRequired[str]
+    linear: NotRequired[dict[str, float]]

@@ -1,19 +1,28 @@
-"""The stage that selects: assigns the curated clips to folds, and chooses the noisy clips to train on."""
+"""The stage that selects: assigns the curated clips to folds, and chooses the noisy clips to train on.
 
+It also fits a linear model to the same clips and folds, which takes seconds and says what the networks have to beat.
+With the choice "agreement", the noisy clips to train on are those with whose labels a linear model agrees.
+"""
+
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from audiotagging.artifacts.initial_weights import write_init
 from audiotagging.artifacts.noisy_choice import read_chosen_list
-from audiotagging.artifacts.selection import DEALT_FOLDS, JUDGE, write_selection
-from audiotagging.artifacts.spectrogram_shards import read_clips, read_listing
+from audiotagging.artifacts.prediction_table import Predictions, write_predictions
+from audiotagging.artifacts.selection import DEALT_FOLDS, LINEAR, LINEAR_PREDICTIONS, with_folds, write_selection
+from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_listing
 from audiotagging.files import atomic_folder
-from audiotagging.members import Member
+from audiotagging.metrics import label_table, margins
 from audiotagging.stratification import stratify
-from audiotagging.training.judge import judge_noisy_clips
+from audiotagging.training.linear_model import fit_linear_model, read_statistics
+
+logger = logging.getLogger(__name__)
 
 
 def select(
@@ -25,25 +34,27 @@ def select(
         spectrograms: The folder of shards.
         noisy_choice: The choice of noisy clips to train on (`audiotagging.artifacts.noisy_choice`).
         init: The weights to start with (`audiotagging.artifacts.initial_weights`).
-        seed: Seed of the folds and of the judge's training.
+        seed: Seed of the folds.
         out: The folder to create.
 
     Raises:
-        UserError: If the shards or the list cannot be used, or if the judge agrees with no label.
+        UserError: If the shards or the list cannot be used.
     """
     clips = read_clips(spectrograms)
     folds = deal_folds(clips[clips["part"] == "curated"], seed=seed)
-    noisy = clips["clip"][clips["part"] == "noisy"]
+    noisy = (clips["part"] == "noisy") & (noisy_choice["noisy"] != "none")
+    if noisy_choice["noisy"] == "list":
+        noisy &= clips["clip"].isin(read_chosen_list(noisy_choice, read_listing(spectrograms, part="noisy")))
+    clips = with_folds(clips[noisy | clips["part"].isin(["curated", "test"])], folds)
+    classes, statistics = read_classes(spectrograms), read_statistics(spectrograms, clips)
+    chosen = clips[["clip"]][clips["part"] == "noisy"]
+    if noisy_choice["noisy"] == "agreement":
+        chosen = choose_agreeing(clips, statistics, classes)
+    used = (clips["part"] != "noisy") | clips["clip"].isin(chosen["clip"])
+    linear = predict_by_linear_model(clips[used], statistics[used.to_numpy()], classes)
     with atomic_folder(out) as part:
-        if noisy_choice["noisy"] == "agreement":
-            judge = Member.from_row(noisy_choice["judge"])
-            chosen = judge_noisy_clips(spectrograms, member=judge, folds=folds, seed=seed, model=part / JUDGE)
-        elif noisy_choice["noisy"] == "list":
-            listed = read_chosen_list(noisy_choice, read_listing(spectrograms, part="noisy"))
-            chosen = pd.DataFrame({"fname": noisy[noisy.isin(listed)]})
-        else:
-            chosen = pd.DataFrame({"fname": noisy[: None if noisy_choice["noisy"] == "all" else 0]})
-        write_selection(part, folds=folds, noisy_clips=chosen)
+        write_selection(part, folds=folds, noisy_clips=chosen.rename(columns={"clip": "fname"}))
+        write_predictions(part / LINEAR_PREDICTIONS, linear)
         write_init(part, init)
 
 
@@ -58,3 +69,49 @@ def deal_folds(curated: pd.DataFrame, *, seed: int) -> dict[str, int]:
     if (folds < 0).any():
         folds = stratify(names, list(curated["labels"]), shares=[1] * DEALT_FOLDS, seed=seed)
     return dict(zip(names, map(int, folds), strict=True))
+
+
+def choose_agreeing(clips: pd.DataFrame, statistics: np.ndarray, classes: list[str]) -> pd.DataFrame:
+    """Choose the noisy clips whose labels a linear model of the curated clips ranks above all other classes.
+
+    Args:
+        clips: The curated and the noisy clips, and perhaps others.
+        statistics: Their statistics, shape (clips, statistics).
+        classes: The classes.
+
+    Returns:
+        One row per chosen clip, in the order of the noisy table: `clip` and `margin`.
+    """
+    truth = label_table(clips["labels"].tolist(), classes)
+    curated, noisy = ((clips["part"] == part).to_numpy() for part in ("curated", "noisy"))
+    margin = margins(truth[noisy], fit_linear_model(statistics[curated], truth[curated]).score(statistics[noisy]))
+    chosen = clips[["clip"]][noisy].assign(margin=margin)[margin > 0]
+    if noisy.any():
+        logger.info(
+            "agreement: a linear model agrees with the labels of %d of %d noisy clips", len(chosen), noisy.sum()
+        )
+    return chosen
+
+
+def predict_by_linear_model(clips: pd.DataFrame, statistics: np.ndarray, classes: list[str]) -> Predictions:
+    """Fit a linear model to all training clips, and without every fold in turn, and return its predictions.
+
+    Args:
+        clips: The curated clips with their folds, the noisy clips to train on, and the test clips.
+        statistics: Their statistics, shape (clips, statistics).
+        classes: The classes.
+
+    Returns:
+        One row per test clip, and one per curated clip, by the model that was fitted without its fold.
+    """
+    truth = label_table(clips["labels"].tolist(), classes)
+    part, fold = clips["part"].to_numpy(), clips["fold"].to_numpy()
+    rows, scores = [clips[["clip"]].iloc[:0].assign(part="")], [np.empty((0, len(classes)), np.float32)]
+    for held_out in (-1, *sorted(set(fold[part == "curated"]))):
+        scored = (part == "test") if held_out < 0 else (part == "curated") & (fold == held_out)
+        fitted = (part != "test") & ~scored
+        if scored.any() and truth[fitted].any():
+            scores.append(fit_linear_model(statistics[fitted], truth[fitted]).score(statistics[scored]))
+            rows.append(clips.loc[scored, ["clip"]].assign(part="test" if held_out < 0 else "validation"))
+    table = pd.concat(rows, ignore_index=True).assign(member=LINEAR, fold=-1)
+    return Predictions(classes, table, np.concatenate(scores), [LINEAR])
