@@ -150,8 +150,8 @@ def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) 
     data.add_argument(
         "--noisy",
         default=NOISY,
-        help="noisy clips to train on: all, none, agreement (those with whose labels a linear model of the curated clips "
-        "agrees), or the path of a list in the data folder (default: %(default)s)",
+        help="noisy clips to train on: all, none, agreement (those with whose labels a linear model of the curated "
+        "clips agrees), or the path of a list in the data folder (default: %(default)s)",
     )
     data.add_argument(
         "--corrections",
