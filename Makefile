@@ -7,9 +7,9 @@ KFP_VERSION ?= 2.17.0
 
 # The data, the members and the folds of `make run`, and the folder of its results.
 DATA ?= data/demo
-MEMBERS ?=
+MEMBERS ?= $(if $(filter data/demo,$(DATA)),demo)
 FOLDS ?=
-OUT ?= out/$(notdir $(abspath $(subst :,-,$(DATA))))-$(firstword $(MEMBERS) demo)
+OUT ?= out/$(notdir $(abspath $(subst :,-,$(DATA))))$(addprefix -,$(firstword $(MEMBERS)))
 ARGS ?=
 
 # The build of torch: cuda or cpu. If it is empty, the environment gets cpu where there is no NVIDIA GPU and the index of

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from audiotagging.errors import UserError, hide_address
 from audiotagging.members import override, rows, select
+from commands.budget import add_budget
 from commands.reading import add_reading_options, reading_of
 from commands.shares import share
 
@@ -42,12 +43,13 @@ class AddUp(argparse.Action):
         setattr(namespace, self.dest, list(dict.fromkeys(given)))
 
 
-def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = True) -> None:
+def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = True, budget: bool = False) -> None:
     """Add the options that become the pipeline's parameters.
 
     Args:
         parser: The parser to add them to.
         data_required: Whether --data is required.
+        budget: Whether the time decides which members are trained, unless --members or --set do.
     """
     add_data_options(parser, required=data_required)
     add_keep_audio(parser.add_argument_group("the report"))
@@ -56,10 +58,13 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         "--members",
         nargs="+",
         action=AddUp,
-        default=["demo"],
+        default=[],
         metavar="NAME",
-        help='"demo" or "reference" for all members of an ensemble, or ids of single members (default: demo)',
+        help='"demo" or "reference" for all members of an ensemble, or ids of single members '
+        + ("(default: those that fit into --budget)" if budget else "(default: demo)"),
     )
+    if budget:
+        add_budget(training)
     add_set(training, help="change fields of all members, such as epochs=10; `audiotagging members` explains them")
     training.add_argument(
         "--init",
@@ -241,7 +246,7 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
         raise UserError("--init and --warm-start both say which weights to start with; omit one of them")
     if args.weights == "fitted" and max(args.folds) < 0:
         raise UserError("--weights fitted needs out-of-fold predictions: hold out folds with --folds 0,1,2,3,4")
-    members = override(select(args.members), assignments(args.set))
+    members = override(select(args.members or ["demo"]), assignments(args.set))
     if any(member.freeze_epochs for member in members) and not (args.init or args.warm_start):
         raise UserError("--set freeze_epochs keeps weights of --init or --warm-start, found neither; name weights")
     return {

@@ -2,6 +2,7 @@
 
 Examples:
     audiotagging run --data DIR --out OUT
+    audiotagging run --data DIR --out OUT --budget 1h
     audiotagging run --data DIR --out OUT --folds 0,1,2,3,4 --weights fitted
     audiotagging run --data DIR --out OUT --members reference --set epochs=40
     audiotagging run --data DIR --out OUT --cache cache --cache-size 20g
@@ -31,6 +32,7 @@ from audiotagging.json_file import read_json
 from audiotagging.results.notification import describe_run, post
 from audiotagging.results.scores_file import NAME, Facts
 from commands import add_pipeline, check_counts
+from commands.budget import rows_within, uses_budget
 from commands.evaluate import evaluate_again
 from commands.folders import check_folders
 from commands.kfp_internals import images_of
@@ -49,7 +51,7 @@ logger = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add_pipeline(parser)
-    add_parameters(parser)
+    add_parameters(parser, budget=True)
     results = parser.add_argument_group("results")
     results.add_argument(
         "--out", type=Path, required=True, metavar="OUT", help="folder for the results; it appears when the run is done"
@@ -89,7 +91,6 @@ def run(args: argparse.Namespace) -> int:
         check_cache(folders["--cache"])
     if init:
         values["init"] = str(init)
-        _check_weights(init, values)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         with working_on(out, force=args.force) as work:
@@ -133,7 +134,12 @@ def _run_stages(
         "corrections": here(args.corrections),
         "reading": reading_of(args, here=True),
     }
+    gpus = usable_gpus(docker=args.docker)
+    if uses_budget(args):
+        values["rows"] = rows_within(args, dataset, gpus=gpus, work=work)
     champions = folders.get("--champions")
+    if values["init"] not in ("", str(champions)):
+        _check_weights(Path(values["init"]), values)
     runner: LocalRunnerType = local.SubprocessRunner(use_venv=False)
     if args.docker:
         weights = [Path(values["init"])] if values["init"] not in ("", str(champions)) else []
@@ -149,7 +155,6 @@ def _run_stages(
         prepare_champions(champions)
         values["champions"] = str(champions)
     files = [Path(path) for path in dataset.clips["path"][dataset.clips["part"] != "test"].unique()]
-    gpus = usable_gpus(docker=args.docker)
     slots = divide(values["rows"], stored=stored_bytes(files), parallel=args.parallel, gpus=gpus)
     logger.info("%s", slots)
     root = folders.get("--cache", work / "stages")
@@ -164,6 +169,7 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UserError("--cache-size limits the cache: name its folder with --cache, or omit --cache-size")
     check_docker(args)
     check_counts(args, "parallel")
+    uses_budget(args)
 
 
 def _check_weights(init: Path, values: Mapping[str, Any]) -> None:
