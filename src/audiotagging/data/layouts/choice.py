@@ -18,7 +18,8 @@ from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.layouts.scenes import meta_of_scenes, read_scenes
 from audiotagging.data.layouts.sound_names import SoundNames
 from audiotagging.data.layouts.split_lists import apply_lists, lists_of_splits
-from audiotagging.data.layouts.table_files import Table, read_tables, spreadsheets_about, suspects
+from audiotagging.data.layouts.suspects import suspects
+from audiotagging.data.layouts.table_files import Table, read_tables
 from audiotagging.data.layouts.tree import Tree, list_tree, name_of
 from audiotagging.wording import counted
 
@@ -87,12 +88,17 @@ def _read_tree(tree: Tree, reading: Reading, problems: list[str]) -> Contents | 
             return read_scenes(tree, meta, sounds, reading=reading, problems=problems)
         if public := find_public(tree.others, tree.sounds):
             known, files = public
-            found = read_tables(tree, files, sounds, reading=reading, near=dict(known.near))
+            found = read_tables(tree, files, sounds, reading=reading, near=dict(known.near), problems=problems)
+            if not found:
+                return None
             split = [(table, split_of(table) if len(found) > 1 else "") for table in found]
             contents = read_clip_tables(tree, split, sounds, reading=reading, partial=True, problems=problems)
             return replace(contents, notes=[f"these are the tables of {known.name}", *contents.notes])
     label_files = label_files_of(tree)
-    tables = read_tables(tree, [file for file in tree.others if file not in set(label_files)], sounds, reading=reading)
+    files = [file for file in tree.others if file not in set(label_files)]
+    if reading.table:
+        files = [file for file in tree.others if file == PurePosixPath(reading.table)]
+    tables = read_tables(tree, files, sounds, reading=reading, problems=problems)
     if reading.table or reading.columns:
         return _read_named(tree, tables, sounds, reading, problems)
     chosen = [table for table in tables if table.is_of_clips]
@@ -117,11 +123,9 @@ def _read_named(
     tree: Tree, tables: Sequence[Table], sounds: SoundNames, reading: Reading, problems: list[str]
 ) -> Contents | None:
     """Read the table that the user named, or those that have the columns that the user named."""
-    if reading.table:
-        tables = [table for table in tables if table.file == PurePosixPath(reading.table)]
-        if not tables:
-            problems.append(f"--table: expected a table in the data folder, found {reading.table!r}, which is none")
-            return None
+    if reading.table and not tables:
+        problems.append(f"--table: expected a table in the data folder, found {reading.table!r}, which is none")
+        return None
     chosen = [table for table in tables if table.is_of_clips]
     if chosen:
         return _read_chosen(tree, chosen, sounds, reading, problems)
@@ -156,11 +160,8 @@ def _read_chosen(
 
 def _read_folders(tree: Tree, tables: Sequence[Table], reading: Reading, problems: list[str]) -> Contents | None:
     """Read a folder per class, unless there is a table that seems to have the labels."""
-    if missing := list(suspects(tables, tree)):
-        problems.extend(missing)
-        return None
-    if sheets := spreadsheets_about(tree):
-        problems.append(f"{name_of(sheets[0])} may have the labels, but is a spreadsheet: save it as CSV")
+    if missing := problems or list(suspects(tables, tree)):
+        problems += [problem for problem in missing if problem not in problems]
         return None
     lists = lists_of_splits(tables)
     contents = read_class_folders(tree, used={table.file for table in lists}, problems=problems)

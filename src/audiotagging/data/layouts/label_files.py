@@ -27,7 +27,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
-from audiotagging.csv_table import CODE_PAGE, read_records, read_text
+from audiotagging.csv_table import CODE_PAGE, TRIED, TableError, read_records, read_text, wide_encoding
 from audiotagging.data.audio import SoundError, duration
 from audiotagging.data.layouts.columns import NAMES, plain_name
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes, shorten
@@ -228,10 +228,13 @@ def _is_label_file(path: Path) -> bool:
 
     A header that names files is that of a table of clips, unless it is Raven's.
     """
-    with open_file(path) as file:
-        is_wide = file.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff")
-        with io.TextIOWrapper(file, encoding="utf-16" if is_wide else "utf-8-sig", errors="replace") as text:
-            line = text.readline().rstrip("\r\n")
+    try:
+        with open_file(path) as file:
+            encoding = wide_encoding(file.peek(TRIED)[:TRIED]) or "utf-8-sig"
+            with io.TextIOWrapper(file, encoding=encoding, errors="replace") as text:
+                line = text.readline().rstrip("\r\n")
+    except OSError:  # which is reported when it is read as a table
+        return False
     fields = line.split("\t")
     if len(fields) > 1 and time_of(fields[0]) >= 0 and time_of(fields[1]) >= 0:
         return True
@@ -275,9 +278,9 @@ class Reader:
             name: Its name, for messages.
         """
         try:
-            text, encoding = read_text(path)
-        except UnicodeDecodeError:
-            self.problems.append(f"{name}: expected UTF-8, found another encoding; save it as UTF-8")
+            text, encoding = read_text(path, name=name)
+        except TableError as error:
+            self.problems += error.problems
             return []
         if encoding == CODE_PAGE:
             self.notes.append(
