@@ -134,12 +134,12 @@ def test_a_text_with_numbers_does_not_name_sounds_that_are_called_so(sounds):
     assert read_dataset(folder).classes == ["cat", "dog"]
 
 
-@pytest.mark.parametrize("suffix", [".TextGrid", ".eaf", ".svl", ".jams", ".lab"])
+@pytest.mark.parametrize("suffix", [".TextGrid", ".eaf", ".svl", ".jams", ".lab", ".wav.data", ".txt", ".csv"])
 def test_annotations_of_other_programs_are_named(folder, suffix):
-    for sound in SOUNDS[:3]:
+    for sound in SOUNDS:
         (folder / sound).with_suffix(suffix).write_text("0 1 dog")
     (problem,) = problems_of(folder)
-    assert problem.startswith(f"site0/sound0{suffix} may have the labels (3 such files), but is no label file")
+    assert problem.startswith(f"site0/sound0{suffix} may have the labels (8 such files), but is no label file")
 
 
 @pytest.mark.parametrize("content", ["0.1\t0.5\tdog\n".encode("utf-16")[:-1], b"0.1\t0.5\tdog\n" + bytes(4), bytes(9)])

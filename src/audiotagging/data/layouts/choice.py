@@ -89,12 +89,13 @@ def _read_tree(tree: Tree, reading: Reading, problems: list[str]) -> Contents | 
         if public := find_public(tree.others, tree.sounds):
             known, files = public
             found = read_tables(tree, files, sounds, reading=reading, near=dict(known.near), problems=problems)
-            if not found:
+            if problems:
                 return None
-            split = [(table, split_of(table) if len(found) > 1 else "") for table in found]
-            contents = read_clip_tables(tree, split, sounds, reading=reading, partial=True, problems=problems)
-            return replace(contents, notes=[f"these are the tables of {known.name}", *contents.notes])
-    label_files = label_files_of(tree)
+            if all(table.has_columns and known.column in ("", *table.columns.header) for table in found):
+                split = [(table, split_of(table) if len(found) > 1 else "") for table in found]
+                contents = read_clip_tables(tree, split, sounds, reading=reading, partial=True, problems=problems)
+                return replace(contents, notes=[f"these are the tables of {known.name}", *contents.notes])
+    label_files = label_files_of(tree, sounds)
     files = [file for file in tree.others if file not in set(label_files)]
     if reading.table:
         files = [file for file in tree.others if file == PurePosixPath(reading.table)]

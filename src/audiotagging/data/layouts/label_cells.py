@@ -34,6 +34,20 @@ def split_labels(field: str) -> list[str]:
     return list(dict.fromkeys(name for name in map(clean, found) if name and name not in MISSING))
 
 
+def is_list(field: str) -> bool:
+    """Return whether a field is a list as a program prints it."""
+    return _listed(field.strip()) is not None
+
+
+def is_vector(field: str) -> bool:
+    """Return whether a field has a number for each class, such as `[0.0, 1.0, 0.0]`, instead of names.
+
+    Labels are listed once, so that three zeros and ones are no labels.
+    """
+    found = re.split(r"[,;|\s]+", field.strip("[](){} \n"))
+    return len(found) > 2 and all(re.fullmatch(r"[01](\.0*)?", number) for number in found)
+
+
 def clean(label: str) -> str:
     """Return a label in the composed Unicode form, without quotes around it, and with single spaces."""
     return " ".join(_unquoted(unicodedata.normalize("NFC", label).strip()).split())

@@ -21,7 +21,7 @@ import csv
 import io
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -52,6 +52,9 @@ LABEL_COLUMNS = (
 )
 
 
+ENDS = (*NAMES["end"], *NAMES["duration"])
+
+
 class Label(NamedTuple):
     """A label in a recording.
 
@@ -72,9 +75,15 @@ class Label(NamedTuple):
     certainty: str = ""
 
 
-def label_files_of(tree: Tree) -> list[PurePosixPath]:
-    """Return the text files that are label files, going by their first lines."""
-    return [file for file in tree.others if file.suffix.lower() in SUFFIXES and _is_label_file(tree.folder / file)]
+def label_files_of(tree: Tree, sounds: SoundNames) -> list[PurePosixPath]:
+    """Return the text files that are label files, going by their first lines. Tables that name sounds are none.
+
+    Args:
+        tree: The files of the data folder.
+        sounds: Its sounds.
+    """
+    texts = [file for file in tree.others if file.suffix.lower() in SUFFIXES]
+    return [file for file in texts if _is_label_file(tree.folder / file, sounds)]
 
 
 def read_label_files(tree: Tree, files: Sequence[PurePosixPath], *, reading: Reading, problems: list[str]) -> Contents:
@@ -223,10 +232,10 @@ def _heard(labels: list[Label], start: float, end: float) -> list[str]:
     return list(dict.fromkeys(each for label in heard for each in split_labels(label.text)))
 
 
-def _is_label_file(path: Path) -> bool:
+def _is_label_file(path: Path, sounds: SoundNames) -> bool:
     """Return whether the first line of a file has a start, an end and a text, or is the header of such lines.
 
-    A header that names files is that of a table of clips, unless it is Raven's.
+    A table that names sounds, in its header or below it, is one of clips, unless it is Raven's.
     """
     try:
         with open_file(path) as file:
@@ -241,9 +250,22 @@ def _is_label_file(path: Path) -> bool:
     header = {plain_name(field.strip('" ')) for field in (fields if len(fields) > 1 else re.split("[,;]", line))}
     if "selection" in header and "view" in header:
         return True
-    if header.isdisjoint(NAMES["start"]) or header.isdisjoint(NAMES["end"]) or header.isdisjoint(LABEL_COLUMNS):
+    if any(header.isdisjoint(names) for names in (NAMES["start"], ENDS, LABEL_COLUMNS)):
         return False
-    return header.isdisjoint(set(NAMES["path"]) - {FILE, PATH}) and (len(fields) > 1 or header.isdisjoint({FILE, PATH}))
+    if not header.isdisjoint({FILE, PATH}):
+        return len(fields) > 1
+    return header.isdisjoint(NAMES["path"]) and not _names_sounds(path, sounds)
+
+
+def _names_sounds(path: Path, sounds: SoundNames) -> bool:
+    """Return whether at least half of the fields in a column of a table name sounds. Numbers may be times."""
+    try:
+        records = [fields for _, fields in read_records(path).rows[1 : 1 + TRIED]]
+    except TableError:  # which is reported when it is read
+        return False
+    fields = [(place, field.strip()) for record in records for place, field in enumerate(record)]
+    hits = Counter(place for place, field in fields if math.isnan(time_of(field)) and sounds.find(field))
+    return 2 * max(hits.values(), default=0) >= len(records) > 0
 
 
 class Reader:
@@ -298,6 +320,8 @@ class Reader:
             self.problems.append(f"{where}: expected a start and an end in seconds, found other values")
         elif not split_labels(label.text):
             self.problems.append(f"{where}: the label has no text; name the sound, or delete the label")
+        elif label.certainty and not math.isnan(time_of(label.text)):
+            self.problems.append(f"{where}: expected a name in the third column, found {label.text!r}, a number")
         elif label.certainty and not 0 <= time_of(label.certainty) <= 1:
             self.problems.append(
                 f"{where}: expected a number from 0 to 1 in the fourth column, how sure the label is, found "
@@ -323,7 +347,7 @@ class Reader:
         ]
         begin, end, text = (
             next((column for column in known if column in header), None)
-            for known in (NAMES["start"], NAMES["end"], LABEL_COLUMNS)
+            for known in (NAMES["start"], ENDS, LABEL_COLUMNS)
         )
         if begin is None or end is None or text is None:
             wanted = (
@@ -333,16 +357,19 @@ class Reader:
             return []
         filled = {column for column in header for _, fields in records if fields[column].strip()}
         text = next((column for column in LABEL_COLUMNS if column in filled), text)
+        certainties = [column for column in NAMES["confidence"] if column != SCORE]
         labels, empty = [], []
         for line, fields in records:
             if not fields[text].strip() and text in filled:
                 empty.append(str(line))
                 continue
             start, stop = time_of(fields[begin]), time_of(fields[end])
+            if end in NAMES["duration"]:
+                stop += start
             if OFFSET in fields:
                 start, stop = time_of(fields[OFFSET]), time_of(fields[OFFSET]) + stop - start
             sound = PureWindowsPath(fields.get(FILE) or fields.get(PATH, "")).name
-            certainty = next((fields[column].strip() for column in NAMES["confidence"] if column in fields), "")
+            certainty = next((fields[column].strip() for column in certainties if column in fields), "")
             labels.append(Label(start, stop, fields[text], line, sound, certainty))
         if OFFSET not in header and len({label.sound for label in labels}) > 1:
             self.problems.append(

@@ -1,7 +1,9 @@
 """Finds files that seem to have the labels but are not understood, so that folder names are never used instead."""
 
+import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -14,7 +16,8 @@ SPREADSHEETS = (".xlsx", ".xls", ".ods")
 TEXTS = (*SUFFIXES, ".json", ".jsonl", ".ndjson", ".xml", ".yaml", ".yml", ".md", ".scp")
 PACKED = (".zip", ".gz", ".bz2", ".xz", ".zst")
 KINDS = (*SPREADSHEETS, *TEXTS, *PACKED, ".parquet")
-ANNOTATIONS = (".textgrid", ".eaf", ".svl", ".jams", ".lab")  # Praat, ELAN, Sonic Visualiser, JAMS, HTK
+# Files beside a sound of their name: texts, and those of Praat, ELAN, Sonic Visualiser, JAMS, HTK and AviaNZ.
+BESIDE = (*SUFFIXES, ".textgrid", ".eaf", ".svl", ".jams", ".lab", ".data")
 CODES = ("utf-8", "utf-16-le")  # of texts in spreadsheets, those since 2007 and those before
 TRIED = 200  # sounds that are looked for
 SHORTEST = 6  # characters of a name without its ending that is not in other texts by chance
@@ -35,12 +38,20 @@ def suspects(tables: Sequence[Table], tree: Tree) -> Iterator[str]:
     for file in tree.others:
         if file not in lists | tabular and (what := _reason(tree, file)):
             yield f"{name_of(file)} may have the labels, but is {what}, or move it away if the folders are the classes"
-    beside = {sound.with_suffix("") for sound in tree.sounds}
-    if found := [file for file in tree.others if file.suffix.lower() in ANNOTATIONS and file.with_suffix("") in beside]:
+    if found := _beside(tree):
         yield (
             f"{name_of(found[0])} may have the labels ({counted(len(found), 'such file')}), but is no label file of "
             "Audacity or Raven: save them as such, or move them away if the folders are the classes"
         )
+
+
+def _beside(tree: Tree) -> list[PurePosixPath]:
+    """Return texts and annotations called as the sounds beside them, in folders where half of the sounds have one."""
+    named = {path for sound in tree.sounds for path in (sound, sound.with_suffix(""))}
+    found = [file for file in tree.others if file.suffix.lower() in BESIDE and file.with_suffix("") in named]
+    found = [file for file in found if (tree.folder / file).exists() and (tree.folder / file).stat().st_size]
+    sounds_in, found_in = (Counter(file.parent for file in files) for files in (tree.sounds, found))
+    return [file for file in found if 2 * found_in[file.parent] >= sounds_in[file.parent]]
 
 
 def _of_table(table: Table, tree: Tree) -> Iterator[str]:
@@ -53,12 +64,25 @@ def _of_table(table: Table, tree: Tree) -> Iterator[str]:
             f"{table.name} names {len(table.sounds)} of {len(tree.sounds)} sounds, but none of its columns "
             f"({columns}) is known to hold labels: name it with --label-column, {away}"
         )
-    elif len(table.records) == len(tree.sounds) or table.seems_of_clips:
+    elif (
+        len(tree.sounds) - 1 <= len(table.records) <= len(tree.sounds)
+        or table.seems_of_clips
+        or _has_parts(table, tree)
+    ):
         yield (
             f"{table.name} has {len(table.records)} rows, for {len(tree.sounds)} sounds, but names "
             f"{len(table.sounds)} of them; its columns are {columns}: name those of the paths and labels with "
             f"--path-column and --label-column, and the folder that the paths start in with --sounds, {away}"
         )
+
+
+def _has_parts(table: Table, tree: Tree) -> bool:
+    """Return whether the names of at least half of the sounds begin or end with a field of a table, as `FIELD_30`."""
+    fields = {field.strip() for _, record in table.records for field in record if len(field.strip()) >= SHORTEST}
+    tried = tree.sounds[:: len(tree.sounds) // TRIED + 1]
+    cuts = [(stem, [at.start() for at in re.finditer("[_.-]", stem)]) for stem in (sound.stem for sound in tried)]
+    named = [any(stem[:at] in fields or stem[at + 1 :] in fields for at in places) for stem, places in cuts]
+    return 2 * sum(named) >= len(tried)
 
 
 def _reason(tree: Tree, file: PurePosixPath) -> str:

@@ -46,9 +46,13 @@ class Table:
     @property
     def is_of_clips(self) -> bool:
         """Whether it says of sounds in the folder, or in columns called `path` and `labels`, which labels they have."""
-        roles = set(self.columns.used)
         is_certain = bool(self.sounds) or {"path", "labels"} <= self.columns.named
-        return {"path", "labels"} <= roles and is_certain and not self.missing
+        return self.has_columns and is_certain and not self.missing
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether it has columns of paths and labels."""
+        return {"path", "labels"} <= self.columns.used.keys()
 
     @property
     def seems_of_clips(self) -> bool:
