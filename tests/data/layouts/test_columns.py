@@ -98,14 +98,61 @@ def test_zeros_and_ones_must_be_such_in_every_row(sounds):
     assert "line 2: the clip has no labels" in problems_of(folder, table.assign(dog=0, cat=0))[0]
 
 
-@pytest.mark.parametrize("vector", ["[0.0, 1.0, 0.0]", "[0 1 0]", "[0. 1. 0.]", "(0,0,0)", "0;0;1"])
+@pytest.mark.parametrize(
+    "vector", ["[0.0, 1.0, 0.0]", "[0 1 0]", "[0. 1. 0.]", "(0,0,0)", "0;0;1", "{'dog': 0.3, 'cat': 0.7}", "dog:0.3"]
+)
 def test_vectors_are_no_names(folder, vector):
     problem = problems_of(folder, TABLE.assign(label=vector))[0]
-    assert problem.startswith("clips.csv line 2: expected names of labels, found the numbers")
+    assert problem.startswith("clips.csv line 2: expected names of labels, found ")
 
 
 def test_lists_of_numbers_may_be_names(folder):
     assert labels_of(read(folder, TABLE.assign(label="[0, 17]"))) == {sound: ["0", "17"] for sound in SOUNDS}
+
+
+def test_names_with_brackets_and_lists_over_several_lines_are_names(folder):
+    table = TABLE.replace({"label": {"dog": "Canis lupus (dog)", "rain": "['rain'\n 'cat']"}})
+    assert [*labels_of(read(folder, table)).values()][:3] == [["Canis lupus (dog)"], ["cat"], ["rain", "cat"]]
+
+
+@pytest.mark.parametrize(
+    ("names", "note"),
+    [
+        (("1", "1.0"), "the classes '1' and '1.0' differ only in spelling"),
+        (("\ufb01n", "fin"), "the classes 'fin' and '\ufb01n' differ only in spelling"),
+        (("cat", "-"), "the class '-' may mean that there is no label: --negatives - takes"),
+        (("cat", "Unknown"), "the class 'Unknown' may mean that there is no label: --negatives Unknown takes"),
+    ],
+)
+def test_names_that_may_be_one_or_none_are_noted(folder, names, note):
+    dataset = read(folder, TABLE.replace({"label": {"dog": names[0], "rain": names[1]}}))
+    assert any(note in found for found in dataset.notes)
+
+
+@pytest.mark.parametrize("name", ["is_test", "Test", "train", "validation", "holdout"])
+def test_a_column_that_says_which_clips_are_for_test_is_no_class(folder, name):
+    table = pd.DataFrame({"file": SOUNDS, "dog": 1, "cat": [0, 1, 0] * 3, name: [0, 1, 0] * 3})
+    assert "none of its columns" in problems_of(folder, table)[0]
+
+
+@pytest.mark.parametrize("name", ["is_test", "Test", "train", "validation", "holdout"])
+def test_a_column_that_says_which_clips_are_for_test_is_not_left_out_in_silence(folder, name):
+    table = TABLE.assign(**{name: [0, 1, 0] * 3})
+    assert f"the column {name!r} is not used: write test" in problems_of(folder, table)[0]
+    assert labels_of(read(folder, table, columns={"split": ["none"]})) == TRUE
+
+
+def test_columns_that_turn_out_to_be_useless_are_not_said_to_be_used(folder):
+    dataset = read(folder, TABLE.assign(set=[*"ABC"] * 3, start="x", end="y"))
+    assert "clips.csv: column 'file' is used as path, column 'label' is used as labels; not used: set, start, end" in (
+        dataset.notes
+    )
+
+
+@pytest.mark.parametrize("title", ["Annotations of 2023\n", "Annotations of 2023,\n\n"])
+def test_a_title_above_the_names_of_columns_is_no_record(folder, title):
+    (folder / "clips.csv").write_text(title + TABLE.to_csv(index=False))
+    assert labels_of(read_dataset(folder)) == TRUE
 
 
 def test_a_quote_that_is_not_closed_makes_no_name_of_several_lines(folder):

@@ -105,6 +105,8 @@ OTHERS = {
     "clips.json": (lambda path: path.write_text(json.dumps(dict(zip(SOUNDS, LABELS, strict=True)))), "no table"),
     "metadata.jsonl": (lambda path: path.write_text("".join(f'{{"file_name": "{s}"}}\n' for s in SOUNDS)), "no table"),
     "spaces.txt": (lambda path: path.write_text("".join(f"{sound} dog\n" for sound in SOUNDS)), "no table"),
+    "utt2label": (lambda path: path.write_text("".join(f"{sound}: dog\n" for sound in SOUNDS)), "no table"),
+    "clips.html": (lambda path: path.write_text("".join(f"<td>{s}</td>" for s in SOUNDS), "utf-16"), "no table"),
     "clips.parquet": (lambda path: path.write_bytes(b"PAR1"), "Parquet"),
     "clips.csv.gz": (lambda path: path.write_bytes(gzip.compress(TABLE.encode())), "packed: unpack it"),
     "meta.zip": (packed, "packed: unpack it"),
@@ -122,6 +124,7 @@ def test_other_files_that_may_have_the_labels_are_named(folder, name):
 def test_files_that_do_not_name_the_sounds_are_left_out(folder):
     (folder / "prices.xls").write_bytes("bread 3.50".encode("utf-16-le"))
     (folder / "about.json").write_text('{"sounds": 8}')
+    (folder / "features.npy").write_bytes(b"\x93NUMPY" + bytes(90) + ",".join(SOUNDS).encode())
     (folder / "all.txt").write_text("\n".join(SOUNDS))
     with zipfile.ZipFile(folder / "sounds.zip", "w") as file:
         file.writestr("sound1.wav", "")
@@ -134,7 +137,7 @@ def test_a_text_with_numbers_does_not_name_sounds_that_are_called_so(sounds):
     assert read_dataset(folder).classes == ["cat", "dog"]
 
 
-@pytest.mark.parametrize("suffix", [".TextGrid", ".eaf", ".svl", ".jams", ".lab", ".wav.data", ".txt", ".csv"])
+@pytest.mark.parametrize("suffix", [".TextGrid", ".eaf", ".svl", ".jams", ".lab", ".wav.data", ".txt", ".csv", ".json"])
 def test_annotations_of_other_programs_are_named(folder, suffix):
     for sound in SOUNDS:
         (folder / sound).with_suffix(suffix).write_text("0 1 dog")

@@ -49,9 +49,11 @@ NAMES = {
     "confidence": ("confidence", "probability", "certainty", "soft_label", "likelihood", "relevance", "score"),
     "usage": ("usage",),
 }
+KNOWN = {name for names in NAMES.values() for name in names}
 LIKE_TIMES = re.compile(r"(.+_)?(start|onset|begin|end|offset|stop)(_time.*)?")
 OTHER_UNITS = re.compile(r"(start|onset|begin|end|offset|stop)(_time)?_\(?(ms|msec|milliseconds|samples?|frames?)\)?")
 MORE_LABELS = {"primary_label": "secondary_labels"}  # columns that add to the labels of another one
+FLAGS = re.compile(r"(is_|in_)?(test|train|val|valid|validation|holdout)(_set)?")  # names of splits as columns
 YES, NO = ("1", "1.0", "True", "TRUE", "true"), ("0", "0.0", "False", "FALSE", "false")  # in a column per class
 # Columns whose files were cut from longer ones: times beside them are those in the longer ones.
 OF_PIECES = ("slice_file_name",)
@@ -163,7 +165,7 @@ def _find_classes(plain: Sequence[str], records: Sequence[Sequence[str]], used: 
         return len(used["labels"]) > 1 and set(used["labels"]) <= set(binary)
     taken = {place for places in used.values() for place in places}
     left = [place for place in range(len(plain)) if place not in taken and plain[place] not in ("", *NAMES["path"])]
-    if len(left) < 2 or "path" not in used or not set(left) <= set(binary):
+    if len(left) < 2 or "path" not in used or not set(left) <= set(binary) or any(map(FLAGS.fullmatch, plain)):
         return False
     used["labels"] = left
     return True
@@ -188,6 +190,12 @@ def near_misses(columns: Columns) -> list[str]:
         for column in unused
         if whole and LIKE_TIMES.fullmatch(plain_name(column))
     ]
+    wrong += [
+        f"the column {column!r} is not used: write test, validation or train into a column split instead, or say "
+        "--split-column none"
+        for column in unused
+        if FLAGS.fullmatch(plain_name(column)) and not {"split", "fold"} & (columns.used.keys() | columns.named)
+    ]
     return wrong + [
         f"the column {column!r} is not used; if it is meant to be {meant[0]!r}, rename it, or name it with "
         f"--{meant[0]}-column"
@@ -198,8 +206,7 @@ def near_misses(columns: Columns) -> list[str]:
 
 def is_header(fields: Sequence[str]) -> bool:
     """Return whether the first record of a table has a name of a column that is known."""
-    known = {name for names in NAMES.values() for name in names}
-    return not known.isdisjoint(map(plain_name, fields))
+    return not KNOWN.isdisjoint(map(plain_name, fields))
 
 
 def plain_name(column: str) -> str:

@@ -31,7 +31,7 @@ from audiotagging.csv_table import CODE_PAGE, TRIED, TableError, read_records, r
 from audiotagging.data.audio import SoundError, duration
 from audiotagging.data.layouts.columns import NAMES, plain_name
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes, shorten
-from audiotagging.data.layouts.label_cells import check_separators, split_labels
+from audiotagging.data.layouts.label_cells import check_separators, is_part, is_vector, split_labels
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.layouts.sound_names import SoundNames
 from audiotagging.data.layouts.splits import TEST, VALIDATION, VALIDATION_FOLD, split_of_folders, validation_note
@@ -320,6 +320,8 @@ class Reader:
             self.problems.append(f"{where}: expected a start and an end in seconds, found other values")
         elif not split_labels(label.text):
             self.problems.append(f"{where}: the label has no text; name the sound, or delete the label")
+        elif is_vector(label.text) or any(map(is_part, split_labels(label.text))):
+            self.problems.append(f"{where}: expected names of labels, found {label.text[:40]!r}")
         elif label.certainty and not math.isnan(time_of(label.text)):
             self.problems.append(f"{where}: expected a name in the third column, found {label.text!r}, a number")
         elif label.certainty and not 0 <= time_of(label.certainty) <= 1:

@@ -7,19 +7,20 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from audiotagging.csv_table import wide_encoding
 from audiotagging.data.layouts.table_files import ALWAYS_TABLES, SUFFIXES, Table
 from audiotagging.data.layouts.tree import Tree, name_of
 from audiotagging.files import open_file, path_text
 from audiotagging.wording import counted
 
 SPREADSHEETS = (".xlsx", ".xls", ".ods")
-TEXTS = (*SUFFIXES, ".json", ".jsonl", ".ndjson", ".xml", ".yaml", ".yml", ".md", ".scp")
 PACKED = (".zip", ".gz", ".bz2", ".xz", ".zst")
-KINDS = (*SPREADSHEETS, *TEXTS, *PACKED, ".parquet")
+LINKED = (*SPREADSHEETS, *SUFFIXES, *PACKED, ".json", ".parquet")  # if links to them lead nowhere
 # Files beside a sound of their name: texts, and those of Praat, ELAN, Sonic Visualiser, JAMS, HTK and AviaNZ.
-BESIDE = (*SUFFIXES, ".textgrid", ".eaf", ".svl", ".jams", ".lab", ".data")
+BESIDE = (*SUFFIXES, ".json", ".xml", ".yaml", ".textgrid", ".eaf", ".svl", ".jams", ".lab", ".data")
 CODES = ("utf-8", "utf-16-le")  # of texts in spreadsheets, those since 2007 and those before
 TRIED = 200  # sounds that are looked for
+BEGINNING = 1 << 12  # bytes that tell texts from other files
 SHORTEST = 6  # characters of a name without its ending that is not in other texts by chance
 CORRUPT = (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, EOFError)
 
@@ -89,14 +90,14 @@ def _reason(tree: Tree, file: PurePosixPath) -> str:
     """Return why a file that seems to have labels cannot be read, and what to do, or "" if it does not seem to."""
     kind, path = file.suffix.lower(), tree.folder / file
     if not path.exists():
-        return "a link to a file that is not here: get it" if kind in KINDS else ""
+        return "a link to a file that is not here: get it" if kind in LINKED else ""
     if kind == ".parquet":
         return "Parquet: save it as CSV"
     if kind in PACKED:
         return "packed: unpack it" if _has_tables(path) else ""
-    if kind in SPREADSHEETS and _names_sounds(_texts_of_sheets(path), tree.sounds):
-        return "a spreadsheet: save it as CSV"
-    if kind in TEXTS and _names_sounds(_content(path), tree.sounds, shortest=SHORTEST):
+    if kind in SPREADSHEETS:
+        return "a spreadsheet: save it as CSV" if _names_sounds(_texts_of_sheets(path), tree.sounds) else ""
+    if _is_text(path) and _names_sounds(_content(path), tree.sounds, shortest=SHORTEST):
         return "no table whose fields are separated by commas, semicolons, tabs or bars: save it as one"
     return ""
 
@@ -112,6 +113,12 @@ def _names_sounds(texts: bytes | None, sounds: Sequence[PurePosixPath], *, short
     tried = sounds[:: len(sounds) // TRIED + 1]
     names = [path_text(sound.stem if len(sound.stem) >= shortest else sound.name) for sound in tried]
     return texts is None or 2 * sum(any(name.encode(code) in texts for code in CODES) for name in names) >= len(names)
+
+
+def _is_text(path: Path) -> bool:
+    with open_file(path) as file:
+        beginning = file.read(BEGINNING)
+    return b"\0" not in beginning or wide_encoding(beginning) is not None
 
 
 def _content(path: Path) -> bytes:

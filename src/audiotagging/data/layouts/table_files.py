@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 
 from audiotagging.csv_table import CODE_PAGE, Records, TableError, read_records
-from audiotagging.data.layouts.columns import VAGUE, Columns, find_columns, is_header, plain_name
+from audiotagging.data.layouts.columns import KNOWN, VAGUE, Columns, find_columns, is_header, plain_name
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.layouts.sound_names import SoundNames, has_ending
 from audiotagging.data.layouts.tree import Tree, name_of
@@ -126,8 +126,11 @@ def _read(
 def _header(rows: list[tuple[int, list[str]]], sounds: SoundNames) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Return the names of the columns, which are numbers from 1 if the table has none, and the other records.
 
-    A table has no header if its first record names a sound, and no column that is known.
+    A table has no header if its first record names a sound, and no column that is known. A record above one that names
+    such columns is a title.
     """
+    if len(rows) > 1 and not is_header(rows[0][1]) and len({*map(plain_name, rows[1][1])} & KNOWN) > 1:
+        rows = rows[1:]
     first = [field.strip() for field in rows[0][1]]
     if not is_header(first) and any(has_ending(field) or sounds.find(field) for field in first):
         return [str(number) for number in range(1, len(first) + 1)], rows
@@ -136,5 +139,8 @@ def _header(rows: list[tuple[int, list[str]]], sounds: SoundNames) -> tuple[list
 
 def _notes(found: Records, name: str) -> list[str]:
     if found.encoding == CODE_PAGE:
-        return [f"{name} is not in UTF-8: it was read as Windows-1252 ({CODE_PAGE}), so look at names with accents"]
+        return [
+            f"{name} is not in UTF-8: it was read as Windows-1252 ({CODE_PAGE}), so look at names with accents, and "
+            "save it as UTF-8 if they are wrong"
+        ]
     return []

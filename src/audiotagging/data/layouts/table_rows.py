@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from audiotagging.data.layouts.columns import NO, YES, near_misses
 from audiotagging.data.layouts.contents import FOLDS, shorten
-from audiotagging.data.layouts.label_cells import check_separators, is_list, is_vector, split_labels
+from audiotagging.data.layouts.label_cells import check_separators, is_list, is_part, is_vector, split_labels
 from audiotagging.data.layouts.label_files import Label, time_of, uncertain
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.layouts.sound_names import SoundNames
@@ -87,6 +87,8 @@ class RowReader:
     def read(self) -> list[Row]:
         """Return the rows that can be used, one per sound."""
         name, columns = self._table.name, self._table.columns
+        useless = ["split"] * (not self._has_splits) + ["start", "end", "duration"] * (not self._has_times)
+        columns = replace(columns, used={role: at for role, at in columns.used.items() if role not in useless})
         placeholders = "" if self._has_truth else "; the labels in it are placeholders"
         self.notes.append(f"{name}: {columns.describe()}{placeholders}")
         self._check_columns()
@@ -186,14 +188,15 @@ class RowReader:
             return self._heard(fields)
         texts = [fields[place] for place in self._table.columns.used["labels"]]
         self._texts += [(where, text) for text in texts]
-        if any(is_vector(text) for text in texts):
+        labels = list(dict.fromkeys(label for text in texts for label in split_labels(text)))
+        if any(map(is_vector, texts)) or any(map(is_part, labels)):
             raise RowError(
-                f"expected names of labels, found the numbers {texts[0][:20]}; name the column of the names with "
+                f"expected names of labels, found {shorten(texts)[:40]}; name the column of the names with "
                 "--label-column, or make a column of zeros and ones for each label"
             )
         if any("\n" in text.strip() and not is_list(text) for text in texts):
             raise RowError("a line ends within the labels; look for a quote that is not closed")
-        return list(dict.fromkeys(label for text in texts for label in split_labels(text)))
+        return labels
 
     def _heard(self, fields: Sequence[str]) -> list[str]:
         """Return the labels of a record with a column of zeros and ones for each label."""
