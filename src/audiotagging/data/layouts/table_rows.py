@@ -9,11 +9,11 @@ from pathlib import PurePosixPath
 from audiotagging.data.layouts.columns import NO, YES, near_misses
 from audiotagging.data.layouts.contents import FOLDS, shorten
 from audiotagging.data.layouts.label_cells import check_separators, is_list, is_part, is_vector, split_labels
-from audiotagging.data.layouts.label_files import Label, time_of, uncertain
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.layouts.sound_names import SoundNames
 from audiotagging.data.layouts.splits import TEST, VALIDATION, VALIDATION_FOLD, split_named, split_of_folders
 from audiotagging.data.layouts.table_files import Table
+from audiotagging.data.layouts.timed_labels import Label, time_of, uncertain
 from audiotagging.data.layouts.tree import name_of
 from audiotagging.errors import UserError
 from audiotagging.wording import counted
