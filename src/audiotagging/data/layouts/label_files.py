@@ -20,6 +20,7 @@ from audiotagging.data.layouts.label_cells import check_separators, split_labels
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.layouts.sound_names import SoundNames
 from audiotagging.data.layouts.splits import TEST, VALIDATION, VALIDATION_FOLD, split_of_folders, validation_note
+from audiotagging.data.layouts.suspects import texts_beside
 from audiotagging.data.layouts.timed_labels import Label, Reader, is_label_file, uncertain
 from audiotagging.data.layouts.tree import Tree, name_of
 from audiotagging.wording import counted
@@ -50,7 +51,7 @@ def read_label_files(tree: Tree, files: Sequence[PurePosixPath], *, reading: Rea
         reading: The user's wishes.
         problems: The list to which problems are added, one string each.
     """
-    reader = Reader(reading, problems)
+    reader, known = Reader(reading, problems), set(files)
     everywhere = SoundNames(tree.sounds)
     labels_of: dict[PurePosixPath, list[Label]] = defaultdict(list)
     notes: list[str] = []
@@ -71,6 +72,13 @@ def read_label_files(tree: Tree, files: Sequence[PurePosixPath], *, reading: Rea
             else:
                 wanted = f"the sound {name}" if name else "a sound of this name"
                 problems.append(f"{name_of(file)}: expected {wanted} beside the labels, found none")
+    unlabelled = [sound for sound in tree.sounds if sound not in labels_of]
+    problems += [
+        f"{name_of(file)}: expected a start, an end and a label between tabs in each line, or a selection table of "
+        "Raven, found neither; write it so, or move it away"
+        for file in texts_beside(tree, unlabelled)
+        if file not in known
+    ]
     _check_mixture(tree, files[0], labels_of, problems)
 
     clips = [clip for sound in sorted(labels_of) for clip in _clips(tree, sound, labels_of[sound])]
@@ -83,12 +91,13 @@ def read_label_files(tree: Tree, files: Sequence[PurePosixPath], *, reading: Rea
     untrained = sorted({label for clip in clips for label in clip.labels} - set(classes))
     problems += [f"{SOURCE}: the label {label!r} is only in recordings of test/" for label in untrained]
     check_separators(reader.texts, problems=problems)
-    notes = outside(notes) + tree.notes(used=set(files)) + reader.notes
+    notes = outside(notes) + tree.notes(used=known) + reader.notes
     if reader.unsure:
         left = counted(reader.unsure, "label")
         notes.append(f"{SOURCE}: {left} less sure than {reading.min_confidence:g}, left out")
-    if unlabelled := [name_of(sound) for sound in tree.sounds if sound not in labels_of]:
-        notes.append(f"{counted(len(unlabelled), 'sound')} without a label file, left out: {shorten(unlabelled)}")
+    if unlabelled:
+        names = shorten([name_of(sound) for sound in unlabelled])
+        notes.append(f"{counted(len(unlabelled), 'sound')} without a label file, left out: {names}")
     validation = sum(split_of_folders(sound.parts[:-1]) == VALIDATION for sound in labels_of)
     notes += validation_note(validation)
     notes.append(

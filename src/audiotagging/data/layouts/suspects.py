@@ -39,20 +39,35 @@ def suspects(tables: Sequence[Table], tree: Tree) -> Iterator[str]:
     for file in tree.others:
         if file not in lists | tabular and (what := _reason(tree, file)):
             yield f"{name_of(file)} may have the labels, but is {what}, or move it away if the folders are the classes"
-    if found := _beside(tree):
+    if found := _of_half(tree, texts_beside(tree, tree.sounds)):
         yield (
             f"{name_of(found[0])} may have the labels ({counted(len(found), 'such file')}), but is no label file of "
             "Audacity or Raven: save them as such, or move them away if the folders are the classes"
         )
 
 
-def _beside(tree: Tree) -> list[PurePosixPath]:
-    """Return texts and annotations called as the sounds beside them, in folders where half of the sounds have one."""
-    named = {path for sound in tree.sounds for path in (sound, sound.with_suffix(""))}
-    found = [file for file in tree.others if file.suffix.lower() in BESIDE and file.with_suffix("") in named]
-    found = [file for file in found if (tree.folder / file).exists() and (tree.folder / file).stat().st_size]
-    sounds_in, found_in = (Counter(file.parent for file in files) for files in (tree.sounds, found))
-    return [file for file in found if 2 * found_in[file.parent] >= sounds_in[file.parent]]
+def texts_beside(tree: Tree, sounds: Sequence[PurePosixPath]) -> list[PurePosixPath]:
+    """Return the texts and annotations that are called as some sounds beside them, and are not empty."""
+    named = {sound.parent / sound.stem for sound in sounds}
+    found = []
+    for file in tree.others:
+        if file.suffix.lower() in BESIDE and not named.isdisjoint(_names_without_endings(file)):
+            path = tree.folder / file
+            if path.exists() and path.stat().st_size:
+                found.append(file)
+    return found
+
+
+def _names_without_endings(file: PurePosixPath) -> list[PurePosixPath]:
+    """Return `REC`, `REC.Table` and so on for `REC.Table.1.txt`, in its folder."""
+    parts = file.name.split(".")
+    return [file.parent / ".".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _of_half(tree: Tree, texts: Sequence[PurePosixPath]) -> list[PurePosixPath]:
+    """Return the texts in folders where at least half of the sounds have one."""
+    sounds_in, texts_in = (Counter(file.parent for file in files) for files in (tree.sounds, texts))
+    return [file for file in texts if 2 * texts_in[file.parent] >= sounds_in[file.parent]]
 
 
 def _of_table(table: Table, tree: Tree) -> Iterator[str]:
