@@ -91,6 +91,13 @@ def test_columns_of_zeros_and_ones_beside_others_are_used_if_they_are_named(fold
     assert labels_of(read(folder, table, columns={"labels": ["dog", "cat"]})) == heard
 
 
+def test_the_zeros_of_a_submission_are_no_labels(sounds):
+    folder = sounds(*(f"train/{label}/{n}.wav" for label in ("cat", "dog") for n in range(3)), "test/a.wav")
+    (folder / "sample_submission.csv").write_text("fname,cat,dog\na.wav,0,0\n")
+    dataset = read_dataset(folder)
+    assert dataset.classes == ["cat", "dog"] and list(dataset.clips["part"]) == ["curated"] * 6 + ["test"]
+
+
 def test_zeros_and_ones_must_be_such_in_every_row(sounds):
     folder = sounds(*(f"a/s{number}.wav" for number in range(210)))
     table = pd.DataFrame({"file": [f"s{number}" for number in range(210)], "dog": [1] * 209 + [0.5], "cat": [1] * 210})

@@ -140,7 +140,7 @@ def find_columns(
             if name == role:
                 named.add(role)
     _settle_times(plain, used, reading)
-    is_one_hot = _find_classes(plain, records, used)
+    is_one_hot = "submission" not in where.casefold() and _find_classes(plain, records, used)  # those have zeros only
     return Columns(list(header), {role: used[role] for role in NAMES if used.get(role)}, named, is_one_hot)
 
 
