@@ -265,7 +265,7 @@ def test_without_noisy_clips(data):
     (data / "train_noisy.csv").unlink()
     assert "noisy" not in set(read_dataset(data).clips["part"])
     with pytest.raises(DataError, match=r"train_noisy.csv is missing"):
-        read_dataset(data, noisy="agreement")
+        read_dataset(data, noisy="good.txt")
 
 
 def test_the_fingerprint_stays_where_nothing_changed(data, tmp_path):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from audiotagging.artifacts.noisy_choice import NOISY_CHOICES
 from audiotagging.data.corrections import correct
 from audiotagging.data.layouts.audioset import read_audioset, tables_of_segments
 from audiotagging.data.layouts.class_folders import read_class_folders
@@ -53,7 +54,7 @@ def read_layout(
         if reading.table and tree.folder != folder:
             reading = replace(reading, table=str(folder.absolute() / reading.table))
         tree = replace(tree, others=[file for file in tree.others if tree.folder / file not in tables])
-        if noisy not in ("none", "all"):
+        if noisy not in NOISY_CHOICES:
             problems.append(f"train_noisy.csv is missing, but noisy={noisy} chooses among its clips")
         contents = _read_tree(tree, reading, problems)
         contents = contents and correct(contents, tables, problems=problems)
