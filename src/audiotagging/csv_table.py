@@ -20,6 +20,8 @@ from audiotagging.files import open_file
 DELIMITERS = (",", ";", "\t", "|")
 TRIED = 100  # lines by which the delimiter is chosen, and bytes by which the encoding is
 CODE_PAGE = "cp1252"  # of Windows in western languages; text in UTF-8 is hardly ever valid by chance, so it goes first
+UNKNOWN = "\ufffd"  # the replacement character of Unicode
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 MARKS = (  # byte order marks; that of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -52,55 +54,86 @@ class Records:
     encoding: str
 
 
-def read_text(path: Path) -> tuple[str, str]:
+def read_text(path: Path, *, name: str = "") -> tuple[str, str]:
     """Read a text file in UTF-8, in UTF-16, in UTF-32 with a byte order mark, or else in the code page of Windows.
 
+    Args:
+        path: The file.
+        name: Its name for messages, if not only its last part is meant.
+
     Returns:
-        The text, and its encoding.
+        The text, and its encoding. Bytes that the code page does not have are replaced by `UNKNOWN`.
 
     Raises:
-        OSError: If the file cannot be read.
-        UnicodeDecodeError: If it is damaged, or no text.
+        TableError: If the file cannot be read, is damaged, or is no text.
     """
-    with open_file(path) as file:
-        content = file.read()
-    marked = next((encoding for mark, encoding in MARKS if content.startswith(mark)), None) or _wide(content[:TRIED])
-    if marked:
-        return content.decode(marked), marked
+    name = name or path.name
+    try:
+        with open_file(path) as file:
+            content = file.read()
+    except OSError as error:
+        raise TableError([f"{name} cannot be read: {error.strerror}"]) from error
+    if content.startswith(LFS_POINTER):
+        raise TableError([f"{name} is a pointer of Git LFS instead of the file: get it with git lfs pull"])
+    text, encoding = _decode(content, name)
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise TableError([f"{name} line {line}: expected text, found a zero byte: the file is damaged, or no text"])
+    return text, encoding
+
+
+def _decode(content: bytes, name: str) -> tuple[str, str]:
+    """Return the text of a file, and its encoding."""
+    if encoding := wide_encoding(content[:TRIED]):
+        try:
+            return content.decode(encoding), encoding
+        except UnicodeDecodeError as error:
+            problem = f"{name}: expected text in {encoding.upper()}, found that it is damaged at byte {error.start}"
+            raise TableError([problem]) from error
     try:
         return content.decode(), "utf-8"
     except UnicodeDecodeError:
-        return content.decode(CODE_PAGE), CODE_PAGE
+        return content.decode(CODE_PAGE, errors="replace"), CODE_PAGE
 
 
-def _wide(beginning: bytes) -> str | None:
-    """Return the encoding of a text in UTF-16 without a byte order mark: every other byte of it is mostly zero."""
+def wide_encoding(beginning: bytes) -> str | None:
+    """Return the encoding of a text with a byte order mark, or in UTF-16 without one, from its first bytes, or None.
+
+    In UTF-16, every other byte of a text is mostly zero.
+    """
+    if marked := next((encoding for mark, encoding in MARKS if beginning.startswith(mark)), None):
+        return marked
     for first, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
-        if beginning and beginning[first::2].count(0) > len(beginning) // 3:
+        if beginning and beginning[first::2].count(0) > len(beginning) // 3 > beginning[1 - first :: 2].count(0):
             return encoding
     return None
 
 
-def read_records(path: Path) -> Records:
+def read_records(path: Path, *, name: str = "") -> Records:
     """Read the records of a table.
 
     Lines that start with `#` before the first record are left out, but for the last of them if it has as many fields as
     that record: it is then the header.
 
+    Args:
+        path: The table.
+        name: Its name for messages, as for `read_text`.
+
     Raises:
-        OSError: If the file cannot be read.
-        UnicodeDecodeError: If it is damaged, or no text.
-        csv.Error: If a field is too large.
+        TableError: If the file cannot be read, is damaged, is no text, or has a field that is too large.
     """
-    text, encoding = read_text(path)
+    text, encoding = read_text(path, name=name)
     lines = list(io.StringIO(text, newline=""))
     first, delimiter = 0, None
     if lines and (match := re.match(r"\"?sep=(.)\"?\s*$", lines[0], re.IGNORECASE)):
         delimiter, first = match[1], 1
     while first < len(lines) - 1 and lines[first].startswith("#"):
         first += 1
-    delimiter = delimiter or _choose_delimiter(lines[first : first + TRIED])
-    rows = _parse(lines[first:], delimiter, skipped=first)
+    try:
+        delimiter = delimiter or _choose_delimiter(lines[first : first + TRIED])
+        rows = _parse(lines[first:], delimiter, skipped=first)
+    except csv.Error as error:
+        raise TableError([f"{name or path.name}: {error}; look for a quote that is not closed"]) from error
     if first and rows and lines[first - 1].startswith("#"):
         header = _parse([lines[first - 1].lstrip("# ")], delimiter, skipped=first - 1)
         if header and len(header[0][1]) == len(rows[0][1]) > 1:
@@ -148,14 +181,7 @@ def read_table(path: Path, columns: Sequence[str], *, may_be_empty: bool = False
             header.
     """
     name = path.name
-    try:
-        found = read_records(path)
-    except OSError as error:
-        raise TableError([f"{name} cannot be read: {error.strerror}"]) from error
-    except UnicodeDecodeError as error:
-        raise TableError([f"{name}: expected UTF-8, found another encoding; save it as UTF-8"]) from error
-    except csv.Error as error:
-        raise TableError([f"{name}: {error}"]) from error
+    found = read_records(path)
     if found.encoding == CODE_PAGE:
         with open_file(path) as file:
             line = next(number for number, line in enumerate(file, 1) if not _is_utf8(line))

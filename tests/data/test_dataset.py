@@ -45,7 +45,7 @@ def test_clips_come_in_the_order_of_their_tables(data):
         (lambda d: damage(d / "train_curated.csv", "c01.wav", "../test/t0.wav"), "line 3: fname must be the name"),
         (lambda d: damage(d / "train_curated.csv", "c01.wav", "/etc/passwd"), "line 3: fname must be the name"),
         (lambda d: damage(d / "train_curated.csv", "c01.wav", "..\\t0.wav"), "line 3: fname must be the name"),
-        (lambda d: damage(d / "train_curated.csv", "c01.wav", "c\0.wav"), "line 3: fname must be the name"),
+        (lambda d: damage(d / "train_curated.csv", "c01.wav", "c\0.wav"), "line 3: expected text"),
         (
             lambda d: damage(d / "train_curated.csv", "c01.wav,Meow", "c01.wav,Miaow"),
             "line 3: 'Miaow' is not a class of",
@@ -265,7 +265,7 @@ def test_without_noisy_clips(data):
     (data / "train_noisy.csv").unlink()
     assert "noisy" not in set(read_dataset(data).clips["part"])
     with pytest.raises(DataError, match=r"train_noisy.csv is missing"):
-        read_dataset(data, noisy="agreement")
+        read_dataset(data, noisy="good.txt")
 
 
 def test_the_fingerprint_stays_where_nothing_changed(data, tmp_path):

@@ -15,6 +15,7 @@ from audiotagging.data import zenodo as zenodo_module
 from audiotagging.data import zenodo_records
 from audiotagging.data.dataset import fingerprint, read_dataset
 from audiotagging.data.sources import resolve, resolve_init
+from audiotagging.data.zip_archives import ArchiveError
 from audiotagging.errors import UserError
 from audiotagging.locks import LOCK, file_lock
 
@@ -105,6 +106,39 @@ def test_folders_of_one_name_are_kept_apart(data, downloads, tmp_path):
         folders.append(resolve(str(source), downloads=downloads))
         (data / "sample_submission.csv").touch()  # which as_zenodo took away
     assert [(folder / "test").resolve().parent.parent.name for folder in folders] == ["here", "there"]
+
+
+DAMAGES = {
+    "a bit of the content": lambda content: (
+        content[: len(content) // 2] + bytes([content[len(content) // 2] ^ 1]) + content[len(content) // 2 + 1 :]
+    ),
+    "the checksum": lambda content: content[:-6] + bytes([content[-6] ^ 1]) + content[-5:],
+    "the last bytes": lambda content: content[:-20],
+    "the second half": lambda content: content[: len(content) // 2],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("mode", ["gz", "xz", "bz2"])
+def test_a_damaged_tar_archive_is_refused(data, downloads, tmp_path, mode, damage):
+    archive = tmp_path / ("data.tar.gz" if mode == "gz" else "data.tar")
+    with tarfile.open(archive, f"w:{mode}") as packed:
+        packed.add(data, arcname="data")
+    assert resolve(str(archive), downloads=downloads)
+    archive.write_bytes(DAMAGES[damage](archive.read_bytes()))
+    with pytest.raises(ArchiveError, match="cannot be unpacked"):
+        resolve(str(archive), downloads=tmp_path / "others")
+
+
+@pytest.mark.parametrize("blocks", [2, 3])
+def test_a_tar_archive_without_its_end_is_refused(data, downloads, tmp_path, blocks):
+    archive = tmp_path / "data.tar"
+    with tarfile.open(archive, "w") as packed:
+        packed.add(data, arcname="data")
+    content = archive.read_bytes().rstrip(b"\0")
+    archive.write_bytes(content[: len(content) // 512 // blocks * 512])
+    with pytest.raises(ArchiveError, match=r"its end is missing|unexpected end of data"):
+        resolve(str(archive), downloads=downloads)
 
 
 def test_an_interrupted_unpacking_is_started_again(data, downloads, monkeypatch):

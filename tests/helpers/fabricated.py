@@ -14,7 +14,7 @@ from audiotagging.artifacts.excerpts import ExcerptWriter
 from audiotagging.artifacts.model_folder import ModelFacts, read_facts, read_history, write_model
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
 from audiotagging.artifacts.selection import LINEAR, LINEAR_PREDICTIONS, write_selection
-from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_classes, read_clips
+from audiotagging.artifacts.spectrogram_shards import NEGATIVE, ShardWriter, read_classes, read_clips
 from audiotagging.artifacts.verified import Verified, write_verified
 from audiotagging.costs import Meter
 from audiotagging.data.audio import RATE
@@ -44,6 +44,7 @@ def fabricate_run(
     test: bool = True,
     test_labels: bool = True,
     noisy: bool = True,
+    negatives: int = 0,
     pictures: bool = True,
     sounds: bool = False,
     verified: bool = True,
@@ -60,13 +61,16 @@ def fabricate_run(
         test: Whether there are test clips.
         test_labels: Whether the labels and the usage of the test clips are known.
         noisy: Whether there are noisy clips.
+        negatives: How many of the curated clips are negatives.
         pictures: Whether the spectrograms show something; black ones are faster to make.
         sounds: Whether there are excerpts of the curated and test clips, all with the same sound of six seconds.
         verified: Whether spectrograms were checked against librosa.
         seed: Seed of everything.
     """
     rng = np.random.default_rng(seed)
-    _write_spectrograms(folder / "spectrograms", rng, classes, clips, folds, test, test_labels, noisy, pictures)
+    _write_spectrograms(
+        folder / "spectrograms", rng, classes, clips, folds, test, test_labels, noisy, negatives, pictures
+    )
     if verified:
         write_verified(folder / "spectrograms", VERIFIED)
     clips_of = read_clips(folder / "spectrograms")
@@ -208,7 +212,7 @@ def finish_run(
     )
 
 
-def _write_spectrograms(folder, rng, classes, clips, folds, test, test_labels, noisy, pictures):
+def _write_spectrograms(folder, rng, classes, clips, folds, test, test_labels, noisy, negatives, pictures):
     labels = [f"Class_{number:03d}" if number else "Bass_drum, <b>&" for number in range(classes)]
     notes = ["train_curated.csv: 1 clip known to be bad, left out: curated-bad.wav (no signal)"]
     with ShardWriter(folder, classes=labels, metadata={"notes": json.dumps(notes)}) as writer:
@@ -224,14 +228,16 @@ def _write_spectrograms(folder, rng, classes, clips, folds, test, test_labels, n
                     writer.reject(clip="test-broken.wav", part="test", reason="not a sound file <script>")
                 count = min(classes, 1 + int(rng.random() < 0.2) + int(rng.random() < 0.05))
                 chosen = sorted(rng.choice(classes, count, replace=False))
-                unlabelled = part == "test" and not test_labels
+                is_negative = part == "curated" and number < negatives
+                unlabelled = (part == "test" and not test_labels) or is_negative
+                usage = ("Private" if number % 4 else "Public") if part == "test" and test_labels else ""
                 seconds = float(rng.choice([0.35, 1.5, 3.0, 5.0, 12.0]))
                 writer.add(
                     clip=f"{part}{rng.integers(16**6):06x}{number}.wav",
                     part=part,
                     labels=[] if unlabelled else [labels[c] for c in chosen],
                     fold=number % max(2, len(folds)) if part == "curated" else -1,
-                    usage=("Private" if number % 4 else "Public") if part == "test" and test_labels else "",
+                    usage=NEGATIVE if is_negative else usage,
                     seconds=seconds,
                     spectrogram=_spectrogram(rng, chosen, classes, seconds) if pictures else BLACK,
                 )

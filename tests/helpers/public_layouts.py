@@ -35,6 +35,7 @@ def esc50(folder, sound):
 def urban_sound(folder, sound):
     rows = [(f"{100 + source}-{target}-0-0.wav", fold, target, source) for fold, target, source in _grid()]
     touch(folder / "audio", *(f"fold{fold}/{name}" for name, fold, *_ in rows), sound=sound)
+    (folder / "FREESOUNDCREDITS.txt").write_text("".join(f"{100 + source} by nobody\n" for *_, source in rows))
     write_rows(
         folder / "metadata/UrbanSound8K.csv",
         ("slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class"),
@@ -194,6 +195,7 @@ def desed(folder, sound):
     audio, metadata = folder / "audio", folder / "metadata"
     weak = [f"Y{number:011}_0.000_10.000.wav" for number in range(8)]
     touch(audio / "train/weak", *weak, sound=sound)
+    touch(audio / "train/weak_16k", *weak, sound=sound)  # which the baseline of DCASE's task 4 makes
     touch(audio / "train/unlabel_in_domain", "Yunlabelled_0.000_10.000.wav", sound=sound)
     labels = ("Speech", "Dog,Speech")
     rows = [(name, labels[number % 2]) for number, name in enumerate(weak)]

@@ -1,13 +1,17 @@
 """Clips in which nothing is to be tagged: no part in lwlrap, counted for false alarms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.fabricated import fabricate_run, finish_run, predictions_of
 
 from audiotagging.artifacts.calibration import Threshold
-from audiotagging.artifacts.prediction_table import Predictions
+from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
+from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.results.false_alarms import NEGATIVES, describe_negatives
-from audiotagging.results.labelled_clips import LabelledSet, labelled_sets, negative_set
+from audiotagging.results.labelled_clips import LabelledSet, labelled_sets, negative_set, out_of_fold_set
 
 CLASSES = ["Rain", "Buzz"]
 
@@ -36,6 +40,31 @@ def test_negatives_belong_to_no_score_unless_asked_for(predicted):
     assert {name: found.clips for name, found in labelled_sets(*predicted).items()} == {"out_of_fold": ["a", "b"]}
     found = labelled_sets(*predicted, negatives=True)
     assert {name: each.clips for name, each in found.items()} == {"out_of_fold": ["a", "b", "quiet1", "quiet2"]}
+
+
+def test_a_clip_whose_only_label_no_model_was_trained_on_is_no_negative(predicted):
+    predictions, clips = replace(predicted[0], unheard=["Buzz"]), predicted[1]
+    found = out_of_fold_set(predictions, clips, negatives=True)
+    assert found.clips == ["a", "quiet1", "quiet2"] and found.truth.tolist() == [[True, False], *[[False, False]] * 2]
+    assert labelled_sets(predictions, clips)["out_of_fold"].clips == ["a"]
+    assert negative_set(predictions, clips).clips == ["quiet1", "quiet2", "quiet3"]
+
+
+def test_negatives_and_unheard_classes_in_one_run(tmp_path):
+    """The weights, the calibration, the thresholds, the scores and the report of a run that has both."""
+    run = fabricate_run(tmp_path / "run", clips=60, noisy=False, negatives=8, pictures=False)
+    for path in predictions_of(run)[1::2]:
+        write_predictions(path, replace(read_predictions(path), unheard=["Class_003"]))
+    scores = finish_run(run, weights="fitted")
+    clips = read_clips(run / "spectrograms")
+    counting = [bool(set(names) - {"Class_003"}) for names in clips["labels"][clips["part"] == "curated"]]
+    assert scores["estimates"]["out_of_fold"]["clips"] == sum(counting) < 52
+    (row,) = [row for row in scores["disturbances"] if row["kind"] == NEGATIVES]
+    assert row["clips"] == 8
+    assert "Class_003" in scores["data"]["notes"][-1]
+    (promises,) = [row["promises"] for row in scores["thresholds"]["classes"] if row["label"] == "Class_003"]
+    assert {promise["reason"] for promise in promises} == {"only in one fold"}
+    assert NEGATIVES in (run / "report.html").read_text(encoding="utf-8")
 
 
 def test_false_alarms_are_the_tags_of_negatives(predicted):

@@ -110,6 +110,8 @@ def _find_problem(clips: pd.DataFrame, wanted: list[int]) -> str:
     curated, noisy = clips[clips["part"] == "curated"], clips[clips["part"] == "noisy"]
     is_known = curated["fold"].min() >= 0  # otherwise the stage `select` deals the folds
     folds = sorted(set(curated["fold"])) if is_known else list(range(DEALT_FOLDS))
+    if wanted and len(folds) < 2:
+        return f"all curated clips are of one group and in fold {folds[0]}: none is left to train on if it is held out"
     if missing := [str(fold) for fold in wanted if fold not in folds]:
         which = f"fold {missing[0]}, which is" if len(missing) == 1 else f"folds {listed(missing)}, which are"
         groups = f" (their {counted(curated['group'].nunique(), 'group')} stay together)" * curated["group"].any()
@@ -117,8 +119,6 @@ def _find_problem(clips: pd.DataFrame, wanted: list[int]) -> str:
             f"no curated clip is in {which} to be held out: the clips are in {counted(len(folds), 'fold')}{groups}; "
             f"hold out some or all of --folds {','.join(map(str, folds))}"
         )
-    if wanted and len(folds) < 2:
-        return f"all curated clips are of one group and in fold {folds[0]}: none is left to train on if it is held out"
     for fold in wanted if is_known else ():
         here = curated["fold"] == fold
         labels = set(curated["labels"][here].explode())

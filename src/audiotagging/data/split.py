@@ -79,14 +79,16 @@ def deal_folds(contents: Contents, *, seed: int) -> bool:
     names, labels, units = [clip.clip for clip in dealt], [clip.labels for clip in dealt], _units(dealt)
     groups, most = len(set(units)), DEALT_FOLDS - first
     found = stratify(names, labels, shares=[1] * min(most, groups), seed=seed, groups=units)
-    filled, folds = np.unique(found, return_inverse=True)  # numbered without gaps
-    for clip, fold in zip(dealt, folds.tolist(), strict=True):
+    filled, numbers = np.unique(found, return_inverse=True)  # without gaps
+    for clip, fold in zip(dealt, numbers.tolist(), strict=True):
         clip.fold = fold + first
     if len(filled) < most:
-        fill, there = ("fills", "there is") if groups == 1 else ("fill", "there are")
+        folds = {clip.fold for clip in training}
+        fill, there = "fills" if groups == 1 else "fill", "there is" if len(folds) == 1 else "there are"
+        beside = " beside the validation clips" if first else ""
         contents.notes.append(
-            f"{counted(groups, 'group')} of training clips {fill} at most {counted(min(groups, most), 'fold')}: "
-            f"{there} {_name_folds([clip.fold for clip in training])}"
+            f"{counted(groups, 'group')} of training clips{beside} {fill} at most "
+            f"{counted(min(groups, most), 'fold')}: {there} {_name_folds(folds)}"
         )
     return True
 

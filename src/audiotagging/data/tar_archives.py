@@ -1,5 +1,6 @@
 """Unpacks untrusted tar archives, and never writes outside the target folder."""
 
+import lzma
 import tarfile
 import zlib
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from audiotagging.data.zip_archives import ArchiveError, check_size
 from audiotagging.progress import track
 
+BLOCK = tarfile.BLOCKSIZE  # bytes; two of zeros are the end of an archive
 SUFFIXES = (".tar.gz", ".tgz", ".tar")
 
 
@@ -32,7 +34,24 @@ def extract_tar(archive: Path, target: Path) -> None:
             check_size(archive, sum(entry.size for entry in entries), target)
             for entry in track(entries, label=f"unpack {archive.name}", total=len(entries)):
                 opened.extract(entry, target, filter="data")
+            _check_end(opened)
     except tarfile.FilterError as error:
         raise ArchiveError(f"{archive} is refused: {error}") from error
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # not of the content, such as a full disk
+            raise
         raise ArchiveError(f"{archive} cannot be unpacked: {error}; download it again, or unpack it by hand") from error
+
+
+def _check_end(opened: tarfile.TarFile) -> None:
+    """Check that an archive ends after its last entry. `tarfile` takes damage for the end, and reads no checksum there.
+
+    Raises:
+        tarfile.ReadError, EOFError, OSError, zlib.error, lzma.LZMAError: If it does not, or is damaged.
+    """
+    assert opened.fileobj is not None
+    opened.fileobj.seek(opened.offset)
+    if opened.fileobj.read(BLOCK) != bytes(BLOCK):
+        raise tarfile.ReadError("it is damaged, or its end is missing")
+    while opened.fileobj.read(1 << 20):
+        pass

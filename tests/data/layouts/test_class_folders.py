@@ -109,8 +109,9 @@ def test_a_folder_that_cannot_be_used(sounds, names, others, expected):
 def test_there_are_no_noisy_clips_to_choose_among(sounds):
     folder = sounds(*DOGS, *CATS)
     assert len(read_dataset(folder, noisy="none").clips) == 6
-    with pytest.raises(DataError, match="noisy=agreement chooses among its clips"):
-        read_dataset(folder, noisy="agreement")
+    assert len(read_dataset(folder, noisy="agreement").clips) == len(read_dataset(folder).clips)
+    with pytest.raises(DataError, match=r"noisy=good.txt chooses among its clips"):
+        read_dataset(folder, noisy="good.txt")
 
 
 def test_10000_classes(sounds):

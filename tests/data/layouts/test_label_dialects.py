@@ -63,6 +63,30 @@ def test_a_selection_table_without_ends_is_named(folder):
     assert "a.selections.txt: expected times in the columns Begin Time (s) and End Time (s)" in problems_of(folder)[0]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n0.5\t1.0\tdog\n",
+        "# by me\n0.5\t1.0\tdog\n",
+        "0.5 1.0 dog\n",
+        "0.5,1.0,dog\n",
+        "0.5\tdog\n",
+        "dog\t0.5\t1.0\n",
+        "-0.5\t1.0\tdog\n",
+        "von\tbis\tArt\n0.5\t1.0\tdog\n",
+    ],
+)
+@pytest.mark.parametrize("name", ["a.txt", "a.Table.1.selections.txt", "a.wav.csv"])
+def test_a_text_that_is_no_label_file_beside_a_recording_is_not_left_out_in_silence(folder, name, text):
+    (folder / name).write_text(text)
+    assert problems_of(folder)[0].startswith(f"{name}: expected a start, an end and a label between tabs in each line")
+
+
+def test_an_empty_text_has_no_labels(folder):
+    (folder / "a.txt").touch()
+    assert "1 sound without a label file, left out: a.wav" in read_dataset(folder).notes
+
+
 def test_labels_in_the_code_page_of_windows_are_read_with_a_note(folder):
     (folder / "a.txt").write_bytes("0.5\t1\tHäher\n2\t2.5\tcat\n".encode("cp1252"))
     assert spans(folder)[0] == ("a.wav", 0, 1.5, "Häher")

@@ -258,13 +258,6 @@ def test_a_table_that_names_other_sounds_is_not_thrown_away(folder):
     )
 
 
-def test_a_spreadsheet_that_names_the_sounds_is_refused(folder):
-    (folder / "prices.xls").write_bytes("bread 3.50".encode("utf-16-le"))
-    assert read_dataset(folder).classes == ["site0", "site1"]
-    (folder / "clips.xls").write_bytes(b"\xd0\xcf" + ",".join(SOUNDS).encode("utf-16-le"))
-    assert problems_of(folder) == ["clips.xls may have the labels, but is a spreadsheet: save it as CSV"]
-
-
 def test_a_group_that_the_data_contradict_is_none(folder):
     TABLE.assign(fold=[0, 1] * 4, location=[*"aabbccdd"]).to_csv(folder / "c.csv", index=False)
     dataset = read_dataset(folder)

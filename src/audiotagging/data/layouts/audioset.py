@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from audiotagging.csv_table import read_records
+from audiotagging.csv_table import TableError, read_records
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes
 from audiotagging.data.layouts.label_cells import split_labels
 from audiotagging.data.layouts.splits import TEST, split_in
@@ -38,7 +38,7 @@ def read_audioset(tree: Tree, tables: Sequence[PurePosixPath], *, problems: list
     """
     source = name_of(tables[0])
     named = next((file for file in tree.others if file.name == NAMES), None)
-    names = {fields[1]: fields[2] for _, fields in read_records(tree.folder / named).rows} if named else {}
+    names = {fields[1]: fields[2] for fields in _fields(tree, named, width=3, problems=problems)} if named else {}
     sounds = defaultdict(list)
     for sound in tree.sounds:
         if match := CLIP.fullmatch(sound.stem):
@@ -46,9 +46,8 @@ def read_audioset(tree: Tree, tables: Sequence[PurePosixPath], *, problems: list
     clips, notes = [], []
     for file in tables:
         part = "test" if split_in(file.stem) == TEST else "curated"
-        rows = [(line, fields) for line, fields in read_records(tree.folder / file).rows if len(fields) == 4]
         missing = 0
-        for _, (video, _, _, mids) in rows:
+        for video, _, _, mids in _fields(tree, file, width=4, problems=problems):
             if video == "YTID":
                 continue
             labels = [_name(names.get(mid, mid)) for mid in split_labels(mids)]
@@ -73,6 +72,21 @@ def read_audioset(tree: Tree, tables: Sequence[PurePosixPath], *, problems: list
         for clip in clips:
             clip.labels = [label for label in clip.labels if label in known]
     return Contents(source, classes, clips, tree.notes(used={*tables, *([named] if named else [])}) + notes)
+
+
+def _fields(tree: Tree, file: PurePosixPath, *, width: int, problems: list[str]) -> list[list[str]]:
+    """Return the fields of the records of a table, which must all have as many."""
+    try:
+        rows = read_records(tree.folder / file, name=name_of(file)).rows
+    except TableError as error:
+        problems.extend(error.problems)
+        return []
+    problems += [
+        f"{name_of(file)} line {line}: expected {width} fields, found {len(fields)}"
+        for line, fields in rows
+        if len(fields) != width
+    ]
+    return [fields for _, fields in rows if len(fields) == width]
 
 
 def _name(label: str) -> str:

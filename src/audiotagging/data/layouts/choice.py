@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from audiotagging.artifacts.noisy_choice import NOISY_CHOICES
 from audiotagging.data.corrections import correct
 from audiotagging.data.layouts.audioset import read_audioset, tables_of_segments
 from audiotagging.data.layouts.class_folders import read_class_folders
@@ -18,7 +19,8 @@ from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.layouts.scenes import meta_of_scenes, read_scenes
 from audiotagging.data.layouts.sound_names import SoundNames
 from audiotagging.data.layouts.split_lists import apply_lists, lists_of_splits
-from audiotagging.data.layouts.table_files import Table, read_tables, spreadsheets_about, suspects
+from audiotagging.data.layouts.suspects import suspects
+from audiotagging.data.layouts.table_files import Table, read_tables
 from audiotagging.data.layouts.tree import Tree, list_tree, name_of
 from audiotagging.wording import counted
 
@@ -52,7 +54,7 @@ def read_layout(
         if reading.table and tree.folder != folder:
             reading = replace(reading, table=str(folder.absolute() / reading.table))
         tree = replace(tree, others=[file for file in tree.others if tree.folder / file not in tables])
-        if noisy not in ("none", "all"):
+        if noisy not in NOISY_CHOICES:
             problems.append(f"train_noisy.csv is missing, but noisy={noisy} chooses among its clips")
         contents = _read_tree(tree, reading, problems)
         contents = contents and correct(contents, tables, problems=problems)
@@ -87,12 +89,18 @@ def _read_tree(tree: Tree, reading: Reading, problems: list[str]) -> Contents | 
             return read_scenes(tree, meta, sounds, reading=reading, problems=problems)
         if public := find_public(tree.others, tree.sounds):
             known, files = public
-            found = read_tables(tree, files, sounds, reading=reading, near=dict(known.near))
-            split = [(table, split_of(table) if len(found) > 1 else "") for table in found]
-            contents = read_clip_tables(tree, split, sounds, reading=reading, partial=True, problems=problems)
-            return replace(contents, notes=[f"these are the tables of {known.name}", *contents.notes])
-    label_files = label_files_of(tree)
-    tables = read_tables(tree, [file for file in tree.others if file not in set(label_files)], sounds, reading=reading)
+            found = read_tables(tree, files, sounds, reading=reading, near=dict(known.near), problems=problems)
+            if problems:
+                return None
+            if all(table.has_columns and known.column in ("", *table.columns.header) for table in found):
+                split = [(table, split_of(table) if len(found) > 1 else "") for table in found]
+                contents = read_clip_tables(tree, split, sounds, reading=reading, partial=True, problems=problems)
+                return replace(contents, notes=[f"these are the tables of {known.name}", *contents.notes])
+    label_files = label_files_of(tree, sounds)
+    files = [file for file in tree.others if file not in set(label_files)]
+    if reading.table:
+        files = [file for file in tree.others if file == PurePosixPath(reading.table)]
+    tables = read_tables(tree, files, sounds, reading=reading, problems=problems)
     if reading.table or reading.columns:
         return _read_named(tree, tables, sounds, reading, problems)
     chosen = [table for table in tables if table.is_of_clips]
@@ -117,11 +125,9 @@ def _read_named(
     tree: Tree, tables: Sequence[Table], sounds: SoundNames, reading: Reading, problems: list[str]
 ) -> Contents | None:
     """Read the table that the user named, or those that have the columns that the user named."""
-    if reading.table:
-        tables = [table for table in tables if table.file == PurePosixPath(reading.table)]
-        if not tables:
-            problems.append(f"--table: expected a table in the data folder, found {reading.table!r}, which is none")
-            return None
+    if reading.table and not tables:
+        problems.append(f"--table: expected a table in the data folder, found {reading.table!r}, which is none")
+        return None
     chosen = [table for table in tables if table.is_of_clips]
     if chosen:
         return _read_chosen(tree, chosen, sounds, reading, problems)
@@ -156,11 +162,8 @@ def _read_chosen(
 
 def _read_folders(tree: Tree, tables: Sequence[Table], reading: Reading, problems: list[str]) -> Contents | None:
     """Read a folder per class, unless there is a table that seems to have the labels."""
-    if missing := list(suspects(tables, tree)):
-        problems.extend(missing)
-        return None
-    if sheets := spreadsheets_about(tree):
-        problems.append(f"{name_of(sheets[0])} may have the labels, but is a spreadsheet: save it as CSV")
+    if missing := problems or list(suspects(tables, tree)):
+        problems += [problem for problem in missing if problem not in problems]
         return None
     lists = lists_of_splits(tables)
     contents = read_class_folders(tree, used={table.file for table in lists}, problems=problems)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from audiotagging.data.layouts.contents import shorten
 from audiotagging.data.layouts.reading import NO_COLUMN, Reading
 from audiotagging.data.layouts.sound_names import SoundNames
 
@@ -20,10 +21,18 @@ NAMES = {
     "labels": (
         *("labels", "label", "primary_label", "category", "categories", "class", "classes", "class_name", "classname"),
         *("scene_label", "event_label", "event_labels", "sound_class", "annotation", "annotations", "tags", "tag"),
-        *("species", "species_code", "ebird_code", "common_name", "scientific_name", "target", "class_id", "classid"),
+        *("species", "species_code", "ebird_code", "common_name", "scientific_name", "instrument", "genre", "event"),
+        *("target", "class_id", "classid"),
     ),
-    "start": ("start", "onset", "begin", "start_time", "begin_time", "start_seconds", "start_s", "onset_s", "begin_s"),
-    "end": ("end", "offset", "stop", "end_time", "stop_time", "end_seconds", "end_s", "offset_s", "stop_s"),
+    "start": (
+        *("start", "onset", "begin", "start_time", "begin_time", "onset_time", "starttime", "start_timestamp"),
+        *("t_start", "t_min", "tmin"),
+    ),
+    "end": (
+        *("end", "offset", "stop", "end_time", "stop_time", "offset_time", "endtime", "end_timestamp"),
+        *("stop_timestamp", "t_end", "t_max", "tmax"),
+    ),
+    "duration": ("duration", "delta_time"),
     "fold": ("fold", "folds", "fold_id", "cv_fold"),
     "split": ("split", "subset", "partition", "set"),
     "group": (
@@ -37,11 +46,15 @@ NAMES = {
         "site",
         "location",
     ),
-    "confidence": ("confidence", "probability", "certainty", "soft_label"),
+    "confidence": ("confidence", "probability", "certainty", "soft_label", "likelihood", "relevance", "score"),
     "usage": ("usage",),
 }
+KNOWN = {name for names in NAMES.values() for name in names}
+LIKE_TIMES = re.compile(r"(.+_)?(start|onset|begin|end|offset|stop)(_time.*)?")
 OTHER_UNITS = re.compile(r"(start|onset|begin|end|offset|stop)(_time)?_\(?(ms|msec|milliseconds|samples?|frames?)\)?")
 MORE_LABELS = {"primary_label": "secondary_labels"}  # columns that add to the labels of another one
+FLAGS = re.compile(r"(is_|in_)?(test|train|val|valid|validation|holdout)(_set)?")  # names of splits as columns
+YES, NO = ("1", "1.0", "True", "TRUE", "true"), ("0", "0.0", "False", "FALSE", "false")  # in a column per class
 # Columns whose files were cut from longer ones: times beside them are those in the longer ones.
 OF_PIECES = ("slice_file_name",)
 
@@ -54,11 +67,13 @@ class Columns:
         header: The names of all columns.
         used: The places of the columns in the header, by what they are used as. Only labels may have several.
         named: What the user, or a column of exactly this name, decided.
+        is_one_hot: Whether each column of labels is a class, and has a one where it is heard and else a zero.
     """
 
     header: list[str]
     used: dict[str, list[int]]
     named: set[str]
+    is_one_hot: bool = False
 
     def get(self, fields: Sequence[str], role: str) -> str:
         """Return the field of a record that is used as something, "" if there is none."""
@@ -68,8 +83,14 @@ class Columns:
     def describe(self) -> str:
         """Return which column is used as what, and which are not used."""
         used = ", ".join(
-            f"column {self.header[place]!r} is used as {role}" for role, places in self.used.items() for place in places
+            f"column {self.header[place]!r} is used as {role}"
+            for role, places in self.used.items()
+            for place in places
+            if role != "labels" or not self.is_one_hot
         )
+        if self.is_one_hot:
+            classes = [self.header[place] for place in self.used["labels"]]
+            used += f", columns of zeros and ones are used as labels: {shorten(classes)}"
         taken = {place for places in self.used.values() for place in places}
         left = [column for place, column in enumerate(self.header) if column and place not in taken]
         return used + (f"; not used: {', '.join(left)}" if left else "")
@@ -118,10 +139,36 @@ def find_columns(
                 used[role].append(plain.index(MORE_LABELS[name]))
             if name == role:
                 named.add(role)
+    _settle_times(plain, used, reading)
+    is_one_hot = "submission" not in where.casefold() and _find_classes(plain, records, used)  # those have zeros only
+    return Columns(list(header), {role: used[role] for role in NAMES if used.get(role)}, named, is_one_hot)
+
+
+def _settle_times(plain: Sequence[str], used: dict[str, list[int]], reading: Reading) -> None:
+    """Use durations where there are starts and no ends, where `offset` is the start, and no times of pieces."""
     if any(plain[place] in OF_PIECES for place in used.get("path", ())):
-        times = {"start", "end"} - reading.columns.keys()
-        used = {role: places for role, places in used.items() if role not in times}
-    return Columns(list(header), {role: used[role] for role in NAMES if used.get(role)}, named)
+        for role in {"start", "end", "duration"} - reading.columns.keys():
+            used.pop(role, None)
+    if "duration" in used and "start" not in used and [plain[place] for place in used.get("end", ())] == ["offset"]:
+        used["start"] = used.pop("end")
+    if "start" not in used or "end" in used:
+        used.pop("duration", None)
+
+
+def _find_classes(plain: Sequence[str], records: Sequence[Sequence[str]], used: dict[str, list[int]]) -> bool:
+    """Return whether labels are columns of zeros and ones, and use all of these if no other columns are left.
+
+    Several columns that the user named are such, too.
+    """
+    binary = [p for p in range(len(plain)) if records and all(record[p].strip() in (*YES, *NO) for record in records)]
+    if "labels" in used:
+        return len(used["labels"]) > 1 and set(used["labels"]) <= set(binary)
+    taken = {place for places in used.values() for place in places}
+    left = [place for place in range(len(plain)) if place not in taken and plain[place] not in ("", *NAMES["path"])]
+    if len(left) < 2 or "path" not in used or not set(left) <= set(binary) or any(map(FLAGS.fullmatch, plain)):
+        return False
+    used["labels"] = left
+    return True
 
 
 def near_misses(columns: Columns) -> list[str]:
@@ -129,11 +176,25 @@ def near_misses(columns: Columns) -> list[str]:
     taken = {place for places in columns.used.values() for place in places}
     unused = [column for place, column in enumerate(columns.header) if place not in taken]
     optional = [role for role in ("fold", "split", "group") if role not in columns.used and role not in columns.named]
-    in_other_units = [column for column in unused if OTHER_UNITS.fullmatch(plain_name(column))]
+    times = {"start", "end", "duration"}
+    whole = not times & (columns.used.keys() | columns.named) and not any(map(_is_of_pieces, columns.header))
     wrong = [
         f"the column {column!r} is not in seconds: convert it, and call it start or end, or, if labels are of whole "
         "sounds, remove it"
-        for column in in_other_units
+        for column in unused
+        if whole and OTHER_UNITS.fullmatch(plain_name(column))
+    ]
+    wrong += [
+        f"the column {column!r} is not used; if labels begin or end there, name it with --start-column or "
+        "--end-column, or, if they are of whole sounds, say --start-column none"
+        for column in unused
+        if whole and LIKE_TIMES.fullmatch(plain_name(column))
+    ]
+    wrong += [
+        f"the column {column!r} is not used: write test, validation or train into a column split instead, or say "
+        "--split-column none"
+        for column in unused
+        if FLAGS.fullmatch(plain_name(column)) and not {"split", "fold"} & (columns.used.keys() | columns.named)
     ]
     return wrong + [
         f"the column {column!r} is not used; if it is meant to be {meant[0]!r}, rename it, or name it with "
@@ -145,18 +206,22 @@ def near_misses(columns: Columns) -> list[str]:
 
 def is_header(fields: Sequence[str]) -> bool:
     """Return whether the first record of a table has a name of a column that is known."""
-    known = {name for names in NAMES.values() for name in names}
-    return not known.isdisjoint(map(plain_name, fields))
+    return not KNOWN.isdisjoint(map(plain_name, fields))
 
 
 def plain_name(column: str) -> str:
     """Return the name of a column in small letters, with underscores, and without the unit of times.
 
     Examples:
-        >>> plain_name("Begin Time (s)"), plain_name("# fsID")
-        ('begin_time', 'fsid')
+        >>> plain_name("Begin Time (s)"), plain_name("# fsID"), plain_name("onset_seconds")
+        ('begin_time', 'fsid', 'onset')
     """
-    return re.sub(r"[\s-]+", "_", re.sub(r"[(\[]s(ec|econds)?[)\]]", "", column.casefold()).strip(" #"))
+    plain = re.sub(r"[\s-]+", "_", re.sub(r"[(\[]s(ec|econds)?[)\]]", "", column.casefold()).strip(" #"))
+    return re.sub(r"_(s|secs?|seconds)$", "", plain)
+
+
+def _is_of_pieces(column: str) -> bool:
+    return plain_name(column) in OF_PIECES
 
 
 def _named(header: Sequence[str], wanted: list[str], *, role: str, where: str, problems: list[str]) -> list[int]:

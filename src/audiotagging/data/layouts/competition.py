@@ -98,7 +98,7 @@ class ClipReader:
     def noisy(self, table: Table | None, choice: str) -> list[Clip]:
         """Return all noisy clips, and check the choice among them."""
         if table is None:
-            if choice not in ("none", "all"):
+            if choice not in NOISY_CHOICES:
                 self.problems.append(f"train_noisy.csv is missing, but noisy={choice} chooses among its clips")
             return []
         names = self._names(table)

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass, field
 
+from audiotagging.csv_table import UNKNOWN
+
 PARTS = ("curated", "noisy", "test")
 SEPARATORS = ",;|"  # of several labels in one field
 FOLDS = [str(fold) for fold in range(128)]  # the values that fit the int8 column of the shards
@@ -74,7 +76,7 @@ def check_classes(names: list[str], *, source: str, problems: list[str]) -> None
         source: Where they are from, for the messages.
         problems: The list to which problems are added, one string each.
     """
-    wrong = [name for name in names if not name or not name.isprintable() or set(SEPARATORS) & set(name)]
+    wrong = [name for name in names if not name or not name.isprintable() or {*SEPARATORS, UNKNOWN} & set(name)]
     problems += [f"{source}: a class cannot be called {name!r}" for name in wrong]
     if len(names) < 2:
         problems.append(f"{source}: expected at least 2 classes to tell apart, found {len(names)}")

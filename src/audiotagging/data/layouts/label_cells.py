@@ -5,6 +5,7 @@ the two Unicode forms, or with other spaces, are one name. Fields such as `nan` 
 """
 
 import re
+import shlex
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -12,6 +13,7 @@ from collections.abc import Collection, Iterable
 from audiotagging.data.layouts.contents import SEPARATORS, shorten
 
 MISSING = {"nan", "NaN", "NAN", "NaT", "None", "NULL", "null", "<NA>", "NA", "N/A", "n/a", "#N/A"}
+NO_LABELS = {"none", "unknown", "unlabelled", "unlabeled", "no label", "nothing"}
 BRACKETS = {"[": "]", "(": ")", "{": "}"}
 QUOTED = re.compile(r"'((?:\\.|[^'\\])*)'|\"((?:\\.|[^\"\\])*)\"")
 
@@ -32,6 +34,26 @@ def split_labels(field: str) -> list[str]:
     if found is None:
         found = re.split(f"[{re.escape(SEPARATORS)}]", _unquoted(field))
     return list(dict.fromkeys(name for name in map(clean, found) if name and name not in MISSING))
+
+
+def is_list(field: str) -> bool:
+    """Return whether a field is a list as a program prints it."""
+    return _listed(field.strip()) is not None
+
+
+def is_vector(field: str) -> bool:
+    """Return whether a field has a number for each class, such as `[0.0, 1.0, 0.0]`, instead of names.
+
+    Labels are listed once, so that three zeros and ones are no labels.
+    """
+    found = re.split(r"[,;|\s]+", field.strip("[](){} \n"))
+    return len(found) > 2 and all(re.fullmatch(r"[01](\.0*)?", number) for number in found)
+
+
+def is_part(label: str) -> bool:
+    """Return whether a label is part of something else than a list of names, such as `{'dog': .3` or `dog:.3`."""
+    is_open = any(label.count(opening) != label.count(closing) for opening, closing in BRACKETS.items())
+    return is_open or re.fullmatch(r".*[:=]\s*\d*\.\d+", label) is not None
 
 
 def clean(label: str) -> str:
@@ -64,7 +86,7 @@ def check_separators(fields: Iterable[tuple[str, str]], *, problems: list[str]) 
 
 
 def spelling_notes(classes: Collection[str]) -> list[str]:
-    """Return notes about classes that may be one class, and about classes that may be two.
+    """Return notes about classes that may be one class, that may be two, and that may be none.
 
     Examples:
         >>> spelling_notes(["Dog", "cat", "dog"])[0].partition(";")[0]
@@ -74,7 +96,7 @@ def spelling_notes(classes: Collection[str]) -> list[str]:
     """
     alike = defaultdict(list)
     for name in classes:
-        alike[re.sub(r"[\W_]+", " ", name.casefold()).strip() or name].append(name)
+        alike[_key(name)].append(name)
     notes = [
         f"the classes {' and '.join(map(repr, names))} differ only in spelling; if they are one class, write it in one "
         "way everywhere"
@@ -89,7 +111,19 @@ def spelling_notes(classes: Collection[str]) -> list[str]:
             notes.append(
                 f"the class {name!r} is named after the classes {both}; if it means all of them, write commas between"
             )
+    notes += [
+        f"the class {name!r} may mean that there is no label: --negatives {shlex.quote(name)} takes its clips as clips "
+        "without labels"
+        for name in classes
+        if _key(name) in NO_LABELS or not re.search(r"[^\W_]", name)
+    ]
     return notes
+
+
+def _key(name: str) -> str:
+    """Return what names have in common that differ only in capitals, width, spaces, signs or the form of a number."""
+    plain = re.sub(r"^(\d+)\.0+$", r"\1", unicodedata.normalize("NFKC", name).casefold())
+    return re.sub(r"[\W_]+", " ", plain).strip() or name
 
 
 def _unquoted(text: str) -> str:
@@ -104,7 +138,7 @@ def _listed(field: str) -> list[str] | None:
     if not field or BRACKETS.get(field[0]) != field[-1]:
         return None
     inner = field[1:-1]
-    if not QUOTED.sub("", inner).strip(" ,;\t"):
+    if not QUOTED.sub("", inner).strip(" ,;\t\r\n"):
         return [re.sub(r"\\(.)", r"\1", one or other) for one, other in QUOTED.findall(inner)]
     if field[0] != "[" or QUOTED.search(inner):
         return None

@@ -15,12 +15,14 @@ class PublicDataset(NamedTuple):
         name: Its name.
         tables: The last folders and the names of its tables. It is there if the first one is.
         folder: A folder that it has too.
+        column: A column that its tables have.
         near: The folders of the sounds of a table, if their names do not tell.
     """
 
     name: str
     tables: tuple[str, ...]
     folder: str = ""
+    column: str = ""
     near: tuple[tuple[str, str], ...] = ()
 
 
@@ -30,7 +32,7 @@ PUBLIC = (
     PublicDataset("FSD50K", ("FSD50K.ground_truth/dev.csv", "FSD50K.ground_truth/eval.csv")),
     PublicDataset("FSDKaggle2018", ("train_post_competition.csv", "test_post_competition_scoring_clips.csv")),
     PublicDataset("FSDKaggle2018", ("train.csv", "sample_submission.csv"), folder="audio_train"),
-    PublicDataset("BirdCLEF", ("train_metadata.csv",)),
+    PublicDataset("BirdCLEF", ("train_metadata.csv",), column="primary_label"),
     PublicDataset(
         "DESED",
         (

@@ -45,11 +45,11 @@ def read_scenes(
     Returns:
         The contents, or None if the table cannot be read.
     """
-    tables = read_tables(tree, [meta], sounds, reading=reading)
+    tables = read_tables(tree, [meta], sounds, reading=reading, problems=problems)
     if tables and tables[0].columns.header[:1] == ["1"]:
         width = len(tables[0].columns.header)
         named = {role: places for role, places in HEADERLESS.items() if int(places[0]) <= width}
-        tables = read_tables(tree, [meta], sounds, reading=replace(reading, columns=named))
+        tables = read_tables(tree, [meta], sounds, reading=replace(reading, columns=named), problems=problems)
     if not tables or not tables[0].is_of_clips:
         problems.append(f"{name_of(meta)}: expected the columns filename and scene_label, found others")
         return None
@@ -57,7 +57,7 @@ def read_scenes(
     contents = read_clip_tables(
         tree, [(tables[0], "")], sounds, reading=reading, partial=True, used=setup, problems=problems
     )
-    listed = {file: _listed(tree, file, sounds) for file in setup if LIST.match(file.stem)}
+    listed = {file: _listed(tree, file, sounds, problems) for file in setup if LIST.match(file.stem)}
     evaluated = {
         int(match[1]): sounds_of
         for file, sounds_of in listed.items()
@@ -79,7 +79,7 @@ def read_scenes(
     return replace(contents, clips=clips, notes=notes)
 
 
-def _listed(tree: Tree, file: PurePosixPath, sounds: SoundNames) -> set[str]:
+def _listed(tree: Tree, file: PurePosixPath, sounds: SoundNames, problems: list[str]) -> set[str]:
     """Return the paths of the sounds in a list of the data folder."""
-    tables = read_tables(tree, [file], sounds, reading=Reading())
+    tables = read_tables(tree, [file], sounds, reading=Reading(), problems=problems)
     return {str(tree.folder / sound) for table in tables for sound in table.sounds}

@@ -1,22 +1,18 @@
 """Finds the tables among the files of a data folder, by what is in them: which of them name its sounds, and as what."""
 
-import csv
-import zipfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from types import MappingProxyType
 
-from audiotagging.csv_table import CODE_PAGE, Records, read_records
-from audiotagging.data.layouts.columns import VAGUE, Columns, find_columns, is_header, plain_name
+from audiotagging.csv_table import CODE_PAGE, Records, TableError, read_records
+from audiotagging.data.layouts.columns import KNOWN, VAGUE, Columns, find_columns, is_header, plain_name
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.layouts.sound_names import SoundNames, has_ending
 from audiotagging.data.layouts.tree import Tree, name_of
-from audiotagging.files import open_file, path_text
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".tab")
-SPREADSHEETS = (".xlsx", ".xls", ".ods")
-CODES = ("utf-8", "utf-16-le")  # of texts in spreadsheets, those since 2007 and those before
+ALWAYS_TABLES = (".csv", ".tsv", ".tab")
+SUFFIXES = (*ALWAYS_TABLES, ".txt")
 TRIED = 200  # records by which the columns are told apart
 
 
@@ -50,9 +46,13 @@ class Table:
     @property
     def is_of_clips(self) -> bool:
         """Whether it says of sounds in the folder, or in columns called `path` and `labels`, which labels they have."""
-        roles = set(self.columns.used)
         is_certain = bool(self.sounds) or {"path", "labels"} <= self.columns.named
-        return {"path", "labels"} <= roles and is_certain and not self.missing
+        return self.has_columns and is_certain and not self.missing
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether it has columns of paths and labels."""
+        return {"path", "labels"} <= self.columns.used.keys()
 
     @property
     def seems_of_clips(self) -> bool:
@@ -74,8 +74,9 @@ def read_tables(
     *,
     reading: Reading,
     near: Mapping[str, str] = MappingProxyType({}),
+    problems: list[str],
 ) -> list[Table]:
-    """Read all files that are tables.
+    """Read all files that are tables. What cannot be read, or is empty, may have had labels, and is a problem.
 
     Args:
         tree: The files of the data folder.
@@ -83,59 +84,31 @@ def read_tables(
         sounds: The sounds of the data folder.
         reading: The user's wishes.
         near: The folder of the sounds of a table, by its name. Otherwise they are likely in folders named like its own.
+        problems: The list to which problems are added, one string each.
     """
-    found = (
-        _read(tree.folder, file, sounds, reading, near=(*file.with_suffix("").parts, near.get(file.name, "")))
-        for file in files
-        if file.suffix.lower() in SUFFIXES
-    )
-    return [table for table in found if table]
-
-
-def spreadsheets_about(tree: Tree) -> list[PurePosixPath]:
-    """Return the spreadsheets that name at least half of the sounds in the folder, or cannot be looked into."""
-    found = []
-    for file in tree.others:
-        if file.suffix.lower() in SPREADSHEETS:
-            texts = _texts(tree.folder / file)
-            if texts is None:
-                found.append(file)
-                continue
-            named = [any(path_text(sound.stem).encode(code) in texts for code in CODES) for sound in tree.sounds]
-            if 2 * sum(named) >= len(named) > 0:
-                found.append(file)
-    return found
-
-
-def suspects(tables: Sequence[Table], tree: Tree) -> Iterator[str]:
-    """Yield what is missing in tables that seem to have labels: by what they name, rows or columns."""
-    for table in tables:
-        if len(table.columns.header) < 2:
+    tables = []
+    for file in files:
+        if file.suffix.lower() not in SUFFIXES:
             continue
-        columns, away = ", ".join(table.columns.header), "or move the table away if the folders are the classes"
-        if 2 * len(table.sounds) >= len(tree.sounds):
-            yield (
-                f"{table.name} names {len(table.sounds)} of {len(tree.sounds)} sounds, but none of its columns "
-                f"({columns}) is known to hold labels: name it with --label-column, {away}"
-            )
-        elif len(table.records) == len(tree.sounds) or table.seems_of_clips:
-            yield (
-                f"{table.name} has {len(table.records)} rows, for {len(tree.sounds)} sounds, but names "
-                f"{len(table.sounds)} of them; its columns are {columns}: name those of the paths and labels with "
-                f"--path-column and --label-column, and the folder that the paths start in with --sounds, {away}"
-            )
+        try:
+            found = read_records(tree.folder / file, name=name_of(file))
+        except TableError as error:
+            problems.extend(error.problems)
+            continue
+        likely = (*file.with_suffix("").parts, near.get(file.name, ""))
+        if table := _read(file, found, sounds, reading, near=likely):
+            tables.append(table)
+        elif file.suffix.lower() in ALWAYS_TABLES:
+            problems.append(f"{name_of(file)} is empty; expected a table, so write it again or remove it")
+    return tables
 
 
 def _read(
-    folder: Path, file: PurePosixPath, sounds: SoundNames, reading: Reading, *, near: tuple[str, ...]
+    file: PurePosixPath, found: Records, sounds: SoundNames, reading: Reading, *, near: tuple[str, ...]
 ) -> Table | None:
-    """Read a file, or return None if it is no table."""
-    try:
-        found = read_records(folder / file)
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return None
+    """Make a table of the records of a file, or return None if there are none."""
     rows = [(line, fields) for line, fields in found.rows if any(field.strip() for field in fields)]
-    if not rows or any("\0" in field for field in rows[0][1]):
+    if not rows:
         return None
     header, records = _header(rows, sounds)
     even = [fields for _, fields in records[:TRIED] if len(fields) == len(header)]
@@ -153,8 +126,11 @@ def _read(
 def _header(rows: list[tuple[int, list[str]]], sounds: SoundNames) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Return the names of the columns, which are numbers from 1 if the table has none, and the other records.
 
-    A table has no header if its first record names a sound, and no column that is known.
+    A table has no header if its first record names a sound, and no column that is known. A record above one that names
+    such columns is a title.
     """
+    if len(rows) > 1 and not is_header(rows[0][1]) and len({*map(plain_name, rows[1][1])} & KNOWN) > 1:
+        rows = rows[1:]
     first = [field.strip() for field in rows[0][1]]
     if not is_header(first) and any(has_ending(field) or sounds.find(field) for field in first):
         return [str(number) for number in range(1, len(first) + 1)], rows
@@ -163,17 +139,8 @@ def _header(rows: list[tuple[int, list[str]]], sounds: SoundNames) -> tuple[list
 
 def _notes(found: Records, name: str) -> list[str]:
     if found.encoding == CODE_PAGE:
-        return [f"{name} is not in UTF-8: it was read as Windows-1252 ({CODE_PAGE}), so look at names with accents"]
+        return [
+            f"{name} is not in UTF-8: it was read as Windows-1252 ({CODE_PAGE}), so look at names with accents, and "
+            "save it as UTF-8 if they are wrong"
+        ]
     return []
-
-
-def _texts(path: Path) -> bytes | None:
-    """Return the content of a spreadsheet, or None if it is corrupt. Those since 2007 are archives of XML files."""
-    if path.suffix.lower() == ".xls":
-        with open_file(path) as file:
-            return file.read()
-    try:
-        with open_file(path) as file, zipfile.ZipFile(file) as opened:
-            return b"".join(opened.read(entry) for entry in opened.infolist() if entry.filename.endswith(".xml"))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError):
-        return None

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from audiotagging.data.layouts.columns import near_misses
+from audiotagging.data.layouts.columns import NO, YES, near_misses
 from audiotagging.data.layouts.contents import FOLDS, shorten
-from audiotagging.data.layouts.label_cells import check_separators, split_labels
-from audiotagging.data.layouts.label_files import Label, time_of, uncertain
+from audiotagging.data.layouts.label_cells import check_separators, is_list, is_part, is_vector, split_labels
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.layouts.sound_names import SoundNames
 from audiotagging.data.layouts.splits import TEST, VALIDATION, VALIDATION_FOLD, split_named, split_of_folders
 from audiotagging.data.layouts.table_files import Table
+from audiotagging.data.layouts.timed_labels import Label, time_of, uncertain
 from audiotagging.data.layouts.tree import name_of
 from audiotagging.errors import UserError
 from audiotagging.wording import counted
@@ -87,6 +87,8 @@ class RowReader:
     def read(self) -> list[Row]:
         """Return the rows that can be used, one per sound."""
         name, columns = self._table.name, self._table.columns
+        useless = ["split"] * (not self._has_splits) + ["start", "end", "duration"] * (not self._has_times)
+        columns = replace(columns, used={role: at for role, at in columns.used.items() if role not in useless})
         placeholders = "" if self._has_truth else "; the labels in it are placeholders"
         self.notes.append(f"{name}: {columns.describe()}{placeholders}")
         self._check_columns()
@@ -116,7 +118,7 @@ class RowReader:
             f"{table.name} has the column {name!r} more than once" for name in names if header.count(name) > 1
         ]
         for known, lacking in (("start", "end"), ("end", "start")):
-            if known in used and lacking not in used:
+            if known in used and lacking not in used and "duration" not in used:
                 self.problems.append(
                     f"{table.name}: the column {header[used[known][0]]!r} is used as {known}, but none is known to be "
                     f"the {lacking}; name it with --{lacking}-column, or use neither with --{known}-column none"
@@ -143,11 +145,12 @@ class RowReader:
     def _check_times(self) -> bool:
         """Return whether labels have times: columns of starts and ends, in which there are numbers."""
         columns = self._table.columns
-        if not {"start", "end"} <= columns.used.keys():
+        roles = [role for role in ("start", "end", "duration") if role in columns.used]
+        if len(roles) < 2:
             return False
-        times = [time_of(self._field(fields, role)) for _, fields in self._records for role in ("start", "end")]
+        times = [time_of(self._field(fields, role)) for _, fields in self._records for role in roles]
         if all(map(math.isnan, times)):
-            names = " and ".join(repr(columns.header[columns.used[role][0]]) for role in ("start", "end"))
+            names = " and ".join(repr(columns.header[columns.used[role][0]]) for role in roles)
             self.notes.append(f"{self._table.name}: the columns {names} have no times in seconds")
             return False
         return True
@@ -181,9 +184,27 @@ class RowReader:
         """Return the labels of a record."""
         if not self._has_truth:
             return []
+        if self._table.columns.is_one_hot:
+            return self._heard(fields)
         texts = [fields[place] for place in self._table.columns.used["labels"]]
         self._texts += [(where, text) for text in texts]
-        return list(dict.fromkeys(label for text in texts for label in split_labels(text)))
+        labels = list(dict.fromkeys(label for text in texts for label in split_labels(text)))
+        if any(map(is_vector, texts)) or any(map(is_part, labels)):
+            raise RowError(
+                f"expected names of labels, found {shorten(texts)[:40]}; name the column of the names with "
+                "--label-column, or make a column of zeros and ones for each label"
+            )
+        if any("\n" in text.strip() and not is_list(text) for text in texts):
+            raise RowError("a line ends within the labels; look for a quote that is not closed")
+        return labels
+
+    def _heard(self, fields: Sequence[str]) -> list[str]:
+        """Return the labels of a record with a column of zeros and ones for each label."""
+        columns = self._table.columns
+        for place in columns.used["labels"]:
+            if fields[place].strip() not in (*YES, *NO):
+                raise RowError(f"expected 0 or 1 in the column {columns.header[place]!r}, found {fields[place]!r}")
+        return [columns.header[place] for place in columns.used["labels"] if fields[place].strip() in YES]
 
     def _is_unsure(self, fields: Sequence[str], where: str) -> bool:
         """Return whether the labels of a record are not certain, or less certain than the user wants them."""
@@ -222,12 +243,15 @@ class RowReader:
 
     def _add_times(self, row: Row, fields: Sequence[str], line: int) -> None:
         """Make the labels events if they have times."""
-        texts = [self._field(fields, role) for role in ("start", "end")]
+        last = "end" if "end" in self._table.columns.used else "duration"
+        texts = [self._field(fields, role) for role in ("start", last)]
         if not self._has_times or not any(split_labels(text) for text in texts):  # none, or `nan`
             return
         start, end = map(time_of, texts)
+        if last == "duration":
+            end += start
         if not 0 <= start <= end < math.inf:
-            raise RowError(f"expected a start and an end in seconds, found {texts[0]!r} and {texts[1]!r}")
+            raise RowError(f"expected a start and a {last} in seconds, found {texts[0]!r} and {texts[1]!r}")
         if not row.labels:
             raise RowError("the label has no text")
         row.events, row.labels = [Label(start, end, label, line) for label in row.labels], []
