@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from audiotagging.data import ffmpeg
 from audiotagging.data.audio import CLIP, RATE, SoundError, decode, decode_blocks, duration
+from audiotagging.data.file_part import FilePart
 from audiotagging.data.mpeg_frames import parse
 from audiotagging.data.ogg_pages import has_last_page
 from audiotagging.data.recordings import Bound, ChannelOf, examine, read_blocks
@@ -112,6 +113,16 @@ def test_samples_whose_size_was_never_written_are_read_to_the_end(tmp_path, name
         np.testing.assert_allclose(samples[: len(expected)], expected[: len(samples)], atol=1e-3)
 
 
+def test_what_precedes_the_samples_of_an_aiff_is_no_sound(tmp_path):
+    path, at = tmp_path / "clip.aiff", AIFF.index(b"SSND")
+    size = int.from_bytes(AIFF[at + 4 : at + 8], "big") + 6
+    path.write_bytes(AIFF[: at + 4] + struct.pack(">III", size, 6, 0) + b"\x7f" * 6 + AIFF[at + 16 :])
+    sound = read(path)
+    assert sound.recording.frames == 2 * LOW and sound.recording.notes == ()
+    (tmp_path / "plain.aiff").write_bytes(AIFF)
+    np.testing.assert_array_equal(sound.samples, decode(tmp_path / "plain.aiff").samples)
+
+
 def test_a_size_that_wrapped_at_4_gib_is_read_to_the_end(tmp_path):
     path, size = tmp_path / "clip.wav", 2**32 + 2**20
     with path.open("wb") as file:  # with a hole, so that it takes no space
@@ -156,6 +167,22 @@ VBR = sndfile(
 VORBIS, VORBIS_STEREO = (sndfile("OGG", "VORBIS", channels=channels) for channels in (1, 2))
 OPUS = sndfile("OGG", "OPUS")
 FLAC = sndfile("FLAC", "PCM_16")
+
+
+def dsdiff(seconds=2, rate=8 * LOW):
+    """The bytes of a DSDIFF file (Philips, "DSDIFF 1.5"): the bits of a first-order delta-sigma modulator."""
+    level = 0.5 + tone(seconds, rate)[:, 0] / 2
+    bits = np.diff(np.floor(np.cumsum(level)), prepend=0).astype(bool)
+
+    def chunk(name, content):
+        return name + struct.pack(">Q", len(content)) + content
+
+    properties = chunk(b"FS  ", struct.pack(">I", rate)) + chunk(b"CHNL", b"\0\1C   ")
+    properties += chunk(b"CMPR", b"DSD \x0enot compressed\0")
+    content = b"DSD " + chunk(b"FVER", b"\1\5\0\0") + chunk(b"PROP", b"SND " + properties)
+    return chunk(b"FRM8", content + chunk(b"DSD ", np.packbits(bits).tobytes()))
+
+
 WHOLE = {  # seconds of what libsndfile reads in part, or not at all
     "MP3, VBR, without its length": (retold(VBR), 2),
     "MP3, joined": (MP3 + MP3, 4),
@@ -174,6 +201,8 @@ WHOLE = {  # seconds of what libsndfile reads in part, or not at all
     "WMA": (encoded("asf", "wmav2", rate=RATE), 2),
     "WavPack": (encoded("wv", "wavpack", samples_as="s16p"), 2),
     "WebM": (encoded("webm", "libopus", rate=48_000), 2),
+    "AVI": (encoded("avi", "pcm_s16le"), 2),
+    "DSDIFF": (dsdiff(), 2),
     "BW64": (b"BW64" + sndfile("RF64", "PCM_16")[4:], 2),
 }
 
@@ -200,6 +229,30 @@ def test_the_links_of_a_chain_are_decoded_as_if_each_were_alone(tmp_path):
         # Opus is decoded at 48 kHz here, and at the rate of its source alone: the ends are resampled in other ways.
         for place in (samples[: len(expected.samples)], samples[-len(expected.samples) :]):
             np.testing.assert_allclose(place[99:-99], expected.samples[99:-99], atol=1e-2)
+
+
+def test_a_short_mp3_ends_before_its_tags(tmp_path):
+    path, content = tmp_path / "clip.mp3", retold(MP3)
+    second = parse(content[:4]).size
+    end = second + parse(content[second : second + 4]).size
+    for tag in (b"TAG" + bytes(125), b"APETAGEX" + struct.pack("<4I", 2000, 32, 0, 0) + bytes(8)):
+        path.write_bytes(content[:end] + tag)
+        recording = examine(path)
+        assert 0 < recording.frames <= 2 * 1152 and recording.notes == ()
+
+
+def test_a_clock_that_drifts_is_no_damage(tmp_path):
+    """As in a recording of a browser: every packet is .6 ms later than the samples before it."""
+    path = tmp_path / "clip.mka"
+    with av.open(io.BytesIO(sndfile("OGG", "OPUS"))) as source, av.open(path, "w", format="matroska") as drifting:
+        track = drifting.add_stream_from_template(source.streams.audio[0])
+        for number, packet in enumerate(source.demux()):
+            if packet.size:
+                packet.pts += round(0.0006 * number / packet.time_base)
+                packet.dts, packet.stream = packet.pts, track
+                drifting.mux(packet)
+    sound = read(path)
+    assert sound.recording.notes == () and duration(path) == pytest.approx(2, abs=0.03)
 
 
 CUT = {
@@ -392,6 +445,12 @@ def test_the_last_page_of_an_ogg_file_is_found(tmp_path):
 
 
 DAMAGED = [*CUT.values(), OPUS, MP3 + MP3_STEREO, *(WHOLE[name][0] for name in ("M4A", "WavPack", "WebM", "WMA"))]
+
+
+def test_a_part_of_a_file_begins_at_its_start():
+    part = FilePart(io.BytesIO(b"0123456789"), 2, 5)
+    assert (part.seek(-3), part.read(2)) == (0, b"23")  # else a decoder would write to the terminal
+    assert (part.seek(-2, 2), part.read()) == (3, b"56")
 
 
 @settings(max_examples=60, deadline=None)

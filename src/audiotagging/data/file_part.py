@@ -19,8 +19,8 @@ class FilePart:
         self._size = file.seek(0, os.SEEK_END) - offset if size is None else size
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a byte of the part."""
-        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        """Go to a byte of the part, or to its first one if a damaged file sends a decoder before that."""
+        self._at = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence])
         return self._at
 
     def tell(self) -> int:
