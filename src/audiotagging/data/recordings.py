@@ -46,7 +46,7 @@ Source = Path | BinaryIO | ChannelOf  # a path, an open file that can seek, or a
 RATE = 44_100  # Hz
 BLOCK_SAMPLES = 1 << 24  # largest number of samples in a block, of all channels, 64 MiB
 EXAMINED_BLOCK = 1 << 20  # frames
-REMEMBERED = 4096  # files
+REMEMBERED = 1 << 16  # files; a kilobyte each
 TOLERANCE = 4608  # frames; the headers of lossy formats count what the encoder adds at the ends, four frames of MP3
 SEGMENT = 4096  # frames of a spectrum
 

@@ -37,6 +37,7 @@ from audiotagging.data.layouts.sound_names import SoundNames
 from audiotagging.data.layouts.splits import TEST, VALIDATION, VALIDATION_FOLD, split_of_folders, validation_note
 from audiotagging.data.layouts.tree import Tree, name_of
 from audiotagging.files import open_file
+from audiotagging.progress import track
 from audiotagging.wording import counted
 
 SOURCE = "the label files"
@@ -93,7 +94,7 @@ def read_label_files(tree: Tree, files: Sequence[PurePosixPath], *, reading: Rea
     sounds_in: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
     for sound in tree.sounds:
         sounds_in[sound.parent].append(sound)
-    for file in files:
+    for file in track(files, label="read labels and recordings", total=len(files)):
         about: dict[str, list[Label]] = defaultdict(list)
         for label in reader.read(tree.folder / file, name=name_of(file)):
             about[label.sound].append(label)
