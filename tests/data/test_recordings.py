@@ -218,6 +218,25 @@ def test_sounds_are_read_to_their_end(tmp_path, name):
     assert np.abs(sound.samples[-RATE // 2 :]).max() > 0.1
 
 
+@pytest.mark.parametrize(("codec", "layout"), [("alac", "7.1(wide)"), ("wavpack", "7.1"), ("wavpack", "hexadecagonal")])
+def test_eight_channels_and_more_are_read_as_they_are(tmp_path, codec, layout):
+    path, channels = tmp_path / "clip", av.AudioLayout(layout).nb_channels
+    samples = (tone(1, 48_000, channels) * 20_000).astype(np.int16)
+    with av.open(path, "w", format="wv" if codec == "wavpack" else "mp4") as container:
+        stream = container.add_stream(codec, rate=48_000, layout=layout)
+        stream.codec_context.format = "s16p"
+        planar = av.AudioResampler("s16p", layout, 48_000, stream.codec_context.frame_size or 4096)
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout=layout)
+        frame.sample_rate, frame.pts = 48_000, 0
+        for each in [*planar.resample(frame), *planar.resample(None)]:
+            container.mux(stream.encode(each))
+        container.mux(stream.encode(None))
+    recording = examine(path)
+    assert recording.channels == channels and recording.notes == ()
+    found = np.concatenate(list(read_blocks(path, recording, frames=9000)))[: len(samples)]
+    np.testing.assert_allclose(found, samples.mean(axis=1) / 2**15, atol=1e-4)
+
+
 def test_the_links_of_a_chain_are_decoded_as_if_each_were_alone(tmp_path):
     for content in (VORBIS, VORBIS_STEREO, OPUS):
         alone, chain = tmp_path / "alone.ogg", tmp_path / "chain.ogg"

@@ -27,6 +27,7 @@ DECODERS = (
 # Formats whose header says how long the sound is.
 STATES_LENGTH = ("mov", "matroska", "asf", "avi", "wv", "ape", "tta", "tak", "mpc", "mpc8", "flac", "dsf", "iff")
 CHECKED = ("flac", "tak", "tta", "wavpack")  # decoders that can tell by a checksum whether a packet is damaged
+KINDS = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64}
 DAMAGED = "its content is damaged, or it is no sound"
 LONGEST_GAP = 60.0  # seconds; a corrupt time of a packet can claim any
 MOST_FAILED = 200  # packets that may fail, more than can be decoded
@@ -236,9 +237,16 @@ def _is_head(packet: Any) -> bool:
 
 def _to_float(frame: Any) -> np.ndarray:
     """Return the samples of a frame, float32, shape (samples, channels)."""
-    samples = frame.to_ndarray()  # (channels, samples), or (1, samples * channels)
-    channels = frame.layout.nb_channels
-    samples = samples.T if frame.format.is_planar else samples.reshape(-1, channels)
+    planar, channels, kind = (
+        frame.format.is_planar,
+        frame.layout.nb_channels,
+        KINDS[frame.format.name.removesuffix("p")],
+    )
+    # Of eight channels or more, PyAV finds more planes than there are, and its `to_ndarray` reads them all.
+    planes = frame.planes[: channels if planar else 1]
+    size = frame.samples if planar else frame.samples * channels
+    samples = np.stack([np.frombuffer(plane, kind, size) for plane in planes])  # (planes, size)
+    samples = samples.T if planar else samples.reshape(-1, channels)
     if samples.dtype == np.uint8:
         return (samples.astype(np.float32) - 128) / 128
     if np.issubdtype(samples.dtype, np.integer):
