@@ -34,7 +34,7 @@ MOST_FAILED = 200  # packets that may fail, more than can be decoded
 # Seconds by which the time of a frame may be off. Encoders write times of Ogg pages that are half a block late, ASF has
 # a step of 50 ms; what is lost of these is a page or a packet, which is longer.
 INEXACT = {"ogg": 0.03, "asf": 0.1}
-COARSE, FINE = 0.03, 0.01  # in other formats: where times are in milliseconds, and where they are not
+COARSE, FINE = 0.03, 0.015  # in other formats: where times are in milliseconds, and where they are not
 
 
 class FFmpegFile:
