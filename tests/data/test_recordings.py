@@ -478,10 +478,13 @@ def test_the_last_page_of_an_ogg_file_is_found(tmp_path):
 DAMAGED = [*CUT.values(), OPUS, MP3 + MP3_STEREO, *(WHOLE[name][0] for name in ("M4A", "WavPack", "WebM", "WMA"))]
 
 
-def test_a_part_of_a_file_begins_at_its_start():
-    part = FilePart(io.BytesIO(b"0123456789"), 2, 5)
-    assert (part.seek(-3), part.read(2)) == (0, b"23")  # else a decoder would write to the terminal
-    assert (part.seek(-2, 2), part.read()) == (3, b"56")
+def test_behind_the_end_of_a_part_of_a_file_is_nothing(tmp_path):
+    (tmp_path / "file").write_bytes(b"0123456789")
+    with (tmp_path / "file").open("rb", buffering=0) as file:
+        part = FilePart(file, 2, 5)
+        assert (part.seek(-2, 2), part.read()) == (3, b"56")
+        for place in (5, 6, 2**62, 2**63 - 2):  # an exception in a decoder would be written to the terminal
+            assert (part.seek(place), part.read(2), part.read()) == (place, b"", b"")
 
 
 @settings(max_examples=60, deadline=None)
