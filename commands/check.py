@@ -45,16 +45,16 @@ def run(args: argparse.Namespace) -> int:
         check_folds(dataset, args.folds)
         lines = describe(dataset, durations(dataset, max_rejected=args.max_rejected))
         found = fingerprint(dataset)
-        heard, alike, verified = listen(dataset, max_rejected=args.max_rejected, fingerprint=found, verify=args.verify)
+        heard = listen(dataset, max_rejected=args.max_rejected, fingerprint=found, verify=args.verify)
     except DataError as error:
         print(f"{brief(str(folder))} cannot be used. Problems: {len(error.problems)}")
         print(*map(brief, error.problems), sep="\n")
         return 2
     print(f"{brief(str(folder))} can be used, fingerprint {found}")
-    if verified:
-        lines.append(describe_verified(verified))
-    notes = [*dataset.notes, *describe_incomplete(dataset, heard), *describe_alike(alike, dataset.clips)]
+    if heard.verified:
+        lines.append(describe_verified(heard.verified))
+    notes = [*dataset.notes, *describe_incomplete(dataset, heard.clips), *describe_alike(heard.alike, dataset.clips)]
     notes = [f"note: {note}" for note in notes]
-    print(*map(brief, lines), "", *map(in_one_line, describe_classes(dataset, heard)), "", sep="\n")
+    print(*map(brief, lines), "", *map(in_one_line, describe_classes(dataset, heard.clips)), "", sep="\n")
     print(*map(brief, notes), sep="\n")
     return 0

@@ -168,9 +168,9 @@ UNUSABLE = {
     partial(write_rate, rate=1): "expected a rate of 1000 to 1000000 Hz, found 1 Hz",
     partial(write_rate, rate=2**31 - 1): "expected a rate of 1000 to 1000000 Hz, found 2147483647 Hz",
     partial(write_rate, rate=2**32 - 1): "cannot be decoded",
-    write_pipe: "it is a pipe, a socket or a device, not a file",
-    write_socket: "it is a pipe, a socket or a device, not a file",
-    lambda path: path.symlink_to("/dev/zero"): "it is a pipe, a socket or a device, not a file",
+    write_pipe: "cannot be read: expected a regular file, found a pipe",
+    write_socket: "cannot be read: expected a regular file, found a socket",
+    lambda path: path.symlink_to("/dev/zero"): "cannot be read: expected a regular file, found a device",
     write_circle: "cannot be read: Too many levels of symbolic links",
 }
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from audiotagging.data import ffmpeg
 from audiotagging.data.audio import CLIP, RATE, SoundError, decode, decode_blocks, duration
+from audiotagging.data.file_part import FilePart
 from audiotagging.data.mpeg_frames import parse
 from audiotagging.data.ogg_pages import has_last_page
 from audiotagging.data.recordings import Bound, ChannelOf, examine, read_blocks
@@ -112,6 +113,16 @@ def test_samples_whose_size_was_never_written_are_read_to_the_end(tmp_path, name
         np.testing.assert_allclose(samples[: len(expected)], expected[: len(samples)], atol=1e-3)
 
 
+def test_what_precedes_the_samples_of_an_aiff_is_no_sound(tmp_path):
+    path, at = tmp_path / "clip.aiff", AIFF.index(b"SSND")
+    size = int.from_bytes(AIFF[at + 4 : at + 8], "big") + 6
+    path.write_bytes(AIFF[: at + 4] + struct.pack(">III", size, 6, 0) + b"\x7f" * 6 + AIFF[at + 16 :])
+    sound = read(path)
+    assert sound.recording.frames == 2 * LOW and sound.recording.notes == ()
+    (tmp_path / "plain.aiff").write_bytes(AIFF)
+    np.testing.assert_array_equal(sound.samples, decode(tmp_path / "plain.aiff").samples)
+
+
 def test_a_size_that_wrapped_at_4_gib_is_read_to_the_end(tmp_path):
     path, size = tmp_path / "clip.wav", 2**32 + 2**20
     with path.open("wb") as file:  # with a hole, so that it takes no space
@@ -156,6 +167,22 @@ VBR = sndfile(
 VORBIS, VORBIS_STEREO = (sndfile("OGG", "VORBIS", channels=channels) for channels in (1, 2))
 OPUS = sndfile("OGG", "OPUS")
 FLAC = sndfile("FLAC", "PCM_16")
+
+
+def dsdiff(seconds=2, rate=8 * LOW):
+    """The bytes of a DSDIFF file (Philips, "DSDIFF 1.5"): the bits of a first-order delta-sigma modulator."""
+    level = 0.5 + tone(seconds, rate)[:, 0] / 2
+    bits = np.diff(np.floor(np.cumsum(level)), prepend=0).astype(bool)
+
+    def chunk(name, content):
+        return name + struct.pack(">Q", len(content)) + content
+
+    properties = chunk(b"FS  ", struct.pack(">I", rate)) + chunk(b"CHNL", b"\0\1C   ")
+    properties += chunk(b"CMPR", b"DSD \x0enot compressed\0")
+    content = b"DSD " + chunk(b"FVER", b"\1\5\0\0") + chunk(b"PROP", b"SND " + properties)
+    return chunk(b"FRM8", content + chunk(b"DSD ", np.packbits(bits).tobytes()))
+
+
 WHOLE = {  # seconds of what libsndfile reads in part, or not at all
     "MP3, VBR, without its length": (retold(VBR), 2),
     "MP3, joined": (MP3 + MP3, 4),
@@ -174,6 +201,8 @@ WHOLE = {  # seconds of what libsndfile reads in part, or not at all
     "WMA": (encoded("asf", "wmav2", rate=RATE), 2),
     "WavPack": (encoded("wv", "wavpack", samples_as="s16p"), 2),
     "WebM": (encoded("webm", "libopus", rate=48_000), 2),
+    "AVI": (encoded("avi", "pcm_s16le"), 2),
+    "DSDIFF": (dsdiff(), 2),
     "BW64": (b"BW64" + sndfile("RF64", "PCM_16")[4:], 2),
 }
 
@@ -189,6 +218,25 @@ def test_sounds_are_read_to_their_end(tmp_path, name):
     assert np.abs(sound.samples[-RATE // 2 :]).max() > 0.1
 
 
+@pytest.mark.parametrize(("codec", "layout"), [("alac", "7.1(wide)"), ("wavpack", "7.1"), ("wavpack", "hexadecagonal")])
+def test_eight_channels_and_more_are_read_as_they_are(tmp_path, codec, layout):
+    path, channels = tmp_path / "clip", av.AudioLayout(layout).nb_channels
+    samples = (tone(1, 48_000, channels) * 20_000).astype(np.int16)
+    with av.open(path, "w", format="wv" if codec == "wavpack" else "mp4") as container:
+        stream = container.add_stream(codec, rate=48_000, layout=layout)
+        stream.codec_context.format = "s16p"
+        planar = av.AudioResampler("s16p", layout, 48_000, stream.codec_context.frame_size or 4096)
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout=layout)
+        frame.sample_rate, frame.pts = 48_000, 0
+        for each in [*planar.resample(frame), *planar.resample(None)]:
+            container.mux(stream.encode(each))
+        container.mux(stream.encode(None))
+    recording = examine(path)
+    assert recording.channels == channels and recording.notes == ()
+    found = np.concatenate(list(read_blocks(path, recording, frames=9000)))[: len(samples)]
+    np.testing.assert_allclose(found, samples.mean(axis=1) / 2**15, atol=1e-4)
+
+
 def test_the_links_of_a_chain_are_decoded_as_if_each_were_alone(tmp_path):
     for content in (VORBIS, VORBIS_STEREO, OPUS):
         alone, chain = tmp_path / "alone.ogg", tmp_path / "chain.ogg"
@@ -200,6 +248,42 @@ def test_the_links_of_a_chain_are_decoded_as_if_each_were_alone(tmp_path):
         # Opus is decoded at 48 kHz here, and at the rate of its source alone: the ends are resampled in other ways.
         for place in (samples[: len(expected.samples)], samples[-len(expected.samples) :]):
             np.testing.assert_allclose(place[99:-99], expected.samples[99:-99], atol=1e-2)
+
+
+def test_a_short_mp3_ends_before_its_tags(tmp_path):
+    path, content = tmp_path / "clip.mp3", retold(MP3)
+    second = parse(content[:4]).size
+    end = second + parse(content[second : second + 4]).size
+    for tag in (b"TAG" + bytes(125), b"APETAGEX" + struct.pack("<4I", 2000, 32, 0, 0) + bytes(8)):
+        path.write_bytes(content[:end] + tag)
+        recording = examine(path)
+        assert 0 < recording.frames <= 2 * 1152 and recording.notes == ()
+
+
+def later(packet):
+    return 0.0006 * packet  # as in a recording of a browser, whose clock drifts
+
+
+def late_at_times(packet):
+    return 0.0102 * (packet % 10 == 5)  # as in an MP4 that was cut and joined
+
+
+@pytest.mark.parametrize(
+    ("content", "format", "seconds"),
+    [(OPUS, "matroska", later), (encoded("ipod", "aac", rate=RATE), "mp4", late_at_times)],
+    ids=["drift", "late"],
+)
+def test_times_that_are_not_exact_are_no_damage(tmp_path, content, format, seconds):
+    path = tmp_path / "clip"
+    with av.open(io.BytesIO(content)) as source, av.open(path, "w", format=format) as changed:
+        track = changed.add_stream_from_template(source.streams.audio[0])
+        for number, packet in enumerate(source.demux()):
+            if packet.size:
+                packet.pts += round(seconds(number) / packet.time_base)
+                packet.dts, packet.stream = packet.pts, track
+                changed.mux(packet)
+    sound = read(path)
+    assert sound.recording.notes == () and duration(path) == pytest.approx(2, abs=0.06)
 
 
 CUT = {
@@ -392,6 +476,15 @@ def test_the_last_page_of_an_ogg_file_is_found(tmp_path):
 
 
 DAMAGED = [*CUT.values(), OPUS, MP3 + MP3_STEREO, *(WHOLE[name][0] for name in ("M4A", "WavPack", "WebM", "WMA"))]
+
+
+def test_behind_the_end_of_a_part_of_a_file_is_nothing(tmp_path):
+    (tmp_path / "file").write_bytes(b"0123456789")
+    with (tmp_path / "file").open("rb", buffering=0) as file:
+        part = FilePart(file, 2, 5)
+        assert (part.seek(-2, 2), part.read()) == (3, b"56")
+        for place in (5, 6, 2**62, 2**63 - 2):  # an exception in a decoder would be written to the terminal
+            assert (part.seek(place), part.read(2), part.read()) == (place, b"", b"")
 
 
 @settings(max_examples=60, deadline=None)

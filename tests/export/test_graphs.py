@@ -104,6 +104,7 @@ CLIPS |= {
     "quiet ends": np.concatenate([silence(0.7), chirp(1.3), silence(1.1)]),
     "quiet start": np.concatenate([silence(3), chirp(3)]),
     "silence": silence(3),
+    "an offset": 0.9 + np.random.default_rng(1).normal(0, 1e-5, RATE).astype(np.float32),  # louder than the rest by far
 }
 
 

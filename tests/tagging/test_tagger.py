@@ -188,8 +188,8 @@ def test_odd_files_and_names_stand_alone(run, odd, kind, capfdbinary, monkeypatc
             f"{odd}/circle.wav: cannot be read: Too many levels of symbolic links",
             f"{odd}/closed: has no sound files",
             f"{odd}/gone.wav: cannot be read: No such file or directory",
-            f"{odd}/pipe.wav: cannot be read: it is a pipe, a socket or a device, not a file",
-            f"{odd}/zero.wav: cannot be read: it is a pipe, a socket or a device, not a file",
+            f"{odd}/pipe.wav: cannot be read: expected a regular file, found a pipe",
+            f"{odd}/zero.wav: cannot be read: expected a regular file, found a device",
             f"{long}: cannot be read: File name too long",
         ]
     )

@@ -20,29 +20,21 @@ from audiotagging.data.sound_streams import DecoderError, SoundError, check_head
 # Decoders of sound. "pcm_" and "adpcm_" stand for all of these.
 DECODERS = (
     *("aac", "aac_latm", "ac3", "alac", "amrnb", "amrwb", "ape", "dsd_lsbf", "dsd_lsbf_planar", "dsd_msbf"),
-    *(
-        "dsd_msbf_planar",
-        "eac3",
-        "flac",
-        "gsm",
-        "gsm_ms",
-        "mp1",
-        "mp1float",
-        "mp2",
-        "mp2float",
-        "mp3",
-        "mp3float",
-        "opus",
-        "speex",
-    ),
-    *("tta", "vorbis", "wavpack", "wmalossless", "wmapro", "wmav1", "wmav2", "wmavoice"),
+    *("dsd_msbf_planar", "dst", "eac3", "flac", "gsm", "gsm_ms", "mp1", "mp1float", "mp2", "mp2float", "mp3"),
+    *("mp3float", "mpc7", "mpc8", "opus", "speex", "tak", "tta", "vorbis", "wavpack", "wmalossless", "wmapro"),
+    *("wmav1", "wmav2", "wmavoice"),
 )
-STATES_LENGTH = ("mov", "matroska", "asf", "wv", "ape", "tta", "flac", "dsf")  # formats whose header says how long
-CHECKED = ("flac", "tta", "wavpack")  # decoders that can tell by a checksum whether a packet is damaged
+# Formats whose header says how long the sound is.
+STATES_LENGTH = ("mov", "matroska", "asf", "avi", "wv", "ape", "tta", "tak", "mpc", "mpc8", "flac", "dsf", "iff")
+CHECKED = ("flac", "tak", "tta", "wavpack")  # decoders that can tell by a checksum whether a packet is damaged
+KINDS = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64}
 DAMAGED = "its content is damaged, or it is no sound"
 LONGEST_GAP = 60.0  # seconds; a corrupt time of a packet can claim any
 MOST_FAILED = 200  # packets that may fail, more than can be decoded
-COARSE, FINE = 0.03, 0.01  # seconds; how far times may be off where they are in milliseconds, and where they are not
+# Seconds by which the time of a frame may be off. Encoders write times of Ogg pages that are half a block late, ASF has
+# a step of 50 ms; what is lost of these is a page or a packet, which is longer.
+INEXACT = {"ogg": 0.03, "asf": 0.1}
+COARSE, FINE = 0.03, 0.015  # in other formats: where times are in milliseconds, and where they are not
 
 
 class FFmpegFile:
@@ -102,7 +94,8 @@ class FFmpegFile:
         resampler: soxr.ResampleStream | None = None
         present, done = self.rate, 0  # the rate of the last frame; frames yielded
         zero: float | None = None  # time of the first sample, in seconds
-        exact = self._stream.time_base.denominator > 1000
+        fine = self._stream.time_base.denominator > 1000
+        tolerance = INEXACT.get(self._format, FINE if fine else COARSE)
         failed = decoded = 0
         for packet, joined in self._packets():
             if joined:
@@ -130,12 +123,12 @@ class FFmpegFile:
                 time = None if frame.pts is None else float(frame.pts * frame.time_base)
                 if time is not None and not resampler:
                     gap = 0.0 if zero is None else time - zero - done / self.rate
-                    if zero is None or gap < 0 or gap > LONGEST_GAP:
-                        zero = time - done / self.rate  # the first one, or a file that was joined to the one before
-                    elif gap > (FINE if exact else COARSE):
+                    if tolerance < gap <= LONGEST_GAP:
                         self.damaged += gap
                         done += (missing := round(gap * self.rate))
                         yield np.zeros((missing, self.channels), np.float32)
+                    else:  # the first one, a file that was joined to the one before, or a clock that drifts
+                        zero = time - done / self.rate
                 if resampler:
                     samples = resampler.resample_chunk(np.ascontiguousarray(samples))
                 done += len(samples)
@@ -244,9 +237,16 @@ def _is_head(packet: Any) -> bool:
 
 def _to_float(frame: Any) -> np.ndarray:
     """Return the samples of a frame, float32, shape (samples, channels)."""
-    samples = frame.to_ndarray()  # (channels, samples), or (1, samples * channels)
-    channels = frame.layout.nb_channels
-    samples = samples.T if frame.format.is_planar else samples.reshape(-1, channels)
+    planar, channels, kind = (
+        frame.format.is_planar,
+        frame.layout.nb_channels,
+        KINDS[frame.format.name.removesuffix("p")],
+    )
+    # Of eight channels or more, PyAV finds more planes than there are, and its `to_ndarray` reads them all.
+    planes = frame.planes[: channels if planar else 1]
+    size = frame.samples if planar else frame.samples * channels
+    samples = np.stack([np.frombuffer(plane, kind, size) for plane in planes])  # (planes, size)
+    samples = samples.T if planar else samples.reshape(-1, channels)
     if samples.dtype == np.uint8:
         return (samples.astype(np.float32) - 128) / 128
     if np.issubdtype(samples.dtype, np.integer):

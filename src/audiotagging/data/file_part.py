@@ -19,7 +19,7 @@ class FilePart:
         self._size = file.seek(0, os.SEEK_END) - offset if size is None else size
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a byte of the part."""
+        """Go to a byte of the part, or to any place behind its end."""
         self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
         return self._at
 
@@ -29,7 +29,9 @@ class FilePart:
 
     def read(self, size: int = -1) -> bytes:
         """Read some bytes, or all that are left."""
-        left = max(0, self._size - self._at)
+        left = self._size - self._at
+        if left <= 0:
+            return b""  # a damaged file can send a decoder further than a system can seek
         self._file.seek(self._offset + self._at)
         data = self._file.read(left if size < 0 else min(size, left))
         self._at += len(data)

@@ -70,8 +70,9 @@ def parse(header: bytes) -> Frame | None:
 
 def first_frame(file: BinaryIO, start: int) -> int | None:
     """Return where the first frame is that others follow, at `start` or soon after it. None if there is none."""
+    size = min(SEARCHED, _end(file) - start)
     file.seek(start)
-    data = file.read(SEARCHED)
+    data = file.read(max(0, size))
     at = data.find(b"\xff")
     while at >= 0:
         if _chain(data, at):

@@ -89,9 +89,13 @@ def find_samples(file: BinaryIO) -> Samples | None:
             file.seek(at + 8)
             stated = int.from_bytes(file.read(8), "little")
         if name == layout.name:
+            fields = layout.fields
+            if name == b"SSND":  # whose first field says how many bytes precede the samples
+                file.seek(at)
+                fields += int.from_bytes(file.read(4), "big")
             if not (stated and size == WRAP - 1):
-                stated = size - layout.fields
-            return _judge(file, at + layout.fields, stated, length, layout=layout)
+                stated = size - fields
+            return _judge(file, at + fields, stated, length, layout=layout)
     return None
 
 

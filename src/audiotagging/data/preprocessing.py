@@ -219,9 +219,22 @@ def preprocess(
     logger.info("%s: %s", counted(len(clips), "clip"), ", ".join([f"{len(writer.rejected)} rejected", *counts]))
 
 
-def listen(
-    dataset: Dataset, *, max_rejected: float, fingerprint: str = "", verify: int = 0
-) -> tuple[pd.DataFrame, list[list[str]], Verified | None]:
+class Heard(NamedTuple):
+    """What `listen` finds.
+
+    Attributes:
+        clips: One row per clip: `seconds` without the silence at both ends, whether it is `unreadable`, `silent` or
+            `clipped`, and the `notes` on its file.
+        alike: The names of the clips that sound alike, group by group.
+        verified: The check against librosa. None if no clips were checked.
+    """
+
+    clips: pd.DataFrame
+    alike: list[list[str]]
+    verified: Verified | None
+
+
+def listen(dataset: Dataset, *, max_rejected: float, fingerprint: str = "", verify: int = 0) -> Heard:
     """Do the work of `preprocess` without keeping the spectrograms, to tell what it would find.
 
     Args:
@@ -229,11 +242,6 @@ def listen(
         max_rejected: Share of a part's clips that may be unusable.
         fingerprint: Fingerprint of the data set.
         verify: Number of clips to check against librosa, as in `preprocess`.
-
-    Returns:
-        One row per clip: `seconds` without the silence at both ends, whether it is `unreadable`, `silent` or
-        `clipped`, and the `notes` on its file. The names of the clips that sound alike, group by group. And the check
-        against librosa.
 
     Raises:
         UserError: If too many clips of a part are unusable, or if librosa is needed and not installed.
@@ -257,7 +265,7 @@ def listen(
         _check_rejected(rejected, Counter(clips["part"]), max_rejected)
         verified = check.finish(clips=len(clips) - len(rejected))
     heard = pd.DataFrame(rows, columns=["seconds", "unreadable", "silent", "clipped", "notes"])
-    return heard, _alike(clips, textures), verified
+    return Heard(heard, _alike(clips, textures), verified)
 
 
 def _alike(clips: pd.DataFrame, textures: Sequence[Texture | None]) -> list[list[str]]:

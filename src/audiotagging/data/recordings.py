@@ -7,11 +7,11 @@ everything that is read of a file comes from one decoder.
 """
 
 import math
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from weakref import WeakKeyDictionary
@@ -26,6 +26,7 @@ from audiotagging.data.ogg_pages import has_last_page
 from audiotagging.data.pcm_headers import Samples, find_samples
 from audiotagging.data.sound_formats import ffmpeg_format, looks_like_mp3, skip_id3
 from audiotagging.data.sound_streams import DecoderError, SoundError, Stream
+from audiotagging.files import open_file
 from audiotagging.wording import counted
 
 
@@ -46,7 +47,7 @@ Source = Path | BinaryIO | ChannelOf  # a path, an open file that can seek, or a
 RATE = 44_100  # Hz
 BLOCK_SAMPLES = 1 << 24  # largest number of samples in a block, of all channels, 64 MiB
 EXAMINED_BLOCK = 1 << 20  # frames
-REMEMBERED = 4096  # files
+REMEMBERED = 1 << 16  # files; a kilobyte each
 TOLERANCE = 4608  # frames; the headers of lossy formats count what the encoder adds at the ends, four frames of MP3
 SEGMENT = 4096  # frames of a spectrum
 
@@ -197,10 +198,9 @@ def open_source(source: Source) -> Iterator[BinaryIO]:
         yield source
         return
     try:
-        # Opening a pipe would wait for its other end.
-        if not source.is_dir() and not stat.S_ISREG(source.stat().st_mode):
-            raise SoundError("cannot be read: it is a pipe, a socket or a device, not a file")
-        with source.open("rb", buffering=0) as file:  # libsndfile moves in it too, by its descriptor
+        file = open_file(source).detach()  # without a buffer: libsndfile moves in it too, by its descriptor
+        assert isinstance(file, FileIO)
+        with file:
             yield file
     except OSError as error:
         raise SoundError(f"cannot be read: {error.strerror}") from error

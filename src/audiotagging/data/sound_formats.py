@@ -13,19 +13,15 @@ from audiotagging.data.mpeg_frames import first_frame
 AUDIO_SUFFIXES = (
     *(".wav", ".wave", ".bwf", ".rf64", ".bw64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
     *(".flac", ".ogg", ".oga", ".opus", ".spx", ".mp3", ".mp2", ".mpga", ".m4a", ".m4b", ".mp4", ".aac", ".3gp"),
-    *(".3g2", ".amr", ".wma", ".asf", ".webm", ".weba", ".mka", ".mkv", ".mov", ".wv", ".ape", ".tta", ".dsf"),
+    *(".3g2", ".amr", ".awb", ".wma", ".wmv", ".asf", ".webm", ".weba", ".mka", ".mkv", ".mov", ".avi", ".ogv"),
+    *(".wv", ".ape", ".tta", ".tak", ".mpc", ".dsf", ".dff", ".sph"),
 )
 SYSTEM = {"desktop.ini", "thumbs.db", "__macosx", "@eadir", "$recycle.bin"}  # what systems leave in folders
 
 HEAD = 16  # bytes
 # First bytes, and FFmpeg's name of the format.
 SIGNATURES = {
-    b"RIFF": "wav",
-    b"RF64": "wav",
-    b"BW64": "wav",
-    b"RIFX": "wav",
     b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb": "w64",
-    b"FORM": "aiff",
     b".snd": "au",
     b"caff": "caf",
     b"fLaC": "flac",
@@ -36,9 +32,19 @@ SIGNATURES = {
     b"MAC ": "ape",
     b"#!AMR": "amr",
     b"TTA1": "tta",
+    b"tBaK": "tak",
+    b"MP+": "mpc",
+    b"MPCK": "mpc8",
     b"DSD ": "dsf",
+    b"FRM8": "iff",
 }
-FORMS = {"wav": (b"WAVE",), "aiff": (b"AIFF", b"AIFC")}  # what follows the size of the file
+# First bytes, what follows the size of the file, and FFmpeg's name of the format.
+FORMS = {
+    **{(name, b"WAVE"): "wav" for name in (b"RIFF", b"RF64", b"BW64", b"RIFX")},
+    (b"FORM", b"AIFF"): "aiff",
+    (b"FORM", b"AIFC"): "aiff",
+    (b"RIFF", b"AVI "): "avi",
+}
 BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}  # the first box of an MP4, M4A, 3GP or MOV file
 ADTS = (b"\xff\xf1", b"\xff\xf9")  # AAC without a container
 
@@ -70,8 +76,10 @@ def ffmpeg_format(file: BinaryIO) -> str | None:
     start = skip_id3(file)
     file.seek(start)
     head = file.read(HEAD)
+    if name := FORMS.get((head[:4], head[8:12])):
+        return name
     for signature, name in SIGNATURES.items():
-        if head.startswith(signature) and head[8:12] in FORMS.get(name, (head[8:12],)):
+        if head.startswith(signature):
             return name
     if head[4:8] in BOXES:
         return "mov"

@@ -29,7 +29,8 @@ class Spectrogram(nn.Module):
     """Maps the samples of a clip to its spectrogram, without the silence at both ends.
 
     The Fourier transform is two matrix products (Cooley and Tukey, "An algorithm for the machine calculation of complex
-    Fourier series", 1965). ONNX's own operator is slower where the length is not a power of two.
+    Fourier series", 1965). ONNX's own operator is slower where the length is not a power of two. They are in double
+    precision: rounding in single precision would bury what is faint beside a loud tone or a constant offset.
     """
 
     def __init__(self) -> None:
@@ -37,13 +38,13 @@ class Spectrogram(nn.Module):
         rows, columns = np.arange(ROWS), np.arange(COLUMNS)
         constants = {
             "window": WINDOW,
-            "filters": mel_filters().T,
+            "filters": mel_filters().T.astype(np.float32),
             "over_rows": _turns(np.outer(rows, rows) / ROWS),
             "between": _turns(np.outer(rows, columns) / FFT),
             "over_columns": _turns(np.outer(columns, columns) / COLUMNS),
         }
         for name, values in constants.items():
-            self.register_buffer(name, torch.tensor(values.astype(np.float32)))
+            self.register_buffer(name, torch.tensor(values))
 
     def forward(self, samples: Tensor) -> Tensor:
         """Map samples (n,), mono, at 44 100 Hz, float32, to uint8, shape (frames, 128)."""
@@ -66,7 +67,7 @@ class Spectrogram(nn.Module):
         cosine, sine = self.get_buffer("over_columns")
         real, imaginary = real @ cosine - imaginary @ sine, real @ sine + imaginary @ cosine  # (T, c, d)
         power = real.square() + imaginary.square()
-        return power.transpose(1, 2).flatten(1)[:, : FFT // 2 + 1]
+        return power.transpose(1, 2).flatten(1)[:, : FFT // 2 + 1].float()
 
 
 def _turns(shares: np.ndarray) -> np.ndarray:

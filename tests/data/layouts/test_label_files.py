@@ -9,6 +9,7 @@ from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.data.audio import SoundError, decode, duration
 from audiotagging.data.dataset import DataError, fingerprint, read_dataset
 from audiotagging.data.preprocessing import preprocess
+from audiotagging.progress import INTERVAL
 from audiotagging.tagging.formats import RAVEN_COLUMNS, write_raven
 from audiotagging.tagging.windows import Tag
 
@@ -199,3 +200,10 @@ def test_text_files_that_are_no_labels_are_left_out(sounds):
     (folder / "dog" / "0.txt").write_text("recorded on\tMonday\n")
     (folder / "dog" / "1.txt").write_bytes(b"")
     assert read_dataset(folder).classes == ["cat", "dog"]
+
+
+def test_reading_recordings_shows_progress(folder, monkeypatch, caplog):
+    monkeypatch.setenv(INTERVAL, "0")
+    with caplog.at_level("INFO"):
+        read_dataset(folder)
+    assert "read labels and recordings: 2 of 2" in caplog.text

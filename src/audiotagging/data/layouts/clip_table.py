@@ -20,6 +20,7 @@ from audiotagging.data.layouts.splits import TEST, VALIDATION, split_in, split_o
 from audiotagging.data.layouts.table_files import Table
 from audiotagging.data.layouts.table_rows import Row, RowReader
 from audiotagging.data.layouts.tree import Tree, name_of
+from audiotagging.progress import track
 from audiotagging.wording import counted
 
 
@@ -50,7 +51,8 @@ def read_clip_tables(
     notes = tree.notes(used={*(table.file for table, _ in tables), *used})
     for table, split in tables:
         reader = RowReader(table, sounds, reading, split=split, partial=partial)
-        for row in reader.read():
+        found = reader.read()
+        for row in track(found, label="read labels and recordings", total=len(found)):
             if row.sound in rows:
                 reader.problems.append(f"{row.where}: {name_of(row.sound)} is in {rows[row.sound].where} too")
             rows[row.sound] = row

@@ -23,6 +23,7 @@ from audiotagging.data.layouts.splits import TEST, VALIDATION, VALIDATION_FOLD, 
 from audiotagging.data.layouts.suspects import texts_beside
 from audiotagging.data.layouts.timed_labels import Label, Reader, is_label_file, uncertain
 from audiotagging.data.layouts.tree import Tree, name_of
+from audiotagging.progress import track
 from audiotagging.wording import counted
 
 SOURCE = "the label files"
@@ -58,7 +59,7 @@ def read_label_files(tree: Tree, files: Sequence[PurePosixPath], *, reading: Rea
     sounds_in: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
     for sound in tree.sounds:
         sounds_in[sound.parent].append(sound)
-    for file in files:
+    for file in track(files, label="read labels and recordings", total=len(files)):
         about: dict[str, list[Label]] = defaultdict(list)
         for label in reader.read(tree.folder / file, name=name_of(file)):
             about[label.sound].append(label)
