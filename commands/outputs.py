@@ -19,6 +19,7 @@ from audiotagging.artifacts.model_folder import ModelFacts, model_folders, model
 from audiotagging.errors import UserError
 from audiotagging.files import move, named, sync
 from audiotagging.json_file import read_json
+from audiotagging.members import LINEAR
 from audiotagging.removal import remove
 from audiotagging.results.findings import findings
 from audiotagging.results.labelled_clips import SETS
@@ -158,16 +159,17 @@ def new_out(out: Path, *, work: Path) -> Iterator[Path]:
 
 
 def choose_model(models: Path, name: str | None) -> ModelFacts:
-    """Return the facts about the model of a member or, without a name, about the one that trained fastest.
+    """Return the facts about the network of a member or, without a name, about the one that trained fastest.
 
     Raises:
         UserError: If there is no such model.
     """
-    found = [read_facts(folder) for folder in model_folders(models)]
+    every = [read_facts(folder) for folder in model_folders(models)]
+    found = [facts for facts in every if facts.member.network != LINEAR]
     chosen = [facts for facts in found if name in (None, facts.member.id)]
     if not chosen:
         others = ", ".join(sorted({facts.member.id for facts in found})) or "none"
-        raise UserError(f"{models}: expected a model of {name or 'a member'}, found {others}; choose with --member")
+        raise UserError(f"{models}: expected a network of {name or 'a member'}, found {others}; choose with --member")
     return min(chosen, key=lambda facts: facts.seconds)
 
 
@@ -182,7 +184,8 @@ def move_up(out: Path) -> None:
 def print_results(out: Path) -> None:
     """Print the scores of the ensemble and its members, and the paths of the results."""
     scores = read_json(out / NAME, Scores)
-    linear = {"linear model": scores["linear"]} if "linear" in scores else {}
+    yardstick = "linear" in scores and LINEAR not in scores["members"]
+    linear = {"linear model": scores["linear"]} if yardstick else {}
     _print_table("lwlrap", scores["members"] | linear | {"ensemble": scores["ensemble"]})
     precisions = scores["mean_average_precision"]
     _print_table("mAP", {system: precisions.get(system, {}) for system in (*scores["members"], "ensemble")})

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiotagging.member_choice import LADDER, ORDER, SHARING, STARTING_ROW, Data, Machine, choose_members, work
-from audiotagging.members import REFERENCE
+from audiotagging.members import LINEAR, REFERENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 MACHINES = st.builds(
@@ -27,10 +27,9 @@ def total(members, data):
 def test_the_choice_fits_the_budget_or_is_the_least_there_is(machine, data, budget):
     choice = choose_members(budget, machine=machine, data=data)
     if choice.seconds > budget:
-        assert len(choice.members) == 1 and choice.members[0].size == LADDER[0].size
-    assert [member.id for member in choice.members] == (
-        [member.id for member in REFERENCE] if choice.members == REFERENCE else list(ORDER[: len(choice.members)])
-    )
+        assert len(choice.members) == 2 and choice.members[0].size == LADDER[0].size
+    ids = [member.id for member in choice.members]
+    assert choice.members == REFERENCE or ids == [*ORDER[: len(ids) - 1], LINEAR]
 
 
 @given(MACHINES, DATA, st.floats(30, 1e5), st.floats(1, 10))
@@ -58,7 +57,7 @@ def test_the_published_members_are_the_last_step():
 def test_more_clips_and_classes_need_more_crops(more, least):
     data = Data(**{"clips": 300, "scored": 120, "classes": 10} | more)
     choice = choose_members(3600, machine=Machine(100, cores=2), data=data)
-    for member in choice.members:
+    for member in choice.members[:-1]:
         assert member.epochs * member.epoch_size * member.batch_size >= 0.99 * least
 
 
@@ -72,14 +71,14 @@ def test_the_time_is_that_of_the_longest_lane():
     )
     crops = work(least[0], scored=0)
     assert one - parallel == pytest.approx(2 * crops * (1 - 1 / (2 * SHARING)), abs=2)
-    assert parallel - two == pytest.approx(STARTING_ROW, abs=2)
+    assert parallel - two == pytest.approx(2 * STARTING_ROW, abs=2)
 
 
 def ladder_table():
     """The steps as docs/recipe.md lists them."""
     rows = [f"| {step.members} | {step.size} | {step.crops:g} times enough |" for step in LADDER]
     last = f"| 6 | {REFERENCE[0].size} | the published number |"
-    return "\n".join(["| members | pixels | crops of each |", "|---|---|---|", *rows, last])
+    return "\n".join(["| networks | pixels | crops of each |", "|---|---|---|", *rows, last])
 
 
 def choice_table():
@@ -89,7 +88,11 @@ def choice_table():
     for speed in (10, 30, 100, 200):
         machine = Machine(speed, cores=2)
         cells = [choose_members(seconds, machine=machine, data=SMALL) for seconds in budgets.values()]
-        rows.append(f"| {speed} | " + " | ".join(str(choice).rpartition(", about")[0] for choice in cells) + " |")
+        rows.append(
+            f"| {speed} | "
+            + " | ".join(str(choice).partition(", and")[0].partition(", about")[0] for choice in cells)
+            + " |"
+        )
     head = "| crops a second | " + " | ".join(f"`--budget {text}`" for text in budgets) + " |"
     return "\n".join([head, "|---|---|---|---|---|", *rows])
 

@@ -8,7 +8,7 @@ the standard library, as `members` does.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from audiotagging.members import REFERENCE, Member
+from audiotagging.members import LINEAR_MEMBER, REFERENCE, Member
 from audiotagging.wording import counted, duration, number
 
 # The members in the order in which they join. Those with binary cross-entropy and a small head learn soonest.
@@ -40,7 +40,7 @@ class Step:
     """A step of the ladder.
 
     Attributes:
-        members: Number of members.
+        members: Number of networks, beside the linear model.
         size: Height and width of their pictures in pixels.
         crops: Crops that each of them trains on, as a multiple of those of a member that trains to its end.
     """
@@ -109,10 +109,10 @@ class Choice:
 
     def __str__(self) -> str:
         """Return a readable summary."""
-        first = self.members[0]
+        first, networks = self.members[0], len(self.members) - 1
         crops = first.cycles * first.epochs * first.epoch_size * first.batch_size
-        each = " each" if len(self.members) > 1 else ""
-        what = f"{counted(len(self.members), 'member')} of {first.size} px, {number(crops)} crops{each}"
+        each = " each" if networks > 1 else ""
+        what = f"{counted(networks, 'network')} of {first.size} px, {number(crops)} crops{each}, and a linear model"
         if list(self.members) == list(REFERENCE):
             what = "the published members"
         return f"{what}, about {duration(self.seconds)}"
@@ -133,21 +133,22 @@ def choose_members(budget: float, *, machine: Machine, data: Data) -> Choice:
     within = [choice for choice in choices if choice.seconds <= budget]
     if within:
         return within[-1]
-    (member,) = choices[0].members
-    others = _seconds([replace(member, epoch_size=1, epochs=1)], machine=machine, data=data)
-    share = max(0.0, budget - others) / (choices[0].seconds - others)
-    shorter = replace(member, epoch_size=max(1, int(share * member.epoch_size)))
-    return Choice([shorter], _seconds([shorter], machine=machine, data=data))
+    (network, linear), longest = choices[0].members, choices[0].seconds
+    others = _seconds([replace(network, epoch_size=1, epochs=1), linear], machine=machine, data=data)
+    share = max(0.0, budget - others) / (longest - others)
+    members = [replace(network, epoch_size=max(1, int(share * network.epoch_size))), linear]
+    return Choice(members, _seconds(members, machine=machine, data=data))
 
 
 def _choice(step: Step, *, machine: Machine, data: Data) -> Choice:
     enough = max(LEAST_CROPS, CROPS_PER_CLIP * data.clips, CROPS_PER_CLASS * data.classes)
     epoch_size = max(1, round(step.crops * enough / (EPOCHS * BATCH_SIZE)))
     by_id = {member.id: member for member in REFERENCE}
-    members = [
+    networks = [
         replace(by_id[name], size=step.size, batch_size=BATCH_SIZE, epochs=EPOCHS, cycles=1, epoch_size=epoch_size)
         for name in ORDER[: step.members]
     ]
+    members = [*networks, LINEAR_MEMBER]
     return Choice(members, _seconds(members, machine=machine, data=data))
 
 
@@ -166,6 +167,8 @@ def _seconds(members: Sequence[Member], *, machine: Machine, data: Data) -> floa
 
 def work(member: Member, *, scored: int) -> float:
     """Return the work of training a member and scoring clips with it, in crops of xresnet18ssa at 64 pixels."""
+    if member.network == LINEAR_MEMBER.network:
+        return 0.0
     below = max(size for size in SIZE_WORK if size <= member.size)
     each = NETWORK_WORK[member.network] * SIZE_WORK[below] * (member.size / below) ** 2
     return each * (member.cycles * member.epochs * member.epoch_size * member.batch_size + SCORING_WORK * scored)

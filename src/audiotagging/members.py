@@ -14,9 +14,10 @@ from audiotagging.errors import UserError
 from audiotagging.json_file import convert
 
 NETWORKS = ("xresnet18ssa", "xresnet34ssa", "xresnet34", "xresnet50")  # keys of training.networks.NETWORKS
+LINEAR = "linear"  # a linear model of spectrogram statistics in place of a network (training.linear_model)
 LOSSES = ("focal", "bce")  # keys of training.losses.LOSSES
 ID = re.compile(r"[\w.-]{1,100}")
-CHOICES = {"network": NETWORKS, "loss": LOSSES}
+CHOICES = {"network": (*NETWORKS, LINEAR), "loss": LOSSES}
 
 # The smallest and the largest value of each number, both included. Batch norm needs batches of 2, and pictures of 32
 # pixels are the smallest of which something is left before the last halving: without, a gradient of oneDNN in bfloat16
@@ -45,7 +46,8 @@ class Member:
 
     Attributes:
         id: Unique name, used in file names: letters, digits, dots, dashes and underscores.
-        network: The architecture: an xresnet with this many layers; "ssa" has self-attention and a small head.
+        network: The architecture: an xresnet with this many layers; "ssa" has self-attention and a small head. "linear"
+            is a linear model of spectrogram statistics, to which the other fields do not matter.
         loss: Focal loss or binary cross-entropy.
         epochs: Number of epochs of a cycle.
         cycles: Number of consecutive one-cycle schedules. Each continues with the weights and optimiser state of the
@@ -136,6 +138,8 @@ DEMO = tuple(
     for epochs, lr in [_DEMO_EPOCHS_AND_LR[member.id]]
 )
 
+LINEAR_MEMBER = Member(id=LINEAR, network=LINEAR, loss="bce", epochs=1, size=32, batch_size=32, epoch_size=1)
+
 SETTABLE = tuple(field.name for field in fields(Member) if field.name != "id")
 
 ENSEMBLES = {"reference": REFERENCE, "demo": DEMO}
@@ -156,7 +160,7 @@ def select(names: Sequence[str]) -> list[Member]:
         >>> [member.network for member in select(["xresnet50-bce", "xresnet34-focal"])]
         ['xresnet50', 'xresnet34']
     """
-    by_id = {member.id: member for ensemble in ENSEMBLES.values() for member in ensemble}
+    by_id = {member.id: member for ensemble in [*ENSEMBLES.values(), [LINEAR_MEMBER]] for member in ensemble}
     chosen: dict[str, Member] = {}
     for name in names:
         if name not in ENSEMBLES and name not in by_id:

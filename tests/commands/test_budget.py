@@ -45,7 +45,7 @@ def test_a_run_that_is_resumed_trains_the_members_of_before(data, tmp_path, monk
         return budget.rows_within(options(data, *more), dataset, gpus=[], work=tmp_path)
 
     first = rows()
-    assert "budget of 5 min: 2 members" in caplog.text and "With --budget 1h: 4 members" in caplog.text
+    assert "budget of 5 min: 2 networks" in caplog.text and "With --budget 1h: 4 networks" in caplog.text
     assert rows() == first  # it is not measured again
     assert rows("--budget", "20m") != first
     assert {row["fold"] for row in rows("--folds", "0,1")} == {0, 1}
@@ -54,7 +54,7 @@ def test_a_run_that_is_resumed_trains_the_members_of_before(data, tmp_path, monk
 def test_a_budget_that_is_too_short_is_said(data, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(budget, "_measure", lambda: 0.1)
-    (row,) = budget.rows_within(options(data, "--budget", "30s"), read_dataset(data), gpus=[], work=tmp_path)
+    row, _ = budget.rows_within(options(data, "--budget", "30s"), read_dataset(data), gpus=[], work=tmp_path)
     assert row["epoch_size"] == 1 and "takes longer than the budget" in caplog.text
 
 

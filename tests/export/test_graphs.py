@@ -15,10 +15,11 @@ from audiotagging.artifacts.averaging import MEANS, Averaging, average
 from audiotagging.artifacts.onnx_facts import INPUT, MEMBER_SCORES, SCORES
 from audiotagging.data.audio import RATE, decode
 from audiotagging.data.spectrogram import clip_spectrogram
-from audiotagging.export.graphs import ClipScores, EnsembleScores, Spectrogram
+from audiotagging.export.graphs import ClipScores, EnsembleScores, LinearScores, Spectrogram
 from audiotagging.export.onnx_files import EXAMPLE, EXAMPLE_SAMPLES, SAMPLES, export_graph
 from audiotagging.machine import threads
-from audiotagging.members import DEMO, ENSEMBLES
+from audiotagging.members import DEMO, ENSEMBLES, LINEAR_MEMBER
+from audiotagging.training.linear_model import STATISTICS, fit_linear_model
 from audiotagging.training.networks import NETWORKS
 from audiotagging.training.prediction import Model, score_clips
 
@@ -50,6 +51,19 @@ def trained(network):
     last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
     last.weight.data *= 10  # so that clips differ in their scores
     return network.eval()
+
+
+def test_a_linear_model_has_the_scores_of_torch():
+    random = np.random.default_rng(1)
+    truth = random.random((40, len(CLASSES))) < 0.4
+    network = fit_linear_model(random.uniform(0, 200, (40, STATISTICS)), truth)
+    model = Model(network, LINEAR_MEMBER, CLASSES, -1)
+    exported = session(LinearScores(network), [EXAMPLE], inputs=[INPUT], outputs=[SCORES, MEMBER_SCORES])
+    for frames in (1, 2, 3, 128, 1000):
+        spectrogram = random.integers(0, 256, (frames, 128), dtype=np.uint8)
+        scores, own = exported.run([SCORES, MEMBER_SCORES], {INPUT: spectrogram})
+        expected = score_clips(model, spectrogram, np.array([0, frames]), label=None)
+        assert own == pytest.approx(expected, abs=1e-5) and (own[0] == scores).all()
 
 
 def assert_same_scores(member, network, lengths):

@@ -1,22 +1,21 @@
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from helpers.noisy_spectrograms import CLASSES, write_spectrograms
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from audiotagging.artifacts.model_folder import read_history
 from audiotagging.artifacts.prediction_table import read_predictions
 from audiotagging.artifacts.selection import LINEAR_PREDICTIONS, read_folds, read_noisy_clips
-from audiotagging.artifacts.spectrogram_shards import Spectrograms, read_clips
+from audiotagging.artifacts.spectrogram_shards import read_clips
+from audiotagging.members import LINEAR_MEMBER
 from audiotagging.metrics import label_table
-from audiotagging.training.linear_model import (
-    BANDS,
-    INVERSE_PENALTY,
-    PERCENTILES,
-    fit_linear_model,
-    read_statistics,
-    spectrogram_statistics,
-)
-from audiotagging.training.select import select
+from audiotagging.training.linear_model import BANDS, INVERSE_PENALTY, PERCENTILES, clip_statistics, fit_linear_model
+from audiotagging.training.prediction import predict
+from audiotagging.training.select import read_statistics, select
+from audiotagging.training.train import train_row
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +25,12 @@ def spectrograms(tmp_path_factory):
 
 def test_the_statistics_are_those_of_numpy():
     frames = np.random.default_rng(1).integers(0, 256, (75, 128), dtype=np.uint8)
-    data = Spectrograms(None, frames, np.array([0, 50, 51, 75]), [])
-    for row, (start, end) in zip(spectrogram_statistics(data), [(0, 50), (50, 51), (51, 75)], strict=True):
+    for row, (start, end) in zip(
+        clip_statistics(frames, np.array([0, 50, 51, 75])), [(0, 50), (50, 51), (51, 75)], strict=True
+    ):
         bands = np.stack([band.mean(axis=1) for band in np.split(frames[start:end].astype(float), BANDS, axis=1)], 1)
         steps = np.abs(bands[1:] - bands[:-1]).mean(axis=0) if len(bands) > 1 else np.zeros(BANDS)
-        percentiles = np.percentile(bands, PERCENTILES, axis=0, method="nearest")
+        percentiles = np.percentile(bands, 100 * np.array(PERCENTILES), axis=0, method="nearest")
         expected = np.concatenate([bands.mean(axis=0), bands.std(axis=0), steps, percentiles.ravel()])
         assert row == pytest.approx(expected, abs=1e-4)
 
@@ -67,3 +67,19 @@ def test_every_curated_clip_is_predicted_by_a_model_that_did_not_see_it(spectrog
         expected = fit_linear_model(statistics[fitted], truth[fitted]).score(statistics[fold == held_out])
         rows = found.rows["clip"].isin(clips["clip"][fold == held_out]).to_numpy()
         assert rows.sum() == 12 and found.scores[rows] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("fold", [-1, 2])
+def test_a_member_is_the_model_that_was_fitted_without_its_fold(spectrograms, tmp_path, fold):
+    select(spectrograms, noisy_choice={"noisy": "all"}, init={}, seed=1, out=tmp_path / "selection")
+    places = {"spectrograms": spectrograms, "selection": tmp_path / "selection"}
+    row = asdict(LINEAR_MEMBER) | {"fold": fold}
+    train_row(row, **places, out=tmp_path / "model", seed=1, checkpoints="", champions="", warm_start=0.0)
+    predict(tmp_path / "model", **places, out=tmp_path / "predictions.parquet")
+    found = read_predictions(tmp_path / "predictions.parquet")
+    expected = read_predictions(tmp_path / "selection" / LINEAR_PREDICTIONS)
+    rows = expected.rows["clip"].isin(found.rows["clip"]).to_numpy()
+    assert rows.sum() == len(found.scores) == (12 if fold >= 0 else 0)
+    assert found.scores == pytest.approx(expected.scores[rows], abs=1e-6)
+    history = read_history(tmp_path / "model")
+    assert (history["lwlrap"].notna() == (fold >= 0)).all() and (history["loss"] < 1).all()

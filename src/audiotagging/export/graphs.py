@@ -19,6 +19,7 @@ from audiotagging.artifacts.mels import MELS
 from audiotagging.data.audio import TRIM_DECIBELS, TRIM_FLOOR, TRIM_FRAME, TRIM_HOP
 from audiotagging.data.spectrogram import FFT, HOP, POWER_FLOOR, RANGE_DECIBELS, SHORTEST, WINDOW, mel_filters
 from audiotagging.training.augmentation import VIEWS, nearest_pixels, normalise
+from audiotagging.training.linear_model import LinearModel, statistics_of
 from audiotagging.training.prediction import Model
 
 ROWS, COLUMNS = 40, 64  # FFT = ROWS * COLUMNS
@@ -135,6 +136,20 @@ class ClipScores(nn.Module):
             mels = MELS - 1 - mels
         rows = (starts[:, None] + frames).clamp(max=length - 1)
         return spectrogram[rows].index_select(2, mels).transpose(1, 2)
+
+
+class LinearScores(nn.Module):
+    """Maps the spectrogram of a clip to the scores of a linear model."""
+
+    def __init__(self, model: LinearModel) -> None:
+        """Take over a fitted model, which must be on the CPU."""
+        super().__init__()
+        self.model = model
+
+    def forward(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
+        """Map uint8 (frames, 128) to probabilities (classes,), and to the same as those of one member (1, classes)."""
+        scores = self.model(statistics_of(spectrogram)[None]).sigmoid()
+        return scores[0], scores
 
 
 class EnsembleScores(nn.Module):

@@ -39,9 +39,10 @@ from audiotagging.artifacts.onnx_facts import (
 )
 from audiotagging.data.audio import RATE
 from audiotagging.data.spectrogram import SETTINGS
-from audiotagging.export.graphs import ClipScores, EnsembleScores, Spectrogram
+from audiotagging.export.graphs import ClipScores, EnsembleScores, LinearScores, Spectrogram
 from audiotagging.files import sha256
 from audiotagging.progress import track
+from audiotagging.training.linear_model import LinearModel
 from audiotagging.training.prediction import Model
 
 OPSET = 20
@@ -85,7 +86,9 @@ def write_onnx(out: Path, *, models: Sequence[tuple[Model, ModelFacts]], averagi
     for model, facts in track(models, label="export", total=len(models)):
         path = out / f"{facts.name}.onnx"
         data = path.with_name(f"{path.name}.data")
-        graph = export_graph(ClipScores(_on_cpu(model)), [EXAMPLE], inputs=[INPUT], outputs=[SCORES, MEMBER_SCORES])
+        network = _on_cpu(model).network
+        scorer = LinearScores(network) if isinstance(network, LinearModel) else ClipScores(model)
+        graph = export_graph(scorer, [EXAMPLE], inputs=[INPUT], outputs=[SCORES, MEMBER_SCORES])
         onnx.save_model(graph, path, save_as_external_data=True, location=data.name)  # the graph now refers to `data`
         shutil.copymode(path, data)  # only its owner may read what `onnx` has written
         weights[data.name] = sha256(data)

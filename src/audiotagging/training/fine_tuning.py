@@ -9,7 +9,7 @@ from typing import Any
 from audiotagging.artifacts.initial_weights import initial_weights
 from audiotagging.artifacts.model_folder import ModelFacts, read_facts
 from audiotagging.errors import UserError
-from audiotagging.members import Member
+from audiotagging.members import LINEAR, Member
 from audiotagging.training.weights_file import read_weights
 
 logger = logging.getLogger(__name__)
@@ -95,6 +95,7 @@ def check(init: Path, rows: Sequence[Mapping[str, Any]], *, seed: int) -> None:
     Raises:
         UserError: If the weights are those of other networks, or if they are damaged.
     """
+    rows = [row for row in rows if row["network"] != LINEAR]  # it is fitted in seconds, wherever it starts
     weights, members = candidates(init), [Member.from_row(row) for row in rows]
     folds = [int(row["fold"]) for row in rows]
     starts = {

@@ -14,6 +14,7 @@ from audiotagging.members import Member
 CODE = (
     "augmentation",
     "devices",
+    "linear_model",
     "loop",
     "losses",
     "networks",

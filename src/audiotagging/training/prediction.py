@@ -16,10 +16,11 @@ from audiotagging.artifacts.selection import read_folds, read_noisy_clips, unhea
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_spectrograms
 from audiotagging.errors import UserError
 from audiotagging.files import regular
-from audiotagging.members import Member
+from audiotagging.members import LINEAR, Member
 from audiotagging.progress import track
 from audiotagging.training.augmentation import VIEWS, normalise, resample
 from audiotagging.training.devices import allow_tf32, autocast, best_device, move
+from audiotagging.training.linear_model import LinearModel, clip_statistics
 from audiotagging.training.networks import NETWORKS
 from audiotagging.training.spectrogram_store import Store
 
@@ -31,7 +32,7 @@ class Model:
     """A trained network, and what it was trained on.
 
     Attributes:
-        network: The network, in evaluation mode and on its device.
+        network: The network or the linear model, in evaluation mode and on its device.
         member: The member that it was trained for.
         classes: The classes, in the order of the scores.
         fold: The fold that was held out, or -1 for none.
@@ -50,7 +51,11 @@ def load_model(folder: Path) -> Model:
         UserError: If the folder contains no model, or if the model is corrupt.
     """
     facts = read_facts(folder)
-    network = NETWORKS[facts.member.network](VIEWS * len(facts.classes))
+    network: nn.Module
+    if facts.member.network == LINEAR:
+        network = LinearModel(len(facts.classes))
+    else:
+        network = NETWORKS[facts.member.network](VIEWS * len(facts.classes))
     load_weights(network, folder)
     return Model(move(network, best_device()).eval(), facts.member, facts.classes, facts.fold)
 
@@ -127,16 +132,19 @@ def score_clips(
     Raises:
         UserError: If the network returns NaN.
     """
-    store = Store(frames, offsets, device=next(model.network.parameters()).device)
-    scores = score(
-        model.network,
-        store,
-        torch.arange(len(store.lengths)),
-        member=model.member,
-        classes=len(model.classes),
-        precision=precision,
-        label=label,
-    )
+    if isinstance(model.network, LinearModel):
+        scores = model.network.score(clip_statistics(frames, offsets))
+    else:
+        store = Store(frames, offsets, device=next(model.network.parameters()).device)
+        scores = score(
+            model.network,
+            store,
+            torch.arange(len(store.lengths)),
+            member=model.member,
+            classes=len(model.classes),
+            precision=precision,
+            label=label,
+        )
     if not np.isfinite(scores).all():
         raise UserError(
             f"member {model.member.id}, fold {model.fold}: expected scores, found NaN; its weights are corrupt, copy "

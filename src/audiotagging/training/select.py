@@ -16,11 +16,13 @@ from audiotagging.artifacts.initial_weights import write_init
 from audiotagging.artifacts.noisy_choice import read_chosen_list
 from audiotagging.artifacts.prediction_table import Predictions, write_predictions
 from audiotagging.artifacts.selection import DEALT_FOLDS, LINEAR, LINEAR_PREDICTIONS, with_folds, write_selection
-from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_listing
+from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_listing, read_spectrograms
 from audiotagging.files import atomic_folder
 from audiotagging.metrics import label_table, margins
 from audiotagging.stratification import stratify
-from audiotagging.training.linear_model import fit_linear_model, read_statistics
+from audiotagging.training.linear_model import STATISTICS, clip_statistics, fit_linear_model
+
+CHUNK = 512  # clips whose spectrograms are in memory at once
 
 logger = logging.getLogger(__name__)
 
@@ -115,3 +117,18 @@ def predict_by_linear_model(clips: pd.DataFrame, statistics: np.ndarray, classes
             rows.append(clips.loc[scored, ["clip"]].assign(part="test" if held_out < 0 else "validation"))
     table = pd.concat(rows, ignore_index=True).assign(member=LINEAR, fold=-1)
     return Predictions(classes, table, np.concatenate(scores), [LINEAR])
+
+
+def read_statistics(spectrograms: Path, clips: pd.DataFrame) -> np.ndarray:
+    """Return the statistics of some clips of a folder of shards, shape (clips, statistics).
+
+    Args:
+        spectrograms: The folder of shards.
+        clips: Rows of its table of clips, in its order.
+    """
+    found = [np.empty((0, STATISTICS), np.float32)]
+    for part, names in clips.groupby("part", sort=False)["clip"]:
+        for start in range(0, len(names), CHUNK):
+            data = read_spectrograms(spectrograms, parts=[str(part)], clips=list(names[start : start + CHUNK]))
+            found.append(clip_statistics(data.frames, data.offsets))
+    return np.concatenate(found)

@@ -4,15 +4,18 @@ A killed run resumes from its last checkpoint. On a CPU it ends with the same we
 never killed.
 """
 
+import logging
 import platform
 import signal
 import threading
+import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import save
@@ -20,19 +23,24 @@ from safetensors.torch import save
 from audiotagging.artifacts.initial_weights import read_init
 from audiotagging.artifacts.model_folder import ModelFacts, write_model
 from audiotagging.artifacts.selection import read_folds, read_noisy_clips, with_folds
-from audiotagging.artifacts.spectrogram_shards import read_clips, read_fingerprint, read_spectrograms
+from audiotagging.artifacts.spectrogram_shards import Spectrograms, read_clips, read_fingerprint, read_spectrograms
 from audiotagging.errors import UserError
-from audiotagging.members import Member
+from audiotagging.members import LINEAR, Member
+from audiotagging.metrics import label_table, lwlrap
 from audiotagging.processes import TERMINATED
 from audiotagging.training.checkpoints import Checkpoints, run_checkpoints
 from audiotagging.training.devices import best_device, device_name
 from audiotagging.training.fine_tuning import candidates, choose
 from audiotagging.training.identity import code_version, run_identity, run_seed
+from audiotagging.training.linear_model import clip_statistics, fit_linear_model
 from audiotagging.training.loop import Run
 from audiotagging.training.training_data import Targets, split
 from audiotagging.training.training_progress import TrainingProgress
 from audiotagging.training.warm_start import starting_point
 from audiotagging.training.weights_file import read_weights, start_with
+from audiotagging.wording import counted
+
+logger = logging.getLogger(__name__)
 
 
 def train_row(
@@ -63,11 +71,12 @@ def train_row(
         SystemExit: On SIGTERM, with code 143, after writing a checkpoint.
     """
     member, fold, start = Member.from_row(row), int(row["fold"]), None
-    if champions and warm_start:
+    starts_anew = member.network == LINEAR  # fitting it takes seconds
+    if champions and warm_start and not starts_anew:
         member, start = starting_point(
             member, fold=fold, champions=Path(champions), spectrograms=spectrograms, share=warm_start
         )
-    elif init := read_init(selection):
+    elif not starts_anew and (init := read_init(selection)):
         weights = candidates(Path(init["path"]))
         start = choose(weights, member, fold=fold, seed=seed, fingerprint=read_fingerprint(spectrograms))
     train(
@@ -128,6 +137,21 @@ def train(
     if folds is not None:
         data = replace(data, clips=with_folds(data.clips, folds))
     fingerprint = read_fingerprint(spectrograms)
+    facts = ModelFacts(
+        member=member,
+        fold=fold,
+        seed=seed,
+        classes=data.classes,
+        fingerprint=fingerprint,
+        versions={"python": platform.python_version(), "torch": str(torch.__version__), "code": code_version()},
+        seconds=0.0,
+        crops_per_second=0.0,
+        device=device_name(torch.device("cpu")),
+        targets=targets.digest if targets is not None else None,
+    )
+    if member.network == LINEAR:
+        train_linear_model(data, facts=facts, out=out)
+        return
     initial = read_weights(start) if start else None
     if initial is None:
         member = replace(member, freeze_epochs=0)
@@ -148,21 +172,37 @@ def train(
     origin = start_with(run.network, initial, data.classes) if initial else None
     with run_checkpoints(checkpoints, identity=identity) as kept:
         train_to_the_end(run, kept)
-        facts = ModelFacts(
+        facts = replace(
+            facts,
             member=member,
-            fold=fold,
-            seed=seed,
-            classes=data.classes,
-            fingerprint=fingerprint,
-            versions={"python": platform.python_version(), "torch": str(torch.__version__), "code": code_version()},
             seconds=run.seconds,
             crops_per_second=run.steps * member.batch_size / run.seconds,
             device=device_name(run.device),
             start=origin,
-            targets=targets.digest if targets is not None else None,
         )
         weights = {name: tensor.cpu().contiguous() for name, tensor in run.network.state_dict().items()}
         write_model(out, facts=facts, history=pd.DataFrame(run.history), weights=save(weights))
+
+
+def train_linear_model(data: Spectrograms, *, facts: ModelFacts, out: Path) -> None:
+    """Fit a linear model to all clips that are not held out, and write the folder of the model.
+
+    Raises:
+        UserError: If there is no clip with a label to train on, or none in the fold to hold out.
+    """
+    started = time.monotonic()
+    training, held_out = split(data.clips, fold=facts.fold)
+    truth = label_table(data.clips["labels"].tolist(), data.classes)
+    statistics = clip_statistics(data.frames, data.offsets)
+    model = fit_linear_model(statistics[training], truth[training])
+    scores = model.score(statistics)
+    seconds = time.monotonic() - started
+    loss = -np.log(np.where(truth, scores, 1 - scores).clip(1e-9))[training].sum(axis=1).mean()
+    scored = lwlrap(truth[held_out], scores[held_out]) if truth[held_out].any() else float("nan")
+    history = {"epoch": 1, "cycle": 1, "loss": float(loss), "lr": 0.0, "lwlrap": scored, "seconds": seconds}
+    logger.info("fitted to %s", counted(len(training), "clip"))
+    facts = replace(facts, seconds=seconds, crops_per_second=len(training) / seconds)
+    write_model(out, facts=facts, history=pd.DataFrame([history]), weights=save(model.state_dict()))
 
 
 def train_to_the_end(run: Run, kept: Checkpoints | None) -> None:
