@@ -166,12 +166,12 @@ def preprocess(
             `machine.threads()`.
 
     Raises:
-        UserError: If too many clips of a part are unusable, if `out` is not empty, or if librosa is needed and not
-            installed.
+        UserError: If too many clips of a part are unusable, if a file has changed meanwhile, if `out` is not empty, or
+            if librosa is needed and not installed.
         MemoryError: If a worker is killed, most likely because memory ran out.
         WrongSpectrogramError: If a spectrogram is not that of librosa.
     """
-    clips = dataset.clips
+    clips, before = dataset.clips, take_fingerprint(dataset)
     repairs: Counter[str] = Counter()
     textures: list[Texture | None] = []
     measured: list[tuple[str, str, Acoustics]] = []
@@ -206,6 +206,8 @@ def preprocess(
                 measured.append((clip.clip, clip.part, result.acoustics))
             textures.append(result.texture)
             incomplete += [(clip.clip, clip.part, result.read, result.stated, note) for note in result.notes]
+        if take_fingerprint(dataset) != before:
+            raise UserError(f"{dataset.folder} has changed while it was read; wait until it is complete, and try again")
         _check_rejected(writer.rejected, Counter(clips["part"]), max_rejected)
         _add_disturbances(writer, dataset)
         write_alike(writer.working, _alike(clips, textures))
