@@ -6,6 +6,7 @@ This module is written for one version of kfp, and `check_version` refuses all o
 
 import contextlib
 import copy
+import hashlib
 import itertools
 import json
 import os
@@ -31,7 +32,7 @@ from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 from kfp.local.status import Status
 
 from audiotagging.errors import UserError
-from audiotagging.files import atomic_file, digest, open_file, open_text
+from audiotagging.files import atomic_file, digest, open_file, open_text, sha256
 from audiotagging.json_file import write_json
 from commands.cluster.answers import checked
 from commands.local.slots import Slots
@@ -226,8 +227,9 @@ class CheckedCache(cache.LocalCache):
     """kfp's cache of the outputs of stages, without outputs that have changed since they were written.
 
     The cache is a folder with the entries in `.kfp_cache/` and the outputs beside that. Entries hold paths relative to
-    the folder, and in keys its path does not count, so that it can be moved and copied. A digest of the entry and one
-    of the files that it names are kept beside it. The time of an entry is the start of the run that used it last.
+    the folder, and in keys its path does not count, so that it can be moved and copied. A digest of the entry with its
+    key, because it may have taken the place of another, and one of the files that it names are kept beside it. The time
+    of an entry is the start of the run that used it last.
     """
 
     def __init__(self, cache_root: str) -> None:
@@ -250,9 +252,9 @@ class CheckedCache(cache.LocalCache):
         with contextlib.suppress(OSError, ValueError, RecursionError, cache._MissingArtifactError):
             with open_text(kept) as file:
                 entry_digest, files_digest = file.read().split()
-            if digest([entry]) == entry_digest:
+            if _digest_of_entry(key, entry) == entry_digest:
                 outputs = self._deserialize_outputs(_map_uris(_content(entry), self._located))
-                if digest(_paths(outputs)) == files_digest:
+                if not _has_links(_paths(outputs)) and digest(_paths(outputs)) == files_digest:
                     os.utime(entry, (self._start, self._start))
                     return outputs
         self.damaged()
@@ -263,7 +265,7 @@ class CheckedCache(cache.LocalCache):
         content = _map_uris(self._serialize_outputs(outputs), lambda uri: str(Path(uri).relative_to(self._folder)))
         with atomic_file(Path(self._entry_path(key))) as partial:
             write_json(partial, content)
-        digests = f"{digest([Path(self._entry_path(key))])}\n{digest(_paths(outputs))}\n"
+        digests = f"{_digest_of_entry(key, Path(self._entry_path(key)))}\n{digest(_paths(outputs))}\n"
         with atomic_file(self._digests_path(key)) as partial:
             partial.write_text(digests, encoding="utf-8")
         os.utime(self._entry_path(key), (self._start, self._start))
@@ -330,6 +332,15 @@ def _map_texts(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, dict):
         return {change(key): _map_texts(each, change) for key, each in value.items()}
     return value
+
+
+def _digest_of_entry(key: str, entry: Path) -> str:
+    return hashlib.sha256(f"{key} {sha256(entry)}".encode()).hexdigest()
+
+
+def _has_links(paths: Iterable[Path]) -> bool:
+    """Return whether there is a link in outputs, which have none: it leads to what may change at any time."""
+    return any(each.is_symlink() for path in paths for each in (path, *path.rglob("*")))
 
 
 def _paths(outputs: Mapping[str, Any]) -> list[Path]:
