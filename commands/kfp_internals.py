@@ -42,7 +42,9 @@ VERSION = "2.17"
 ROW, SHARD = "pipelinechannel--rows-loop-item", "pipelinechannel--find-shards-loop-item"
 # How kfp names the folder of a local run: the pipeline, and the time in microseconds.
 RUN = re.compile(r"[\w-]+-\d{4}(-\d\d){5}-\d{6}", re.ASCII)
-TIMEOUT = 60  # seconds to wait for the answer of a server
+TIMEOUT = 60  # seconds to wait for the answer of a server, and for more of it
+MOST_SECONDS, MOST_BYTES = 600, 2**28  # for an answer that is read into memory; that on a run of 30 rows has megabytes
+CHUNK = 2**16
 
 # What is replaced while a pipeline runs on this machine, and the behaviour that is to be avoided.
 REPLACED: tuple[tuple[Any, str, str], ...] = (
@@ -412,6 +414,7 @@ class Client(kfp.Client):
         self.namespace = namespace
         api = self._healthz_api.api_client
         api.rest_client.request = _limited(api.rest_client.request)
+        api.rest_client.pool_manager.request = _complete(api.rest_client.pool_manager.request)
         api.deserialize = checked(api.deserialize)
 
     def get_kfp_healthz(self, sleep_duration: int = 0) -> kfp_server_api.V2beta1GetHealthzResponse:
@@ -434,7 +437,7 @@ class Client(kfp.Client):
 
     def get(self, path: str, **query: str) -> bytes:
         """Return the complete answer to such a request."""
-        return self.open(path, **query).data
+        return _read(self.open(path, **query))
 
     def get_text(self, path: str, **query: str) -> str:
         """Return the answer to such a request as text."""
@@ -469,3 +472,39 @@ def _limited(request: Callable[..., Any]) -> Callable[..., Any]:
         return request(*args, _request_timeout=_request_timeout or TIMEOUT, **options)
 
     return limited_request
+
+
+def _complete(request: Callable[..., urllib3.BaseHTTPResponse]) -> Callable[..., urllib3.BaseHTTPResponse]:
+    """Return a function of urllib3's pool whose answers have an end, and are text where kfp takes them for it."""
+
+    def complete_request(*args: Any, preload_content: bool = True, **options: Any) -> urllib3.BaseHTTPResponse:
+        answer = request(*args, preload_content=False, **options)
+        if not preload_content and answer.status < 300:
+            return answer
+        text = _read(answer).decode(errors="replace")
+        return urllib3.HTTPResponse(
+            text.encode(), headers={"Content-Type": "text/plain"}, status=answer.status, reason=answer.reason
+        )
+
+    return complete_request
+
+
+def _read(answer: urllib3.BaseHTTPResponse) -> bytes:
+    """Read an answer to its end.
+
+    Raises:
+        urllib3.exceptions.HTTPError: If it has no end, or takes too long.
+    """
+    deadline, content = time.monotonic() + MOST_SECONDS, bytearray()
+    try:
+        for chunk in answer.stream(CHUNK):
+            content += chunk
+            if len(content) > MOST_BYTES:
+                raise urllib3.exceptions.HTTPError(f"it sent more than {MOST_BYTES >> 20} MiB")
+            if time.monotonic() > deadline:
+                raise urllib3.exceptions.HTTPError(f"it sent something for more than {MOST_SECONDS} s")
+    except BaseException:
+        answer.close()
+        raise
+    answer.release_conn()
+    return bytes(content)
