@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -483,7 +484,10 @@ def _complete(request: Callable[..., urllib3.BaseHTTPResponse]) -> Callable[...,
             return answer
         text = _read(answer).decode(errors="replace")
         return urllib3.HTTPResponse(
-            text.encode(), headers={"Content-Type": "text/plain"}, status=answer.status, reason=answer.reason
+            BytesIO(text.encode()),
+            headers={"Content-Type": "text/plain"},
+            status=answer.status,
+            reason=answer.reason,
         )
 
     return complete_request
