@@ -29,12 +29,14 @@ AVERAGED, AUDIT = "averaged", "audit"  # folders whose files are moved to OUT it
 REPLACED = "replaced"  # earlier results, in the working folder
 LEARNING_CURVE, STUDENT_FOLDER, EXPORT = "learning-curve", "student", "onnx"
 MODEL = ("member.json", "weights.safetensors", "history.parquet")
-# What a run, `learning-curve`, `distil` and `export` write, as patterns of paths below OUT, or below the student.
+# What a run, `learning-curve`, `distil` and `export` write, and earlier versions of them, as patterns of paths below OUT,
+# or below the student.
 WRITTEN = (
     *("submission.csv", "ensemble.json", "predictions.parquet", "scores.json", "report.html", "student.json"),
     *("suspicious.csv", "audit.html", "log.txt", "logs/*.txt", "predictions/*.parquet"),
     *(f"models/*/{name}" for name in MODEL),
-    *(f"selection/{name}" for name in ("folds.csv", "noisy.csv", "init.json", *(f"*/{each}" for each in MODEL))),
+    *(f"selection/{name}" for name in ("folds.csv", "noisy.csv", "init.json", "linear.parquet")),
+    *(f"selection/judge/{name}" for name in MODEL),  # by an earlier version
     *(f"spectrograms/{name}.csv" for name in ("alike", "incomplete", "rejected")),
     *(f"spectrograms/{name}.parquet" for name in ("?????-of-?????", "acoustics", "excerpts")),
     "spectrograms/verified.json",
