@@ -29,8 +29,8 @@ AVERAGED, AUDIT = "averaged", "audit"  # folders whose files are moved to OUT it
 REPLACED = "replaced"  # earlier results, in the working folder
 LEARNING_CURVE, STUDENT_FOLDER, EXPORT = "learning-curve", "student", "onnx"
 MODEL = ("member.json", "weights.safetensors", "history.parquet")
-# What a run, `learning-curve`, `distil` and `export` write, and earlier versions of them, as patterns of paths below OUT,
-# or below the student.
+# What a run, `learning-curve`, `distil` and `export` write, or earlier versions of them did, as patterns of paths below
+# OUT, or below the student.
 WRITTEN = (
     *("submission.csv", "ensemble.json", "predictions.parquet", "scores.json", "report.html", "student.json"),
     *("suspicious.csv", "audit.html", "log.txt", "logs/*.txt", "predictions/*.parquet"),
