@@ -6,6 +6,7 @@ This module is written for one version of kfp, and `check_version` refuses all o
 
 import contextlib
 import copy
+import hashlib
 import itertools
 import json
 import os
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -31,7 +33,7 @@ from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 from kfp.local.status import Status
 
 from audiotagging.errors import UserError
-from audiotagging.files import atomic_file, digest, open_file, open_text
+from audiotagging.files import atomic_file, digest, open_file, open_text, sha256
 from audiotagging.json_file import write_json
 from commands.cluster.answers import checked
 from commands.local.slots import Slots
@@ -41,7 +43,9 @@ VERSION = "2.17"
 ROW, SHARD = "pipelinechannel--rows-loop-item", "pipelinechannel--find-shards-loop-item"
 # How kfp names the folder of a local run: the pipeline, and the time in microseconds.
 RUN = re.compile(r"[\w-]+-\d{4}(-\d\d){5}-\d{6}", re.ASCII)
-TIMEOUT = 60  # seconds to wait for the answer of a server
+TIMEOUT = 60  # seconds to wait for the answer of a server, and for more of it
+MOST_SECONDS, MOST_BYTES = 600, 2**28  # for an answer that is read into memory; that on a run of 30 rows has megabytes
+CHUNK = 2**16
 
 # What is replaced while a pipeline runs on this machine, and the behaviour that is to be avoided.
 REPLACED: tuple[tuple[Any, str, str], ...] = (
@@ -226,8 +230,9 @@ class CheckedCache(cache.LocalCache):
     """kfp's cache of the outputs of stages, without outputs that have changed since they were written.
 
     The cache is a folder with the entries in `.kfp_cache/` and the outputs beside that. Entries hold paths relative to
-    the folder, and in keys its path does not count, so that it can be moved and copied. A digest of the entry and one
-    of the files that it names are kept beside it. The time of an entry is the start of the run that used it last.
+    the folder, and in keys its path does not count, so that it can be moved and copied. A digest of the entry with its
+    key, because it may have taken the place of another, and one of the files that it names are kept beside it. The time
+    of an entry is the start of the run that used it last.
     """
 
     def __init__(self, cache_root: str) -> None:
@@ -250,9 +255,9 @@ class CheckedCache(cache.LocalCache):
         with contextlib.suppress(OSError, ValueError, RecursionError, cache._MissingArtifactError):
             with open_text(kept) as file:
                 entry_digest, files_digest = file.read().split()
-            if digest([entry]) == entry_digest:
+            if _digest_of_entry(key, entry) == entry_digest:
                 outputs = self._deserialize_outputs(_map_uris(_content(entry), self._located))
-                if digest(_paths(outputs)) == files_digest:
+                if not _has_links(_paths(outputs)) and digest(_paths(outputs)) == files_digest:
                     os.utime(entry, (self._start, self._start))
                     return outputs
         self.damaged()
@@ -263,7 +268,7 @@ class CheckedCache(cache.LocalCache):
         content = _map_uris(self._serialize_outputs(outputs), lambda uri: str(Path(uri).relative_to(self._folder)))
         with atomic_file(Path(self._entry_path(key))) as partial:
             write_json(partial, content)
-        digests = f"{digest([Path(self._entry_path(key))])}\n{digest(_paths(outputs))}\n"
+        digests = f"{_digest_of_entry(key, Path(self._entry_path(key)))}\n{digest(_paths(outputs))}\n"
         with atomic_file(self._digests_path(key)) as partial:
             partial.write_text(digests, encoding="utf-8")
         os.utime(self._entry_path(key), (self._start, self._start))
@@ -330,6 +335,15 @@ def _map_texts(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, dict):
         return {change(key): _map_texts(each, change) for key, each in value.items()}
     return value
+
+
+def _digest_of_entry(key: str, entry: Path) -> str:
+    return hashlib.sha256(f"{key} {sha256(entry)}".encode()).hexdigest()
+
+
+def _has_links(paths: Iterable[Path]) -> bool:
+    """Return whether there is a link in outputs, which have none: it leads to what may change at any time."""
+    return any(each.is_symlink() for path in paths for each in (path, *path.rglob("*")))
 
 
 def _paths(outputs: Mapping[str, Any]) -> list[Path]:
@@ -401,6 +415,7 @@ class Client(kfp.Client):
         self.namespace = namespace
         api = self._healthz_api.api_client
         api.rest_client.request = _limited(api.rest_client.request)
+        api.rest_client.pool_manager.request = _complete(api.rest_client.pool_manager.request)
         api.deserialize = checked(api.deserialize)
 
     def get_kfp_healthz(self, sleep_duration: int = 0) -> kfp_server_api.V2beta1GetHealthzResponse:
@@ -423,7 +438,7 @@ class Client(kfp.Client):
 
     def get(self, path: str, **query: str) -> bytes:
         """Return the complete answer to such a request."""
-        return self.open(path, **query).data
+        return _read(self.open(path, **query))
 
     def get_text(self, path: str, **query: str) -> str:
         """Return the answer to such a request as text."""
@@ -458,3 +473,42 @@ def _limited(request: Callable[..., Any]) -> Callable[..., Any]:
         return request(*args, _request_timeout=_request_timeout or TIMEOUT, **options)
 
     return limited_request
+
+
+def _complete(request: Callable[..., urllib3.BaseHTTPResponse]) -> Callable[..., urllib3.BaseHTTPResponse]:
+    """Return a function of urllib3's pool whose answers have an end, and are text where kfp takes them for it."""
+
+    def complete_request(*args: Any, preload_content: bool = True, **options: Any) -> urllib3.BaseHTTPResponse:
+        answer = request(*args, preload_content=False, **options)
+        if not preload_content and answer.status < 300:
+            return answer
+        text = _read(answer).decode(errors="replace")
+        return urllib3.HTTPResponse(
+            BytesIO(text.encode()),
+            headers={"Content-Type": "text/plain"},
+            status=answer.status,
+            reason=answer.reason,
+        )
+
+    return complete_request
+
+
+def _read(answer: urllib3.BaseHTTPResponse) -> bytes:
+    """Read an answer to its end.
+
+    Raises:
+        urllib3.exceptions.HTTPError: If it has no end, or takes too long.
+    """
+    deadline, content = time.monotonic() + MOST_SECONDS, bytearray()
+    try:
+        for chunk in answer.stream(CHUNK):
+            content += chunk
+            if len(content) > MOST_BYTES:
+                raise urllib3.exceptions.HTTPError(f"it sent more than {MOST_BYTES >> 20} MiB")
+            if time.monotonic() > deadline:
+                raise urllib3.exceptions.HTTPError(f"it sent something for more than {MOST_SECONDS} s")
+    except BaseException:
+        answer.close()
+        raise
+    answer.release_conn()
+    return bytes(content)

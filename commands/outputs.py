@@ -12,15 +12,15 @@ log.txt, logs/STAGE.txt                              what happened, and all outp
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from audiotagging.artifacts.model_folder import ModelFacts, model_folders, model_name, read_facts
 from audiotagging.errors import UserError
-from audiotagging.files import move, named, sync
+from audiotagging.files import move, named, sync, walk
 from audiotagging.json_file import read_json
 from audiotagging.members import LINEAR
-from audiotagging.removal import remove
+from audiotagging.removal import LEFTOVER, MARKER, is_marked, remove
 from audiotagging.results.findings import findings
 from audiotagging.results.labelled_clips import SETS
 from audiotagging.results.scores_file import NAME, Scores
@@ -29,12 +29,23 @@ from audiotagging.working_folder import working_folder
 AVERAGED, AUDIT = "averaged", "audit"  # folders whose files are moved to OUT itself
 REPLACED = "replaced"  # earlier results, in the working folder
 LEARNING_CURVE, STUDENT_FOLDER, EXPORT = "learning-curve", "student", "onnx"
-# What a run, `learning-curve`, `distil` and `export` write to OUT, and what macOS adds.
-NAMES = {
-    *("spectrograms", "selection", "models", "predictions", "submission.csv", "ensemble.json", "predictions.parquet"),
-    *("scores.json", "report.html", "suspicious.csv", "audit.html", "log.txt", "logs", ".DS_Store"),
-    *(LEARNING_CURVE, STUDENT_FOLDER, EXPORT),
-}
+MODEL = ("member.json", "weights.safetensors", "history.parquet")
+# What a run, `learning-curve`, `distil` and `export` write, or earlier versions of them did, as patterns of paths below
+# OUT, or below the student.
+WRITTEN = (
+    *("submission.csv", "ensemble.json", "predictions.parquet", "scores.json", "report.html", "student.json"),
+    *("suspicious.csv", "audit.html", "log.txt", "logs/*.txt", "predictions/*.parquet"),
+    *(f"models/*/{name}" for name in MODEL),
+    *(f"selection/{name}" for name in ("folds.csv", "noisy.csv", "init.json", "linear.parquet")),
+    *(f"selection/judge/{name}" for name in MODEL),  # by an earlier version
+    *(f"spectrograms/{name}.csv" for name in ("alike", "incomplete", "rejected")),
+    *(f"spectrograms/{name}.parquet" for name in ("?????-of-?????", "acoustics", "excerpts")),
+    "spectrograms/verified.json",
+    *(f"{LEARNING_CURVE}/learning_curve.{ending}" for ending in ("json", "csv", "html")),
+    *(f"{LEARNING_CURVE}/{name}" for name in ("log.txt", "predictions/*.parquet")),
+    *(f"{EXPORT}/{name}" for name in ("*.onnx", "*.onnx.data", "MODEL_CARD.md")),
+)
+OF_SYSTEMS = ".DS_Store"  # macOS adds it to folders
 
 Artifact = TypeVar("Artifact")
 
@@ -113,7 +124,7 @@ def check_out(out: Path, *, force: bool) -> None:
 
 
 def check_replaced(out: Path, *, what: str, made: str) -> None:
-    """Check that a folder that --force replaces has nothing in it but what this program wrote.
+    """Check that a folder that --force replaces has nothing in it or below it but what this program wrote.
 
     Args:
         out: The folder.
@@ -125,10 +136,27 @@ def check_replaced(out: Path, *, what: str, made: str) -> None:
     """
     if not (out / made).is_file():
         raise UserError(f"{out}: --force replaces only {what}, found something else; name another folder, or move it")
-    if others := sorted(path.name for path in out.iterdir() if path.name not in {*NAMES, made}):
-        raise UserError(f"{out}: --force replaces only {what}, found {others[0]} too; move it elsewhere")
+    if others := sorted(_others(out)):
+        also = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
+        raise UserError(f"{out}: --force replaces only {what}, found {others[0]}{also} too; move it elsewhere")
     if not os.access(out, os.W_OK):
         raise UserError(f"{out}: expected a folder that can be replaced, found one that is read-only")
+
+
+def _others(out: Path) -> Iterator[PurePath]:
+    """Yield what this program did not write to a folder of results: files, and links to folders."""
+    for above, folders, files in walk(out):
+        links = [name for name in folders if (above / name).is_symlink()]
+        folders[:] = [name for name in folders if not is_marked(above / name, MARKER)]  # of interrupted commands
+        for name in [*files, *links]:
+            path = (above / name).relative_to(out)
+            if not _is_written(path) and name != OF_SYSTEMS and not LEFTOVER.fullmatch(name):
+                yield path
+
+
+def _is_written(path: PurePath) -> bool:
+    path = path.relative_to(STUDENT_FOLDER) if path.is_relative_to(STUDENT_FOLDER) else path
+    return any(path.match(pattern) for pattern in WRITTEN if pattern.count("/") == len(path.parts) - 1)
 
 
 @contextmanager

@@ -12,15 +12,14 @@ import argparse
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from kfp import local
 from kfp.local.config import LocalRunnerType
 
-from audiotagging.artifacts.champion import Event, prepare_champions
+from audiotagging.artifacts.champion import Event, prepare_champions, read_events
 from audiotagging.artifacts.initial_weights import whole
 from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.ingest import check_folds
@@ -91,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         check_cache(folders["--cache"])
     if init:
         values["init"] = str(init)
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    before = read_events(folders["--champions"]) if args.champions else []
     try:
         with working_on(out, force=args.force) as work:
             _run_stages(args, values, folders, out=out, work=work)
@@ -103,15 +102,15 @@ def run(args: argparse.Namespace) -> int:
             post(args.notify, describe_run(args.out.name, None, failed=str(error)))
         return CODES[error.kind]
     if args.notify:
-        post(args.notify, describe_run(args.out.name, _candidate(out, started)))
+        post(args.notify, describe_run(args.out.name, _candidate(out, before)))
     print_results(args.out)
     return 0
 
 
-def _candidate(out: Path, started: str) -> Event | None:
-    """Return what the run added to the history of the champions since it started, if it did."""
+def _candidate(out: Path, before: Collection[Event]) -> Event | None:
+    """Return what the run added to the history of the champions, if it did."""
     events = read_json(out / NAME, Facts).get("champions", [])
-    added = [event for event in events if event["action"] == "candidate" and event["when"] >= started]
+    added = [event for event in events if event["action"] == "candidate" and event not in before]
     return added[-1] if added else None
 
 

@@ -32,7 +32,7 @@ from audiotagging.tagging.choice import Choose, choice, never_chosen
 from audiotagging.tagging.formats import FORMATS as WINDOW_FORMATS
 from audiotagging.tagging.formats import Format, write_file, write_objects
 from audiotagging.tagging.loading import load_tagger
-from audiotagging.tagging.results_folder import Settings, is_tagged, open_results, result_paths
+from audiotagging.tagging.results_folder import Settings, last_change, open_results, result_paths
 from audiotagging.tagging.tagger import Tagged, Tagger
 from audiotagging.tagging.windows import Tag, check_windows, tag_windows
 from commands import check_counts
@@ -227,12 +227,14 @@ def _write_windows(
 ) -> None:
     """Write the tags of the windows of every file, except where an earlier command did."""
     for path, result in track(results.items(), label="tag", total=len(results)):
-        if is_tagged(result, path):
+        changed = last_change(path)  # before it is read
+        if changed >= 0 and last_change(result) == changed:
             continue
         try:
             result.parent.mkdir(parents=True, exist_ok=True)
             with atomic_file(result) as incomplete:
                 write_file(incomplete, ((path, tag) for tag in tags(path)), kind=kind)
+                os.utime(incomplete, ns=(changed, changed))
         except SoundError as error:
             report(path_text(path), str(error))
         except OSError as error:

@@ -6,15 +6,26 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+import soundfile
+from helpers.fabricated import fabricate_run, models_of, replace_weights
+from safetensors.torch import save
 
 import pipeline
+from audiotagging.artifacts.averaging import Averaging
 from audiotagging.artifacts.champion import champion_folder
+from audiotagging.data.audio import RATE
 from audiotagging.data.synthetic import write_dataset
+from audiotagging.json_file import write_json
+from audiotagging.members import DEMO
 from audiotagging.processes import PATIENCE
+from audiotagging.training.augmentation import VIEWS
+from audiotagging.training.networks import NETWORKS
 
 pytestmark = pytest.mark.kills
 
@@ -33,6 +44,23 @@ def start(folder, data):
         return subprocess.Popen(
             command, stdout=printed, stderr=printed, cwd=ROOT, env=environment, start_new_session=True
         )
+
+
+def start_tagging(folder, *, data, models):
+    """Start the pipeline that tags new sounds, in a session of its own."""
+    options = ["--data", data, "--out", folder / "out", "--models", models, "--window", "1"]
+    command = [sys.executable, "pipeline.py", "run", "--pipeline", "tagging", *options]
+    with (folder / "printed.txt").open("a") as printed:
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(
+            command, stdout=printed, stderr=printed, cwd=ROOT, env=environment, start_new_session=True
+        )
+
+
+def tags(folder):
+    """Return the rows of all complete batches, without their headers."""
+    found = [path.with_name("tags.csv") for path in (folder / "out").glob("batches/*/files.parquet")]
+    return sorted(line for path in found for line in path.read_text().splitlines()[1:])
 
 
 def results(folder):
@@ -92,3 +120,43 @@ def test_the_same_command_ends_as_if_nothing_had_happened(tmp_path, data, undist
     assert {path.name for path in tmp_path.iterdir()} == {"out", "champions", "printed.txt"}
     champion = champion_folder(tmp_path / "champions")
     assert (champion / "predictions.parquet").read_bytes() == expected["predictions.parquet"]
+
+
+@pytest.fixture(scope="module")
+def tagging(tmp_path_factory):
+    """Sounds, models, and the tags and the seconds of a run of the pipeline `tagging` that is not killed."""
+    folder = tmp_path_factory.mktemp("tagging")
+    run = fabricate_run(folder / "models", members=[DEMO[0]], classes=3, clips=4, folds=[0])
+    write_json(run / "ensemble.json", asdict(Averaging("arithmetic", {DEMO[0].id: 1.0})))
+    for path in models_of(run):
+        replace_weights(path, save(NETWORKS[DEMO[0].network](VIEWS * 3).state_dict()))
+    (folder / "sounds").mkdir()
+    for number in range(6):
+        noise = np.random.default_rng(number).uniform(-0.5, 0.5, 3 * RATE)
+        soundfile.write(folder / "sounds" / f"{number}.wav", noise, RATE)
+    options = {"data": folder / "sounds", "models": folder / "models"}
+    begin = time.monotonic()
+    assert start_tagging(folder, **options).wait() == 0, (folder / "printed.txt").read_text()
+    assert tags(folder)
+    return options, tags(folder), time.monotonic() - begin
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_the_pipeline_of_tagging_ends_as_if_nothing_had_happened(tmp_path, tagging, number):
+    options, expected, seconds = tagging
+    killed = start_tagging(tmp_path, **options)
+    time.sleep((number + random.Random(number).random()) / KILLS * LAST * seconds)
+    (os.killpg if number % 2 else os.kill)(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert tags(tmp_path) in ([], expected)  # a batch is there whole or not at all
+
+    again = start_tagging(tmp_path, **options)
+    deadline = time.monotonic() + PATIENCE + 10
+    while left := alive(killed.pid):
+        assert time.monotonic() < deadline, f"{left} live on"
+        time.sleep(0.2)
+    assert again.wait() == 0, (tmp_path / "printed.txt").read_text()
+    assert tags(tmp_path) == expected
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "printed.txt"}
+    left = [path.relative_to(tmp_path).as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert not [name for name in left if name.endswith(".part") or name.startswith("parts/")]

@@ -20,6 +20,7 @@ from audiotagging.artifacts.excerpts import read_excerpts
 from audiotagging.data.synthetic import CLASSES, RATE, write_dataset
 from audiotagging.members import DEMO
 from audiotagging.metrics import lwlrap
+from commands.outputs import check_out
 from components.images import image
 from docs.pictures import CHROMIUM
 
@@ -150,6 +151,7 @@ def test_a_small_run_leaves_everything_that_the_readme_promises(tmp_path, member
     assert list((out / "spectrograms").glob("*.parquet"))
     assert len(pd.read_csv(out / "selection" / "noisy.csv")) == 13
     assert not (tmp_path / "out.work").exists()
+    check_out(out, force=True)  # it takes everything in it for the output of a run
 
     submission = pd.read_csv(out / "submission.csv", index_col="fname")
     sample = pd.read_csv(tmp_path / "data" / "sample_submission.csv", index_col="fname")

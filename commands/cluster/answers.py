@@ -48,6 +48,25 @@ def readable(what: str) -> Iterator[None]:
         ) from error
 
 
+def pages(request: Callable[[str], Any]) -> Iterator[Any]:
+    """Yield all pages of a list.
+
+    Args:
+        request: Requests a page by its token, which is empty for the first one.
+
+    Raises:
+        AnswerError: If the list has no end.
+    """
+    seen, token = set[str](), ""
+    while token not in seen:
+        seen.add(token)
+        page = request(token)
+        yield page
+        token = page.next_page_token or ""
+    if token:
+        raise AnswerError("a list: the server's answer has no end, the same page follows again; try again later")
+
+
 def checked(deserialize: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
     """Return a function for the answers of kfp's client which checks them against its models first."""
 

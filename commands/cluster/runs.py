@@ -11,6 +11,7 @@ from audiotagging.errors import UserError
 from audiotagging.json_file import parse_json
 from audiotagging.results.scores_file import EnsembleScores
 from audiotagging.wording import duration
+from commands.cluster.answers import pages
 from commands.cluster.artifacts import read_artifact
 from commands.cluster.client import Client, named
 from commands.cluster.logs import read_log
@@ -31,13 +32,11 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 def list_runs(client: Client, experiment: str, *, namespace: str | None) -> Iterator[V2beta1Run]:
     """Yield the runs of an experiment, newest first."""
     found = client.list_experiments(filter=named(experiment), namespace=namespace).experiments
-    token = "" if found else None
-    while token is not None:
-        page = client.list_runs(
-            page_token=token, page_size=PAGE, sort_by="created_at desc", experiment_id=found[0].experiment_id
-        )
+    if not found:
+        return
+    options = {"page_size": PAGE, "sort_by": "created_at desc", "experiment_id": found[0].experiment_id}
+    for page in pages(lambda token: client.list_runs(page_token=token, **options)):
         yield from page.runs or []
-        token = page.next_page_token or None
 
 
 def find_run(client: Client, wanted: str, experiment: str, *, namespace: str | None) -> V2beta1Run:

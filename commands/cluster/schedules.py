@@ -19,7 +19,7 @@ from kfp_server_api import (
 )
 
 from audiotagging.errors import UserError
-from commands.cluster.answers import readable
+from commands.cluster.answers import pages, readable
 from commands.cluster.client import MLFLOW, Client, mlflow_input, named, what_is_run, where
 from commands.cluster.runs import ENDED
 
@@ -31,19 +31,10 @@ ENABLED = RecurringRunMode.ENABLE
 
 def find(client: Client, experiment: str, name: str | None = None) -> list[V2beta1RecurringRun]:
     """Return the schedules of an experiment, or those of one name, oldest first."""
-    found: list[V2beta1RecurringRun] = []
-    token: str | None = ""
-    while token is not None:
-        page = client.list_recurring_runs(
-            page_token=token,
-            page_size=PAGE,
-            sort_by="created_at asc",
-            experiment_id=experiment,
-            filter=named(name) if name else None,
-        )
-        found += page.recurring_runs or []
-        token = page.next_page_token or None
-    return found
+    options = {"page_size": PAGE, "sort_by": "created_at asc", "experiment_id": experiment}
+    options |= {"filter": named(name)} if name else {}
+    found = pages(lambda token: client.list_recurring_runs(page_token=token, **options))
+    return [schedule for page in found for schedule in page.recurring_runs or []]
 
 
 def newest(schedules: Iterable[V2beta1RecurringRun]) -> dict[str, V2beta1RecurringRun]:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from audiotagging.errors import UserError
 from audiotagging.files import open_file
+from audiotagging.machine import check_machine
 
 DELIMITERS = (",", ";", "\t", "|")
 TRIED = 100  # lines by which the delimiter is chosen, and bytes by which the encoding is
@@ -72,6 +73,7 @@ def read_text(path: Path, *, name: str = "") -> tuple[str, str]:
         with open_file(path) as file:
             content = file.read()
     except OSError as error:
+        check_machine(error)
         raise TableError([f"{name} cannot be read: {error.strerror}"]) from error
     if content.startswith(LFS_POINTER):
         raise TableError([f"{name} is a pointer of Git LFS instead of the file: get it with git lfs pull"])

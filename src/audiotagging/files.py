@@ -240,6 +240,24 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def walk(folder: Path, *, follow: bool = False) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield every folder below a folder, with the names of the folders and of the files in it, as `os.walk` does.
+
+    Args:
+        folder: The folder. It comes first.
+        follow: Whether links to folders are followed.
+
+    Raises:
+        OSError: If one of them cannot be listed, which `os.walk` and `Path.rglob` leave out without a word.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for above, folders, names in os.walk(folder, onerror=refuse, followlinks=follow):
+        yield Path(above), folders, names
+
+
 def path_text(path: PurePath | str) -> str:
     r"""Return a path as text, with bytes that are not UTF-8 as in `\xff`."""
     return os.fsencode(path).decode(errors="backslashreplace")

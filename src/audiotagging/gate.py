@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import TextIO
 
 from audiotagging.errors import MachineError, UserError, brief, without_secrets
+from audiotagging.machine import says_no_memory
 from audiotagging.processes import begin_stage
 
 # The exit codes, by the word that the line starts with.
@@ -33,11 +34,6 @@ LITTLE = 2**20  # bytes, with which a disk counts as full
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 LAST_LINE = re.compile(rf"({'|'.join(CODES)}): (.*)")  # of a stage that failed
-# In the messages of torch, of Python, of C++, and of the system when it loads a library.
-MEMORY = (
-    *("out of memory", "can't allocate memory", "can't start new thread", "bad_alloc", "bad allocation"),
-    *("failed to map segment", "cannot allocate memory", "Cannot allocate memory"),
-)
 # How messages of torch start if a GPU or its driver failed. Another process may be able to use them.
 DEVICE = ("CUDA error", "CUDA driver error", "cuDNN error", "cuDNN Frontend error", "cuFFT error", "NCCL error")
 REPORT = "this is a defect of the program, not of your input; please report it with"
@@ -58,8 +54,7 @@ def explain(error: BaseException) -> tuple[str, str]:
         >>> explain(RuntimeError("CUDA error: unspecified launch failure"))
         ('machine', 'CUDA error: unspecified launch failure')
     """
-    memory = isinstance(error, RuntimeError | ImportError) and any(text in str(error) for text in MEMORY)
-    if memory or isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+    if isinstance(error, RuntimeError | ImportError | MemoryError | OSError) and says_no_memory(error):
         return "out of memory", brief(str(error) or "use a machine with more memory")
     if isinstance(error, shutil.Error):  # of `copytree`, with a list of all files
         (source, _, reason), *others = error.args[0]

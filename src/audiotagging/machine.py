@@ -1,11 +1,13 @@
-"""The processor, the cores and the memory that this process may use, and how to give memory back.
+"""The processor, the cores and the memory that this process may use, what it says if there is too little of them.
 
 A process may be restricted to some of the machine's cores (its CPU affinity). Its cgroup, with which containers and
 batch systems limit it, may allow less CPU time and memory than the machine has.
 """
 
 import ctypes
+import errno
 import math
+import mmap
 import os
 import platform
 import re
@@ -14,6 +16,12 @@ from pathlib import Path
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
 PROCESSORS = Path("/proc/cpuinfo")
+# In the messages of torch, of Python, of C++, of libsndfile, and of the system when it loads a library.
+MEMORY = (
+    *("out of memory", "can't allocate memory", "can't start new thread", "bad_alloc", "bad allocation"),
+    *("failed to map segment", "cannot allocate memory", "Cannot allocate memory", "malloc () failed"),
+)
+LARGEST = 2**31  # bytes: more than a library asks for at once to read a file of ours that is not damaged
 
 
 def threads() -> int:
@@ -59,6 +67,37 @@ def give_back_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
         trim(0)
+
+
+def says_no_memory(error: BaseException) -> bool:
+    """Return whether an exception says that memory could not be had, in the words of any library."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError) or any(text in str(error) for text in MEMORY)
+
+
+def check_machine(error: Exception) -> None:
+    """Raise an exception again if the machine is its reason, such as missing memory, and not the file that was read.
+
+    What turns errors of reading into "this file is corrupt" calls this first. A damaged file can make a library ask for
+    more memory than any machine has: then as much as an intact one may need is there, and nothing is raised.
+
+    Raises:
+        MemoryError: If memory ran out.
+        OSError: If this process, or the machine, has too many files open.
+    """
+    if says_no_memory(error) and _lacks_memory():
+        raise MemoryError(str(error) or "use a machine with more memory") from error
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        raise error
+
+
+def _lacks_memory() -> bool:
+    try:
+        mmap.mmap(-1, LARGEST, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()  # nothing is written to it
+    except (OSError, MemoryError):
+        return True
+    return False
 
 
 def _limits(name: str) -> list[str]:

@@ -24,6 +24,7 @@ from pyarrow.fs import (
 )
 
 from audiotagging.errors import UserError
+from audiotagging.machine import check_machine
 
 ATTEMPTS = 4  # per request, with growing pauses
 CONNECT_SECONDS = 10.0
@@ -159,6 +160,7 @@ def store_errors(url: str, *, what: str = "read") -> Iterator[None]:
     except UserError:
         raise
     except (OSError, ArrowException) as error:
+        check_machine(error)
         raise UserError(f"{url} cannot be {what}: {_reason(url, ' '.join(str(error).split()))}") from error
 
 

@@ -27,6 +27,9 @@ ODD = {
     "other types": (200, {"runs": 5, "experiments": {"a": 1}, "run_id": [], "created_at": 7, "tag_name": [1]}),
     "broken off": lambda handler: setattr(handler, "missing", 10) or (200, '{"runs": [{"run_id": '),
     "deep": (200, "[" * 100_000),
+    "no text": (200, b"\xff\xfe\0"),
+    "an error without text": (500, b"\xff\xfe\0"),
+    "the same page again": (200, {"experiments": [{"experiment_id": "a"}], "next_page_token": "again"}),
 }
 KEPT = ("runs", "schedules", "experiments", "pipelines", "versions", "packages")
 RUN = "latest"

@@ -105,6 +105,52 @@ def test_checkpoints_of_interrupted_trainings_count_too(root):
     assert kept(root) == {"old", "newer"} and not checkpoint.exists()
 
 
+def swap_entries(root):
+    for kind in ("json", "sha256"):
+        one, other = (root / ".kfp_cache" / f"{key('old', stage)}.{kind}" for stage in ("train", "predict"))
+        one.rename(root / "aside")
+        other.rename(one)
+        (root / "aside").rename(other)
+
+
+def swap_outputs(root):
+    for name in ("weights", "more"):
+        (root / folder_of("old") / "predict" / "model" / name).write_text("of another stage")
+    one, other = (root / folder_of("old") / stage for stage in ("train", "predict"))
+    one.rename(root / "aside")
+    other.rename(one)
+    (root / "aside").rename(other)
+
+
+def link_a_file(root):
+    path = root / folder_of("old") / "train" / "model" / "weights"
+    path.rename(root.parent / "elsewhere")
+    path.symlink_to(root.parent / "elsewhere")
+
+
+def link_another_folder(root):
+    (root / folder_of("old") / "train" / "model" / "more").symlink_to(root.parent)
+
+
+def make_a_pipe(root):
+    path = root / folder_of("old") / "train" / "model" / "weights"
+    path.unlink()
+    os.mkfifo(path)
+
+
+def cut_short(root):
+    os.truncate(root / folder_of("old") / "train" / "model" / "weights", 5)
+
+
+@pytest.mark.parametrize(
+    "poison", [swap_entries, swap_outputs, link_a_file, link_another_folder, make_a_pipe, cut_short]
+)
+def test_outputs_that_are_not_those_that_the_stage_wrote_are_not_taken(root, poison):
+    assert CheckedCache(str(root / ".kfp_cache")).get(key("old", "train"))
+    poison(root)
+    assert CheckedCache(str(root / ".kfp_cache")).get(key("old", "train")) is None
+
+
 def test_damaged_entries_and_their_outputs_can_be_removed(root):
     entry = root / ".kfp_cache" / f"{key('old', 'train')}.json"
     entry.write_text("[" * 100_000)

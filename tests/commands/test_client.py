@@ -367,3 +367,16 @@ def test_it_is_said_when_mlflow_does_not_get_the_run(server, call, caplog, outpu
     }
     assert call("submit", "--data", "demo", "--mlflow-experiment", "tagging")[0] == 0
     assert caplog.messages == messages
+
+
+@pytest.mark.parametrize(
+    ("limit", "most", "message"),
+    [("MOST_BYTES", 2**20, "it sent more than 1 MiB"), ("MOST_SECONDS", -1, "it sent something for more than")],
+)
+def test_an_answer_without_end_is_left(server, call, monkeypatch, limit, most, message):
+    monkeypatch.setattr(kfp_internals, limit, most)
+    server.broken = {".*experiments": (200, " " * 2**21)}
+    code, _, error = call("runs")
+    if limit == "MOST_BYTES":
+        assert server.requests[-1].endswith("experiments")  # the others are small
+    assert code == 2 and message in error.splitlines()[-1]  # after what the server says of a client that leaves

@@ -1,7 +1,5 @@
 """What a run on this machine tells others when it has ended."""
 
-from datetime import UTC, datetime
-
 import pytest
 from helpers.fabricated import fabricate_event, fabricate_run, finish_run
 from helpers.hook_server import receiver
@@ -23,7 +21,7 @@ def test_a_run_on_this_machine_tells_how_it_ended(capsys, tmp_path, data, monkey
     def run_stages(args, values, folders, *, out, work):
         if fails:
             raise StageError("train", "error", "no space", work / "log.txt")
-        event = fabricate_event("undecided", when=datetime.now(UTC).isoformat(timespec="seconds"))
+        event = fabricate_event("undecided", when="2000-01-01T00:00:00+00:00")  # the clock went backwards
         finish_run(fabricate_run(out, clips=6), promotion=Promotion(decision=event["decision"], history=[event]))
 
     monkeypatch.setattr(run, "_run_stages", run_stages)
@@ -36,6 +34,15 @@ def test_a_run_on_this_machine_tells_how_it_ended(capsys, tmp_path, data, monkey
     assert notice["outcome"] == ("failed" if fails else "candidate")
     assert ("no space" if fails else "It is undecided.") in notice["text"]
     assert "secret" not in output + error
+
+
+def test_a_candidate_of_an_earlier_run_is_not_told_again(tmp_path):
+    event, later = (fabricate_event("undecided", run=name) for name in ("run-1", "run-2"))
+    finish_run(
+        fabricate_run(tmp_path, clips=6), promotion=Promotion(decision=event["decision"], history=[event, later])
+    )
+    assert run._candidate(tmp_path, [event]) == later
+    assert run._candidate(tmp_path, [event, later]) is None
 
 
 def test_the_report_does_not_say_where_a_run_tells_how_it_ended(tmp_path, data, monkeypatch):

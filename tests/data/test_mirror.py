@@ -1,10 +1,13 @@
 import os
 import re
+from argparse import Namespace
+from contextlib import nullcontext
 
 import pytest
+from pyarrow.fs import FileInfo, FileType
 
 from audiotagging.data import mirror as mirror_module
-from audiotagging.data.mirror import fetch, list_files, mirror
+from audiotagging.data.mirror import FILLS, StoredFile, fetch, list_files, mirror
 from audiotagging.errors import UserError
 from audiotagging.locks import LOCK, file_lock
 
@@ -202,3 +205,34 @@ def test_a_store_without_the_data(s3, target, url, expected):
         mirror(url, target)
     assert "\n" not in str(error.value)
     assert not target.exists()
+
+
+class Stream:
+    """Says that it has read an object of three bytes, of which it has only some."""
+
+    def __init__(self, sent):
+        self.sent, self.counts = sent, [3, 0]
+
+    def metadata(self):
+        return {}
+
+    def readinto(self, memory):
+        memory[: len(self.sent)] = self.sent
+        return self.counts.pop(0)
+
+
+@pytest.mark.parametrize("sent", [b"", b"ab", b"abc", *(b"ab" + fill for fill in FILLS)])
+def test_an_object_of_which_the_store_sent_less_than_it_states_is_refused(tmp_path, sent):
+    store = Namespace(open_input_stream=lambda path: Stream(sent))
+    file = StoredFile("s3://bucket", store, FileInfo("bucket/a", FileType.File, size=3, mtime_ns=1))
+    with nullcontext() if len(sent) == 3 else pytest.raises(UserError, match="expected 3 bytes"):
+        fetch(file, tmp_path / "a")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == ({"a": sent} if len(sent) == 3 else {})
+
+
+def test_an_object_with_the_name_of_our_marker_is_left_where_it_is(s3, source, target):
+    s3.put(source, "sounds")
+    s3.client.put_object(Bucket="bucket", Key="sounds/.audiotagging.lock", Body=b"not ours")
+    for _ in range(2):
+        mirror("s3://bucket/sounds", target)
+    assert (target / ".audiotagging.lock").read_text().startswith("process")

@@ -222,6 +222,21 @@ def test_the_stage_refuses_data_that_changed_since_ingest(tmp_path):
         stage.preprocess.python_func(**arguments, spectrograms=dsl.Dataset(uri=str(tmp_path / "out")))
 
 
+@pytest.mark.parametrize("change", [lambda path: path.write_bytes(b"RIFF"), lambda path: os.utime(path, (1, 1))])
+def test_data_that_change_while_they_are_read_are_refused(tmp_path, dataset, monkeypatch, change):
+    process, left = preprocessing._process, iter(range(20))
+
+    def changing(piece):
+        if next(left, None) == 19:
+            change(tmp_path / "03.wav")  # which has been read
+        return process(piece)
+
+    monkeypatch.setattr(preprocessing, "_process", changing)
+    with pytest.raises(UserError, match="has changed while it was read"):
+        preprocess(dataset, tmp_path / "out", **OPTIONS, workers=1)
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_repairs_are_counted(tmp_path, dataset, caplog):
     soundfile.write(dataset.clips["path"][0], np.ones((3 * RATE, 2)) * 0.1, 48_000)
     short = sum(len(trim(noise(number) * np.float32(2**-15))) < 2 * RATE for number in range(1, len(PARTS)))

@@ -97,7 +97,8 @@ class Handler(BaseHTTPRequestHandler):
                 answer = self.route(path, parse_qs(query))
             except RefusedError as refusal:
                 status, answer = refusal.status, {"code": 3, "message": refusal.message, "details": []}
-        content = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+        content = answer if isinstance(answer, str | bytes) else json.dumps(answer)
+        content = content.encode() if isinstance(content, str) else content
         self.send_response(status)
         self.send_header("Content-Type", "text/plain" if isinstance(answer, str) else "application/json")
         self.send_header("Content-Length", str(len(content) + self.missing))

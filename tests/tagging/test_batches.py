@@ -5,6 +5,8 @@ import os
 import shutil
 import signal
 from contextlib import suppress
+from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
@@ -146,6 +148,27 @@ def test_only_what_is_new_or_has_changed_is_tagged(recordings, champions, tmp_pa
     shutil.copyfile(recordings / "plain.wav", recordings / "text.wav")  # can be read from now on
     assert pipeline.run() == ["another.wav", "slow.wav", "text.wav"]
     assert pipeline.run() == []
+
+
+def test_a_clock_that_goes_backwards_does_not_hide_what_a_later_batch_found(
+    recordings, champions, tmp_path, monkeypatch
+):
+    class Backwards(datetime):
+        years = count(2030, -1)
+
+        @classmethod
+        def now(cls, tz):
+            return cls(next(cls.years), 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr(batches, "datetime", Backwards)
+    pipeline = Pipeline(tmp_path, data=recordings, out=tmp_path / "out", models=champions)
+    assert set(pipeline.run()) == NAMES
+    os.utime(recordings / "slow.wav", ns=(5, 5))
+    assert pipeline.run() == ["slow.wav"] and pipeline.run() == []
+    assert sorted(path.name for path in (tmp_path / "out" / "batches").iterdir()) == [
+        "20300101T000000Z",
+        "20300101T000001Z",
+    ]
 
 
 def test_another_champion_tags_everything_again_that_can_be_read(pipeline, champions):

@@ -14,6 +14,7 @@ from typing import Any
 
 from audiotagging.errors import UserError
 from audiotagging.files import open_text, sha256
+from audiotagging.machine import check_machine
 from audiotagging.spreadsheet import from_field
 
 NOISY_CHOICES = ("none", "all", "agreement")
@@ -34,6 +35,7 @@ def read_list(path: Path, noisy_clips: Sequence[str]) -> set[str]:
         with open_text(path, newline="") as lines:
             entries = [from_field(row[0]) for row in csv.reader(lines) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
+        check_machine(error)
         raise UserError(
             f"{path}: expected one of {', '.join(NOISY_CHOICES)} or a list of clips in the data folder as the choice "
             f"of noisy clips, found no readable list ({error})"

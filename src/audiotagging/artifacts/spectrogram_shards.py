@@ -45,6 +45,7 @@ from audiotagging.artifacts.tables import corrupt_table, read_csv, write_csv
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_folder, regular
 from audiotagging.json_file import parse_json
+from audiotagging.machine import check_machine
 
 SCHEMA_VERSION = 4
 PARTS = ("curated", "noisy", "test", "disturbance")
@@ -353,7 +354,8 @@ def _shard_metadata(folder: Path) -> dict[Path, pq.FileMetaData]:
             shards[path] = pq.read_metadata(regular(path))
             schema = shards[path].schema.to_arrow_schema()
             version = (schema.metadata or {}).get(b"version", b"no version").decode()
-        except (pa.ArrowException, ValueError, OSError) as error:
+        except (pa.ArrowException, ValueError, OSError, MemoryError) as error:
+            check_machine(error)
             raise _corrupt(path, error) from error
         if version != str(SCHEMA_VERSION):
             raise UserError(f"{path}: expected spectrograms of version {SCHEMA_VERSION}, found {version}; {AGAIN}")
@@ -373,6 +375,7 @@ def _read(path: Path, metadata: pq.FileMetaData, columns: list[str], *, row_grou
         table.validate(full=True)
         return table
     except (pa.ArrowException, ValueError, OSError, MemoryError) as error:
+        check_machine(error)
         raise _corrupt(path, error) from error
 
 

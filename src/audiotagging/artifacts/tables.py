@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from audiotagging.csv_table import TableError, read_table
 from audiotagging.errors import UserError
 from audiotagging.files import open_file, regular
+from audiotagging.machine import check_machine
 from audiotagging.spreadsheet import from_field, to_field
 
 
@@ -56,6 +57,7 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(regular(path), page_checksum_verification=True, pre_buffer=False) as file:
             yield file
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        check_machine(error)
         raise corrupt_table(path, error) from error
 
 

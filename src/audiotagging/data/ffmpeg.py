@@ -16,6 +16,7 @@ import soxr
 from audiotagging.data.file_part import FilePart
 from audiotagging.data.ogg_pages import links
 from audiotagging.data.sound_streams import DecoderError, SoundError, check_head, check_values
+from audiotagging.machine import check_machine
 
 # Decoders of sound. "pcm_" and "adpcm_" stand for all of these.
 DECODERS = (
@@ -150,7 +151,8 @@ class FFmpegFile:
                     for packet in container.demux(_first_track(container)):
                         yield packet, first
                         first = False
-        except (_library().FFmpegError, DecoderError):
+        except (_library().FFmpegError, DecoderError) as error:
+            check_machine(error)
             self.broken = True
 
 
@@ -181,6 +183,7 @@ def _open(part: FilePart, format: str, options: dict[str, str]) -> Any:
     try:
         return av.open(part, format=format, options=options, metadata_errors="replace")
     except av.FFmpegError as error:
+        check_machine(error)
         reason = "its index is missing, as if its recording was interrupted" if format == "mov" else DAMAGED
         raise DecoderError(f"cannot be decoded: {reason}") from error
 
@@ -225,7 +228,8 @@ def _decode(packet: Any) -> tuple[list[Any], bool]:
     """Decode a packet. Return its frames, and whether it failed."""
     try:
         return packet.decode(), False
-    except _library().FFmpegError:
+    except _library().FFmpegError as error:
+        check_machine(error)
         return [], True
 
 

@@ -20,6 +20,7 @@ from audiotagging.data.file_part import FilePart
 from audiotagging.data.pcm_headers import Samples
 from audiotagging.data.quiet_mpg123 import hidden_messages
 from audiotagging.data.sound_streams import DecoderError, check_head, check_values
+from audiotagging.machine import check_machine
 
 # Bytes per sample of what is stored as it is, so that the size of a file tells how many samples there are.
 WIDTHS = {
@@ -150,6 +151,7 @@ def _errors() -> Iterator[None]:
     try:
         yield
     except soundfile.LibsndfileError as error:
+        check_machine(error)
         reason = error.error_string.removeprefix("Error : ").strip().rstrip(".")
         raise DecoderError(f"cannot be decoded: {REASONS.get(reason, reason)}") from error
 

@@ -166,12 +166,12 @@ def preprocess(
             `machine.threads()`.
 
     Raises:
-        UserError: If too many clips of a part are unusable, if `out` is not empty, or if librosa is needed and not
-            installed.
+        UserError: If too many clips of a part are unusable, if a file has changed meanwhile, if `out` is not empty, or
+            if librosa is needed and not installed.
         MemoryError: If a worker is killed, most likely because memory ran out.
         WrongSpectrogramError: If a spectrogram is not that of librosa.
     """
-    clips = dataset.clips
+    clips, before = dataset.clips, _states(dataset.clips)
     repairs: Counter[str] = Counter()
     textures: list[Texture | None] = []
     measured: list[tuple[str, str, Acoustics]] = []
@@ -206,6 +206,8 @@ def preprocess(
                 measured.append((clip.clip, clip.part, result.acoustics))
             textures.append(result.texture)
             incomplete += [(clip.clip, clip.part, result.read, result.stated, note) for note in result.notes]
+        if _states(clips) != before:
+            raise UserError(f"{dataset.folder} has changed while it was read; wait until it is complete, and try again")
         _check_rejected(writer.rejected, Counter(clips["part"]), max_rejected)
         _add_disturbances(writer, dataset)
         write_alike(writer.working, _alike(clips, textures))
@@ -300,6 +302,18 @@ def excerpts_of(folder: Path, clips: Collection[str], *, reading: Reading = AS_F
         else:
             logger.warning("%s cannot be heard: it %s", clip, result.reason)
     return excerpts
+
+
+def _states(clips: pd.DataFrame) -> list[tuple[int, int] | None]:
+    """Return the size and the time of the file of every clip, or None where there is none."""
+    found: list[tuple[int, int] | None] = []
+    for path in clips["path"]:
+        try:
+            state = Path(path).stat()
+            found.append((state.st_size, state.st_mtime_ns))
+        except OSError:
+            found.append(None)
+    return found
 
 
 def _add_disturbances(writer: ShardWriter, dataset: Dataset) -> None:

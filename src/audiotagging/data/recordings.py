@@ -27,6 +27,7 @@ from audiotagging.data.pcm_headers import Samples, find_samples
 from audiotagging.data.sound_formats import ffmpeg_format, looks_like_mp3, skip_id3
 from audiotagging.data.sound_streams import DecoderError, SoundError, Stream
 from audiotagging.files import open_file
+from audiotagging.machine import check_machine
 from audiotagging.wording import counted
 
 
@@ -203,6 +204,7 @@ def open_source(source: Source) -> Iterator[BinaryIO]:
         with file:
             yield file
     except OSError as error:
+        check_machine(error)
         raise SoundError(f"cannot be read: {error.strerror}") from error
 
 

@@ -16,7 +16,10 @@ AUDIO_SUFFIXES = (
     *(".3g2", ".amr", ".awb", ".wma", ".wmv", ".asf", ".webm", ".weba", ".mka", ".mkv", ".mov", ".avi", ".ogv"),
     *(".wv", ".ape", ".tta", ".tak", ".mpc", ".dsf", ".dff", ".sph"),
 )
-SYSTEM = {"desktop.ini", "thumbs.db", "__macosx", "@eadir", "$recycle.bin"}  # what systems leave in folders
+# What systems leave in folders.
+SYSTEM = {
+    *("desktop.ini", "thumbs.db", "__macosx", "@eadir", "$recycle.bin", "lost+found", "system volume information")
+}
 
 HEAD = 16  # bytes
 # First bytes, and FFmpeg's name of the format.

@@ -31,7 +31,7 @@ from audiotagging.artifacts.verified import Verified
 from audiotagging.data.audio import CLIP, RATE, SoundError, decode
 from audiotagging.data.spectrogram import pad, to_bytes
 from audiotagging.errors import UserError
-from audiotagging.machine import processor_name
+from audiotagging.machine import check_machine, processor_name
 from audiotagging.processes import CONTEXT, end_with_parent
 
 # What rounding may change: levels of a pixel, and the share of the pixels of all checked clips. It is not of each clip,
@@ -213,7 +213,8 @@ def _load(path: Path, start: float, end: float) -> np.ndarray | None:
             piece = {"offset": (first + 0.5) / file.samplerate, "duration": (frames + 0.5) / file.samplerate}
             samples, _ = librosa.load(file, sr=RATE, mono=True, **(piece if start or end < math.inf else {}))
             return samples
-    except soundfile.LibsndfileError:
+    except soundfile.LibsndfileError as error:
+        check_machine(error)
         return None
 
 

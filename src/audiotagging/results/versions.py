@@ -204,10 +204,12 @@ def record(champions: Path, event: Event, champion: Champion | None) -> None:
 def forget(champions: Path, *, keep: set[str]) -> None:
     """Remove old versions: all but the `KEPT` newest former champions, the `KEPT` newest others and those to keep."""
     versions = champions / VERSIONS
-    used = {event["after"] for event in read_events(champions)}
+    events = read_events(champions)
+    used = {event["after"] for event in events}
+    age = {event["version"]: place for place, event in enumerate(events)}  # clocks go backwards, copies have new times
     found = [path.parent for path in versions.glob("*/ensemble.json") if VERSION.fullmatch(path.parent.name)]
     ours = [path for path in found if path.resolve() == champions.resolve() / VERSIONS / path.name]  # no links
-    newest_first = sorted(ours, key=lambda folder: folder.stat().st_mtime, reverse=True)
+    newest_first = sorted(ours, key=lambda folder: age.get(folder.name, -1), reverse=True)
     former = [folder for folder in newest_first if folder.name in used]
     others = [folder for folder in newest_first if folder.name not in used]
     with working_folder(versions / "removed") as removed:  # what is only half removed is no version any more

@@ -39,7 +39,8 @@ from audiotagging.tagging.tagger import Tagged
 from audiotagging.tagging.windows import Tag
 
 BATCHES, PARTS = "batches", "parts"
-BATCH = re.compile(r"\d{8}T\d{6}Z(-\d+)?")  # its name: when it began
+BATCH = re.compile(r"\d{8}T\d{6}Z(-\d+)?")  # its name: when it began; a number is from earlier versions
+BATCH_TIME = "%Y%m%dT%H%M%SZ"
 FILES, SCORES, DRIFT = "files.parquet", "scores.parquet", "drift.json"
 BEFORE_FILES = ("tags.parquet", "tags.csv", SCORES, DRIFT)  # what a batch has before it counts
 OPEN_PARTS = 32  # that are in memory while a batch is written

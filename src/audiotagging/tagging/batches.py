@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,6 +24,8 @@ from audiotagging.files import path_text
 from audiotagging.processes import TERMINATED
 from audiotagging.progress import track
 from audiotagging.tagging.batch_results import (
+    BATCH,
+    BATCH_TIME,
     BATCHES,
     Options,
     TaggedFile,
@@ -247,7 +249,13 @@ def _divide(sizes: list[int], shards: int) -> list[int]:
 
 
 def _new_name(out: Place) -> str:
-    """Return the time as the name of a new batch."""
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    taken = {PurePosixPath(file).parts[1] for file in out.list(BATCHES)}
-    return next(each for each in [name, *(f"{name}-{number}" for number in range(2, 1000))] if each not in taken)
+    """Return the time as the name of a new batch: now, or a second after the newest one if clocks went backwards.
+
+    What a later batch says of a sound counts.
+    """
+    moment = datetime.now(UTC)
+    names = {PurePosixPath(file).parts[1] for file in out.list(BATCHES)}
+    if earlier := sorted(filter(BATCH.fullmatch, names)):
+        newest = datetime.strptime(earlier[-1].partition("-")[0], BATCH_TIME).replace(tzinfo=UTC)
+        moment = max(moment, newest + timedelta(seconds=1))
+    return f"{moment:{BATCH_TIME}}"

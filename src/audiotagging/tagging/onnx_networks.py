@@ -9,7 +9,7 @@ import numpy as np
 from audiotagging.artifacts.onnx_facts import INPUT, MEMBER_SCORES, from_metadata
 from audiotagging.errors import UserError
 from audiotagging.files import regular, sha256
-from audiotagging.machine import threads
+from audiotagging.machine import check_machine, threads
 
 # Its builds send events to their maker unless this is set before they are imported (Privacy.md in the package).
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -37,7 +37,8 @@ class OnnxNetworks:
         options.log_severity_level = SEVERE
         try:
             self._session = InferenceSession(regular(path), options, providers=["CPUExecutionProvider"])
-        except (*CORRUPT, OSError) as error:
+        except (*CORRUPT, state.RuntimeException, OSError) as error:
+            check_machine(error)
             found = "no such file" if not path.exists() else str(error).partition("\n")[0][:200]
             raise UserError(
                 f"{path}: expected an exported model with its weights beside it, found {found}; copy the folder again"

@@ -1,6 +1,5 @@
 """Folders of files on this machine and in object stores, behind one interface. Names are relative to the folder."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +10,8 @@ from typing import NamedTuple, Protocol
 from pyarrow.fs import FileType
 
 from audiotagging.data.mirror import CHUNK, StoredFile, fetch, list_files
-from audiotagging.files import atomic_file
+from audiotagging.data.sound_formats import is_hidden
+from audiotagging.files import atomic_file, walk
 from audiotagging.object_store import open_store, store_errors
 from audiotagging.removal import LEFTOVER, remove, remove_leftovers
 from audiotagging.tagging.results_folder import SETTINGS
@@ -67,12 +67,10 @@ class _Folder:
         self.path = path
 
     def list(self, folder: str = "") -> dict[str, State]:
-        paths = [
-            Path(above, name)
-            for above, _, names in os.walk(self.path / folder)
-            for name in names
-            if not LEFTOVER.fullmatch(name)
-        ]
+        paths = []
+        for above, folders, names in walk(self.path / folder) if (self.path / folder).is_dir() else ():
+            folders[:] = [name for name in folders if not is_hidden(name)]
+            paths += [above / name for name in names if not LEFTOVER.fullmatch(name)]
         states = {str(path.relative_to(self.path)): _state(path) for path in paths}
         return {name: state for name, state in states.items() if state}
 

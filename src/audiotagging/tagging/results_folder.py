@@ -69,12 +69,16 @@ def open_results(folder: Path, settings: Settings) -> None:
     remove_leftovers(folder, marker=SETTINGS)
 
 
-def is_tagged(result: Path, sound: Path) -> bool:
-    """Return whether a sound has a result that is newer than itself."""
+def last_change(path: Path) -> int:
+    """Return when a file was last changed, in nanoseconds. -1 if it cannot be looked at.
+
+    The result of a sound has the time of the sound. Whether it is newer would say nothing: clocks go backwards, and
+    older files take the place of newer ones.
+    """
     try:
-        return result.stat().st_mtime_ns >= sound.stat().st_mtime_ns
+        return path.stat().st_mtime_ns
     except OSError:
-        return False
+        return -1
 
 
 def result_paths(folder: Path, names: Iterable[tuple[Path, Path]], *, suffix: str) -> dict[Path, Path]:

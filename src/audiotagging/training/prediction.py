@@ -16,6 +16,7 @@ from audiotagging.artifacts.selection import read_folds, read_noisy_clips, unhea
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_spectrograms
 from audiotagging.errors import UserError
 from audiotagging.files import regular
+from audiotagging.machine import check_machine
 from audiotagging.members import LINEAR, Member
 from audiotagging.progress import track
 from audiotagging.training.augmentation import VIEWS, normalise, resample
@@ -71,6 +72,7 @@ def load_weights(network: nn.Module, folder: Path) -> None:
     try:
         found = load_file(regular(path))
     except (SafetensorError, OSError) as error:
+        check_machine(error)
         raise UserError(f"{path}: expected complete weights, found a corrupt file ({error}); copy it again") from error
     for name in sorted(expected.keys() | found.keys()):
         tensors = [tensors.get(name) for tensors in (expected, found)]

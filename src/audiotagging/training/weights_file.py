@@ -21,6 +21,7 @@ from torch import Tensor
 from audiotagging.artifacts.model_folder import Start, check_weights, read_facts, weights_path
 from audiotagging.errors import UserError
 from audiotagging.files import regular, sha256
+from audiotagging.machine import check_machine
 from audiotagging.training.augmentation import VIEWS
 from audiotagging.training.networks import NETWORKS, Network
 from audiotagging.training.published_names import our_names
@@ -93,8 +94,10 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
     try:
         content = load_file(regular(file)) if file.suffix == ".safetensors" else _load_torch(regular(file))
     except OSError as error:
+        check_machine(error)
         raise UserError(f"{file}: expected a file of weights, found none that can be read ({error})") from error
     except SafetensorError as error:
+        check_machine(error)
         raise UserError(f"{file}: expected complete weights, found a corrupt file ({error}); copy it again") from error
     for key in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -114,6 +117,7 @@ def _load_torch(file: Path) -> Any:
     except OSError:
         raise
     except Exception as error:  # a damaged file can make torch fail in any way
+        check_machine(error)
         if match := CODE.search(str(error)):
             raise UserError(
                 f"{file}: expected tensors, found pickled code ({match[1][:80]}), which is not run; "

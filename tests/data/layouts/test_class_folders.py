@@ -1,10 +1,13 @@
+import errno
 import math
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
 from audiotagging.data.dataset import DataError, read_dataset
+from audiotagging.data.layouts.tree import list_tree
 
 DOGS = [f"dog/{number}.wav" for number in range(3)]
 CATS = [f"cat/{number}.wav" for number in range(3)]
@@ -121,3 +124,31 @@ def test_10000_classes(sounds):
         os.link(folder / "0000/0.wav", folder / f"{number:04}/0.wav")
     dataset = read_dataset(folder)
     assert len(dataset.classes) == len(dataset.clips) == 10_000 and len(dataset.notes) == 1
+
+
+def denied(path, *arguments):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+def test_a_folder_that_cannot_be_listed_is_not_left_out(sounds, monkeypatch):
+    folder = sounds("dog/a.wav", "cat/b.wav")
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: denied(path) if Path(path).name == "cat" else scan(path))
+    with pytest.raises(PermissionError, match="cat"):
+        list_tree(folder)
+
+
+def test_what_only_the_system_may_list_is_left_out(sounds, monkeypatch):
+    folder = sounds("dog/a.wav", "lost+found/b.wav")
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: denied(path) if Path(path).name == "lost+found" else scan(path))
+    assert [sound.as_posix() for sound in list_tree(folder).sounds] == ["dog/a.wav"]
+
+
+def test_a_table_that_may_not_be_read_is_not_taken_for_none(sounds, monkeypatch):
+    folder = sounds("site/a.wav", "place/b.wav")
+    (folder / "labels.csv").write_text("path,labels\nsite/a.wav,dog\nplace/b.wav,cat\n")
+    monkeypatch.setattr("audiotagging.csv_table.open_file", denied)
+    with pytest.raises(DataError) as error:
+        read_dataset(folder)
+    assert error.value.problems == ["labels.csv cannot be read: Permission denied"]

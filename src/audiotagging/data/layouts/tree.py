@@ -1,6 +1,5 @@
 """Lists the files of a data folder that has no layout of its own: its sounds, and what else is in between."""
 
-import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -8,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from audiotagging.data.layouts.contents import shorten
 from audiotagging.data.sound_formats import is_hidden, is_sound_name
 from audiotagging.errors import in_one_line
-from audiotagging.files import path_text
+from audiotagging.files import path_text, walk
 from audiotagging.wording import counted
 
 
@@ -47,13 +46,13 @@ def list_tree(folder: Path) -> Tree:
     folders: list[PurePosixPath] = []
     hidden = 0
     seen = set()
-    for at, names, files in os.walk(folder, followlinks=True):
-        state = Path(at).stat()
+    for at, names, files in walk(folder, follow=True):
+        state = at.stat()
         if (state.st_dev, state.st_ino) in seen:
             names.clear()
             continue
         seen.add((state.st_dev, state.st_ino))
-        below = PurePosixPath(Path(at).relative_to(folder).as_posix())
+        below = PurePosixPath(at.relative_to(folder).as_posix())
         folders.append(below)
         names[:] = sorted(name for name in names if not is_hidden(name))
         for name in files:
