@@ -18,7 +18,7 @@ from kfp import compiler
 import pipeline
 from audiotagging.artifacts.excerpts import read_excerpts
 from audiotagging.data.synthetic import CLASSES, RATE, write_dataset
-from audiotagging.members import DEMO
+from audiotagging.members import DEMO, LINEAR_MEMBER
 from audiotagging.metrics import lwlrap
 from commands.outputs import check_out
 from components.images import image
@@ -133,7 +133,7 @@ TINY = ["--set", "epochs=1", "epoch_size=2", "batch_size=4", "size=32"]
 
 
 @pytest.mark.parametrize(
-    ("members", "folds"), [([DEMO[0], DEMO[4]], [0]), pytest.param(DEMO, [-1, 0], marks=pytest.mark.slow)]
+    ("members", "folds"), [([DEMO[0], LINEAR_MEMBER], [0]), pytest.param(DEMO, [-1, 0], marks=pytest.mark.slow)]
 )
 def test_a_small_run_leaves_everything_that_the_readme_promises(tmp_path, members, folds):
     write_dataset(tmp_path / "data", curated=65, noisy=13, test=26)
@@ -146,10 +146,10 @@ def test_a_small_run_leaves_everything_that_the_readme_promises(tmp_path, member
     assert {path.name for path in (out / "models").iterdir()} == rows
     assert {path.stem for path in (out / "predictions").iterdir()} == rows
     for row in rows:
-        assert (out / "models" / row / "weights.safetensors").stat().st_size > 1e6
+        assert (out / "models" / row / "weights.safetensors").stat().st_size > 1e4
         assert json.loads((out / "models" / row / "member.json").read_text())["member"]["id"] in row
     assert list((out / "spectrograms").glob("*.parquet"))
-    assert len(pd.read_csv(out / "selection" / "noisy.csv")) == 13
+    assert 0 < len(pd.read_csv(out / "selection" / "noisy.csv")) <= 13
     assert not (tmp_path / "out.work").exists()
     check_out(out, force=True)  # it takes everything in it for the output of a run
 

@@ -43,7 +43,7 @@ def test_parameters_are_those_of_the_command_line_with_paths_as_the_stages_see_t
         "data": seen,
         "downloads": "/audio/downloads",
         "seed": 7,
-        "noisy": "all",
+        "noisy": "agreement",
         "corrections": [],
         "reading": {},
         "max_rejected": 0.01,
