@@ -197,7 +197,7 @@ def choose_model(models: Path, name: str | None) -> ModelFacts:
     chosen = [facts for facts in found if name in (None, facts.member.id)]
     if not chosen:
         others = ", ".join(sorted({facts.member.id for facts in found})) or "none"
-        raise UserError(f"{models}: expected a network of {name or 'a member'}, found {others}; choose with --member")
+        raise UserError(f"{models}: expected a model of {name or 'a network'}, found {others}; choose with --member")
     return min(chosen, key=lambda facts: facts.seconds)
 
 

@@ -133,10 +133,13 @@ def _run_stages(
         "corrections": here(args.corrections),
         "reading": reading_of(args, here=True),
     }
+    champions = folders.get("--champions")
+    if champions:
+        prepare_champions(champions)
+        values["champions"] = str(champions)
     gpus = usable_gpus(docker=args.docker)
     if uses_budget(args):
         values["rows"] = rows_within(args, dataset, gpus=gpus, work=work)
-    champions = folders.get("--champions")
     if values["init"] not in ("", str(champions)):
         _check_weights(Path(values["init"]), values)
     runner: LocalRunnerType = local.SubprocessRunner(use_venv=False)
@@ -150,9 +153,6 @@ def _run_stages(
             writable=[champions] if champions else [],
             memory=args.memory,
         )
-    if champions:
-        prepare_champions(champions)
-        values["champions"] = str(champions)
     files = [Path(path) for path in dataset.clips["path"][dataset.clips["part"] != "test"].unique()]
     slots = divide(values["rows"], stored=stored_bytes(files), parallel=args.parallel, gpus=gpus)
     logger.info("%s", slots)

@@ -135,7 +135,7 @@ def choose_members(budget: float, *, machine: Machine, data: Data) -> Choice:
         return within[-1]
     (network, linear), longest = choices[0].members, choices[0].seconds
     others = _seconds([replace(network, epoch_size=1, epochs=1), linear], machine=machine, data=data)
-    share = max(0.0, budget - others) / (longest - others)
+    share = max(0.0, budget - others) / (longest - others) if longest > others else 1.0
     members = [replace(network, epoch_size=max(1, int(share * network.epoch_size))), linear]
     return Choice(members, _seconds(members, machine=machine, data=data))
 

@@ -263,6 +263,7 @@ def test_compile_writes_the_pipeline(capsys, tmp_path):
         assert code == 2 and message in error
 
 
-def test_the_demo_members_are_the_default(capsys):
-    _, output, _ = call(capsys, "run", "--help")
-    assert "default: demo" in output and len(DEMO) == 6
+@pytest.mark.parametrize(("command", "default"), [("run", "that fit into --budget"), ("submit", "default: demo")])
+def test_the_help_says_which_members_are_the_default(capsys, command, default):
+    _, output, _ = call(capsys, command, "--help")
+    assert default in " ".join(output.split()) and len(DEMO) == 6
