@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -60,15 +59,6 @@ REPLACED: tuple[tuple[Any, str, str], ...] = (
     (logging_utils, "indented_print", "replaces Python's `print` in several threads at once"),
 )
 
-# How kfp prints log messages in the process of a stage, how its own messages start, and what its launcher and Argo
-# print before and after that on a cluster.
-LOGGED = re.compile(r"\[KFP Executor (\d{4}-[01]\d-[0-3]\d [0-2]\d:[0-5]\d:[0-5]\d,\d+) (?:INFO|WARNING|ERROR)\]: (.*)")
-TIME = "%Y-%m-%d %H:%M:%S,%f"
-KFP_MESSAGE = re.compile(
-    r"Looking for component |Loading KFP component |Got executor_input:|Wrote executor output file|Did not write output"
-)
-LAUNCHER = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+:\d+\] (.*)|time=\S+ level=")
-
 
 @dataclass(frozen=True)
 class Task:
@@ -111,41 +101,6 @@ def check_version() -> None:
         raise UserError(
             f"expected kfp {VERSION}, found {kfp.__version__}; install the version in pyproject.toml with `make venv`"
         )
-
-
-def logged(line: str) -> tuple[datetime, str] | None:
-    """Return the time and the message, if the code of a stage logged this line of its output.
-
-    Return None if kfp logged the line, or if it is not a log message.
-    """
-    found = LOGGED.search(line)
-    return (datetime.strptime(found[1], TIME), found[2]) if found and not KFP_MESSAGE.match(found[2]) else None
-
-
-def logged_message(line: str) -> str | None:
-    """Return only the message of `logged`."""
-    found = logged(line)
-    return found[1] if found else None
-
-
-def own_lines(log: Iterable[str]) -> Iterator[str]:
-    """Yield the lines of a pod's log that the program of the stage printed, without those of kfp and Argo."""
-    in_json = False
-    for line in log:
-        if in_json:
-            in_json = line != "}"
-        elif (message := logged_message(line)) is not None:
-            yield message
-        elif LOGGED.search(line):
-            in_json = line.endswith("Got executor_input:")
-        elif not LAUNCHER.match(line):
-            yield line
-
-
-def launcher_errors(log: Iterable[str]) -> list[str]:
-    """Return the errors of kfp's launcher or driver in the log of a pod."""
-    found = [match for line in log if (match := LAUNCHER.match(line))]
-    return [match[2] for match in found if match[1] in {"E", "F"}]
 
 
 @contextlib.contextmanager

@@ -10,9 +10,10 @@ from itertools import islice
 
 from kfp_server_api import V2beta1Run
 
+from audiotagging.results.argo import Workflow
 from commands.cluster.client import Client, add_connection, connection
 from commands.cluster.runs import ENDED, list_runs, read_scores, state, took
-from commands.cluster.workflow import Workflow, read_workflow
+from commands.cluster.workflow import read_workflow
 
 HEADER = ("name", "id", "state", "started", "duration", "lwlrap")
 

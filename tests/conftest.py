@@ -1,6 +1,7 @@
 import argparse
 import os
 import signal
+from datetime import timedelta
 from functools import partial
 
 import numpy as np
@@ -16,7 +17,7 @@ from kfp.dsl.pipeline_task import PipelineTask
 import pipeline
 from audiotagging import errors
 from commands import kfp_internals, main
-from commands.cluster import client, following
+from commands.cluster import client, events, following
 
 # In a script, processes in the background ignore SIGINT, and so would everything that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -116,6 +117,7 @@ def s3(s3_server, monkeypatch):
 def server(monkeypatch, tmp_path):
     monkeypatch.setattr(following, "POLL", 0.01)
     monkeypatch.setattr(following, "RETRY_AFTER", 0.01)
+    monkeypatch.setattr(events, "PATIENCE", timedelta(days=9999))  # what was recorded is old
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(kfp_internals.kfp.Client, "_LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
     with running(KubeflowServer()) as server:

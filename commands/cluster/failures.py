@@ -1,84 +1,47 @@
 """Finds out why stages failed, and whether a retry can help."""
 
-import re
-import signal
 from dataclasses import dataclass
 
-from audiotagging.gate import LAST_LINE
+from audiotagging.results.argo import Pod, Stage, Workflow
+from audiotagging.results.stage_failure import Reason, explain
 from commands.cluster.client import Client
 from commands.cluster.logs import read_log
-from commands.cluster.workflow import Pod, Stage, Workflow
-from commands.kfp_internals import launcher_errors, own_lines
-from components.cluster import NEEDS
 
-EXIT_CODE = re.compile(r"\(exit code (\d+)\)")
-STATUS = re.compile(r"exit status (\d+)$")  # of the shell in which the launcher starts the program
-SHELL = 128  # a shell adds this to the number of the signal that ended its program
-DEADLINE = re.compile(r"longer than the specified deadline|exceeded its deadline")
+NOTIFY = "notify"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A stage that has failed after all its retries.
+    """A stage that has failed after all its retries, or a pod of no stage.
 
     Attributes:
-        stage: The stage.
-        pod: Its last pod that failed. None if it had no pod.
-        reason: Why it failed, in one line.
-        users: Whether it is a user error, for which a retry would fail too.
-        log: The output of the program.
+        stage: The stage. None if the pod belongs to none.
+        pod: The last pod that failed. None if the stage had no pod.
+        reason: Why it failed.
     """
 
-    stage: Stage
+    stage: Stage | None
     pod: Pod | None
-    reason: str
-    users: bool
-    log: list[str]
+    reason: Reason
 
 
 def find_failures(client: Client, run_id: str, workflow: Workflow) -> list[Failure]:
-    """Return the failed stages of a run, in the order in which they started."""
-    return [_explain(client, run_id, workflow, stage) for stage in workflow.stages if stage.state == "failed"]
+    """Return what failed in a run: the stages in the order in which they started, then pods of no stage.
+
+    The stage `notify` fails after it has told that others did (`components.notify`), which is no failure of its own.
+    """
+    pods: list[tuple[Stage | None, Pod | None]] = [
+        (stage, next((pod for pod in reversed((*stage.drivers, *stage.pods)) if pod.broken), None))
+        for stage in workflow.stages
+        if stage.state == "failed"
+    ]
+    pods += [(None, pod) for pod in workflow.others if pod.broken]
+    if any(stage is None or stage.name != NOTIFY for stage, _ in pods):
+        pods = [(stage, pod) for stage, pod in pods if stage is None or stage.name != NOTIFY]
+    return [_failure(client, run_id, workflow, stage, pod) for stage, pod in pods]
 
 
-def _explain(client: Client, run_id: str, workflow: Workflow, stage: Stage) -> Failure:
-    broken = [pod for pod in (*stage.drivers, *stage.pods) if pod.broken]
-    if not broken:
-        return Failure(stage, None, "failed without a pod", users=False, log=[])
-    pod = broken[-1]
-    lines = read_log(client, run_id, workflow, stage, pod)
-    own = list(own_lines(lines))
-    said = next((found for line in reversed(own) if (found := LAST_LINE.fullmatch(line))), None)
-    if said:
-        own.remove(said[0])
-    by_program = said[0] if said else _by_signal(lines)
-    return Failure(
-        stage,
-        pod,
-        reason=_by_kubernetes(stage, pod) or by_program or pod.message or "failed without a message",
-        users=said is not None and said[1] == "error",
-        log=launcher_errors(lines) if pod.driver else own,
-    )
-
-
-def _by_kubernetes(stage: Stage, pod: Pod) -> str:
-    """Return the reason that Kubernetes gives, or "" if it only says that the program failed."""
-    if "OOMKilled" in pod.message:
-        return f"out of memory: the stage may use {stage.memory}" if stage.memory else "out of memory"
-    if DEADLINE.search(pod.message):
-        return f"exceeded {NEEDS[stage.name].hours} hours, the limit of this stage, or the --deadline of the run"
-    if "deleted" in pod.message:
-        return "its pod was deleted, or its node was lost"
-    if pod.message and not EXIT_CODE.search(pod.message):  # such as that of an evicted pod
-        return pod.message
-    return ""
-
-
-def _by_signal(log: list[str]) -> str:
-    """Return the signal that ended the program, or "" if none did."""
-    errors = launcher_errors(log)
-    ended = STATUS.search(errors[-1] if errors else "")
-    number = int(ended[1]) - SHELL if ended else 0
-    if number == signal.SIGKILL:
-        return "killed, most likely because memory ran out"
-    return f"ended by {signal.Signals(number).name}" if number > 0 else ""
+def _failure(client: Client, run_id: str, workflow: Workflow, stage: Stage | None, pod: Pod | None) -> Failure:
+    if pod is None:
+        return Failure(stage, None, Reason("failed without a pod", users=False, log=[]))
+    return Failure(stage, pod, explain(stage, pod, read_log(client, run_id, workflow, stage, pod)))

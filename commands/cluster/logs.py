@@ -5,13 +5,13 @@ from functools import partial
 
 from kfp_server_api import ApiException
 
+from audiotagging.results.argo import Pod, Stage, Workflow
 from commands.cluster.artifacts import read_artifact
 from commands.cluster.client import Client
-from commands.cluster.workflow import Pod, Stage, Workflow
 
 
-def read_log(client: Client, run_id: str, workflow: Workflow, stage: Stage, pod: Pod) -> list[str]:
-    """Return the lines of a pod's log. There are none if no server has them.
+def read_log(client: Client, run_id: str, workflow: Workflow, stage: Stage | None, pod: Pod) -> list[str]:
+    """Return the lines of a pod's log, of a stage or of none. There are none if no server has them.
 
     The server of the API does not find the pods and archived logs of many runs: it searches the namespace that its
     database has for the run, which is empty for runs created through the API, and it does not decompress Argo's nodes.
@@ -27,10 +27,13 @@ def read_log(client: Client, run_id: str, workflow: Workflow, stage: Stage, pod:
     return []
 
 
-def _places(client: Client, run_id: str, workflow: Workflow, stage: Stage, pod: Pod) -> list[Callable[[], bytes]]:
+def _places(
+    client: Client, run_id: str, workflow: Workflow, stage: Stage | None, pod: Pod
+) -> list[Callable[[], bytes]]:
     """Return the requests that may return the log, most likely first."""
     archived = [pod.log] if pod.log else []
-    of_the_program = [f"{uri}-{pod.retry}" for uri in stage.outputs.get("executor-logs", []) if not pod.driver]
+    outputs = stage.outputs if stage and pod.role == "executor" else {}
+    of_the_program = [f"{uri}-{pod.retry}" for uri in outputs.get("executor-logs", [])]
     return [
         *(partial(read_artifact, client, uri) for uri in archived),
         partial(client.get, "/k8s/pod/logs", podname=pod.name, podnamespace=workflow.namespace),

@@ -4,9 +4,10 @@ from typing import Any
 
 from audiotagging.errors import UserError
 from audiotagging.members import ID
+from audiotagging.results.argo import Stage
 from commands.cluster.answers import readable
 from commands.cluster.client import Client
-from commands.cluster.workflow import Stage, read_workflow
+from commands.cluster.workflow import read_workflow
 from commands.outputs import layout
 
 

@@ -9,13 +9,13 @@ from kfp_server_api import ApiException, V2beta1Run
 
 from audiotagging.errors import UserError
 from audiotagging.json_file import parse_json
+from audiotagging.results.argo import Workflow
 from audiotagging.results.scores_file import EnsembleScores
 from audiotagging.wording import duration
 from commands.cluster.answers import pages
 from commands.cluster.artifacts import read_artifact
 from commands.cluster.client import Client, named
 from commands.cluster.logs import read_log
-from commands.cluster.workflow import Workflow
 
 PAGE = 50
 IDENTITY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

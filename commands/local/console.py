@@ -19,8 +19,9 @@ from audiotagging.artifacts.model_folder import model_name
 from audiotagging.errors import without_secrets
 from audiotagging.gate import LAST_LINE, LITTLE, explain
 from audiotagging.progress import Pace, fraction
+from audiotagging.results.pod_log import logged_message
 from audiotagging.wording import duration
-from commands.kfp_internals import Task, logged_message
+from commands.kfp_internals import Task
 from commands.local.bars import Bars
 
 LOG, LOGS = "log.txt", "logs"  # the file and the folder in OUT

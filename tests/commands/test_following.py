@@ -7,9 +7,9 @@ import pytest
 from helpers.workflows import FOLDER, changed, recorded
 
 from audiotagging.members import DEMO
+from audiotagging.results.argo import parse_workflow
 from commands.cluster import following
 from commands.cluster.failures import find_failures
-from commands.cluster.workflow import parse_workflow
 
 MEMBERS = [DEMO[0].id, DEMO[2].id]  # of the run that was recorded
 SUBMIT = ["submit", "--data", "demo", "--members", *MEMBERS, "--wait"]
@@ -40,9 +40,8 @@ def test_a_run_is_followed_with_a_line_a_change(server, call, packed):
         "select unchanged, taken from the cache",
         f"{first} running",
         f"{second} running",
-        f"{first} waits for another try, if there is one",
-        f"{second} done",
         f"{first} failed",
+        f"{second} done",
         f"predict {MEMBERS[1]}, fold -1 done",
     ]
     assert told(output)[0] == "ingest done after 5 s"  # as its pod's times say: nobody saw how long it waited
@@ -61,7 +60,7 @@ def test_a_training_that_argo_tries_again_by_itself_says_so(server, call):
     second = f"train {MEMBERS[1]}, fold -1"
     assert [line for line in lines if line.startswith(second)] == [
         f"{second} running",
-        f"{second} waits for another try, if there is one",
+        f"{second} waits for another try",
         f"{second} running, try 2",
         f"{second} done",
     ]
@@ -180,6 +179,12 @@ def test_a_users_mistake_ends_the_run_with_what_is_wrong_wherever_its_log_is(ser
 
 TRAIN = ".iteration-iterations(0:0)(0).iteration-item(0).train"
 KILLED = (FOLDER / "killed.log").read_text()
+UPLOAD = 'failed to upload output artifact "model" to remote storage: StatusCode: 403, AccessDenied'
+REFUSED = (
+    "[KFP Executor 2026-11-24 11:02:03,137 INFO]: epoch 6 of 6\n"
+    "E1124 11:02:04.106216      18 launcher_v2.go:867] attempt 2 failed\n"
+    f"F1124 11:02:04.145533      18 main.go:59] failed to execute component: {UPLOAD}\n"
+)
 DEFECT = "Traceback (most recent call last):\n  File\nRuntimeError: failed\ndefect: RuntimeError: failed\n"
 
 
@@ -197,8 +202,10 @@ def broken(message, *, phase="Failed"):
         ("main: Error (exit code 1)", KILLED, "killed, most likely because memory ran out"),
         ("main: Error (exit code 1)", KILLED.replace("status 137", "status 139"), "ended by SIGSEGV"),
         ("main: Error (exit code 1)", KILLED.replace("status 137", "status 1"), "main: Error (exit code 1)"),
+        ("main: Error (exit code 1)", REFUSED, f"Kubeflow's launcher failed, not the program: {UPLOAD}"),
+        ("main: Error (exit code 1)", f"{DEFECT}{REFUSED}", "defect: RuntimeError: failed"),
         ("main: Error (exit code 1)", "", "main: Error (exit code 1)"),
-        ("Pod was active on the node longer than the specified deadline", "", "exceeded 48 hours"),
+        ("Pod was active on the node longer than the specified deadline", "", "exceeded the limit of this stage"),
         ("The node was low on resource: ephemeral-storage.", "", "The node was low on resource: ephemeral-storage."),
         ("", "", "failed without a message"),
     ],
@@ -208,7 +215,7 @@ def test_a_failure_says_its_reason_first(server, client, message, log, reason):
     server.logs[pod(workflow, f"{TRAIN}(0).executor(0)")[0]] = log
     (failure,) = find_failures(client, "x", parse_workflow(workflow))
     assert (failure.stage.name, failure.stage.row) == ("train", 0)
-    assert failure.reason.startswith(reason) and not failure.users
+    assert failure.reason.text.startswith(reason) and not failure.reason.users
 
 
 def test_a_driver_that_fails_says_what_it_could_not_do(server, client):
@@ -223,7 +230,7 @@ def test_a_driver_that_fails_says_what_it_could_not_do(server, client):
         "I1124 10:25:21.0 1 main.go:67] {\nF1124 10:25:21.0 1 main.go:12] no MLMD\n"
     )
     (failure,) = find_failures(client, "x", parse_workflow(workflow))
-    assert failure.stage.name == "evaluate" and failure.log == ["no MLMD"]
+    assert (failure.stage.name, failure.reason.text, failure.reason.log) == ("evaluate", "no MLMD", ["no MLMD"])
 
 
 def test_the_end_of_the_log_follows_the_reason(server, call):

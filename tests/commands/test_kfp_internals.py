@@ -8,7 +8,6 @@ import threading
 import kfp
 import kfp_server_api
 import pytest
-from helpers.workflows import FOLDER
 from kfp import dsl, local
 from kfp.client import client as kfp_client
 from kfp.dsl import Dataset, Input, Output
@@ -20,10 +19,7 @@ from commands.kfp_internals import (
     REPLACED,
     VERSION,
     check_version,
-    launcher_errors,
     local_runner,
-    logged_message,
-    own_lines,
 )
 from commands.local.console import Console
 from commands.local.containers import run_container
@@ -76,23 +72,6 @@ def test_another_version_of_kfp_is_refused(monkeypatch, tmp_path, version):
     started = local_runner(console, slots=ONE, **RUN, interrupted=threading.Event())
     with pytest.raises(UserError, match=version), started:
         pass
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("[KFP Executor 2026-11-22 13:50:43,000 INFO]: epoch 1 of 2", "epoch 1 of 2"),
-        (
-            "[KFP Executor 2026-11-22 13:50:43,000 WARNING]: Got 3 files that cannot be read",
-            "Got 3 files that cannot be read",
-        ),
-        ("[KFP Executor 2026-11-22 13:50:43,000 INFO]: Got executor_input:", None),
-        ("[KFP Executor 2026-11-22 13:50:43,000 DEBUG]: epoch 1 of 2", None),
-        ("epoch 1 of 2", None),
-    ],
-)
-def test_messages_of_the_stages_are_distinguished_from_those_of_kfp(line, message):
-    assert logged_message(line) == message
 
 
 # A small pipeline whose stages meet, and fail.
@@ -261,14 +240,3 @@ def test_a_runner_that_fails_is_named_with_its_exception(run, monkeypatch, tmp_p
         run(rows("a", patience=0, others=[]), parallel=1)
     assert caught.value.kind == "out of memory"
     assert "break_down" in (tmp_path / "logs" / "first.txt").read_text()
-
-
-def test_a_pods_log_without_what_kfp_and_its_launcher_print_is_what_the_stage_printed():
-    log = (FOLDER / "refused.log").read_text().splitlines()
-    own = list(own_lines([*log[:-7], "[KFP Executor 2026-11-24 10:25:21,137 WARNING]: mine", *log[-7:]]))
-    assert own[0] == "mine" and own[1].startswith("error: expected a data folder") and len(own) == 2
-    assert not any(text in "\n".join(own) for text in ("executor_input", "{", "launcher_v2.go", "KFP Executor"))
-    assert launcher_errors(log) == [
-        "Component failed to execute successfully: exit status 2",
-        "failed to execute component: exit status 2",
-    ]

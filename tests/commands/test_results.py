@@ -12,9 +12,9 @@ from helpers.workflows import changed, copied, recorded
 import pipeline
 from audiotagging import object_store
 from audiotagging.members import DEMO
+from audiotagging.results.argo import parse_workflow
 from commands import kfp_internals, main
 from commands.cluster import outputs
-from commands.cluster.workflow import parse_workflow
 
 RUN = "10402d41-98b6-4f62-a7a6-b6a3bd20cdb5"
 LATER, EARLY = "2" + RUN[1:], "3" + RUN[1:]

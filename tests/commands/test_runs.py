@@ -5,7 +5,7 @@ import json
 import pytest
 from helpers.workflows import recorded
 
-from commands.cluster.workflow import parse_workflow
+from audiotagging.results.argo import parse_workflow
 
 
 @pytest.fixture

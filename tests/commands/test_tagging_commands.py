@@ -6,9 +6,9 @@ import pytest
 from kfp.local.io import IOStore
 
 import pipeline
+from audiotagging.results.argo import Pod, Stage, Workflow
 from commands import OF_PIPELINES, TAGGING, main, module_of, parse
 from commands.cluster import following
-from commands.cluster.workflow import Pod, Stage, Workflow
 from commands.kfp_internals import Task, _resolve, _task
 from commands.tagging.cluster import cluster_parameters
 

@@ -28,6 +28,8 @@ class KubeflowServer(ThreadingHTTPServer):
         page: Whether it is the server of Kubeflow's page, which passes on what it does not answer itself.
         story: States of a run and its workflows, one after the other; the last one stays. No run has other ones.
         logs: Logs by pod: of pods that are there.
+        events: Events by pod, as Kubernetes has them.
+        gates: What holds a pod back from being scheduled, by pod.
         readable: Whether the API's server may read pods, as it may not for runs without a namespace in its database.
         artifacts: Contents of what is in the object store, by URI.
         broken: Answers (status, body) given instead, by a regular expression of method and path.
@@ -44,6 +46,7 @@ class KubeflowServer(ThreadingHTTPServer):
         self.health = {"commit_sha": "4a3592c", "tag_name": "2.17.0", "multi_user": False}
         self.pipelines, self.versions, self.experiments, self.runs, self.schedules = {}, {}, {}, {}, {}
         self.packages, self.story, self.logs, self.broken = {}, [("SUCCEEDED", None)], {}, {}
+        self.events, self.gates = {}, {}
         self.page, self.readable, self.artifacts = True, False, {}
         self.delay, self.packed, self.requests, self.headers = 0, False, [], {}
 
@@ -228,6 +231,16 @@ class Handler(BaseHTTPRequestHandler):
             raise RefusedError(500, "Could not get main container logs: S3Error: The specified key does not exist.")
         return self.server.logs[query["podname"][0]]
 
+    def get_events(self, query):
+        self.check_page()
+        assert query["podnamespace"] == ["kubeflow"]
+        return {"items": self.server.events.get(query["podname"][0], [])}
+
+    def get_pod(self, query):
+        self.check_page()
+        gates = [{"name": name} for name in self.server.gates.get(query["podname"][0], [])]
+        return {"spec": {"schedulingGates": gates} if gates else {}}
+
     def get_artifact(self, query, scheme, bucket, key):
         self.check_page()
         if self.server.health["multi_user"] and "namespace" not in query:
@@ -282,6 +295,8 @@ ROUTES = {
     r"GET /apis/v1alpha1/runs/([\w-]+)/nodes/([\w-]+)/log": Handler.get_log,
     r"GET /": Handler.get_page,
     r"GET /k8s/pod/logs": Handler.get_pod_log,
+    r"GET /k8s/pod/events": Handler.get_events,
+    r"GET /k8s/pod": Handler.get_pod,
     r"GET /artifacts/(minio)/([\w-]+)/(.+)": Handler.get_artifact,
     r"GET /apis/v2beta1/recurringruns": Handler.list_schedules,
     r"POST /apis/v2beta1/recurringruns": Handler.create_schedule,

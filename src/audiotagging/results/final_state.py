@@ -5,8 +5,6 @@ fails or of a pod that is deleted, nor of stages that do not run because they ar
 which starts them all, has it in the run's workflow. The account that Kubeflow's stages run as may read workflows.
 """
 
-import base64
-import gzip
 import http.client
 import json
 import logging
@@ -15,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
+
+from audiotagging.results.argo import workflow_nodes
 
 SERVER = "https://kubernetes.default.svc"
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")  # token, certificates and namespace of a pod
@@ -56,21 +56,3 @@ def _read_nodes(run: str) -> list[dict[str, Any]]:
     with urlopen(request, timeout=TIMEOUT, context=ssl.create_default_context(cafile=ACCOUNT / "ca.crt")) as answer:
         (workflow,) = json.load(answer)["items"]
     return workflow_nodes(workflow)
-
-
-def workflow_nodes(workflow: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the nodes of an Argo workflow (https://argo-workflows.readthedocs.io/en/latest/fields/#nodestatus).
-
-    Args:
-        workflow: An object of Argo's API. Its nodes are compressed if they take more than a megabyte.
-
-    Returns:
-        The nodes, none if the workflow has not started.
-
-    Raises:
-        ValueError, OSError: If the compressed nodes cannot be read.
-    """
-    status = workflow.get("status", {})
-    if packed := status.get("compressedNodes"):
-        return list(json.loads(gzip.decompress(base64.b64decode(packed))).values())
-    return list((status.get("nodes") or {}).values())

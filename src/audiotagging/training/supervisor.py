@@ -23,6 +23,7 @@ from audiotagging.gate import explain, leave
 from audiotagging.processes import TERMINATED, end_with_parent
 
 PAUSES = (10, 60, 300)  # seconds before the second, third and fourth attempt
+ENDED = "the training ended"  # how the message about it begins
 DEVICE_FAILED = 75  # EX_TEMPFAIL of sysexits.h: another process may be able to use the GPU
 CONTEXT = multiprocessing.get_context("spawn")  # a forked process cannot use a GPU that its parent has initialised
 
@@ -51,7 +52,7 @@ def supervise(function: str, **arguments: Any) -> None:
                 raise SystemExit(code)
             what = "its GPU failed" if code > 0 else f"it was killed by {signal.Signals(-code).name}"
             if pause is not None:
-                logger.warning("the training ended because %s; it will restart in %d s", what, pause)
+                logger.warning("%s because %s; it will restart in %d s", ENDED, what, pause)
                 time.sleep(pause)
     attempts = f"the training was started {len(PAUSES) + 1} times; the last attempt ended because {what}"
     if code == -signal.SIGKILL:

@@ -1,0 +1,78 @@
+"""Asks Kubernetes about pods that stay in one state: why they do not start, or that their node does not answer."""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import urllib3
+from kfp_server_api import ApiException
+
+from audiotagging.results.argo import Pod, Workflow
+from commands.cluster.answers import readable
+from commands.cluster.client import Client
+
+PATIENCE = timedelta(seconds=60)  # in one state, before Kubernetes is asked, and between two questions
+NEVER = "1970-01-01T00:00:00Z"
+
+
+class Standstills:
+    """The pods of a run that stay in one state."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._state: dict[str, tuple[str, str]] = {}
+        self._ask_at: dict[str, datetime] = {}
+        self._reasons: dict[str, str] = {}
+
+    def reasons(self, workflow: Workflow, now: datetime) -> dict[str, str]:
+        """Return what Kubernetes says of the pods that have been in one state for long, by their names.
+
+        Of a pod that has not started there always is a reason. A running pod has one if something is wrong.
+        """
+        for _, pod in workflow.unfinished:
+            if self._state.get(pod.name) != (pod.phase, pod.message):
+                seen = pod.name in self._state
+                self._state[pod.name] = pod.phase, pod.message
+                self._ask_at[pod.name] = (now if seen else pod.started or now) + PATIENCE
+                self._reasons.pop(pod.name, None)
+            if now >= self._ask_at[pod.name] and (pod.starting or pod.phase == "Running"):
+                self._ask_at[pod.name] = now + PATIENCE
+                self._reasons[pod.name] = self._ask(workflow.namespace, pod)
+        return {name: reason for name, reason in self._reasons.items() if reason}
+
+    def _ask(self, namespace: str, pod: Pod) -> str:
+        """Return what Kubernetes says of a pod, in its own words with the kind of an event in front."""
+        unknown = f"Unknown: kubectl -n {namespace} describe pod {pod.name}" if pod.starting else ""
+        try:
+            events = self._get("/k8s/pod/events", namespace, pod).get("items") or []
+            with readable(f"the events of pod {pod.name}"):
+                events = sorted(events, key=_time)
+                started = max((n for n, each in enumerate(events) if each["reason"] == "Started"), default=0)
+                of_now = events if pod.starting else events[started:]
+                warnings = [each for each in of_now if each["type"] == "Warning"]
+                if warnings:
+                    return _said(warnings[-1], pod)
+                if not pod.starting:
+                    return ""
+                gates = self._get("/k8s/pod", namespace, pod)["spec"].get("schedulingGates") or []
+                if gates:
+                    return "Gated: " + ", ".join(gate["name"] for gate in gates)
+                return _said(events[-1], pod) if events and events[-1]["reason"] == "Pulling" else unknown
+        except (ApiException, urllib3.exceptions.HTTPError):  # of the server of the API, which has no events
+            return unknown
+
+    def _get(self, path: str, namespace: str, pod: Pod) -> Any:
+        answer = self.client.get_text(path, podname=pod.name, podnamespace=namespace)
+        with readable(f"what Kubernetes says of pod {pod.name}"):
+            return json.loads(answer)
+
+
+def _time(event: dict[str, Any]) -> datetime:
+    """Return when an event happened last. Older and newer parts of Kubernetes say so in different fields."""
+    when = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp")
+    return datetime.fromisoformat(when or NEVER)
+
+
+def _said(event: dict[str, Any], pod: Pod) -> str:
+    node = f" ({pod.node})" if event["reason"] == "NodeNotReady" and pod.node else ""
+    return f"{event['reason']}: {' '.join(event['message'].split())}{node}"
