@@ -77,7 +77,7 @@ NEEDS = {
     "ensemble": Needs(cpu=1, memory=8, hours=1),
     "rescore": Needs(cpu=2, memory=12, hours=6, volumes=(CHAMPIONS,), gpu=True),
     "promote": Needs(cpu=2, memory=8, hours=1, volumes=(CHAMPIONS,)),
-    "notify": Needs(cpu=1, memory=1, hours=1, volumes=(CHAMPIONS,)),
+    "notify": Needs(cpu=1, memory=1, hours=1, retries=0, volumes=(CHAMPIONS,)),  # it fails when it has told a failure
     "evaluate": Needs(cpu=2, memory=8, hours=1),
     # Of the pipeline `tagging`. What a shard has tagged is kept, so a retry continues.
     "find": Needs(cpu=1, memory=4, hours=2, volumes=(AUDIO, CHAMPIONS, TAGS), stores=True),
@@ -147,8 +147,10 @@ def _notifying(pipeline: GraphComponent, cluster: Cluster) -> GraphComponent:
     signature = inspect.signature(pipeline.pipeline_func)
 
     def notifying(*args: Any, **kwargs: Any) -> None:
-        champions = signature.bind(*args, **kwargs).arguments.get("champions", "")
-        last = notify(run=dsl.PIPELINE_JOB_ID_PLACEHOLDER, champions=champions)
+        given = signature.bind(*args, **kwargs).arguments
+        last = notify(
+            run=dsl.PIPELINE_JOB_ID_PLACEHOLDER, champions=given.get("champions", ""), rows=given.get("rows", [])
+        )
         last.set_caching_options(False)
         # In the environment, because an argument would be in the log of its pod.
         if cluster.notify:
@@ -191,6 +193,8 @@ def configure(task: PipelineTask, cluster: Cluster) -> None:
         kubernetes.add_pod_label(task, "kueue.x-k8s.io/queue-name", cluster.queue)
 
     kubernetes.set_timeout(task, needs.hours * HOUR)
+    if not needs.retries:
+        return
     # Argo counts the maximum duration from the start of the first attempt. With KFP's default of one hour, a stage that
     # fails later would not be retried.
     task.set_retry(

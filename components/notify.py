@@ -6,12 +6,16 @@ from components.stage import stage
 
 
 @stage(image="results")
-def notify(run: str, champions: str, status: PipelineTaskFinalStatus) -> None:
+def notify(run: str, champions: str, rows: list, status: PipelineTaskFinalStatus) -> None:
     """Post how the run ended to the URL in the environment. That never makes a run fail.
+
+    If the run failed, this stage fails too when it has told that: Kubeflow's retry of a run keeps what succeeded, and
+    then nobody would be told how the retry ends.
 
     Args:
         run: Id of the run.
         champions: Folder of the champion and other versions, or an empty string.
+        rows: The members and folds of the run. Empty if it tags.
         status: How the stages of the run ended, as far as Kubeflow's metadata know.
     """
     import logging
@@ -20,16 +24,21 @@ def notify(run: str, champions: str, status: PipelineTaskFinalStatus) -> None:
 
     from audiotagging.artifacts.champion import read_events
     from audiotagging.errors import UserError
-    from audiotagging.results.final_state import final_state
-    from audiotagging.results.notification import VARIABLE, describe_run, post
+    from audiotagging.results.final_state import failed_before, failures, final_state
+    from audiotagging.results.notification import VARIABLE, describe_failures, describe_run, post
 
+    logger = logging.getLogger(__name__)
     state = final_state(run, task=status.pipeline_task_name) or status.state
     try:
         events = read_events(Path(champions)) if champions else []
     except (UserError, OSError) as error:
-        logging.getLogger(__name__).warning("the history of the champions is not told: %s", error)
+        logger.warning("the history of the champions is not told: %s", error)
         events = []
     own = [event for event in events if event["action"] == "candidate" and event.get("run") == run]
-    failed = "a stage failed" if state == "FAILED" else None
-    notice = describe_run(run, own[-1] if own else None, failed=failed, state=state)
+    failed = describe_failures(run, failures(run, rows)) if state == "FAILED" else None
+    recovered = not failed and failed_before(run)
+    notice = describe_run(run, own[-1] if own else None, failed=failed, state=state, recovered=recovered)
     post(os.environ.get(VARIABLE, "").strip(), notice)
+    if failed:
+        logger.info("the run failed; this stage fails too, so that a retry of the run tells how it ends")
+        raise SystemExit(1)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import urllib3
 from kfp_server_api import ApiException, V2beta1Run
 
-from audiotagging.results.argo import Workflow
+from audiotagging.results.argo import Workflow, described
 from audiotagging.results.pod_log import logged_message
 from commands.cluster.answers import readable
 from commands.cluster.client import Client
@@ -120,7 +120,7 @@ def _report(run: V2beta1Run, workflow: Workflow, failures: list[Failure], progre
         print(line)
     for failure in failures:
         pod, reason = failure.pod, failure.reason
-        print(f"\n{progress.who(failure.stage, pod)}: {reason.text}")
+        print(f"\n{described(failure.stage, pod, progress.rows)}: {reason.text}")
         if pod and not reason.users and not reason.log:
             print(f"  no server has its log; while the pod exists: kubectl -n {workflow.namespace} logs {pod.name}")
         for line in reason.log[-LOG_LINES:]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from audiotagging.results.argo import Pod, Stage, Workflow
+from audiotagging.results.argo import Pod, Stage, Workflow, described
 from audiotagging.wording import counted, duration, listed
 from commands.cluster.waiting import trouble, waits_for
 
@@ -32,18 +32,7 @@ class Progress:
 
     def label(self, stage: Stage) -> str:
         """Return the readable name of a stage. In a loop it includes the shard, or the member and the fold."""
-        if stage.row is None:
-            return stage.name
-        if stage.row >= len(self.rows):
-            return f"{stage.name} {stage.row + 1}"
-        row = self.rows[stage.row]
-        return f"{stage.name} {row['id']}, fold {row['fold']:g}"
-
-    def who(self, stage: Stage | None, pod: Pod | None) -> str:
-        """Return the readable name of a pod, or of the stage if it has none."""
-        if stage and (pod is None or pod.role == "executor"):
-            return self.label(stage)
-        return f"Kubeflow's own driver of {self.label(stage)}" if stage else f"Kubeflow's own {pod.role if pod else ''}"
+        return described(stage, None, self.rows)
 
     def changes(self, workflow: Workflow, now: datetime, reasons: Mapping[str, str]) -> list[str]:
         """Return a line with the time for everything that changed, or for a run in which nothing does.
@@ -114,7 +103,7 @@ class Progress:
         for stage, pod in workflow.unfinished:
             if reason := _reason(stage, pod, reasons):
                 what, detail = waits_for(reason)
-                queues[what].append((self.who(stage, pod), detail))
+                queues[what].append((described(stage, pod, self.rows), detail))
         for what, queue in queues.items():
             if len(queue) > self._waiting[what]:
                 self._waiting[what] = len(queue)
@@ -128,7 +117,7 @@ class Progress:
         """Yield a line for every running pod with which something else is wrong than before."""
         for stage, pod in workflow.unfinished:
             if pod.phase == "Running" and pod.name in reasons and self._is_new(pod.name, reasons[pod.name]):
-                yield f"{self.who(stage, pod)}: {trouble(reasons[pod.name])}"
+                yield f"{described(stage, pod, self.rows)}: {trouble(reasons[pod.name])}"
 
     def _standstill(self, workflow: Workflow, now: datetime) -> Iterator[str]:
         """Yield a line once the run has had no pod for long, although it has not ended."""

@@ -6,7 +6,7 @@ import shlex
 import socket
 import threading
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 
 import pytest
 from helpers.fabricated import fabricate_event
@@ -16,7 +16,8 @@ from kfp.dsl import PipelineTaskFinalStatus
 from audiotagging.errors import without_secrets
 from audiotagging.json_file import write_json
 from audiotagging.results import notification
-from audiotagging.results.notification import VARIABLE, describe_run, post
+from audiotagging.results.notification import VARIABLE, describe_failures, describe_run, post
+from audiotagging.results.stage_failure import Reason
 from components.notify import notify
 
 
@@ -55,6 +56,32 @@ def test_a_notice_says_what_happened_to_which_version(candidate, failed, outcome
         assert notice["measured"] == candidate["measured"]
     else:
         assert set(notice) == {"outcome", "text", "run"}
+
+
+@pytest.mark.parametrize(
+    ("reasons", "text"),
+    [
+        ([], "a stage failed. `audiotagging retry run-1 --wait` runs again what failed, and resumes trainings"),
+        (
+            [("train a, fold 0", "out of memory", False)] * 5,
+            "train a, fold 0: out of memory; train a, fold 0: out of memory; train a, fold 0: out of memory; 2 more. "
+            "`audiotagging retry run-1 --wait` runs again what failed, and resumes trainings",
+        ),
+        (
+            [("ingest", "error: no data", True)],
+            "ingest: error: no data. Mend that, and submit it again. `audiotagging follow run-1` shows more",
+        ),
+    ],
+)
+def test_a_failure_is_told_with_its_reasons_and_what_to_do(reasons, text):
+    failures = [(stage, Reason(reason, users=users, log=[])) for stage, reason, users in reasons]
+    assert describe_failures("run-1", failures) == text
+
+
+def test_a_run_that_recovered_says_so():
+    notice = describe_run("run-1", fabricate_event("better", promoted=True), recovered=True)
+    assert notice["recovered"] and notice["outcome"] == "promoted"
+    assert notice["text"] == "audiotagging, run run-1: it failed before, and a retry did not: It is better."
 
 
 @pytest.mark.parametrize("statuses", [(200,), (204,), (500, 200), (429, 503, 200), (None, 200)])
@@ -172,12 +199,17 @@ def test_the_stage_tells_what_its_own_run_did(serve, tmp_path, monkeypatch, stat
     status = PipelineTaskFinalStatus(
         state=state, pipeline_job_resource_name="r", pipeline_task_name="exit-handler-1", error_code=0, error_message=""
     )
-    notify.python_func(run=run, champions=str(tmp_path), status=status)
+
+    def tell(champions):
+        with pytest.raises(SystemExit) if state == "FAILED" else nullcontext():
+            notify.python_func(run=run, champions=champions, rows=[], status=status)
+
+    tell(str(tmp_path))
     ((_, _, notice),) = server.posted
     assert (notice["outcome"], notice["run"]) == (outcome, run)
     assert ("calls its stages RUNNING, so look at it" in notice["text"]) == ((state, run) == ("RUNNING", "run-2"))
-    notify.python_func(run=run, champions="", status=status)
+    tell("")
     (tmp_path / "history.json").write_text("[")
-    notify.python_func(run=run, champions=str(tmp_path), status=status)
+    tell(str(tmp_path))
     assert server.posted.pop()[2]["outcome"] == ("failed" if state == "FAILED" else "ended")
     assert server.posted[1][2]["outcome"] == ("failed" if state == "FAILED" else "ended")

@@ -15,7 +15,7 @@ import base64
 import gzip
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -25,6 +25,7 @@ STAGES = (
     *("ingest", "preprocess", "select", "train", "predict", "ensemble", "rescore", "promote", "evaluate", "notify"),
     *("find", "tag", "collect"),
 )
+NOTIFY = "notify"
 HOUR = 3600  # seconds
 TRY = re.compile(r"\((\d+)\)(?=\.|$)")
 ROW = re.compile(r"-iterations\((\d+):\d+\)")
@@ -155,6 +156,38 @@ class Workflow:
             if stage.state in UNFINISHED and attempts:
                 yield stage, attempts[-1]
         yield from ((None, pod) for pod in self.others if not pod.broken)
+
+    @property
+    def failed(self) -> list[tuple[Stage | None, Pod | None]]:
+        """The stages that failed with their last pod that did, if they had one, then the pods of no stage that failed.
+
+        The stage `notify` fails when it has told that others did (`components.notify`), which is no failure of its own.
+        """
+        found: list[tuple[Stage | None, Pod | None]] = [
+            (stage, next((pod for pod in reversed((*stage.drivers, *stage.pods)) if pod.broken), None))
+            for stage in self.stages
+            if stage.state == "failed"
+        ]
+        found += [(None, pod) for pod in self.others if pod.broken]
+        return [(stage, pod) for stage, pod in found if not (stage and stage.name == NOTIFY)] or found
+
+
+def described(stage: Stage | None, pod: Pod | None, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the readable name of a pod, or of a stage if it has none.
+
+    Args:
+        stage: The stage, or None if the pod belongs to none.
+        pod: The pod, or None.
+        rows: The rows of the loop, for the member and the fold. Empty if the loop has shards.
+    """
+    if stage is None:
+        return f"Kubeflow's own {pod.role if pod else 'pod'}"
+    name = stage.name
+    if stage.row is not None and stage.row < len(rows):
+        name += f" {rows[stage.row]['id']}, fold {rows[stage.row]['fold']:g}"
+    elif stage.row is not None:
+        name += f" {stage.row + 1}"
+    return name if pod is None or pod.role == "executor" else f"Kubeflow's own driver of {name}"
 
 
 def workflow_nodes(workflow: dict[str, Any]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any, NotRequired, TypedDict
 from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -13,10 +14,12 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from audiotagging.artifacts.champion import Comparison, Event, Measured
 from audiotagging.errors import brief, hide_address
+from audiotagging.results.stage_failure import Reason
 
 VARIABLE = "AUDIOTAGGING_NOTIFY"  # has the URL where it must not be in a log: in the stage `notify`
 COMPLETE = "COMPLETE"  # what Kubeflow's metadata call stages that succeeded
 TIMEOUT = 10.0  # seconds for one attempt
+TOLD = 3  # failures of a run
 PAUSES = (2.0, 8.0)  # seconds before the second and the third attempt
 
 logger = logging.getLogger(__name__)
@@ -30,6 +33,7 @@ class Notice(TypedDict):
         outcome: "promoted", "candidate" (it was not promoted, but may be accepted), "not promoted" (it is worse),
             "ended" (there is no decision) or "failed".
         run: Id or name of the run.
+        recovered: True if the run failed before, and a retry did not.
         version: Version of the ensemble, if one was stored.
         verdict: Its verdict.
         comparison: Its comparison with the best champion, if there is one.
@@ -39,13 +43,31 @@ class Notice(TypedDict):
     text: str
     outcome: str
     run: str
+    recovered: NotRequired[bool]
     version: NotRequired[str]
     verdict: NotRequired[str]
     comparison: NotRequired[Comparison]
     measured: NotRequired[Measured]
 
 
-def describe_run(run: str, candidate: Event | None, *, failed: str | None = None, state: str = COMPLETE) -> Notice:
+def describe_failures(run: str, failures: Sequence[tuple[str, Reason]]) -> str:
+    """Return why a run on a cluster failed, and what to do about it.
+
+    Args:
+        run: Id of the run.
+        failures: The stages that failed, and why. Empty if that is not known.
+    """
+    told = [f"{stage}: {reason.text}" for stage, reason in failures[:TOLD]]
+    told += [f"{len(failures) - TOLD} more"] if len(failures) > TOLD else []
+    reasons = "; ".join(told) or "a stage failed"
+    if any(reason.users for _, reason in failures):
+        return f"{reasons}. Mend that, and submit it again. `audiotagging follow {run}` shows more"
+    return f"{reasons}. `audiotagging retry {run} --wait` runs again what failed, and resumes trainings"
+
+
+def describe_run(
+    run: str, candidate: Event | None, *, failed: str | None = None, state: str = COMPLETE, recovered: bool = False
+) -> Notice:
     """Return what there is to tell of a run.
 
     Args:
@@ -54,6 +76,7 @@ def describe_run(run: str, candidate: Event | None, *, failed: str | None = None
         failed: Why the run failed, or None if it did not.
         state: What Kubeflow's metadata call its stages. It may be "RUNNING" if nothing better is known
             (`audiotagging.results.final_state`).
+        recovered: Whether the run failed before and was retried.
     """
     unclear = "" if state == COMPLETE else f"; Kubeflow calls its stages {state}, so look at it"
     notice = Notice(text=f"it ended{unclear}", outcome="ended", run=run)
@@ -67,6 +90,8 @@ def describe_run(run: str, candidate: Event | None, *, failed: str | None = None
             notice["measured"] = candidate["measured"]
     if failed is not None:
         notice["outcome"], notice["text"] = "failed", f"failed: {failed}"
+    elif recovered:
+        notice["recovered"], notice["text"] = True, f"it failed before, and a retry did not: {notice['text']}"
     notice["text"] = f"audiotagging, run {run}: {notice['text']}"
     return notice
 

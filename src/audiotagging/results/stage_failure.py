@@ -30,14 +30,16 @@ class Reason:
     log: list[str]
 
 
-def explain(stage: Stage | None, pod: Pod, log: list[str]) -> Reason:
+def explain(stage: Stage | None, pod: Pod | None, log: list[str]) -> Reason:
     """Return why a pod failed.
 
     Args:
         stage: The stage that it belongs to, or None.
-        pod: The pod.
+        pod: The pod. None if the stage failed without one.
         log: The lines of its log. Empty if no server has it.
     """
+    if pod is None:
+        return Reason("failed without a pod", users=False, log=[])
     if pod.role != "executor":
         text = last_words(log) or pod.message or "failed without a message"
         return Reason(brief(text), users=False, log=launcher_errors(log))
