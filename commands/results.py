@@ -9,10 +9,12 @@ import argparse
 from pathlib import Path
 
 from audiotagging.artifacts.prediction_table import read_predictions
+from audiotagging.errors import UserError
+from commands import TRAINING
 from commands.cluster.artifacts import fetch_from_page, fetch_from_store
 from commands.cluster.client import add_connection, connection
 from commands.cluster.outputs import find_outputs
-from commands.cluster.runs import add_run, find_run
+from commands.cluster.runs import add_run, find_run, pipeline_of
 from commands.outputs import new_out, print_results, working_on
 
 
@@ -44,7 +46,12 @@ def run(args: argparse.Namespace) -> int:
     """Download the outputs of a run, and print a table of scores and the paths of the results."""
     out: Path = args.out.resolve()
     with working_on(out, force=args.force) as work, connection(args) as client:
-        found = find_run(client, args.run, args.experiment, namespace=args.namespace)
+        found = find_run(client, args.run, args.experiment, namespace=args.namespace, pipeline=TRAINING)
+        if pipeline_of(found) != TRAINING:
+            raise UserError(
+                f"run {found.run_id}: expected a run that trained, found one that tagged; its tags are in the folder "
+                "that its --out names"
+            )
         uris = find_outputs(client, found.run_id)
         if args.no_spectrograms:
             del uris["spectrograms"]

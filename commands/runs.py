@@ -6,21 +6,33 @@ Examples:
 """
 
 import argparse
+import re
 from itertools import islice
 
 from kfp_server_api import V2beta1Run
 
 from audiotagging.results.argo import Workflow
+from commands import TAGGING
 from commands.cluster.client import Client, add_connection, connection
-from commands.cluster.runs import ENDED, list_runs, read_scores, state, took
+from commands.cluster.runs import (
+    ENDED,
+    add_which,
+    list_runs,
+    pipeline_of,
+    read_scores,
+    read_tagged,
+    state,
+    took,
+)
 from commands.cluster.workflow import read_workflow
 
-HEADER = ("name", "id", "state", "started", "duration", "lwlrap")
+HEADER = ("name", "id", "pipeline", "state", "started", "duration", "result")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("--limit", type=int, default=10, metavar="N", help="number of runs to list (default: 10)")
+    add_which(parser)
     add_connection(parser)
 
 
@@ -28,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Print one line per run, newest first."""
     with connection(args) as client:
         runs = list_runs(client, args.experiment, namespace=args.namespace)
+        runs = (each for each in runs if args.pipeline in (None, pipeline_of(each)))
         rows = [HEADER, *(_row(client, each) for each in islice(runs, args.limit))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
     for row in rows:
@@ -38,13 +51,21 @@ def run(args: argparse.Namespace) -> int:
 def _row(client: Client, run: V2beta1Run) -> tuple[str, ...]:
     ended = run.state in ENDED
     workflow = read_workflow(client, run.run_id) if ended else Workflow()
-    scores = read_scores(client, run.run_id, workflow) if run.state == "SUCCEEDED" else {}
-    score = scores.get("all", scores.get("out_of_fold"))
     return (
         run.display_name or "",
         run.run_id[:8],
+        pipeline_of(run),
         state(run, workflow),
         f"{run.created_at.astimezone():%Y-%m-%d %H:%M}",
         took(run),
-        "" if score is None else f"{score:.4f}",
+        _result(client, run, workflow) if run.state == "SUCCEEDED" else "",
     )
+
+
+def _result(client: Client, run: V2beta1Run, workflow: Workflow) -> str:
+    """Return the lwlrap of a training, or how much was tagged. Empty if it is not available."""
+    if pipeline_of(run) == TAGGING:
+        return re.split(": | to tag ", read_tagged(client, run.run_id, workflow))[0]
+    scores = read_scores(client, run.run_id, workflow)
+    score = scores.get("all", scores.get("out_of_fold"))
+    return "" if score is None else f"lwlrap {score:.4f}"

@@ -17,7 +17,7 @@ from kfp_server_api import V2beta1RecurringRun
 from audiotagging.errors import UserError
 from commands import PROGRAM, add_pipeline
 from commands.cluster import schedules
-from commands.cluster.client import Client, add_connection, connection, ensure_version, experiment_id
+from commands.cluster.client import Client, add_connection, connection, ensure_version, experiment_id, find_experiment
 from commands.cluster.settings import add_cluster_options, add_cluster_parameters, cluster_parameters, cluster_settings
 from components.cluster import on_cluster
 
@@ -97,25 +97,28 @@ def schedule(args: argparse.Namespace, values: dict[str, Any], *, mlflow: str | 
     if args.stop and not args.delete:
         raise UserError("--stop stops the run of a deleted schedule: add --delete, or omit --stop")
     with connection(args) as client:
-        experiment = experiment_id(client, args.experiment, namespace=args.namespace)
-        if args.list:
-            _list(client, experiment)
-            return 0
         if args.cron or args.every:
+            experiment = experiment_id(client, args.experiment, namespace=args.namespace)
             _make(client, args, values, experiment, mlflow)
         else:
-            _change(client, args, experiment)
+            existing = find_experiment(client, args.experiment, namespace=args.namespace)
+            found = schedules.find(client, existing) if existing else []
+            if args.list:
+                _list(found, args.experiment)
+                return 0
+            experiment = _change(client, args, found)
         for waiting in schedules.delete_replaced(client, experiment):
             print(f"the previous schedule is paused; a later call deletes it after its run {waiting.run_id} has ended")
     return 0
 
 
-def _list(client: Client, experiment: str) -> None:
-    found = schedules.find(client, experiment)
+def _list(found: list[V2beta1RecurringRun], experiment: str) -> None:
     counting = schedules.newest(found)
     for schedule in found:
         replaced = counting[schedule.display_name] is not schedule
         print(_describe(schedule) + (", replaced: deleted when its run has ended" if replaced else ""))
+    if not found:
+        print(f"no schedules in experiment {experiment!r}")
 
 
 def _make(
@@ -134,11 +137,12 @@ def _make(
     print(f"{_describe(made)}, version {version} ({verb}): {client.page('recurringrun', made.recurring_run_id)}")
 
 
-def _change(client: Client, args: argparse.Namespace, experiment: str) -> None:
-    found = schedules.find(client, experiment, args.name)
+def _change(client: Client, args: argparse.Namespace, found: list[V2beta1RecurringRun]) -> str:
+    """Pause, resume or delete a schedule, and return the id of its experiment."""
+    found = [schedule for schedule in found if schedule.display_name == args.name]
     if not found:
         raise UserError(f"no schedule is called {args.name!r}; --list shows all schedules")
-    counting = found[-1].recurring_run_id
+    counting, experiment = found[-1].recurring_run_id, found[-1].experiment_id
     if args.delete:
         running = schedules.delete(client, found)
         if running and not args.stop:
@@ -153,6 +157,7 @@ def _change(client: Client, args: argparse.Namespace, experiment: str) -> None:
     else:
         client.enable_recurring_run(counting)
     print(f"{args.name} {'deleted' if args.delete else 'paused' if args.pause else 'resumed'}")
+    return str(experiment)
 
 
 def _describe(schedule: V2beta1RecurringRun) -> str:

@@ -230,12 +230,19 @@ def where(key: str, value: str) -> str:
     return json.dumps({"predicates": [{"operation": "EQUALS", "key": key, "stringValue": value}]})
 
 
+def find_experiment(client: Client, name: str, *, namespace: str | None) -> str | None:
+    """Return the id of an experiment, or None if there is none of this name."""
+    found = client.list_experiments(filter=named(name), namespace=namespace).experiments
+    return found[0].experiment_id if found else None
+
+
 def experiment_id(client: Client, name: str, *, namespace: str | None) -> str:
     """Return the id of an experiment, and create the experiment if needed."""
-    if found := client.list_experiments(filter=named(name), namespace=namespace).experiments:
-        return found[0].experiment_id
     with _quiet():
-        return client.create_experiment(name, namespace=namespace).experiment_id
+        return _found_or_made(
+            lambda: find_experiment(client, name, namespace=namespace),
+            lambda: client.create_experiment(name, namespace=namespace).experiment_id,
+        )
 
 
 def create_run(

@@ -9,14 +9,13 @@ import urllib3
 from kfp_server_api import ApiException, V2beta1Run
 
 from audiotagging.results.argo import Workflow, described
-from audiotagging.results.pod_log import logged_message
+from commands import TAGGING
 from commands.cluster.answers import readable
 from commands.cluster.client import Client
 from commands.cluster.events import Standstills
 from commands.cluster.failures import Failure, find_failures
-from commands.cluster.logs import read_log
 from commands.cluster.run_progress import Progress
-from commands.cluster.runs import ENDED, read_scores, state, took
+from commands.cluster.runs import ENDED, pipeline_of, read_scores, read_tagged, state, took
 from commands.cluster.trainings import Trainings
 from commands.cluster.workflow import read_workflow
 
@@ -54,7 +53,7 @@ def follow(client: Client, run_id: str, *, tries: int = 1) -> bool:
         time.sleep(RETRY_AFTER)
         client.runs.run_service_retry_run(run_id)
     if ended == "succeeded":
-        print(_scores(client, run_id, workflow))
+        print(_outcome(client, run, workflow))
     return bool(ended == "succeeded")
 
 
@@ -95,23 +94,19 @@ def _patiently(ask: Callable[[], T]) -> T:
             time.sleep(POLL)
 
 
-def _scores(client: Client, run_id: str, workflow: Workflow) -> str:
-    if scores := read_scores(client, run_id, workflow):
+def _outcome(client: Client, run: V2beta1Run, workflow: Workflow) -> str:
+    """Return the scores of a run, or what it tagged."""
+    page = client.page("runs", run.run_id)
+    if pipeline_of(run) == TAGGING:
+        with readable(f"the parameters of run {run.run_id}"):
+            where = run.runtime_config.parameters["out"]
+        said = read_tagged(client, run.run_id, workflow)
+        return said or f"the tags are in {where}; this address does not say how many, see {page}"
+    if scores := read_scores(client, run.run_id, workflow):
         return "lwlrap of the ensemble: " + ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
-    if any(stage.name == "find" for stage in workflow.stages):
-        return _tagged(client, run_id, workflow)
     if any(stage.name == "evaluate" and stage.state == "cached" for stage in workflow.stages):
         return "the scores are those of an earlier run, because nothing has changed"
-    return f"this address provides no scores; see {client.page('runs', run_id)}"
-
-
-def _tagged(client: Client, run_id: str, workflow: Workflow) -> str:
-    """Return what the last stage of the pipeline `tagging` said: what is in the batch, or that nothing is new."""
-    stages = {stage.name: stage for stage in workflow.stages if stage.name in ("find", "collect") and stage.pods}
-    last = stages.get("collect", stages["find"])
-    log = read_log(client, run_id, workflow, last, last.pods[-1])
-    said = [message for line in log if (message := logged_message(line))]
-    return said[-1] if said else f"this address provides no logs; see {client.page('runs', run_id)}"
+    return f"this address provides no scores; see {page}"
 
 
 def _report(run: V2beta1Run, workflow: Workflow, failures: list[Failure], progress: Progress) -> None:

@@ -4,17 +4,20 @@ import argparse
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 
 from kfp_server_api import ApiException, V2beta1Run
 
 from audiotagging.errors import UserError
 from audiotagging.json_file import parse_json
 from audiotagging.results.argo import Workflow
+from audiotagging.results.pod_log import logged_message
 from audiotagging.results.scores_file import EnsembleScores
 from audiotagging.wording import duration
-from commands.cluster.answers import pages
+from commands import TAGGING, TRAINING
+from commands.cluster.answers import pages, readable
 from commands.cluster.artifacts import read_artifact
-from commands.cluster.client import Client, named
+from commands.cluster.client import Client, find_experiment
 from commands.cluster.logs import read_log
 
 PAGE = 50
@@ -29,17 +32,33 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help='id of the run or its beginning, name of the run, or "latest"')
 
 
+def add_which(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses between the pipelines."""
+    parser.add_argument(
+        "--pipeline", choices=[TRAINING, TAGGING], help="only runs that train, or only runs that tag (default: both)"
+    )
+
+
 def list_runs(client: Client, experiment: str, *, namespace: str | None) -> Iterator[V2beta1Run]:
     """Yield the runs of an experiment, newest first."""
-    found = client.list_experiments(filter=named(experiment), namespace=namespace).experiments
+    found = find_experiment(client, experiment, namespace=namespace)
     if not found:
         return
-    options = {"page_size": PAGE, "sort_by": "created_at desc", "experiment_id": found[0].experiment_id}
+    options = {"page_size": PAGE, "sort_by": "created_at desc", "experiment_id": found}
     for page in pages(lambda token: client.list_runs(page_token=token, **options)):
         yield from page.runs or []
 
 
-def find_run(client: Client, wanted: str, experiment: str, *, namespace: str | None) -> V2beta1Run:
+def pipeline_of(run: V2beta1Run) -> str:
+    """Return which pipeline a run is of, "training" or "tagging". Only the latter has the parameter `shards`."""
+    with readable(f"the parameters of run {run.run_id}"):
+        parameters = (run.runtime_config and run.runtime_config.parameters) or {}
+        return TAGGING if "shards" in parameters else TRAINING
+
+
+def find_run(
+    client: Client, wanted: str, experiment: str, *, namespace: str | None, pipeline: str | None = None
+) -> V2beta1Run:
     """Find a run.
 
     Args:
@@ -47,6 +66,7 @@ def find_run(client: Client, wanted: str, experiment: str, *, namespace: str | N
         wanted: Id of the run or its beginning, name of the run, or "latest".
         experiment: Name of the experiment of the run. A complete id is found in every experiment.
         namespace: The namespace of the experiment.
+        pipeline: The pipeline of the latest run. None if it may be of any.
 
     Raises:
         UserError: If there is no such run, or more than one.
@@ -55,12 +75,13 @@ def find_run(client: Client, wanted: str, experiment: str, *, namespace: str | N
         return client.get_run(wanted)
     runs = list_runs(client, experiment, namespace=namespace)
     if wanted == "latest":
-        found = [run for run, _ in zip(runs, range(1), strict=False)]
+        found = list(islice((run for run in runs if pipeline in (None, pipeline_of(run))), 1))
     else:
         found = [run for run in runs if run.display_name == wanted or run.run_id.startswith(wanted)]
     if not found:
+        which = f" of the pipeline {pipeline}" if pipeline else ""
         raise UserError(
-            f"expected the id or the name of a run in experiment {experiment!r}, found {wanted!r}; "
+            f"expected the id or the name of a run{which} in experiment {experiment!r}, found {wanted!r}; "
             "`audiotagging runs` lists them"
         )
     if len(found) > 1:
@@ -97,3 +118,14 @@ def read_scores(client: Client, run_id: str, workflow: Workflow) -> dict[str, fl
             if found := SCORES.search(line):
                 return {name: float(score) for name, score in re.findall(r"(\w+) ([01]\.\d+)", found[1])}
     return {}
+
+
+def read_tagged(client: Client, run_id: str, workflow: Workflow) -> str:
+    """Return what the last stage of the pipeline `tagging` said at its end: how many files it tagged and where.
+
+    Empty if no server has its log.
+    """
+    stages = {stage.name: stage for stage in workflow.stages if stage.name in ("find", "collect") and stage.pods}
+    last = stages.get("collect") or stages.get("find")
+    log = read_log(client, run_id, workflow, last, last.pods[-1]) if last else []
+    return next((message for line in reversed(log) if (message := logged_message(line))), "")

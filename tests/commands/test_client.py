@@ -108,7 +108,7 @@ def test_without_volumes_there_are_no_checkpoints_and_no_champion(server, call):
     assert (values["checkpoints"], values["champions"]) == ("", "")
 
 
-def test_two_that_submit_at_once_use_one_version(server, call):
+def test_two_that_submit_at_once_use_one_version_in_one_experiment(server, call):
     seen = []
 
     def other_was_first(handler):
@@ -124,9 +124,10 @@ def test_two_that_submit_at_once_use_one_version(server, call):
 
         return parse_qs(urlsplit(handler.path).query)
 
-    server.broken = {r"POST /apis/v2beta1/pipelines(/upload_version)?": other_was_first}
+    server.broken = {r"POST /apis/v2beta1/(experiments|pipelines(/upload_version)?)": other_was_first}
     assert call("submit", "--data", "demo")[0] == 0
-    assert len(seen) == 2 and [len(server.pipelines), len(server.versions), len(server.runs)] == [1, 1, 1]
+    kept = (server.pipelines, server.versions, server.experiments, server.runs)
+    assert len(seen) == 3 and [len(each) for each in kept] == [1, 1, 1, 1]
 
 
 def test_a_reader_of_the_output_that_is_gone_is_not_taken_for_the_server(server):

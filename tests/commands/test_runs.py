@@ -1,6 +1,7 @@
 """The verbs for a run: runs, follow, stop, retry; against a server that answers as Kubeflow Pipelines does."""
 
 import json
+import re
 
 import pytest
 from helpers.workflows import recorded
@@ -49,7 +50,7 @@ def test_a_run_that_is_not_there_or_not_the_only_one_is_an_error_in_one_line(cal
 
 def test_without_an_experiment_there_are_no_runs_and_none_is_made(server, call):
     code, output, _ = call("runs", "--experiment", "other")
-    assert code == 0 and output == "name  id  state  started  duration  lwlrap\n" and not server.experiments
+    assert code == 0 and output == "name  id  pipeline  state  started  duration  result\n" and not server.experiments
 
 
 def test_the_newest_runs_are_listed_with_their_scores(server, call, names):
@@ -60,8 +61,49 @@ def test_the_newest_runs_are_listed_with_their_scores(server, call, names):
     code, output, _ = call("runs", "--limit", "2")
     assert code == 0
     rows = [line.split() for line in output.splitlines()]
-    assert [row[:3] for row in rows[1:]] == [["last", "30402d41", "succeeded"], ["twice", "20402d41", "succeeded"]]
-    assert [row[-3:] for row in rows[1:]] == [["56", "min", "0.7542"], ["58", "min", "0.7542"]]  # to 08:59:30
+    assert [row[:4] for row in rows[1:]] == [
+        [name, number, "training", "succeeded"] for name, number in (("last", "30402d41"), ("twice", "20402d41"))
+    ]
+    assert [row[-4:] for row in rows[1:]] == [[n, "min", "lwlrap", "0.7542"] for n in ("56", "58")]  # to 08:59:30
+
+
+SUBMIT = ["submit", "--data", "demo", "--name"]
+TAG = ["submit", "--pipeline", "tagging", "--data", "new", "--out", "night", "--name"]
+
+
+@pytest.fixture
+def both(server, call):
+    """A run of each pipeline, the tagging one last, which tagged eight files."""
+    assert [call(*SUBMIT, "trained")[0], call(*TAG, "tagged")[0]] == [0, 0]
+    workflow = recorded("retried")  # with a stage `collect` in place of `evaluate`
+    for node in workflow["status"]["nodes"].values():
+        node["name"] = re.sub(r"\.evaluate(?=\(|$|-)", ".collect", node["name"])
+    (collect,) = [stage for stage in parse_workflow(workflow).stages if stage.name == "collect"]
+    said = ("fine: 8 files compared", "8 files (1 unreadable), 9 tags: /tags/night/batches/3")
+    server.logs[collect.pods[0].name] = "\n".join(f"[KFP Executor 2026-11-24 08:21:50,1 INFO]: {line}" for line in said)
+    server.story = [("SUCCEEDED", workflow)]
+    return list(server.runs)
+
+
+def test_the_list_knows_both_pipelines(call, both):
+    rows = [re.split("  +", line) for line in call("runs")[1].splitlines()[1:]]
+    assert [row[:3:2] for row in rows] == [["tagged", "tagging"], ["trained", "training"]]
+    assert rows[0][-1] == "8 files (1 unreadable), 9 tags"
+    assert len(call("runs", "--pipeline", "training")[1].splitlines()) == 2
+
+
+def test_the_latest_run_may_be_that_of_one_pipeline(server, call, both):
+    assert call("follow", "latest")[1].endswith("8 files (1 unreadable), 9 tags: /tags/night/batches/3\n")
+    server.story = [("RUNNING", None)]
+    for pipeline, number in (("training", 0), ("tagging", 1)):
+        assert both[number] in call("stop", "latest", "--pipeline", pipeline)[1]
+
+
+def test_only_a_training_has_results(call, both, tmp_path):
+    code, _, error = call("results", "tagged", "--out", str(tmp_path / "out"))
+    assert code == 2 and error.count("\n") == 1 and "found one that tagged" in error
+    _, _, error = call("results", "latest", "--out", str(tmp_path / "out"))
+    assert f"run {both[0]}: expected the stage evaluate to be done" in error  # of the training, although it is older
 
 
 @pytest.mark.parametrize(
@@ -71,7 +113,7 @@ def test_the_newest_runs_are_listed_with_their_scores(server, call, names):
 def test_the_list_tells_what_was_stopped_from_what_failed(server, call, names, state, name, word):
     server.story = [(state, recorded(name))]
     _, output, _ = call("runs", "--limit", "1")
-    assert output.splitlines()[1].split()[2] == word
+    assert output.splitlines()[1].split()[3] == word
 
 
 def test_scores_come_from_the_log_where_there_is_no_artifact(server, call, names):

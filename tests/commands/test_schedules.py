@@ -141,3 +141,10 @@ def test_a_schedule_that_the_server_cannot_read_is_refused(server, call, cron, t
     code, _, error = call("schedule", "--cron", cron, "--data", "demo")
     assert code == (0 if taken else 2) and len(server.schedules) == taken
     assert taken or "argument --cron: expected" in error
+
+
+@pytest.mark.parametrize("verb", ["--list", "--pause", "--resume", "--delete"])
+def test_only_making_a_schedule_makes_anything(server, call, verb):
+    code, output, error = call("schedule", verb)
+    assert code == (0 if verb == "--list" else 2) and "no schedule" in output + error
+    assert not any(request.startswith("POST") for request in server.requests)

@@ -4,11 +4,12 @@ import shlex
 
 import pytest
 from kfp.local.io import IOStore
+from kfp_server_api import V2beta1Run, V2beta1RuntimeConfig
 
 import pipeline
 from audiotagging.results.argo import Pod, Stage, Workflow
 from commands import OF_PIPELINES, TAGGING, main, module_of, parse
-from commands.cluster import following
+from commands.cluster import following, runs
 from commands.kfp_internals import Task, _resolve, _task
 from commands.tagging.cluster import cluster_parameters
 
@@ -96,16 +97,32 @@ def test_a_condition_and_a_loop_read_the_output_of_a_stage_with_several():
 
 
 def stage(name, row=None):
-    pod = Pod("p", False, 0, 0, "Succeeded", "", None, None, None)
-    return Stage(name, row, "done", "", None, None, (pod,), (), "", {})
+    pod = Pod("p", "executor", 0, 0, "Succeeded", "", "", None, None, None)
+    return Stage(name, row, "done", "", None, None, (pod,), (), "", None, {})
+
+
+def run(**parameters):
+    """Return a run of the pipeline."""
+    parameters = {"shards": 2, "out": "/tags/night"} | parameters
+    return V2beta1Run(run_id="run", runtime_config=V2beta1RuntimeConfig(parameters=parameters))
+
+
+class Client:
+    """Only knows where the page is."""
+
+    def page(self, kind, identity):
+        return "the page"
 
 
 @pytest.mark.parametrize("last", ["find", "collect"])
 def test_the_end_of_a_followed_run_is_what_its_last_stage_said(monkeypatch, last):
     stages = [stage("find"), stage("tag", 0), stage("collect")] if last == "collect" else [stage("find")]
     line = "[KFP Executor 2026-01-01 00:00:00,000 INFO]: said by {}"
-    monkeypatch.setattr(following, "read_log", lambda client, run, workflow, stage, pod: [line.format(stage.name)])
-    assert following._scores(None, "run", Workflow(stages=tuple(stages))) == f"said by {last}"
+    workflow = Workflow(stages=tuple(stages))
+    monkeypatch.setattr(runs, "read_log", lambda client, run, workflow, stage, pod: [line.format(stage.name)])
+    assert following._outcome(Client(), run(), workflow) == f"said by {last}"
+    monkeypatch.setattr(runs, "read_log", lambda *_: [])
+    assert "the tags are in /tags/night" in following._outcome(Client(), run(), workflow)
 
 
 def test_shards_have_numbers_when_a_run_is_followed():

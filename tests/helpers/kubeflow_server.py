@@ -149,7 +149,7 @@ class Handler(BaseHTTPRequestHandler):
         )
         (part,) = [each for each in message.get_payload() if each.get_filename()]
         spec, platform = yaml.safe_load_all(part.get_payload(decode=True))
-        assert spec["pipelineInfo"]["name"] == "audiotagging" and "kubernetes" in platform["platforms"]
+        assert spec["pipelineInfo"]["name"].startswith("audiotagging") and "kubernetes" in platform["platforms"]
         pipeline, name = query["pipelineid"][0], query["name"][0]
         if any((each["pipeline_id"], each["name"]) == (pipeline, name) for each in self.server.versions.values()):
             raise RefusedError(409, "Already exists")
@@ -166,7 +166,9 @@ class Handler(BaseHTTPRequestHandler):
         return {"experiments": filtered(experiments, query)}
 
     def create_experiment(self, query):
-        identity = f"experiment-{len(self.server.experiments)}"
+        identity, name = f"experiment-{len(self.server.experiments)}", json.loads(self.body)["display_name"]
+        if any(each["display_name"] == name for each in self.server.experiments.values()):
+            raise RefusedError(409, "Already exist error: Failed to create a new experiment")
         body = self.taken("V2beta1Experiment") | {"experiment_id": identity}
         return self.server.experiments.setdefault(identity, body)
 

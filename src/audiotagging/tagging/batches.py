@@ -178,9 +178,9 @@ def collect(batch: Batch) -> dict[str, Any]:
     )
     unreadable = f" ({counts.unreadable} unreadable)" if counts.unreadable else ""
     where = f"{batch.out.rstrip('/')}/{BATCHES}/{batch.name}"
-    logger.info("%s%s, %s: %s", counted(counts.files, "file"), unreadable, counted(counts.tags, "tag"), where)
     for line in drift.lines() if drift else []:
         logger.info("%s", line.strip())
+    logger.info("%s%s, %s: %s", counted(counts.files, "file"), unreadable, counted(counts.tags, "tag"), where)
     return {"batch": batch.name, **asdict(counts), "drift": drift.verdict if drift else ""}
 
 
