@@ -15,7 +15,7 @@ from helpers.modules import STAGES
 from helpers.slow import slow_but
 
 import pipeline
-from audiotagging import gate
+from audiotagging import full_disk, gate
 from audiotagging.errors import MachineError, UserError
 from audiotagging.files import atomic_file, atomic_folder
 from commands import COMMANDS, check, main, module_of
@@ -52,7 +52,6 @@ def test_a_defect_is_one_line_that_names_the_file_with_the_traceback(capsys, mon
             2,
         ),
         (OSError(28, "No space left on device"), "error: the output: No space left on device; free some space", 2),
-        (OSError(28, "No space left on device", "x.csv"), "error: x.csv: No space left on device", 2),
         (OSError(12, "Cannot allocate memory"), "out of memory: [Errno 12] Cannot allocate memory", 1),
         (RuntimeError("can't start new thread"), "out of memory: can't start new thread", 1),
         (RuntimeError("std::bad_alloc"), "out of memory: std::bad_alloc", 1),
@@ -104,10 +103,34 @@ def test_what_is_full_has_a_name(capsys, monkeypatch, tmp_path):
     for block in (atomic_file, atomic_folder):
         with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}/out'"), block(tmp_path / "out"):
             fail()
-    monkeypatch.setattr(gate.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(2**30, 2**30, 0))
+    monkeypatch.setattr(full_disk.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(2**30, 2**30, 0))
     monkeypatch.setattr(gate.tempfile, "tempdir", "/some/folder")
     assert gate.through(fail) == 2
     assert capsys.readouterr().err.startswith("error: /some/folder, for temporary files: No space left on device")
+
+
+@pytest.mark.parametrize(("number", "reason"), [(28, "No space left on device"), (122, "Disk quota exceeded")])
+def test_a_full_volume_is_named_with_what_is_free_and_what_is_needed(capsys, monkeypatch, tmp_path, number, reason):
+    def fail():
+        with full_disk.needing(312_000_000), atomic_file(tmp_path / "out"):
+            raise OSError(number, "Error writing bytes to file")  # as Arrow says it
+
+    monkeypatch.setattr(full_disk.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(5e10, 5e10, 12_000_000))
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path)
+    assert gate.through(fail) == 2
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path}/out: {reason}; of the volume {tmp_path} 12 MB of 50 GB are free, 312 MB are needed; free "
+        "some space, or enlarge it\n"
+    )
+
+
+def test_a_full_volume_that_a_folder_is_copied_to_is_named(capsys, tmp_path):
+    def fail():
+        raise shutil.Error([("a", f"{tmp_path}/b", f"[Errno 28] No space left on device: '{tmp_path}/b'")])
+
+    assert gate.through(fail) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"error: {tmp_path}/b: No space left on device; of the volume /") and line.count("\n") == 1
 
 
 # Stages: kfp's program is run behind the gate.

@@ -17,7 +17,8 @@ from typing import Any, TextIO
 
 from audiotagging.artifacts.model_folder import model_name
 from audiotagging.errors import without_secrets
-from audiotagging.gate import LAST_LINE, LITTLE, explain
+from audiotagging.full_disk import LITTLE
+from audiotagging.gate import LAST_LINE, explain
 from audiotagging.progress import Pace, fraction
 from audiotagging.results.pod_log import logged_message
 from audiotagging.wording import duration

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import TextIO
 
 from audiotagging.errors import MachineError, UserError, brief, without_secrets
+from audiotagging.full_disk import describe, is_full
 from audiotagging.machine import says_no_memory
 from audiotagging.processes import begin_stage
 
@@ -30,7 +31,6 @@ CODES = {
     "defect": 70,  # EX_SOFTWARE of sysexits.h
 }
 PLACES = 5  # in the program that a defect without a traceback names
-LITTLE = 2**20  # bytes, with which a disk counts as full
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 LAST_LINE = re.compile(rf"({'|'.join(CODES)}): (.*)")  # of a stage that failed
@@ -56,15 +56,17 @@ def explain(error: BaseException) -> tuple[str, str]:
     """
     if isinstance(error, RuntimeError | ImportError | MemoryError | OSError) and says_no_memory(error):
         return "out of memory", brief(str(error) or "use a machine with more memory")
+    if isinstance(error, OSError) and is_full(error):
+        return "error", brief(describe(error, temporary=_temporary()))
     if isinstance(error, shutil.Error):  # of `copytree`, with a list of all files
-        (source, _, reason), *others = error.args[0]
+        (source, target, reason), *others = error.args[0]
+        if os.strerror(errno.ENOSPC) in reason:
+            return explain(OSError(errno.ENOSPC, reason, target))
         also = f" (and {len(others)} more)" if others else ""
         return "error", brief(f"{source} could not be copied: {reason}{also}")
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         names = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
         return "error", brief(f"{names}: {error.strerror}")
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # of an output, or of a file that has no name yet
-        return "error", brief(f"{_full_place()}: {os.strerror(errno.ENOSPC)}; free some space")
     if isinstance(error, UserError | OSError):
         return "error", brief(str(error))
     of_torch = str(error) if isinstance(error, RuntimeError) else ""
@@ -125,14 +127,6 @@ def _place(error: BaseException) -> str:
 def _temporary() -> str:
     """Return the folder for temporary files, also if it cannot be written."""
     return tempfile.tempdir or os.environ.get("TMPDIR") or "/tmp"
-
-
-def _full_place() -> str:
-    """Return what is full, when the system does not say what could not be written."""
-    with contextlib.suppress(OSError):
-        if shutil.disk_usage(_temporary()).free < LITTLE:
-            return f"{_temporary()}, for temporary files"
-    return "the output"
 
 
 def through(run: Callable[[], int]) -> int:

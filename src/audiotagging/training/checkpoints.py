@@ -20,6 +20,7 @@ from pyarrow.fs import FileSelector, FileType, LocalFileSystem
 
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_file
+from audiotagging.full_disk import needing
 from audiotagging.object_store import open_store
 from audiotagging.working_folder import working_folder
 
@@ -61,7 +62,7 @@ class Checkpoints:
         content = buffer.getbuffer()
         path = f"{self.folder}/{step:09d}{SUFFIX}"
         self.files.create_dir(self.folder)
-        with self._atomic(path) as partial, self.files.open_output_stream(partial) as file:
+        with needing(len(content)), self._atomic(path) as partial, self.files.open_output_stream(partial) as file:
             file.write(hashlib.sha256(content).digest())
             file.write(content)
         for old in self._paths()[:-KEPT]:
