@@ -20,6 +20,9 @@ USER = 1000  # user and group of the images
 HOUR = 3600  # seconds
 BACKOFF = 60  # seconds before the first retry, doubled before each further one
 
+# The labels of the stages' pods, by which manifests/ finds them.
+PART_OF, COMPONENT, PROGRAM = "app.kubernetes.io/part-of", "app.kubernetes.io/component", "audiotagging"
+
 # The folders that the volumes are mounted on.
 AUDIO = "/audio"
 CHECKPOINTS = "/checkpoints"
@@ -189,6 +192,9 @@ def configure(task: PipelineTask, cluster: Cluster) -> None:
     if needs.stores and cluster.secret:
         kubernetes.use_secret_as_volume(task, cluster.secret, str(SECRET))
     kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
+    kubernetes.empty_dir_mount(task, "tmp", "/tmp")  # so that the root may be read-only
+    kubernetes.add_pod_label(task, PART_OF, PROGRAM)
+    kubernetes.add_pod_label(task, COMPONENT, task.name)
     if cluster.queue:
         kubernetes.add_pod_label(task, "kueue.x-k8s.io/queue-name", cluster.queue)
 

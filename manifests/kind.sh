@@ -105,6 +105,7 @@ up() {
     "${kubectl[@]}" delete job schedule --namespace audiotagging --ignore-not-found
     "$MAKE" --no-print-directory --silent manifests OVERLAY=kind >"$work/manifests.yaml"
     "${kubectl[@]}" apply --filename "$work/manifests.yaml"
+    "${kubectl[@]}" label --overwrite namespace kubeflow pod-security.kubernetes.io/enforce=restricted
     "${kubeflow[@]}" wait job/audiotagging-volumes --for condition=Complete --timeout 5m
 
     step "ready: kubectl --context kind-$CLUSTER --namespace kubeflow port-forward svc/ml-pipeline-ui 8080:80"

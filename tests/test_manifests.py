@@ -16,7 +16,19 @@ from audiotagging.serving.openapi import document
 from audiotagging.serving.server import LAST_ANSWERS
 from commands import schedule
 from commands.cluster.client import TOKEN_FILE
-from components.cluster import AUDIO, CHAMPIONS, CHECKPOINTS, CLAIMS, TAGS, USER, Cluster
+from components.cluster import (
+    AUDIO,
+    CHAMPIONS,
+    CHECKPOINTS,
+    CLAIMS,
+    COMPONENT,
+    NEEDS,
+    PART_OF,
+    PROGRAM,
+    TAGS,
+    USER,
+    Cluster,
+)
 from components.images import files
 
 ROOT = Path(__file__).parent.parent
@@ -153,6 +165,43 @@ def restricted(pod):
             or any("hostPort" in port for port in container.get("ports", []))
         ):
             yield "privileges"
+
+
+@needs_kubectl
+def test_the_device_plugin_may_do_no_more_than_it_must():
+    pod = pods(build("overlays/gpu"))["DaemonSet/nvidia-device-plugin"]
+    (container,) = pod["containers"]
+    assert set(restricted(pod)) == {
+        "volume device-plugins",
+        "runAsNonRoot",
+    }  # the kubelet's socket is root's
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+
+
+@needs_kubectl
+def test_the_stages_are_found_by_their_labels_and_reach_only_what_they_need():
+    (policy,) = [each["spec"] for each in build("base") if each["metadata"]["name"] == "audiotagging-stages"]
+    assert policy["podSelector"] == {"matchLabels": {PART_OF: PROGRAM}}
+    assert policy["policyTypes"] == ["Ingress", "Egress"] and "ingress" not in policy
+    dns, kubeflow, outside = policy["egress"]
+    assert {port["port"] for port in dns["ports"]} == {53} and "namespaceSelector" in dns["to"][0]
+    assert kubeflow["to"] == [{"podSelector": {"matchLabels": {"application-crd-id": "kubeflow-pipelines"}}}]
+    assert "to" not in outside and {port["port"] for port in outside["ports"]} == {80, 443, 6443}
+
+
+@needs_kubectl
+def test_stages_can_be_given_a_read_only_root_and_read_only_champions(tmp_path):
+    built = build(with_component("hardening", tmp_path))
+    kinds = {each["kind"]: each for each in built if each["kind"].startswith("Mutating")}
+    policy, binding = kinds["MutatingAdmissionPolicy"], kinds["MutatingAdmissionPolicyBinding"]
+    for each in (policy, binding):
+        kubernetes_validate.validate(each, "1.36", strict=True)
+    assert binding["spec"]["policyName"] == policy["metadata"]["name"]
+    selector = policy["spec"]["matchConstraints"]["objectSelector"]
+    assert selector["matchLabels"] == {PART_OF: PROGRAM} and selector["matchExpressions"][0]["key"] == COMPONENT
+    (variable,) = policy["spec"]["variables"]
+    assert variable["expression"] == f"object.metadata.labels['{COMPONENT}'] == 'promote' ? [] : ['{CHAMPIONS}']"
+    assert CHAMPIONS in NEEDS["promote"].volumes
 
 
 @needs_kubectl

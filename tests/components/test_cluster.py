@@ -140,10 +140,11 @@ def test_volumes_have_the_names_that_are_given_or_are_left_out(compiled):
     assert "pvcMount" not in pods["promote"]
 
 
-def test_worker_processes_have_shared_memory(compiled):
-    pods = compiled().pods
-    mount = {"volumeName": "shm", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": "1024Mi"}
-    assert pods["preprocess"]["emptyDirMounts"] == [mount]
+@pytest.mark.parametrize("stage", NEEDS)
+def test_what_a_stage_writes_beside_its_outputs_is_no_part_of_its_root(compiled, stage):
+    memory = {"volumeName": "shm", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": "1024Mi"}
+    shared = [memory] if stage == "preprocess" else []  # for its worker processes
+    assert compiled().pods[stage]["emptyDirMounts"] == [*shared, {"volumeName": "tmp", "mountPath": "/tmp"}]
 
 
 @pytest.mark.parametrize("stage", NEEDS)
@@ -181,9 +182,16 @@ def test_images_come_from_the_registry_with_the_build_of_torch_that_fits(compile
 
 
 def test_the_stages_wait_in_a_queue_if_there_is_one(compiled):
+    name = "kueue.x-k8s.io/queue-name"
     labels = [pod["podMetadata"]["labels"] for pod in compiled("--queue", "gpus").pods.values()]
-    assert labels == [{"kueue.x-k8s.io/queue-name": "gpus"}] * len(NEEDS)
-    assert all("podMetadata" not in pod for pod in compiled().pods.values())
+    assert [each[name] for each in labels] == ["gpus"] * len(NEEDS)
+    assert not any(name in pod["podMetadata"]["labels"] for pod in compiled().pods.values())
+
+
+@pytest.mark.parametrize("stage", NEEDS)
+def test_the_pods_of_stages_are_found_by_their_labels(compiled, stage):
+    labels = compiled().pods[stage]["podMetadata"]["labels"]
+    assert labels == {"app.kubernetes.io/part-of": "audiotagging", "app.kubernetes.io/component": stage}
 
 
 @pytest.mark.parametrize("stage", NEEDS)
