@@ -8,10 +8,11 @@ import urllib3
 from kfp_server_api import ApiException
 
 from audiotagging.results.argo import Pod, Workflow
-from commands.cluster.answers import readable
+from commands.cluster.answers import UNREADABLE
 from commands.cluster.client import Client
 
 PATIENCE = timedelta(seconds=60)  # in one state, before Kubernetes is asked, and between two questions
+SUMMARIES = ("Error: ErrImagePull", "Error: ImagePullBackOff")  # of events that say which image it is, and why
 NEVER = "1970-01-01T00:00:00Z"
 
 
@@ -44,27 +45,30 @@ class Standstills:
         """Return what Kubernetes says of a pod, in its own words with the kind of an event in front."""
         unknown = f"Unknown: kubectl -n {namespace} describe pod {pod.name}" if pod.starting else ""
         try:
-            events = self._get("/k8s/pod/events", namespace, pod).get("items") or []
-            with readable(f"the events of pod {pod.name}"):
-                events = sorted(events, key=_time)
-                started = max((n for n, each in enumerate(events) if each["reason"] == "Started"), default=0)
-                of_now = events if pod.starting else events[started:]
-                warnings = [each for each in of_now if each["type"] == "Warning"]
-                if warnings:
-                    return _said(warnings[-1], pod)
-                if not pod.starting:
-                    return ""
-                gates = self._get("/k8s/pod", namespace, pod)["spec"].get("schedulingGates") or []
-                if gates:
-                    return "Gated: " + ", ".join(gate["name"] for gate in gates)
-                return _said(events[-1], pod) if events and events[-1]["reason"] == "Pulling" else unknown
-        except (ApiException, urllib3.exceptions.HTTPError):  # of the server of the API, which has no events
+            said = _of_now(self._get("/k8s/pod/events", namespace, pod).get("items") or [], pod)
+            if said or not pod.starting:
+                return said
+            gates = self._get("/k8s/pod", namespace, pod)["spec"].get("schedulingGates") or []
+            return "Gated: " + ", ".join(gate["name"] for gate in gates) if gates else unknown
+        except (ApiException, urllib3.exceptions.HTTPError, *UNREADABLE):  # the server of the API has no events
             return unknown
 
     def _get(self, path: str, namespace: str, pod: Pod) -> Any:
-        answer = self.client.get_text(path, podname=pod.name, podnamespace=namespace)
-        with readable(f"what Kubernetes says of pod {pod.name}"):
-            return json.loads(answer)
+        return json.loads(self.client.get_text(path, podname=pod.name, podnamespace=namespace))
+
+
+def _of_now(events: list[dict[str, Any]], pod: Pod) -> str:
+    """Return the event that says how a pod is now, "" if none does: that of a pull, or the newest warning.
+
+    Warnings do not count if they are from before it was scheduled or, if it runs, from before it was started.
+    """
+    events = sorted(events, key=_time)
+    begun = "Scheduled" if pod.starting else "Started"
+    begin = max((number for number, each in enumerate(events) if each["reason"] == begun), default=0)
+    warnings = [each for each in events[begin:] if each["type"] == "Warning" and each["message"] not in SUMMARIES]
+    if pod.starting and events and events[-1]["reason"] == "Pulling":
+        return _said(events[-1], pod)
+    return _said(warnings[-1], pod) if warnings else ""
 
 
 def _time(event: dict[str, Any]) -> datetime:

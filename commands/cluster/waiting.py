@@ -5,7 +5,8 @@ import re
 GPU = "nvidia.com/gpu"
 QUOTA = re.compile(r"exceeded quota: (\S+), requested: (\S+?)=\S+, used: \S+?=(\S+), limited: \S+?=(\S+)$")
 SHORT = re.compile(r"Insufficient ([\w./-]*\w)")
-NOT_PULLED = ("ErrImagePull: ", "ImagePullBackOff: ")  # in turn, as Kubernetes tries again and again
+# In turn, as Kubernetes tries again and again: two of Argo's messages, and an event.
+NOT_PULLED = ("ErrImagePull: ", "ImagePullBackOff: ", "Failed: Failed to pull image ")
 IMAGE = re.compile(r'image "([^"]+)"')
 MISSING = re.compile(r'(secret|configmap|persistentvolumeclaim)s? "([^"]+)" not found')
 NAMES = {"secret": "secret", "configmap": "config map", "persistentvolumeclaim": "volume claim"}
@@ -32,7 +33,7 @@ def waits_for(reason: str) -> tuple[str, str]:
         return " and ".join(dict.fromkeys("a GPU" if name == GPU else f"enough {name}" for name in short)), ""
     if missing := MISSING.search(reason):
         return f"the {NAMES[missing[1]]} {missing[2]}, which does not exist", ""
-    if reason.startswith(NOT_PULLED):  # both end alike
+    if reason.startswith(NOT_PULLED):  # all end alike
         which = "".join(f" {name}" for name in IMAGE.findall(reason)[-1:])
         return f"the image{which}, which cannot be pulled", reason.rpartition(": ")[2]
     if kind == "Pulling" and (image := IMAGE.search(message)):

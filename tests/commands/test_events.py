@@ -84,9 +84,28 @@ def lines(client, monkeypatch):
             [
                 event("FailedMount", 'secret "new" not found', minute=3, field="eventTime"),
                 event("FailedMount", 'secret "old" not found', minute=2),
-                event("Scheduled", "Successfully assigned", kind="Normal", minute=4),
+                event("SuccessfulAttachVolume", "AttachVolume.Attach succeeded", kind="Normal", minute=4),
             ],
             "evaluate waits for the secret new, which does not exist",
+        ),
+        (
+            # What was said before the pod had a node does not count, nor what was said before an image is pulled.
+            [
+                event("FailedScheduling", "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."),
+                event("Scheduled", "Successfully assigned", kind="Normal", minute=1),
+                event("FailedMount", 'secret "late" not found', minute=2),
+                event("Pulling", 'Pulling image "host/audiotagging-training:1"', kind="Normal", minute=3),
+            ],
+            "evaluate waits for the image host/audiotagging-training:1, which is being pulled",
+        ),
+        (
+            [
+                event("Failed", 'Failed to pull image "ghcr.io/launcher:1": failed to resolve reference: not found'),
+                event("Failed", "Error: ErrImagePull", minute=1),
+                event("BackOff", 'Back-off pulling image "ghcr.io/launcher:1"', kind="Normal", minute=2),
+                event("Failed", "Error: ImagePullBackOff", minute=3),
+            ],
+            "evaluate waits for the image ghcr.io/launcher:1, which cannot be pulled: not found",
         ),
     ],
 )
@@ -103,6 +122,13 @@ def test_a_pod_that_kueue_holds_back_says_so(server, lines):
     assert lines(workflow) == ["evaluate waits for Kueue"]
     server.gates[pod] = ["example.org/other"]
     assert lines(workflow) == ["evaluate waits for what removes the gate example.org/other of its pod"]
+
+
+@pytest.mark.parametrize("answer", ["<html>", "[]", '{"items": [{}]}', '{"items": 3}'])
+def test_events_of_another_shape_do_not_end_the_following(server, lines, answer):
+    workflow, pod = look()
+    server.broken = {r"GET /k8s/pod/events": (200, answer)}
+    assert lines(workflow) == [f"evaluate waits for Kubernetes: `kubectl -n kubeflow describe pod {pod}` says why"]
 
 
 @pytest.mark.parametrize("page", [True, False])

@@ -2,13 +2,15 @@
 
 import json
 import re
+from datetime import timedelta
 
 import pytest
 from helpers.workflows import FOLDER, changed, recorded
 
 from audiotagging.members import DEMO
 from audiotagging.results.argo import parse_workflow
-from commands.cluster import following
+from audiotagging.training import supervisor
+from commands.cluster import following, trainings
 from commands.cluster.failures import find_failures
 
 MEMBERS = [DEMO[0].id, DEMO[2].id]  # of the run that was recorded
@@ -280,6 +282,28 @@ def test_while_it_trains_the_epoch_the_figures_and_the_time_left_are_told(server
     server.logs[name] += "\n[KFP Executor 2026-11-24 08:26:00,1 INFO]: another message"
     _, output, _ = call(*SUBMIT)
     assert told(output).count(f"train {MEMBERS[0]}, fold -1: epoch 5 of 6, 900 crops/s, loss 0.10, 55 s left") == 1
+
+
+def test_a_training_that_was_started_again_inside_its_pod_says_so_each_time(server, call, monkeypatch):
+    monkeypatch.setattr(trainings, "EVERY", timedelta(0))
+    look = changed(recorded("retried"), f"{TRAIN}(0).executor(0)", phase="Running", finishedAt=None)
+    look = changed(look, TRAIN, phase="Running")
+    said = [f"{supervisor.ENDED} because it was killed by SIGKILL; it will restart in {pause} s" for pause in (10, 60)]
+    name, _ = pod(look, f"{TRAIN}(0).executor(0)")
+    server.logs[name] = "\n".join(f"[KFP Executor 2026-11-24 08:20:00,5 WARNING]: {line}" for line in said)
+    server.story = [("RUNNING", look)] * 4 + [("SUCCEEDED", recorded("retried"))]
+    _, output, _ = call(*SUBMIT)
+    assert [line for line in told(output) if "restart" in line] == [
+        f"train {MEMBERS[0]}, fold -1: {line}" for line in said
+    ]
+
+
+def test_a_pod_of_no_stage_that_fails_is_named_with_what_it_could_not_do(server, call):
+    workflow = changed(recorded("retried"), ".iteration-driver(0)", phase="Error", message="main: Error (exit code 1)")
+    name, _ = pod(workflow, ".iteration-driver(0)")
+    server.story, server.logs[name] = [("FAILED", workflow)], "F1124 10:25:21.0 1 main.go:12] no metadata service\n"
+    _, output, _ = call(*SUBMIT)
+    assert "\nKubeflow's own iteration-driver: no metadata service\n" in output
 
 
 def test_a_run_is_followed_to_its_end_where_the_api_has_no_workflow(server, call):
