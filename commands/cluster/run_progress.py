@@ -45,7 +45,10 @@ class Progress:
         last = [stage.pods[-1] for stage in workflow.stages if stage.pods]
         self._idle |= {pod.name: now for pod in last if pod.phase == "Pending"}
         events = []
+        failed = [stage for stage, _ in workflow.failed]
         for stage in workflow.stages:
+            if stage.state == "failed" and stage not in failed:  # `notify`, which has told what failed
+                continue
             label, (when, text) = self.label(stage), self._describe(stage)
             if text and self._is_new(label, text):
                 events.append((when or now, f"{label} {text}"))

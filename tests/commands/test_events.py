@@ -186,3 +186,15 @@ def test_a_run_in_which_nothing_changes_says_so_every_few_minutes(server, lines)
     assert told[1:] == ["nothing has changed for 5 min; at work: evaluate"] * 2
     waiting, _ = look(message="Unschedulable: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
     assert lines(*[waiting] * 6)[1:] == ["nothing has changed for 5 min; nothing is at work, 1 stage waiting"]
+
+
+def test_that_notify_failed_on_purpose_is_no_line(lines):
+    workflow = changed(recorded("retried"), ".evaluate", phase="Failed")
+    last = [each for each in workflow["status"]["nodes"].values() if ".evaluate" in each["name"]]
+    for node in last:
+        told = node | {"id": f"{node['id']}-told", "name": node["name"].replace(".evaluate", ".notify")}
+        workflow["status"]["nodes"][told["id"]] = told
+    parsed = parse_workflow(workflow)
+    assert {stage.name for stage in parsed.stages if stage.state == "failed"} == {"evaluate", "notify"}
+    told = lines(parsed)
+    assert [line for line in told if line.startswith("evaluate failed")] and "notify" not in " ".join(told)
