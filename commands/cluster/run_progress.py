@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from audiotagging.results.argo import Pod, Stage, Workflow, described
+from audiotagging.results.run_stages import Pod, Stage, Workflow, described
 from audiotagging.wording import counted, duration, listed
 from commands.cluster.waiting import trouble, waits_for
 

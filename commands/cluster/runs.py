@@ -10,8 +10,8 @@ from kfp_server_api import ApiException, V2beta1Run
 
 from audiotagging.errors import UserError
 from audiotagging.json_file import parse_json
-from audiotagging.results.argo import Workflow
 from audiotagging.results.pod_log import logged_message
+from audiotagging.results.run_stages import Workflow
 from audiotagging.results.scores_file import EnsembleScores
 from audiotagging.wording import duration
 from commands import TAGGING, TRAINING

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from audiotagging.progress import fraction
-from audiotagging.results.argo import Stage, Workflow
 from audiotagging.results.pod_log import logged_message
+from audiotagging.results.run_stages import Stage, Workflow
 from audiotagging.training.supervisor import ENDED
 from commands.cluster.client import Client
 from commands.cluster.logs import read_log

@@ -4,7 +4,8 @@ import json
 
 from kfp_server_api import ApiException
 
-from audiotagging.results.argo import Workflow, parse_workflow
+from audiotagging.results.argo import parse_workflow
+from audiotagging.results.run_stages import Workflow
 from commands.cluster.answers import readable
 from commands.cluster.client import Client
 

@@ -7,7 +7,8 @@ import json
 import pytest
 from helpers.workflows import recorded
 
-from audiotagging.results.argo import Workflow, parse_workflow
+from audiotagging.results.argo import parse_workflow
+from audiotagging.results.run_stages import Workflow
 from commands.cluster.workflow import read_workflow
 
 

@@ -6,7 +6,8 @@ from collections import Counter
 import pytest
 from helpers.workflows import changed, recorded, with_second_tree, without_retries
 
-from audiotagging.results.argo import STAGES, parse_workflow
+from audiotagging.results.argo import parse_workflow
+from audiotagging.results.run_stages import STAGES
 from components.cluster import NEEDS
 
 FORMS = {"with retries": lambda workflow: workflow, "without retries": without_retries}

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
-from audiotagging.results.argo import described, parse_workflow, workflow_nodes
+from audiotagging.results.argo import parse_workflow, workflow_nodes
+from audiotagging.results.run_stages import described
 from audiotagging.results.stage_failure import Reason, explain
 
 SERVER = "https://kubernetes.default.svc"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from audiotagging.errors import brief
 from audiotagging.gate import LAST_LINE
-from audiotagging.results.argo import Pod, Stage
 from audiotagging.results.pod_log import last_words, launcher_errors, own_lines
+from audiotagging.results.run_stages import Pod, Stage
 
 EXIT_CODE = re.compile(r"\(exit code (\d+)\)")
 STATUS = re.compile(r"exit status (\d+)$")  # of the shell in which the launcher starts the program
