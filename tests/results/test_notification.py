@@ -81,7 +81,7 @@ def test_a_failure_is_told_with_its_reasons_and_what_to_do(reasons, text):
 def test_a_run_that_recovered_says_so():
     notice = describe_run("run-1", fabricate_event("better", promoted=True), recovered=True)
     assert notice["recovered"] and notice["outcome"] == "promoted"
-    assert notice["text"] == "audiotagging, run run-1: it failed before, and a retry did not: It is better."
+    assert notice["text"] == "audiotagging, run run-1: recovered by a retry: It is better."
 
 
 @pytest.mark.parametrize("statuses", [(200,), (204,), (500, 200), (429, 503, 200), (None, 200)])

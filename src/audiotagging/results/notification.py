@@ -91,7 +91,7 @@ def describe_run(
     if failed is not None:
         notice["outcome"], notice["text"] = "failed", f"failed: {failed}"
     elif recovered:
-        notice["recovered"], notice["text"] = True, f"it failed before, and a retry did not: {notice['text']}"
+        notice["recovered"], notice["text"] = True, f"recovered by a retry: {notice['text']}"
     notice["text"] = f"audiotagging, run {run}: {notice['text']}"
     return notice
 
