@@ -1,11 +1,12 @@
 """The paths of the server, and what they answer. Errors are JSON with one line: `{"error": "..."}`."""
 
+import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -26,6 +27,7 @@ from audiotagging.serving.uploads import receive
 logger = logging.getLogger(__name__)
 
 VERSION_HEADER, NOTES_HEADER = "Model-Version", "Notes"
+Result = TypeVar("Result")
 DISCONNECTED = 499  # the status that nginx logs if the client is gone; nobody receives it
 
 
@@ -40,8 +42,8 @@ def make_app(service: Service) -> ASGIApp:
             sounds = await receive(request, limits=service.limits, memory=memory)
             queue.take(len(sounds))
             try:
-                answer = await service.tag(sounds, options, loaded)
-            except UserError:
+                answer = await _while_connected(request, service.tag(sounds, options, loaded, memory))
+            except (UserError, ClientDisconnect):
                 raise
             except Exception as reason:  # answered here, because uvicorn closes a connection whose request raised
                 logger.exception("a request failed")
@@ -92,6 +94,24 @@ def make_app(service: Service) -> ASGIApp:
     }
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     return _measured(app, service.metrics, paths={route.path for route in routes})
+
+
+async def _while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """Do the work of a request that was received, and stop as soon as its client is gone.
+
+    Raises:
+        ClientDisconnect: If it is.
+    """
+    task = asyncio.create_task(work)
+    gone = asyncio.ensure_future(request.receive())  # after the body, there is nothing else to receive
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        gone.cancel()
+        task.cancel()
 
 
 def error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:

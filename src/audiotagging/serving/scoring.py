@@ -1,24 +1,27 @@
-"""Scores the spectrograms of many requests at once, in one thread."""
+"""Scores the spectrograms of many requests at once, in one thread: first of the request that had least so far."""
 
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from audiotagging.tagging.tagger import BATCH_FRAMES, Tagger
+from audiotagging.serving.turns import Account
+from audiotagging.tagging.tagger import Tagger
 
+STEP = 2048  # frames after which a request lets others go first, half a minute
+MOST_FRAMES = 4096  # scored at once, a piece of a minute: what comes meanwhile waits for that
 WAIT = 0.005  # seconds for which the first of a batch waits for others
 
 
-@dataclass
+@dataclass(eq=False)
 class _Job:
     """Spectrograms that wait to be scored together, by the same models."""
 
     tagger: Tagger
     spectrograms: Sequence[np.ndarray]
+    account: Account
     future: "Future[np.ndarray]" = field(default_factory=Future)
 
     @property
@@ -36,7 +39,7 @@ class Scorer:
             report: Called with the number of spectrograms in every batch.
         """
         self._report = report
-        self._jobs: deque[_Job] = deque()
+        self._jobs: list[_Job] = []
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="scorer", daemon=True)
@@ -47,17 +50,18 @@ class Scorer:
         """Whether the thread is alive."""
         return self._thread.is_alive()
 
-    def score(self, tagger: Tagger, spectrograms: Sequence[np.ndarray]) -> "Future[np.ndarray]":
+    def score(self, tagger: Tagger, spectrograms: Sequence[np.ndarray], account: Account) -> "Future[np.ndarray]":
         """Score spectrograms, together with those of other requests.
 
         Args:
             tagger: What to score them with.
             spectrograms: At least one, each uint8 and of shape (frames, 128).
+            account: The request that they belong to.
 
         Returns:
             The future scores of every member, float32, shape (members, spectrograms, classes).
         """
-        job = _Job(tagger, spectrograms)
+        job = _Job(tagger, spectrograms, account)
         with self._changed:
             self._jobs.append(job)
             self._changed.notify()
@@ -86,14 +90,17 @@ class Scorer:
         """Wait for jobs, and return those that are scored at once. There are none after the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._closed)
-            self._changed.wait_for(lambda: self._closed or self._waiting_frames() >= BATCH_FRAMES, timeout=WAIT)
+            self._changed.wait_for(lambda: self._closed or self._waiting_frames() >= MOST_FRAMES, timeout=WAIT)
             batch: list[_Job] = []
             frames = 0
-            while self._jobs and self._jobs[0].tagger is (batch or self._jobs)[0].tagger:
-                frames += self._jobs[0].frames
-                if batch and frames > BATCH_FRAMES:
+            for job in sorted(self._jobs, key=lambda job: job.account.frames):
+                frames += job.frames
+                if batch and (frames > MOST_FRAMES or job.tagger is not batch[0].tagger):
                     break
-                batch.append(self._jobs.popleft())
+                batch.append(job)
+            for job in batch:
+                job.account.frames += job.frames
+                self._jobs.remove(job)
             return batch
 
     def _waiting_frames(self) -> int:

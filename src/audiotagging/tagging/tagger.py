@@ -178,19 +178,22 @@ def _frames(files: Iterable[_File]) -> int:
     return sum(len(piece) for file in files for piece in file.pieces)
 
 
-def in_batches(found: Iterable[Found], *, frames: Callable[[Found], int]) -> Iterator[list[Found]]:
+def in_batches(
+    found: Iterable[Found], *, frames: Callable[[Found], int], most: int = BATCH_FRAMES
+) -> Iterator[list[Found]]:
     """Yield what is found in lists of as many as are scored at once.
 
     Args:
         found: Anything with a spectrogram.
         frames: Returns the number of its frames.
+        most: A list ends with the spectrogram that makes it so many frames.
     """
     batch: list[Found] = []
     total = 0
     for each in found:
         batch.append(each)
         total += frames(each)
-        if total >= BATCH_FRAMES:
+        if total >= most:
             yield batch
             batch, total = [], 0
     if batch:
