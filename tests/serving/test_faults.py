@@ -17,7 +17,7 @@ from audiotagging.serving.scoring import Scorer
 def request(served, content=b"", *, headers=(), length=None):
     """Return a connection that has sent the beginning of a request."""
     connection = socket.create_connection(("127.0.0.1", served.port), timeout=60)
-    lines = ["POST /tag HTTP/1.1", "Host: here", f"Content-Length: {length or len(content)}", *headers, "", ""]
+    lines = ["POST /tag HTTP/1.1", "Host: localhost", f"Content-Length: {length or len(content)}", *headers, "", ""]
     connection.sendall("\r\n".join(lines).encode() + content)
     return connection
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -15,8 +15,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from audiotagging.errors import UserError, brief
-from audiotagging.serving.limits import RETRY_AFTER, RefusedError
+from audiotagging.errors import UserError
+from audiotagging.serving.edge import error, guarded
+from audiotagging.serving.limits import RefusedError
 from audiotagging.serving.metrics import Metrics
 from audiotagging.serving.openapi import document
 from audiotagging.serving.options import read_options
@@ -31,8 +32,14 @@ Result = TypeVar("Result")
 DISCONNECTED = 499  # the status that nginx logs if the client is gone; nobody receives it
 
 
-def make_app(service: Service) -> ASGIApp:
-    """Return the application of a service. It closes the service at its end."""
+def make_app(service: Service, *, hosts: Collection[str] = (), loopback: bool = True) -> ASGIApp:
+    """Return the application of a service. It closes the service at its end.
+
+    Args:
+        service: The service.
+        hosts: Further names of the server, as in `edge.guarded`.
+        loopback: Whether it listens at this machine alone.
+    """
     description = document(service.limits)
 
     async def tag(request: Request) -> Response:
@@ -57,7 +64,8 @@ def make_app(service: Service) -> ASGIApp:
     async def readyz(_: Request) -> Response:
         ready = service.alive and not service.ending
         models = service.models
-        answer = {"ready": ready, "version": models.current.version, "refused": models.refused}
+        # Without the reason, which names files of this machine.
+        answer = {"ready": ready, "version": models.current.version, "refused": bool(models.refused)}
         return JSONResponse(answer, 200 if ready else 503)
 
     async def metrics(_: Request) -> Response:
@@ -93,7 +101,8 @@ def make_app(service: Service) -> ASGIApp:
         Exception: _failed,
     }
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
-    return _measured(app, service.metrics, paths={route.path for route in routes})
+    guard = guarded(app, hosts=hosts, loopback=loopback)
+    return _measured(guard, service.metrics, paths={route.path for route in routes})
 
 
 async def _while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
@@ -112,12 +121,6 @@ async def _while_connected(request: Request, work: Coroutine[Any, Any, Result]) 
     finally:
         gone.cancel()
         task.cancel()
-
-
-def error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-    """Return an answer that says what is wrong. One with the status 503 also says when to try again."""
-    retry = {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
-    return JSONResponse({"error": brief(message)}, status, headers={**(headers or {}), **retry})
 
 
 async def _refused(_: Request, reason: UserError) -> Response:

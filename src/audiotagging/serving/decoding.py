@@ -13,14 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
-import audiotagging
 from audiotagging.data.sound_streams import SoundError
 from audiotagging.machine import threads
 from audiotagging.serving.decoder import HEAD, READY, Decoded, Task, TooCostlyError, answer_of, message
 from audiotagging.serving.limits import RETRY_AFTER, RefusedError, Share
 from audiotagging.serving.turns import Account, TurnOverError, Turns
 
-TURN = 0.2  # seconds, in which most clips are decoded
+TURN = 0.3  # seconds, in which most clips are decoded
 LONGER = 4  # times the turn before, so that at most a third of the time is spent in vain
 CHUNK = 1 << 20  # bytes
 REPLACING = 1.0  # seconds until a first process that has ended is replaced
@@ -119,7 +118,7 @@ class Decoders:
         self._control, theirs = socket.socketpair()
         # It divides, which a process of several threads should not do.
         environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        environment["PYTHONPATH"] = str(Path(audiotagging.__file__).parents[1])
+        environment["PYTHONPATH"] = str(Path(__file__).parents[2])
         command = [sys.executable, "-P", "-m", "audiotagging.serving.decoder"]
         with theirs:
             self._process = subprocess.Popen(command, stdin=theirs.fileno(), env=os.environ | environment)

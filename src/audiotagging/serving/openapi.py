@@ -96,7 +96,7 @@ def document(limits: Limits) -> dict[str, Any]:
         "/readyz": {
             "get": _get(
                 "Does the server answer, and with which models?",
-                _state({"ready": "boolean", "version": "string", "refused": "string"}),
+                _state({"ready": "boolean", "version": "string", "refused": "boolean"}),
                 {"503": "It does not, because it is about to end."},
             )
         },
