@@ -11,7 +11,7 @@ import pytest
 from helpers.browser import wait_for
 
 from audiotagging.serving import server, uploads
-from audiotagging.serving.scoring import Scorer
+from audiotagging.serving.scoring import _Batch
 
 
 def request(served, content=b"", *, headers=(), length=None):
@@ -36,8 +36,8 @@ def nothing_is_left(served):
 @pytest.fixture
 def held(monkeypatch):
     """An event until which nothing is scored."""
-    event, score = threading.Event(), Scorer._score
-    monkeypatch.setattr(Scorer, "_score", lambda self, jobs: event.wait(60) and score(self, jobs))
+    event, advance = threading.Event(), _Batch.advance
+    monkeypatch.setattr(_Batch, "advance", lambda self, report: event.wait(60) and advance(self, report))
     yield event
     event.set()
 
@@ -123,15 +123,19 @@ def test_uploads_that_do_not_fit_in_memory_are_sent_away(run, serve):
     nothing_is_left(served)
 
 
-def test_more_connections_than_files_can_be_open_are_sent_away(served, monkeypatch):
-    monkeypatch.setattr(server, "MOST_CONNECTIONS", len(served.server.server_state.connections) + 2)
-    open_connections = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(2)]
-    wait_for(lambda: len(served.server.server_state.connections) >= server.MOST_CONNECTIONS)
-    connection = request(served, b"x")
-    status, text = answer_of(connection)
+def test_more_connections_than_files_can_be_open_are_sent_away_if_all_are_at_work(
+    run, serve, sounds, monkeypatch, held
+):
+    served = serve(run)
+    content = (sounds / "short.flac").read_bytes()
+    at_work = [request(served, content) for _ in range(2)]
+    wait_for(lambda: served.service.queue.taken == 2)
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 2)
+    refused = request(served, b"x")
+    status, text = answer_of(refused)
     assert status == 503 and "too many connections" in text
-    for each in (*open_connections, connection):
-        each.close()
+    held.set()
+    assert [answer_of(connection)[0] for connection in at_work] == [200, 200]
 
 
 def test_garbage_in_place_of_http_is_refused(served):
@@ -148,7 +152,7 @@ def test_a_defect_is_answered_and_the_next_request_too(served, sounds, monkeypat
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(networks, "score", fail)
+        patch.setattr(networks, "steps", fail)
         answer = served.client.post("/tag", content=content)
         assert answer.status_code == 500 and answer.json() == {"error": "the server failed; its log says why"}
     assert served.client.post("/tag", content=content).status_code == 200

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 VERSION_HEADER, NOTES_HEADER = "Model-Version", "Notes"
 Result = TypeVar("Result")
+REFUSED = "the present champion cannot be loaded; the log of the server says why"
 DISCONNECTED = 499  # the status that nginx logs if the client is gone; nobody receives it
 
 
@@ -64,8 +65,8 @@ def make_app(service: Service, *, hosts: Collection[str] = (), loopback: bool = 
     async def readyz(_: Request) -> Response:
         ready = service.alive and not service.ending
         models = service.models
-        # Without the reason, which names files of this machine.
-        answer = {"ready": ready, "version": models.current.version, "refused": bool(models.refused)}
+        refused = REFUSED if models.refused else ""  # the reason names files of this machine
+        answer = {"ready": ready, "version": models.current.version, "refused": refused}
         return JSONResponse(answer, 200 if ready else 503)
 
     async def metrics(_: Request) -> Response:

@@ -1,4 +1,8 @@
-"""Scores the spectrograms of many requests at once, in one thread: first of the request that had least so far."""
+"""Scores the spectrograms of many requests at once, in one thread: first of the request that had least so far.
+
+What is scored at once is about as long, so that nobody waits for what is much longer. A batch that takes long is put
+off between its members when something much shorter comes.
+"""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -8,10 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from audiotagging.serving.turns import Account
-from audiotagging.tagging.tagger import Tagger
+from audiotagging.tagging.tagger import Steps, Tagger
 
-STEP = 2048  # frames after which a request lets others go first, half a minute
-MOST_FRAMES = 4096  # scored at once, a piece of a minute: what comes meanwhile waits for that
+STEP = 2048  # frames of a request that are scored before it lets others go first, half a minute
+MOST_FRAMES = 4096  # scored at once
+ALIKE = 4  # times as many frames, at most, in what is scored at once
 WAIT = 0.005  # seconds for which the first of a batch waits for others
 
 
@@ -27,6 +32,48 @@ class _Job:
     @property
     def frames(self) -> int:
         return sum(map(len, self.spectrograms))
+
+    @property
+    def had(self) -> int:
+        """What its request will have had when it is scored, in frames."""
+        return self.account.frames + self.frames
+
+
+class _Batch:
+    """Jobs that are scored at once."""
+
+    def __init__(self, jobs: list[_Job]) -> None:
+        self.had = jobs[0].had
+        self._jobs = jobs
+        self._steps: Steps | None = None
+        for job in jobs:
+            job.account.frames += job.frames
+
+    def advance(self, report: Callable[[int], object]) -> bool:
+        """Score the jobs with the next member, and return whether nothing is left to do.
+
+        Args:
+            report: Called at the beginning with the number of spectrograms.
+        """
+        if all(job.future.cancelled() for job in self._jobs):
+            return True
+        try:
+            if self._steps is None:
+                spectrograms = [each for job in self._jobs for each in job.spectrograms]
+                report(len(spectrograms))
+                self._steps = self._jobs[0].tagger.networks.steps(spectrograms)
+            next(self._steps)
+            return False
+        except StopIteration as end:
+            ends = np.cumsum([len(job.spectrograms) for job in self._jobs])
+            for job, part in zip(self._jobs, np.split(end.value, ends[:-1], axis=1), strict=True):
+                if job.future.set_running_or_notify_cancel():
+                    job.future.set_result(part)
+        except BaseException as error:  # the requests answer with it, and the thread scores what comes next
+            for job in self._jobs:
+                if job.future.set_running_or_notify_cancel():
+                    job.future.set_exception(error)
+        return True
 
 
 class Scorer:
@@ -75,46 +122,33 @@ class Scorer:
         self._thread.join()
 
     def _run(self) -> None:
-        while self._score_next():
-            pass
+        batches: list[_Batch] = []  # the last one is scored, and the others wait for it
+        while self._choose(batches):
+            if batches and batches[-1].advance(self._report):
+                batches.pop()
 
-    def _score_next(self) -> bool:
-        """Score the next batch, and return whether there was one. Nothing of it, such as old models, is kept."""
-        batch = self._next_batch()
-        jobs = [job for job in batch if job.future.set_running_or_notify_cancel()]
-        if jobs:
-            self._score(jobs)
-        return bool(batch)
-
-    def _next_batch(self) -> list[_Job]:
-        """Wait for jobs, and return those that are scored at once. There are none after the end."""
+    def _choose(self, batches: list[_Batch]) -> bool:
+        """Begin a batch if there is none, or if it is much shorter. Return whether to go on."""
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._closed)
-            self._changed.wait_for(lambda: self._closed or self._waiting_frames() >= MOST_FRAMES, timeout=WAIT)
-            batch: list[_Job] = []
+            if not batches:
+                self._changed.wait_for(lambda: self._jobs or self._closed)
+                self._changed.wait_for(lambda: self._closed or self._waiting_frames() >= MOST_FRAMES, timeout=WAIT)
+            self._jobs = [job for job in self._jobs if not job.future.cancelled()]
+            jobs = sorted(self._jobs, key=lambda job: job.had)
+            if not jobs or (batches and ALIKE * jobs[0].had > batches[-1].had):
+                return bool(batches) or not self._closed
+            chosen: list[_Job] = []
             frames = 0
-            for job in sorted(self._jobs, key=lambda job: job.account.frames):
+            for job in jobs:
                 frames += job.frames
-                if batch and (frames > MOST_FRAMES or job.tagger is not batch[0].tagger):
+                alike = job.tagger is jobs[0].tagger and job.had <= ALIKE * jobs[0].had
+                if chosen and not (alike and frames <= MOST_FRAMES):
                     break
-                batch.append(job)
-            for job in batch:
-                job.account.frames += job.frames
+                chosen.append(job)
+            for job in chosen:
                 self._jobs.remove(job)
-            return batch
+            batches.append(_Batch(chosen))
+            return True
 
     def _waiting_frames(self) -> int:
         return sum(job.frames for job in self._jobs)
-
-    def _score(self, jobs: list[_Job]) -> None:
-        try:
-            spectrograms = [each for job in jobs for each in job.spectrograms]
-            self._report(len(spectrograms))
-            scores = jobs[0].tagger.networks.score(spectrograms)
-            ends = np.cumsum([len(job.spectrograms) for job in jobs])
-            for job, part in zip(jobs, np.split(scores, ends[:-1], axis=1), strict=True):
-                job.future.set_result(part)
-        except BaseException as error:  # the requests answer with it, and the thread scores what comes next
-            for job in jobs:
-                if not job.future.done():
-                    job.future.set_exception(error)
