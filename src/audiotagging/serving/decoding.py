@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 class Decoders:
     """The processes that decode.
 
+    There are as many places as cores for the first turns of sounds, and half as many beside them for later turns, which
+    are longer, so that no first turn waits for one of these.
+
     Attributes:
         alive: Whether they can.
     """
@@ -46,7 +49,7 @@ class Decoders:
             RuntimeError: If it cannot.
         """
         self._lost = lost
-        self._turns = Turns(threads())
+        self._first, self._later = Turns(threads()), Turns(max(1, threads() // 2))
         self._closed = threading.Event()
         self._start()
         if not self.alive:
@@ -72,14 +75,14 @@ class Decoders:
             UserError: If it cannot be decoded, or if that takes too much.
             RefusedError: If there is no memory left, or if the first process is being replaced.
         """
-        seconds = TURN
+        turns, seconds = self._first, TURN
         while True:
             try:
-                async with self._turns.take(account, seconds=seconds):
+                async with turns.take(account, seconds=seconds):
                     return await self._try(sound, task, memory)
             except TurnOverError:
                 self._lost("turn")
-                seconds *= LONGER
+                turns, seconds = self._later, LONGER * seconds
 
     async def _try(self, sound: BinaryIO, task: Task, memory: Share) -> Decoded:
         """Decode a sound in a process of its own, which ends when the connection to it is closed."""

@@ -39,7 +39,7 @@ def document(limits: Limits) -> dict[str, Any]:
         "413": f"There is too much in the request: more than {limits.upload / 1e6:g} MB.",
         "421": "The name in Host is none of this server.",
         "422": "A parameter is wrong, or there is something that is not a sound, or one longer than "
-        f"{limits.seconds:g} seconds, or one of more than {limits.windows} windows, or one that takes too much to decode.",
+        f"{limits.seconds:g} seconds, or of more than {limits.windows} windows, or one that takes too much to decode.",
         "500": "The server failed.",
     }
     busy = _answer("Too much is in progress. Try again later.", ERROR)

@@ -3,7 +3,7 @@
 A short sound is then answered within seconds while long ones are in progress, whatever their number, and a form of many
 files has no more than any other request. Nobody states how long a sound takes to decode, so it is found out: a sound
 keeps its place until it is decoded, unless others wait for longer than its turn. Then it gives way, and begins again
-later with a longer turn. (Nuyens and Wierman, The foreground-background queue: a survey, 2008.)
+later with a longer turn. (Nuyens and Wierman, "The foreground-background queue: a survey", 2008.)
 """
 
 import asyncio
