@@ -83,7 +83,7 @@ def test_the_one_that_had_least_is_next():
     assert ends == pytest.approx([0.9, 1.8, 2.8, 2.3])
 
 
-@pytest.mark.parametrize("gone", ["held", "waiting", "called"])
+@pytest.mark.parametrize("gone", ["held", "waiting", "called", "all"])
 def test_a_request_that_is_gone_leaves_its_place_to_the_next(gone):
     async def scenario():
         turns, done = Turns(1), []
@@ -98,11 +98,13 @@ def test_a_request_that_is_gone_leaves_its_place_to_the_next(gone):
         if gone == "called":
             works["held"].add_done_callback(lambda _: works["waiting"].cancel())
             await works["held"]
-        works["waiting" if gone == "called" else gone].cancel()  # if it was called, it does not know yet
+        for name in works if gone == "all" else ["waiting" if gone == "called" else gone]:
+            works[name].cancel()  # if it was called, it does not know yet
         await asyncio.wait(works.values())
         assert turns._free == 1
         return done
 
     with asyncio.Runner(loop_factory=Clock) as runner:
         done = runner.run(scenario())
-    assert done == [name for name in ("held", "waiting", "last") if name != gone.replace("called", "waiting")]
+    left = [name for name in ("held", "waiting", "last") if name != gone.replace("called", "waiting")]
+    assert done == ([] if gone == "all" else left)

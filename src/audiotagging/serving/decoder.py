@@ -18,6 +18,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -186,7 +187,8 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any], bytes]:
 
 def _end_after(connection: socket.socket) -> None:
     """End this process when the other end of its connection is closed."""
-    connection.recv(1)
+    with suppress(OSError):  # if that had not read everything
+        connection.recv(1)
     os._exit(0)
 
 

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,11 +20,12 @@ from audiotagging.serving.decoder import HEAD, READY, Decoded, Task, TooCostlyEr
 from audiotagging.serving.limits import RETRY_AFTER, RefusedError, Share
 from audiotagging.serving.turns import Account, TurnOverError, Turns
 
-TURN = 0.3  # seconds, in which most clips are decoded
+TURN = 0.5  # seconds, in which most clips are decoded
+LEVELS = 4  # lengths of turns that have places of their own: half a second, 2 and 8 seconds, and all others
 LONGER = 4  # times the turn before, so that at most a third of the time is spent in vain
 CHUNK = 1 << 20  # bytes
 REPLACING = 1.0  # seconds until a first process that has ended is replaced
-PATIENCE = 4  # seconds for each second of processor time
+PATIENCE = 10  # seconds for each second of processor time, if others use the machine too
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +33,8 @@ logger = logging.getLogger(__name__)
 class Decoders:
     """The processes that decode.
 
-    There are as many places as cores for the first turns of sounds, and half as many beside them for later turns, which
-    are longer, so that no first turn waits for one of these.
+    There are as many places as cores for the first turns of sounds, and one for each length of later turns, so that
+    none waits for a longer one.
 
     Attributes:
         alive: Whether they can.
@@ -49,7 +51,7 @@ class Decoders:
             RuntimeError: If it cannot.
         """
         self._lost = lost
-        self._first, self._later = Turns(threads()), Turns(max(1, threads() // 2))
+        self._turns = [Turns(threads()), *(Turns(1) for _ in range(LEVELS - 1))]
         self._closed = threading.Event()
         self._start()
         if not self.alive:
@@ -75,14 +77,13 @@ class Decoders:
             UserError: If it cannot be decoded, or if that takes too much.
             RefusedError: If there is no memory left, or if the first process is being replaced.
         """
-        turns, seconds = self._first, TURN
-        while True:
+        for turn in count():
             try:
-                async with turns.take(account, seconds=seconds):
+                async with self._turns[min(turn, LEVELS - 1)].take(account, seconds=TURN * LONGER**turn):
                     return await self._try(sound, task, memory)
             except TurnOverError:
                 self._lost("turn")
-                turns, seconds = self._later, LONGER * seconds
+        raise AssertionError("there is always another turn")
 
     async def _try(self, sound: BinaryIO, task: Task, memory: Share) -> Decoded:
         """Decode a sound in a process of its own, which ends when the connection to it is closed."""

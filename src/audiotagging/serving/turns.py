@@ -98,10 +98,11 @@ class Turns:
 
     def _leave(self) -> None:
         """Give a place to the request that had least."""
-        if not self._waiting:
+        waiting = [each for each in self._waiting if not each.called.cancelled()]
+        if not waiting:
             self._free += 1
             return
-        first = min(self._waiting, key=lambda waiting: self._had(waiting.account))
+        first = min(waiting, key=lambda each: self._had(each.account))
         self._waiting.remove(first)
         first.called.set_result(None)
         self._hurry()
