@@ -4,7 +4,6 @@ import asyncio
 import io
 import os
 import signal
-import struct
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from helpers.browser import wait_for
+from helpers.costly_sounds import children, costly, needs_proc
 from helpers.tiny_ensemble import RATE, chirp
 
 from audiotagging.errors import UserError
@@ -22,7 +22,6 @@ from audiotagging.serving.decoding import Decoders
 from audiotagging.serving.limits import RefusedError, Room
 from audiotagging.serving.turns import Account
 
-needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
 TASK = Task(seconds=1e9, samples=1e9, windows=1000, every=None, overlap=0, processor=60, memory=500_000_000)
 
 
@@ -30,14 +29,6 @@ def wav(seconds):
     content = io.BytesIO()
     soundfile.write(content, chirp(seconds), RATE, format="WAV")
     return content.getvalue()
-
-
-def costly(seconds):
-    """Return a WAV file of few bytes for its length: a thousand samples per second, of 8 bits."""
-    size = 1000 * seconds
-    head = b"RIFF" + struct.pack("<I", 36 + size) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 1000, 1000, 1, 8)
-    head += b"data" + struct.pack("<I", size)
-    return head + np.random.default_rng(0).bytes(size)
 
 
 @pytest.fixture(scope="module")
@@ -68,17 +59,6 @@ def ask(decoders, content, task=TASK, *, account=None, room=10**9):
             return await decoders.decode(io.BytesIO(content), task, account=account or Account(), memory=memory)
 
     return run()
-
-
-def children(decoders):
-    """Return the ids of the processes that have a sound."""
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-        except OSError:  # it has ended meanwhile
-            continue
-    return [child for child, parent in parents.items() if parent == decoders._process.pid]
 
 
 async def until(condition):

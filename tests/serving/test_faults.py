@@ -9,6 +9,7 @@ import time
 import httpx
 import pytest
 from helpers.browser import wait_for
+from helpers.costly_sounds import children, costly, needs_proc
 
 from audiotagging.serving import server, uploads
 from audiotagging.serving.scoring import _Batch
@@ -74,6 +75,19 @@ def test_a_client_that_is_gone_leaves_nothing_behind(served, sounds):
     name = 'audiotagging_requests_total{path="/tag",status="499"}'
     wait_for(lambda: name in served.client.get("/metrics").text and served.metric(name) >= 4)
     nothing_is_left(served)
+
+
+@needs_proc
+def test_the_work_for_a_client_that_is_gone_ends(run, serve, monkeypatch):
+    served = serve(run, seconds=1e5)
+    decoders = served.service._decoders
+    for _ in range(2):
+        connection = request(served, costly(20_000))
+        wait_for(lambda: children(decoders))
+        connection.close()
+        wait_for(lambda: not children(decoders))
+    nothing_is_left(served)
+    assert served.client.post("/tag", content=costly(1)).status_code == 200
 
 
 def test_a_client_that_sends_too_slowly_is_refused(served, monkeypatch):
@@ -159,9 +173,13 @@ def test_a_defect_is_answered_and_the_next_request_too(served, sounds, monkeypat
     assert served.client.get("/healthz").json() == {"alive": True}
 
 
-def test_a_server_without_its_scorer_says_so(run, serve):
+@pytest.mark.parametrize("part", ["scorer", "decoders"])
+def test_a_server_that_cannot_score_or_decode_says_so(run, serve, part):
     served = serve(run)
-    served.service._scorer.close()
+    if part == "scorer":
+        served.service._scorer.close()
+    else:
+        served.service._decoders.alive = False
     assert served.client.get("/healthz").status_code == served.client.get("/readyz").status_code == 503
 
 
