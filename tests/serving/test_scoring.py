@@ -1,4 +1,4 @@
-"""Whose spectrograms are scored first. The networks note what they score, and wait until the test lets them."""
+"""Whose spectrograms are scored next. The networks note what they score, and wait until the test lets them."""
 
 import threading
 
@@ -80,10 +80,24 @@ def test_the_request_that_had_least_is_next(scorer, tagger):
     much, little = Account(frames=10_000), Account(frames=10)
     first = scorer.score(tagger, black(1), Account())
     assert tagger.networks.waits.acquire(timeout=30)
-    futures = [scorer.score(tagger, black(100 + number), account) for number, account in enumerate((much, little))]
+    futures = [scorer.score(tagger, black(3000 + number), account) for number, account in enumerate((much, little))]
     finish(tagger, first, *futures)
-    assert tagger.networks.log[MEMBERS:] == [[101]] * MEMBERS + [[100]] * MEMBERS
-    assert (much.frames, little.frames) == (10_100, 111)
+    assert tagger.networks.log[MEMBERS:] == [[3001]] * MEMBERS + [[3000]] * MEMBERS
+    assert (much.frames, little.frames) == (13_000, 3011)
+
+
+def test_a_long_sound_is_scored_after_as_many_short_ones_as_are_equal_to_it(scorer, tagger):
+    log, futures = tagger.networks.log, [scorer.score(tagger, black(100), Account())]
+    assert tagger.networks.waits.acquire(timeout=30)
+    futures.append(scorer.score(tagger, black(1000), Account()))
+    for _ in range(50):  # there is always a short one
+        futures.append(scorer.score(tagger, black(100), Account()))
+        for _ in range(MEMBERS):
+            tagger.networks.go_on.release()
+            assert tagger.networks.waits.acquire(timeout=30)
+    finish(tagger, *futures)
+    (first, *_) = [number for number, lengths in enumerate(log) if 1000 in lengths]
+    assert 5 * MEMBERS < first < 31 * MEMBERS  # two short ones wait with it, so it has a third of the time
 
 
 def test_what_nobody_waits_for_is_not_scored_to_its_end(scorer, tagger):

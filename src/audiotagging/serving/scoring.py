@@ -1,7 +1,11 @@
-"""Scores the spectrograms of many requests at once, in one thread: first of the request that had least so far.
+"""Scores the spectrograms of many requests at once, in one thread, with the same share for each request.
+
+Next is what would end first if all requests were scored side by side: short ones, mostly, but a long one too after as
+many of them as are equal to it. A request that comes has no credit for the time before. (Demers, Keshav and Shenker,
+"Analysis and simulation of a fair queueing algorithm", 1989.)
 
 What is scored at once is about as long, so that nobody waits for what is much longer. A batch that takes long is put
-off between its members when something much shorter comes.
+off between its members when something comes that would end before it.
 """
 
 import threading
@@ -34,7 +38,7 @@ class _Job:
         return sum(map(len, self.spectrograms))
 
     @property
-    def had(self) -> int:
+    def end(self) -> float:
         """What its request will have had when it is scored, in frames."""
         return self.account.frames + self.frames
 
@@ -43,7 +47,9 @@ class _Batch:
     """Jobs that are scored at once."""
 
     def __init__(self, jobs: list[_Job]) -> None:
-        self.had = jobs[0].had
+        self.end = jobs[0].end
+        self.frames = sum(job.frames for job in jobs)
+        self.requests = {job.account for job in jobs}
         self._jobs = jobs
         self._steps: Steps | None = None
         for job in jobs:
@@ -87,6 +93,7 @@ class Scorer:
         """
         self._report = report
         self._jobs: list[_Job] = []
+        self._level = 0.0  # frames that a request would have had that had always shared with all others
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="scorer", daemon=True)
@@ -110,6 +117,7 @@ class Scorer:
         """
         job = _Job(tagger, spectrograms, account)
         with self._changed:
+            account.frames = max(account.frames, self._level)
             self._jobs.append(job)
             self._changed.notify()
         return job.future
@@ -125,23 +133,28 @@ class Scorer:
         batches: list[_Batch] = []  # the last one is scored, and the others wait for it
         while self._choose(batches):
             if batches and batches[-1].advance(self._report):
-                batches.pop()
+                self._finish(batches.pop())
+
+    def _finish(self, batch: _Batch) -> None:
+        with self._changed:
+            requests = {job.account for job in self._jobs} | batch.requests
+            self._level += batch.frames / len(requests)
 
     def _choose(self, batches: list[_Batch]) -> bool:
-        """Begin a batch if there is none, or if it is much shorter. Return whether to go on."""
+        """Begin a batch if there is none, or one that would end first. Return whether to go on."""
         with self._changed:
             if not batches:
                 self._changed.wait_for(lambda: self._jobs or self._closed)
                 self._changed.wait_for(lambda: self._closed or self._waiting_frames() >= MOST_FRAMES, timeout=WAIT)
             self._jobs = [job for job in self._jobs if not job.future.cancelled()]
-            jobs = sorted(self._jobs, key=lambda job: job.had)
-            if not jobs or (batches and ALIKE * jobs[0].had > batches[-1].had):
+            jobs = sorted(self._jobs, key=lambda job: job.end)
+            if not jobs or (batches and jobs[0].end >= batches[-1].end):
                 return bool(batches) or not self._closed
             chosen: list[_Job] = []
             frames = 0
             for job in jobs:
                 frames += job.frames
-                alike = job.tagger is jobs[0].tagger and job.had <= ALIKE * jobs[0].had
+                alike = job.tagger is jobs[0].tagger and job.frames <= ALIKE * jobs[0].frames
                 if chosen and not (alike and frames <= MOST_FRAMES):
                     break
                 chosen.append(job)

@@ -18,11 +18,11 @@ class Account:
 
     Attributes:
         seconds: Time in which its sounds were decoded.
-        frames: Frames of spectrograms that were scored.
+        frames: Frames of spectrograms that were scored, and what each of the others had before it came.
     """
 
     seconds: float = 0.0
-    frames: int = 0
+    frames: float = 0.0
 
 
 class TurnOverError(Exception):
