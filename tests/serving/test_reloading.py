@@ -35,7 +35,8 @@ def champions(run, tmp_path):
 
 def promote(champions, version):
     decision = {"version": version, "champion": "", "promoted": True, "reason": "", "since": "2026-01-01T00:00:00"}
-    (champions / "champion.json").write_text(json.dumps(decision))
+    (champions / "champion.new").write_text(json.dumps(decision))
+    (champions / "champion.new").replace(champions / "champion.json")  # at once, because a server may be looking
 
 
 def test_a_new_champion_answers_as_soon_as_it_can_and_the_old_one_until_then(champions, sounds, serve, monkeypatch):

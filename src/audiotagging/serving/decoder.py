@@ -53,6 +53,7 @@ class Task:
         overlap: How much of a window the next one covers too, in seconds.
         processor: The most processor time in seconds.
         memory: The most memory in bytes, beside what all processes have.
+        niceness: How far others go first, as the system counts it.
     """
 
     seconds: float
@@ -62,6 +63,7 @@ class Task:
     overlap: float
     processor: int
     memory: int
+    niceness: int = 0
 
 
 class Decoded(NamedTuple):
@@ -200,6 +202,7 @@ def _limit(task: Task, connection: socket.socket) -> None:
         connection.sendall(b"".join(message({"costly": text})))
         os._exit(0)
 
+    os.nice(task.niceness)
     signal.signal(signal.SIGXCPU, end)
     resource.setrlimit(resource.RLIMIT_CPU, (task.processor, task.processor + GRACE))
     if STATM.exists():  # other systems do not limit memory

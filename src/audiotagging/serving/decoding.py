@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +23,7 @@ from audiotagging.serving.turns import Account, TurnOverError, Turns
 TURN = 0.5  # seconds, in which most clips are decoded
 LEVELS = 4  # lengths of turns that have places of their own: half a second, 2 and 8 seconds, and all others
 LONGER = 4  # times the turn before, so that at most a third of the time is spent in vain
+NICER = 5  # how much nicer a turn is than the one before, so that first turns are not slowed down by later ones
 CHUNK = 1 << 20  # bytes
 REPLACING = 1.0  # seconds until a first process that has ended is replaced
 PATIENCE = 10  # seconds for each second of processor time, if others use the machine too
@@ -80,7 +81,7 @@ class Decoders:
         for turn in count():
             try:
                 async with self._turns[min(turn, LEVELS - 1)].take(account, seconds=TURN * LONGER**turn):
-                    return await self._try(sound, task, memory)
+                    return await self._try(sound, replace(task, niceness=NICER * turn), memory)
             except TurnOverError:
                 self._lost("turn")
         raise AssertionError("there is always another turn")
