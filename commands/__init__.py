@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
+from audiotagging.arguments import Parser
 from audiotagging.errors import UserError, without_secrets
 from audiotagging.gate import CODES, through
 
@@ -55,20 +56,6 @@ COMMANDS = {name: help for group in GROUPS.values() for name, help in group.item
 LIST_OPTIONS = ("--folds",)  # their values may start with a minus sign
 TRAINING, TAGGING = "training", "tagging"  # the pipelines
 OF_PIPELINES = ("run", "submit", "schedule", "compile")  # commands with --pipeline
-
-
-class Parser(argparse.ArgumentParser):
-    """Reads the arguments. What is wrong with them is said like every other error."""
-
-    def error(self, message: str) -> NoReturn:
-        """End the process with a message of one line."""
-        raise UserError(f"{message}; `{self.prog} --help` lists the options")
-
-    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
-        """Convert the values of an option. Python up to 3.12 drops a value `--`, and then misses it or takes none."""
-        if arg_strings == ["--"] and (action.option_strings or action.nargs is None):
-            raise argparse.ArgumentError(action, "expected a value, found '--'")
-        return super()._get_values(action, arg_strings)  # type: ignore[misc]
 
 
 def main(pipelines: Mapping[str, Any], arguments: list[str] | None = None) -> int:

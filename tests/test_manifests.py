@@ -333,6 +333,11 @@ def test_the_server_only_reads_the_champions_and_answers_at_its_probes_until_it_
 def test_the_server_is_found_by_its_label_and_reaches_nothing(server):
     labels = server["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
     assert server["Service"]["spec"]["selector"].items() <= labels
+    (container,) = server["Deployment"]["spec"]["template"]["spec"]["containers"]
+    meta = server["Service"]["metadata"]
+    name, namespace = meta["name"], meta["namespace"]
+    names = container["args"][container["args"].index("--allowed-hosts") + 1 :]
+    assert names == [name, *(f"{name}.{namespace}{suffix}" for suffix in ("", ".svc", ".svc.cluster.local"))]
     policy = server["NetworkPolicy"]["spec"]
     assert policy["podSelector"]["matchLabels"].items() <= labels
     assert policy["policyTypes"] == ["Ingress", "Egress"] and "egress" not in policy
@@ -354,5 +359,6 @@ def test_kserve_runs_the_same_server(server, tmp_path, version):
     assert container["ports"][0]["containerPort"] == 8080
     limit = container["resources"]["limits"].pop("cpu")  # KServe's own, of one core, would be less than is requested
     assert float(limit) >= float(container["resources"]["requests"]["cpu"])
-    assert container | {"name": "serve", "ports": expected["ports"]} == expected
+    args = [*expected["args"][: expected["args"].index("--allowed-hosts")], "--allowed-hosts=*"]
+    assert container | {"name": "serve", "ports": expected["ports"]} == expected | {"args": args}
     assert pod == {key: value for key, value in own.items() if key != "containers"}

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from audiotagging.training.networks import NETWORKS
 from commands import main
 
 ROOT = Path(__file__).parents[2]
+OPTIONS = ("--models", "--host", "--port", "--allowed-hosts", "--max-megabytes", "--max-seconds", "--queue", "--drain")
 PROGRAMS = {"command": [ROOT / "pipeline.py", "serve"], "library": ["-m", "audiotagging.serving"]}
 
 
@@ -52,11 +54,33 @@ def test_it_says_where_it_answers_and_ends_in_order(real, sounds, program):
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--max-seconds", "0"), ("--max-megabytes", "nan"), ("--queue", "-1"), ("--port", "65536")]
+    ("option", "value"),
+    [
+        ("--max-seconds", "0"),
+        ("--max-megabytes", "nan"),
+        ("--queue", "-1"),
+        ("--port", "65536"),
+        ("--drain", "-1"),
+        ("--drain", "nan"),
+        ("--drain", "inf"),
+    ],
 )
 def test_wrong_options_are_named(option, value, tmp_path, capsys):
     assert main(None, ["serve", "--models", str(tmp_path), option, value]) == 2
     assert capsys.readouterr().err.startswith(f"error: {option}: expected a number")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[f"{option}=--"] for option in OPTIONS] + [["--port=x"], ["--pot=1"], ["rest"], ["--allowed-hosts"], []],
+)
+def test_arguments_are_read_as_by_the_command_where_there_is_only_the_library(arguments, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["serving", *([] if arguments == [] else ["--models=x"]), *arguments])
+    monkeypatch.setattr("audiotagging.gate.prepare_process", lambda: None)
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("audiotagging.serving", run_name="__main__", alter_sys=True)
+    found = capsys.readouterr().err
+    assert end.value.code == 2 and found.startswith("error: ") and found.count("\n") == 1
 
 
 def test_a_folder_without_models_is_refused(tmp_path, capsys):

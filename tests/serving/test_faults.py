@@ -9,15 +9,16 @@ import time
 import httpx
 import pytest
 from helpers.browser import wait_for
+from helpers.costly_sounds import children, costly, needs_proc
 
 from audiotagging.serving import server, uploads
-from audiotagging.serving.scoring import Scorer
+from audiotagging.serving.scoring import _Batch
 
 
 def request(served, content=b"", *, headers=(), length=None):
     """Return a connection that has sent the beginning of a request."""
     connection = socket.create_connection(("127.0.0.1", served.port), timeout=60)
-    lines = ["POST /tag HTTP/1.1", "Host: here", f"Content-Length: {length or len(content)}", *headers, "", ""]
+    lines = ["POST /tag HTTP/1.1", "Host: localhost", f"Content-Length: {length or len(content)}", *headers, "", ""]
     connection.sendall("\r\n".join(lines).encode() + content)
     return connection
 
@@ -36,8 +37,8 @@ def nothing_is_left(served):
 @pytest.fixture
 def held(monkeypatch):
     """An event until which nothing is scored."""
-    event, score = threading.Event(), Scorer._score
-    monkeypatch.setattr(Scorer, "_score", lambda self, jobs: event.wait(60) and score(self, jobs))
+    event, advance = threading.Event(), _Batch.advance
+    monkeypatch.setattr(_Batch, "advance", lambda self, report: event.wait(60) and advance(self, report))
     yield event
     event.set()
 
@@ -74,6 +75,19 @@ def test_a_client_that_is_gone_leaves_nothing_behind(served, sounds):
     name = 'audiotagging_requests_total{path="/tag",status="499"}'
     wait_for(lambda: name in served.client.get("/metrics").text and served.metric(name) >= 4)
     nothing_is_left(served)
+
+
+@needs_proc
+def test_the_work_for_a_client_that_is_gone_ends(run, serve, monkeypatch):
+    served = serve(run, seconds=1e5)
+    decoders = served.service._decoders
+    for _ in range(2):
+        connection = request(served, costly(20_000))
+        wait_for(lambda: children(decoders))
+        connection.close()
+        wait_for(lambda: not children(decoders))
+    nothing_is_left(served)
+    assert served.client.post("/tag", content=costly(1)).status_code == 200
 
 
 def test_a_client_that_sends_too_slowly_is_refused(served, monkeypatch):
@@ -123,15 +137,19 @@ def test_uploads_that_do_not_fit_in_memory_are_sent_away(run, serve):
     nothing_is_left(served)
 
 
-def test_more_connections_than_files_can_be_open_are_sent_away(served, monkeypatch):
-    monkeypatch.setattr(server, "MOST_CONNECTIONS", len(served.server.server_state.connections) + 2)
-    open_connections = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(2)]
-    wait_for(lambda: len(served.server.server_state.connections) >= server.MOST_CONNECTIONS)
-    connection = request(served, b"x")
-    status, text = answer_of(connection)
+def test_more_connections_than_files_can_be_open_are_sent_away_if_all_are_at_work(
+    run, serve, sounds, monkeypatch, held
+):
+    served = serve(run)
+    content = (sounds / "short.flac").read_bytes()
+    at_work = [request(served, content) for _ in range(2)]
+    wait_for(lambda: served.service.queue.taken == 2)
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 2)
+    refused = request(served, b"x")
+    status, text = answer_of(refused)
     assert status == 503 and "too many connections" in text
-    for each in (*open_connections, connection):
-        each.close()
+    held.set()
+    assert [answer_of(connection)[0] for connection in at_work] == [200, 200]
 
 
 def test_garbage_in_place_of_http_is_refused(served):
@@ -148,16 +166,20 @@ def test_a_defect_is_answered_and_the_next_request_too(served, sounds, monkeypat
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(networks, "score", fail)
+        patch.setattr(networks, "steps", fail)
         answer = served.client.post("/tag", content=content)
         assert answer.status_code == 500 and answer.json() == {"error": "the server failed; its log says why"}
     assert served.client.post("/tag", content=content).status_code == 200
     assert served.client.get("/healthz").json() == {"alive": True}
 
 
-def test_a_server_without_its_scorer_says_so(run, serve):
+@pytest.mark.parametrize("part", ["scorer", "decoders"])
+def test_a_server_that_cannot_score_or_decode_says_so(run, serve, part):
     served = serve(run)
-    served.service._scorer.close()
+    if part == "scorer":
+        served.service._scorer.close()
+    else:
+        served.service._decoders.alive = False
     assert served.client.get("/healthz").status_code == served.client.get("/readyz").status_code == 503
 
 

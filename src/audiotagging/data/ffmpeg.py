@@ -5,7 +5,7 @@ sound are used, and no other file and no address is opened, whatever the file na
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -202,6 +202,12 @@ def _first_track(container: Any) -> Any:
     if codec.name in CHECKED:
         codec.options = {"err_detect": "crccheck+explode"}
     return stream
+
+
+def load_libraries() -> None:
+    """Import PyAV now, if it is there, and find out what it can decode, so that no file has to wait for that."""
+    with suppress(SoundError):
+        _decoders()
 
 
 @cache

@@ -1,6 +1,5 @@
 """`python -m audiotagging.serving` is `audiotagging serve` where there is only the library, as in an image."""
 
-import argparse
 import logging
 import sys
 
@@ -8,9 +7,10 @@ from audiotagging.gate import prepare_process, through
 
 if __name__ == "__main__":
     prepare_process()  # before what takes seconds to import
+    from audiotagging.arguments import Parser
     from audiotagging.serving.command import add_arguments, run
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = argparse.ArgumentParser(prog="python -m audiotagging.serving", description="Tag sounds over HTTP.")
+    parser = Parser(prog="python -m audiotagging.serving", description="Tag sounds over HTTP.")
     add_arguments(parser)
     sys.exit(through(lambda: run(parser.parse_args())))

@@ -1,11 +1,12 @@
 """The paths of the server, and what they answer. Errors are JSON with one line: `{"error": "..."}`."""
 
+import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,8 +15,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from audiotagging.errors import UserError, brief
-from audiotagging.serving.limits import RETRY_AFTER, RefusedError
+from audiotagging.errors import UserError
+from audiotagging.serving.edge import error, guarded
+from audiotagging.serving.limits import RefusedError
 from audiotagging.serving.metrics import Metrics
 from audiotagging.serving.openapi import document
 from audiotagging.serving.options import read_options
@@ -26,11 +28,19 @@ from audiotagging.serving.uploads import receive
 logger = logging.getLogger(__name__)
 
 VERSION_HEADER, NOTES_HEADER = "Model-Version", "Notes"
+Result = TypeVar("Result")
+REFUSED = "the present champion cannot be loaded; the log of the server says why"
 DISCONNECTED = 499  # the status that nginx logs if the client is gone; nobody receives it
 
 
-def make_app(service: Service) -> ASGIApp:
-    """Return the application of a service. It closes the service at its end."""
+def make_app(service: Service, *, hosts: Collection[str] = (), loopback: bool = True) -> ASGIApp:
+    """Return the application of a service. It closes the service at its end.
+
+    Args:
+        service: The service.
+        hosts: Further names of the server, as in `edge.guarded`.
+        loopback: Whether it listens at this machine alone.
+    """
     description = document(service.limits)
 
     async def tag(request: Request) -> Response:
@@ -40,8 +50,8 @@ def make_app(service: Service) -> ASGIApp:
             sounds = await receive(request, limits=service.limits, memory=memory)
             queue.take(len(sounds))
             try:
-                answer = await service.tag(sounds, options, loaded)
-            except UserError:
+                answer = await _while_connected(request, service.tag(sounds, options, loaded, memory))
+            except (UserError, ClientDisconnect):
                 raise
             except Exception as reason:  # answered here, because uvicorn closes a connection whose request raised
                 logger.exception("a request failed")
@@ -55,7 +65,8 @@ def make_app(service: Service) -> ASGIApp:
     async def readyz(_: Request) -> Response:
         ready = service.alive and not service.ending
         models = service.models
-        answer = {"ready": ready, "version": models.current.version, "refused": models.refused}
+        refused = REFUSED if models.refused else ""  # the reason names files of this machine
+        answer = {"ready": ready, "version": models.current.version, "refused": refused}
         return JSONResponse(answer, 200 if ready else 503)
 
     async def metrics(_: Request) -> Response:
@@ -91,13 +102,26 @@ def make_app(service: Service) -> ASGIApp:
         Exception: _failed,
     }
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
-    return _measured(app, service.metrics, paths={route.path for route in routes})
+    guard = guarded(app, hosts=hosts, loopback=loopback)
+    return _measured(guard, service.metrics, paths={route.path for route in routes})
 
 
-def error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-    """Return an answer that says what is wrong. One with the status 503 also says when to try again."""
-    retry = {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
-    return JSONResponse({"error": brief(message)}, status, headers={**(headers or {}), **retry})
+async def _while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """Do the work of a request that was received, and stop as soon as its client is gone.
+
+    Raises:
+        ClientDisconnect: If it is.
+    """
+    task = asyncio.create_task(work)
+    gone = asyncio.ensure_future(request.receive())  # after the body, there is nothing else to receive
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        gone.cancel()
+        task.cancel()
 
 
 async def _refused(_: Request, reason: UserError) -> Response:

@@ -7,7 +7,7 @@ from pathlib import Path
 from audiotagging.errors import UserError
 from audiotagging.serving.app import make_app
 from audiotagging.serving.limits import Limits
-from audiotagging.serving.server import address_of, listen, serve
+from audiotagging.serving.server import address_of, is_loopback, listen, serve
 from audiotagging.serving.service import Service
 
 logger = logging.getLogger(__name__)
@@ -25,6 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     address = parser.add_argument_group("address")
     address.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
     address.add_argument("--port", type=int, default=8080, help="port (default: 8080)")
+    address.add_argument(
+        "--allowed-hosts",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="names by which clients call the server, beside its address and localhost, such as that of a gateway or a "
+        "service; * for any name. Others are answered with status 421, because they may be those of hostile pages",
+    )
     limits = parser.add_argument_group("limits")
     limits.add_argument(
         "--max-megabytes", type=float, default=100, metavar="N", help="largest request in megabytes (default: 100)"
@@ -56,11 +64,15 @@ def run(args: argparse.Namespace) -> int:
                 f"--{option.replace('_', '-')}: expected a number above 0 and below a million, found "
                 f"{getattr(args, option):g}"
             )
+    if not 0 <= args.drain < 1e6:
+        raise UserError(f"--drain: expected a number of seconds, 0 or more, found {args.drain:g}")
     if not 0 <= args.port < 1 << 16:
         raise UserError(f"--port: expected a number from 0 to 65535, found {args.port}")
     limits = Limits(upload=round(args.max_megabytes * 1e6), seconds=args.max_seconds, queue=args.queue)
     service = Service(args.models, limits)
+    hosts = [name.lower().rstrip(".") for name in args.allowed_hosts]
     with listen(args.host, args.port) as listener:
         logger.info("version %s answers at %s", service.models.current.version, address_of(listener))
-        serve(make_app(service), listener, drain=args.drain, ending=lambda: setattr(service, "ending", True))
+        app = make_app(service, hosts=hosts, loopback=is_loopback(listener))
+        serve(app, listener, drain=args.drain, ending=lambda: setattr(service, "ending", True))
     return 0

@@ -4,13 +4,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from audiotagging.data.recordings import Bound
 from audiotagging.errors import UserError
+from audiotagging.serving.decoder import Task
 
 LARGEST_UPLOADS = 4  # how many of the largest uploads fit in memory at once
 MOST_FILES = 32  # in one request
 SAMPLES_PER_SECOND = 400_000  # of all channels: 48 kHz in 8 channels, or 192 kHz in 2
 WINDOWS_PER_SECOND = 2  # of the longest sound: how many windows a sound may be cut into
+# Processor time for decoding one second of sound. 600 s of FLAC in 8 channels at 48 kHz took 12 of 50 s.
+PROCESSOR_SECONDS = 1 / 15
+LEAST_PROCESSOR_SECONDS = 10  # of any sound
+DECODING_MEMORY = 512_000_000  # bytes, beside the largest upload; the same sound took 275 MB with its 82 MB
 RETRY_AFTER = 5  # seconds
 
 
@@ -38,10 +42,22 @@ class Limits:
         """Largest number of files in a request."""
         return min(MOST_FILES, self.queue)
 
-    @property
-    def sound(self) -> Bound:
-        """What is too much to be decoded, whatever the header of a sound states."""
-        return Bound(self.seconds, SAMPLES_PER_SECOND * self.seconds)
+    def task(self, *, every: float | None, overlap: float) -> Task:
+        """Return what to do with a sound, and what is too much to be done, whatever its header states.
+
+        Args:
+            every: Length of windows in seconds. None for the whole sound.
+            overlap: How much of a window the next one covers too, in seconds.
+        """
+        return Task(
+            seconds=self.seconds,
+            samples=SAMPLES_PER_SECOND * self.seconds,
+            windows=self.windows,
+            every=every,
+            overlap=overlap,
+            processor=LEAST_PROCESSOR_SECONDS + round(PROCESSOR_SECONDS * self.seconds),
+            memory=DECODING_MEMORY + self.upload,
+        )
 
     @property
     def windows(self) -> int:

@@ -19,6 +19,7 @@ class Metrics:
         latency: Seconds from a request's headers to its answer, by path.
         batches: Spectrograms in the batches that are scored at once.
         sounds: Durations of the sounds.
+        lost: Processes that ended before they had decoded their sound, by the reason.
         tags: Sounds and windows by their best tag.
         model: 1 for the version of the models that answers.
         refused: Whether there is a newer champion that cannot be loaded.
@@ -45,6 +46,13 @@ class Metrics:
         )
         self.sounds = Histogram(
             "audiotagging_sound_seconds", "Durations of the sounds.", buckets=LENGTHS, registry=registry
+        )
+        self.lost = Counter(
+            "audiotagging_decoders_lost",
+            "Processes that ended before they had decoded their sound: crash, cost (time or memory), turn (others "
+            "waited, and it began again), start (the process that starts the others).",
+            ["reason"],
+            registry=registry,
         )
         self.tags = Counter("audiotagging_tags", "Sounds and windows by their best tag.", ["label"], registry=registry)
         self.model = Gauge(

@@ -34,11 +34,12 @@ def document(limits: Limits) -> dict[str, Any]:
     """Return the description of a server with some limits."""
     page = _answer("A page of HTML.", {"type": "string"}, "text/html")
     refusals = {
-        "400": "The form is not one of files, or the request is not one of HTTP.",
+        "400": "The form is not one of files, or the request is not one of HTTP, or it is ambiguous where it ends.",
         "408": "The request arrives too slowly.",
         "413": f"There is too much in the request: more than {limits.upload / 1e6:g} MB.",
+        "421": "The name in Host is none of this server.",
         "422": "A parameter is wrong, or there is something that is not a sound, or one longer than "
-        f"{limits.seconds:g} seconds, or one of more than {limits.windows} windows.",
+        f"{limits.seconds:g} seconds, or of more than {limits.windows} windows, or one that takes too much to decode.",
         "500": "The server failed.",
     }
     busy = _answer("Too much is in progress. Try again later.", ERROR)

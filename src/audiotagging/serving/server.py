@@ -1,6 +1,8 @@
 """Runs an application with uvicorn, which knows no limits to how many clients there are or how slow they are."""
 
 import asyncio
+import ipaddress
+import json
 import logging
 import signal
 import socket
@@ -9,13 +11,15 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from audiotagging.serving.app import error
+from audiotagging.serving.edge import HEADERS, error
 
 MOST_CONNECTIONS = 400  # a process has 1024 open files by default
+BACKLOG = 256  # connections that wait to be accepted, and may be open beside these for a moment
 PATIENCE = 30.0  # seconds
 LAST_ANSWERS = 60  # seconds
 
@@ -27,29 +31,59 @@ async def _busy(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class Connection(H11Protocol):
-    """A connection that is closed if its client is too slow.
+    """A connection that is closed if its client is too slow, or if there are too many that wait for their clients.
 
     Between requests the application does not see the client, which has `PATIENCE` seconds to take the answer, to send
-    what is left of a body that was refused, and to send the headers of its next request.
+    what is left of a body that was refused, and to send the headers of its next request. A new connection that would be
+    one too many takes the place of the one whose client has sent nothing for longest, however many there are of these.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)
+        self._heard = self.loop.time()  # the last time
         self._timer = self.loop.call_later(PATIENCE, self._give_up)
         if len(self.connections) > MOST_CONNECTIONS:
-            self.app = _busy
+            waiting = [each for each in self.connections if isinstance(each, Connection) and each.waits]
+            oldest = min(waiting, key=lambda each: each._heard)  # perhaps this one
+            if oldest is self:
+                self.app = _busy
+            else:
+                self.connections.remove(oldest)
+                oldest.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client has sent."""
+        self._heard = self.loop.time()
+        super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
         self._timer.cancel()
         super().connection_lost(exc)
 
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for its client: there is no request that has arrived and is not answered."""
+        return self.cycle is None or self.cycle.response_complete or self.cycle.more_body
+
     def on_response_complete(self) -> None:
         """Begin to wait for the next request."""
         super().on_response_complete()
         self._timer.cancel()
         self._timer = self.loop.call_later(PATIENCE, self._give_up)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request of HTTP, as other errors are answered."""
+        headers = {"content-type": "application/json", "connection": "close", **HEADERS}
+        events = [
+            h11.Response(status_code=400, headers=list(headers.items()), reason=b"Bad Request"),
+            h11.Data(data=json.dumps({"error": "expected a request of HTTP, found something else"}).encode()),
+            h11.EndOfMessage(),
+        ]
+        for event in events:
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def _give_up(self) -> None:
         if self.cycle is None or self.cycle.response_complete:
@@ -78,6 +112,7 @@ class Server(uvicorn.Server):
             log_level="error",
             access_log=False,
             server_header=False,
+            backlog=BACKLOG,
             timeout_keep_alive=round(PATIENCE),
             timeout_graceful_shutdown=LAST_ANSWERS,
         )
@@ -117,13 +152,18 @@ def listen(host: str, port: int) -> socket.socket:
         OSError: If that cannot be, such as for a port that is in use.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=2048)
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
 def address_of(listener: socket.socket) -> str:
     """Return the address of a server as in a browser."""
     host, port, *_ = listener.getsockname()
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def is_loopback(listener: socket.socket) -> bool:
+    """Return whether a socket listens at this machine alone."""
+    return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def serve(app: ASGIApp, listener: socket.socket, **options: Any) -> None:

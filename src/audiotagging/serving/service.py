@@ -1,29 +1,25 @@
-"""Tags what was sent, as the command `tag` does: decodes it in threads, and scores it together with other requests."""
+"""Tags what was sent, as the command `tag` does: lets processes decode it, and scores it with other requests."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from audiotagging.data.recordings import Recording, examine
-from audiotagging.data.sound_streams import SoundError
-from audiotagging.machine import threads
-from audiotagging.serving.limits import Limits, RefusedError, Room
+from audiotagging.errors import UserError
+from audiotagging.serving.decoding import Decoders
+from audiotagging.serving.limits import Limits, RefusedError, Room, Share
 from audiotagging.serving.metrics import Metrics
 from audiotagging.serving.options import Options
 from audiotagging.serving.reloading import Loaded, Models
-from audiotagging.serving.scoring import Scorer
+from audiotagging.serving.scoring import STEP, Scorer
+from audiotagging.serving.turns import Account
 from audiotagging.serving.uploads import Upload
 from audiotagging.tagging.choice import Choose, choice
 from audiotagging.tagging.formats import as_row
-from audiotagging.tagging.tagger import SILENT, in_batches, piece_spectrograms
-from audiotagging.tagging.windows import Tag, count_windows, merge, window_batches
-
-Result = TypeVar("Result")
+from audiotagging.tagging.tagger import SILENT, in_batches
+from audiotagging.tagging.windows import Tag, merge
 
 
 class Answer(NamedTuple):
@@ -51,7 +47,7 @@ class Service:
     """
 
     def __init__(self, models: Path, limits: Limits) -> None:
-        """Load the models, and start the threads.
+        """Load the models, and start the processes and the threads.
 
         Raises:
             UserError: If there are no models, or if they are corrupt.
@@ -62,17 +58,17 @@ class Service:
         self.ending = False
         self.models = Models(models, changed=self._show_models)
         self._scorer = Scorer(report=self.metrics.batches.observe)
-        self._decoders = ThreadPoolExecutor(threads(), thread_name_prefix="decoder")
+        self._decoders = Decoders(lost=lambda reason: self.metrics.lost.labels(reason).inc())
 
     @property
     def alive(self) -> bool:
-        """Whether it can score."""
-        return self._scorer.alive
+        """Whether it can decode and score."""
+        return self._scorer.alive and self._decoders.alive
 
     def close(self) -> None:
-        """Finish what is in progress, and end the threads."""
+        """Finish what is in progress, and end the processes and the threads."""
         self.models.close()
-        self._decoders.shutdown()
+        self._decoders.close()
         self._scorer.close()
 
     def _show_models(self, models: Models) -> None:
@@ -80,13 +76,14 @@ class Service:
         self.metrics.model.labels(models.current.version).set(1)
         self.metrics.refused.set(bool(models.refused))
 
-    async def tag(self, sounds: Sequence[Upload], options: Options, loaded: Loaded) -> Answer:
-        """Tag sounds.
+    async def tag(self, sounds: Sequence[Upload], options: Options, loaded: Loaded, memory: Share) -> Answer:
+        """Tag sounds. If this is cancelled, or one of them cannot be tagged, the work on all of them ends.
 
         Args:
             sounds: The sounds.
             options: What to answer.
             loaded: The models.
+            memory: Where the memory for their spectrograms is taken from.
 
         Returns:
             The rows that the command `tag` prints as JSON, one per sound, or one per tag of a window, and its notes.
@@ -96,80 +93,56 @@ class Service:
         """
         tagger = loaded.tagger
         choose = choice(tagger.classes, tagger.averaging, top=options.top, precision=options.precision)
-        results = await asyncio.gather(
-            *(self._tag(sound, options, loaded, choose) for sound in sounds), return_exceptions=True
-        )
-        answer = Answer([], [])
-        for number, (sound, result) in enumerate(zip(sounds, results, strict=True), 1):
-            if isinstance(result, SoundError | RefusedError):
-                raise RefusedError(422, f"{sound.name or 'a file without a name'}: {result}") from result
-            if isinstance(result, BaseException):
-                raise result
-            answer.rows.extend(result.rows)
-            answer.notes.extend(f"{number}: {note}" for note in result.notes)
-        return answer
+        account = Account()
+        tasks = [asyncio.create_task(self._tag(sound, options, loaded, choose, account, memory)) for sound in sounds]
+        try:
+            answers = await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+        rows = [row for answer in answers for row in answer.rows]
+        notes = [f"{number}: {note}" for number, answer in enumerate(answers, 1) for note in answer.notes]
+        return Answer(rows, notes)
 
-    async def _tag(self, sound: Upload, options: Options, loaded: Loaded, choose: Choose) -> Answer:
-        recording = await self._in_thread(partial(_measure, sound, options, self.limits))
-        self.metrics.sounds.observe(recording.frames / recording.rate)
-        notes = list(recording.notes)
+    async def _tag(
+        self, sound: Upload, options: Options, loaded: Loaded, choose: Choose, account: Account, memory: Share
+    ) -> Answer:
+        task = self.limits.task(every=options.every, overlap=options.overlap)
+        try:
+            decoded = await self._decoders.decode(sound.file, task, account=account, memory=memory)
+        except RefusedError:
+            raise
+        except UserError as error:
+            raise RefusedError(422, f"{sound.name or 'a file without a name'}: {error}") from error
+        self.metrics.sounds.observe(decoded.seconds)
+        members = await self._score(loaded, decoded.spectrograms, account)  # (members, spectrograms, classes)
         if options.every is not None:
-            return Answer(await self._tag_windows(sound, options, loaded, choose), notes)
-        row, silent = await self._tag_whole(sound, loaded, choose)
-        return Answer([row], [*notes, SILENT] if silent else notes)
+            chosen = await asyncio.to_thread(_choose_all, choose, loaded.tagger.average(members))
+            self._count(chosen)
+            tags: Iterable[Tag] = (
+                Tag(start, end, label, score)
+                for (start, end), found in zip(decoded.places, chosen, strict=True)
+                for label, score in found
+            )
+            return Answer([as_row(sound.name, tag) for tag in (merge(tags) if options.merge else tags)], decoded.notes)
+        if not any(spectrogram.any() for spectrogram in decoded.spectrograms):
+            return Answer([{"file": sound.name, "tags": []}], [*decoded.notes, SILENT])
+        best = choose(loaded.tagger.average(members.max(axis=1, keepdims=True))[0])
+        self._count([best])
+        tags_of_it = [{"label": label, "score": score} for label, score in best]
+        return Answer([{"file": sound.name, "tags": tags_of_it}], decoded.notes)
 
-    async def _tag_whole(self, sound: Upload, loaded: Loaded, choose: Choose) -> tuple[dict[str, Any], bool]:
-        """Return the row of a sound, and whether it is silent."""
-        best: np.ndarray | float = -np.inf  # (members, classes)
-        silent = True
-        batches = in_batches(piece_spectrograms(sound.file), frames=len)
-        while batch := await self._next(batches):
-            best = np.maximum(best, (await self._score(loaded, batch)).max(axis=1))
-            silent = silent and not any(spectrogram.any() for spectrogram in batch)
-        assert isinstance(best, np.ndarray)
-        (scores,) = loaded.tagger.average(best[:, None])
-        tags = [] if silent else choose(scores)
-        self._count(tags[:1])
-        return {"file": sound.name, "tags": [{"label": label, "score": score} for label, score in tags]}, silent
+    async def _score(self, loaded: Loaded, spectrograms: list[np.ndarray], account: Account) -> np.ndarray:
+        """Return the scores of every member, float32, shape (members, spectrograms, classes)."""
+        tagger, batches = loaded.tagger, in_batches(spectrograms, frames=len, most=STEP)
+        nothing = np.empty((len(tagger.networks.members), 0, len(tagger.classes)), np.float32)
+        found = [await asyncio.wrap_future(self._scorer.score(tagger, batch, account)) for batch in batches]
+        return np.concatenate([nothing, *found], axis=1)
 
-    async def _tag_windows(
-        self, sound: Upload, options: Options, loaded: Loaded, choose: Choose
-    ) -> list[dict[str, Any]]:
-        assert options.every is not None
-        tags: list[Tag] = []
-        batches = window_batches(sound.file, every=options.every, overlap=options.overlap)
-        while batch := await self._next(batches):
-            members = await self._score(loaded, [spectrogram for *_, spectrogram in batch])
-            chosen = await self._in_thread(partial(_choose_all, choose, loaded.tagger.average(members)))
-            for (start, end, _), found in zip(batch, chosen, strict=True):
-                tags += [Tag(start, end, label, score) for label, score in found]
-                self._count(found[:1])
-        return [as_row(sound.name, tag) for tag in (merge(tags) if options.merge else tags)]
-
-    def _count(self, best: list[tuple[str, float]]) -> None:
-        for label, _ in best:
-            self.metrics.tags.labels(label).inc()
-
-    async def _next(self, batches: Iterator[list[Any]]) -> list[Any]:
-        """Decode the next batch. An empty one follows the last."""
-        return await self._in_thread(lambda: next(batches, []))
-
-    async def _score(self, loaded: Loaded, spectrograms: list[np.ndarray]) -> np.ndarray:
-        return await asyncio.wrap_future(self._scorer.score(loaded.tagger, spectrograms))
-
-    async def _in_thread(self, function: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._decoders, function)
+    def _count(self, chosen: Iterable[list[tuple[str, float]]]) -> None:
+        for best, *_ in filter(None, chosen):
+            self.metrics.tags.labels(best[0]).inc()
 
 
 def _choose_all(choose: Choose, scores: np.ndarray) -> list[list[tuple[str, float]]]:
     return [choose(each) for each in scores]
-
-
-def _measure(sound: Upload, options: Options, limits: Limits) -> Recording:
-    """Return what is known of a sound. What is decoded is never longer."""
-    recording = examine(sound.file, bound=limits.sound)
-    if options.every is not None:
-        count = count_windows(sound.file, every=options.every, overlap=options.overlap)
-        if count > limits.windows:
-            raise RefusedError(422, f"expected at most {limits.windows} windows, found {count}; take longer ones")
-    return recording

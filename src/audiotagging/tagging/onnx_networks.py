@@ -10,6 +10,7 @@ from audiotagging.artifacts.onnx_facts import INPUT, MEMBER_SCORES, from_metadat
 from audiotagging.errors import UserError
 from audiotagging.files import regular, sha256
 from audiotagging.machine import check_machine, threads
+from audiotagging.tagging.tagger import Steps, finish
 
 # Its builds send events to their maker unless this is set before they are imported (Privacy.md in the package).
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -62,5 +63,12 @@ class OnnxNetworks:
 
     def score(self, spectrograms: Sequence[np.ndarray]) -> np.ndarray:
         """Score spectrograms, as `tagger.Networks` explains."""
-        scores = [self._session.run([MEMBER_SCORES], {INPUT: each})[0] for each in spectrograms]
+        return finish(self.steps(spectrograms))
+
+    def steps(self, spectrograms: Sequence[np.ndarray]) -> Steps:
+        """Do the same, one spectrogram per step."""
+        scores = []
+        for each in spectrograms:
+            scores += self._session.run([MEMBER_SCORES], {INPUT: each})
+            yield
         return np.stack(scores, axis=1)

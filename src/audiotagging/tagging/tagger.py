@@ -1,7 +1,7 @@
 """Tags any sound file with an ensemble: cuts files into pieces, and scores the pieces of many files at once."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -20,6 +20,7 @@ SILENT = "silent: it has no tags"
 BATCH_FRAMES = 16_384  # frames scored at once, about four minutes of sound
 
 Found = TypeVar("Found")
+Steps = Generator[None, None, np.ndarray]  # of a computation, after each of which it can be put off
 
 
 @dataclass
@@ -82,6 +83,9 @@ class Networks(Protocol):
         Returns:
             Scores of every member, averaged over its folds, float32, shape (members, spectrograms, classes).
         """
+
+    def steps(self, spectrograms: Sequence[np.ndarray]) -> Steps:
+        """Do the same in steps, and return the scores at the end."""
 
 
 class Tagger:
@@ -174,23 +178,35 @@ class Tagger:
         )
 
 
+def finish(steps: Steps) -> np.ndarray:
+    """Take all steps of a computation, and return its result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
 def _frames(files: Iterable[_File]) -> int:
     return sum(len(piece) for file in files for piece in file.pieces)
 
 
-def in_batches(found: Iterable[Found], *, frames: Callable[[Found], int]) -> Iterator[list[Found]]:
+def in_batches(
+    found: Iterable[Found], *, frames: Callable[[Found], int], most: int = BATCH_FRAMES
+) -> Iterator[list[Found]]:
     """Yield what is found in lists of as many as are scored at once.
 
     Args:
         found: Anything with a spectrogram.
         frames: Returns the number of its frames.
+        most: A list ends with the spectrogram that makes it so many frames.
     """
     batch: list[Found] = []
     total = 0
     for each in found:
         batch.append(each)
         total += frames(each)
-        if total >= BATCH_FRAMES:
+        if total >= most:
             yield batch
             batch, total = [], 0
     if batch:

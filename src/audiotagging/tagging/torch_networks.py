@@ -13,6 +13,7 @@ from audiotagging.artifacts.averaging import AVERAGING, Averaging, read_averagin
 from audiotagging.artifacts.ensemble_folder import ensemble_sources
 from audiotagging.errors import UserError
 from audiotagging.machine import threads
+from audiotagging.tagging.tagger import Steps, finish
 from audiotagging.training.prediction import load_model, score_clips
 
 logger = logging.getLogger(__name__)
@@ -63,10 +64,18 @@ class TorchNetworks:
 
     def score(self, spectrograms: Sequence[np.ndarray]) -> np.ndarray:
         """Score spectrograms, as `tagger.Networks` explains."""
+        return finish(self.steps(spectrograms))
+
+    def steps(self, spectrograms: Sequence[np.ndarray]) -> Steps:
+        """Do the same, one member per step."""
         frames = np.concatenate(spectrograms)
         offsets = np.concatenate([[0], np.cumsum([len(each) for each in spectrograms])])
         score = partial(score_clips, frames=frames, offsets=offsets, precision=self._precision, label=None)
-        return np.stack([np.mean([score(model) for model in folds], axis=0) for folds in self.models.values()])
+        scores = []
+        for folds in self.models.values():
+            scores.append(np.mean([score(model) for model in folds], axis=0))
+            yield
+        return np.stack(scores)
 
 
 def _averaging(folder: Path, members: list[str], classes: list[str], *, may_be_missing: bool) -> Averaging:
