@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from audiotagging.machine import memory_limit, threads
+from audiotagging.members import LINEAR
 from audiotagging.wording import counted
 from components.images import image
 
@@ -60,6 +61,7 @@ def divide(rows: Sequence[Mapping[str, Any]], *, stored: float, parallel: int | 
         gpus: The GPUs to use.
     """
     cores = threads()
+    rows = [row for row in rows if row["network"] != LINEAR] or rows  # that takes a second, and leaves its cores idle
     if parallel is None:
         parallel = len(gpus) or min(cores, int(_free_memory() // _needed(rows, stored)))
     parallel = max(1, min(parallel, len(rows)))

@@ -8,7 +8,7 @@ the standard library, as `members` does.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from audiotagging.members import LINEAR_MEMBER, REFERENCE, Member
+from audiotagging.members import LINEAR, LINEAR_MEMBER, REFERENCE, Member
 from audiotagging.wording import counted, duration, number
 
 # The members in the order in which they join. Those with binary cross-entropy and a small head learn soonest.
@@ -53,7 +53,7 @@ class Step:
 LADDER = (
     Step(1, 32, 0.5),
     Step(1, 32, 1),
-    Step(2, 32, 1),
+    Step(1, 32, 2),
     Step(2, 32, 1.5),
     Step(2, 32, 2),
     Step(2, 32, 3),
@@ -153,8 +153,12 @@ def _choice(step: Step, *, machine: Machine, data: Data) -> Choice:
 
 
 def _seconds(members: Sequence[Member], *, machine: Machine, data: Data) -> float:
-    """Estimate the seconds of a run: its rows are given to the lane that is free first, the longest first."""
-    lanes = min(machine.parallel or machine.gpus or machine.cores, len(members) * data.folds)
+    """Estimate the seconds of a run: its rows are given to the lane that is free first, the longest first.
+
+    A linear model needs no lane of its own, as in `commands.local.slots`.
+    """
+    networks = [member for member in members if member.network != LINEAR]
+    lanes = min(machine.parallel or machine.gpus or machine.cores, len(networks) * data.folds)
     speed = machine.speed
     if not machine.gpus and machine.cores > 1:
         speed *= SHARING * max(1, machine.cores // lanes)
@@ -167,7 +171,7 @@ def _seconds(members: Sequence[Member], *, machine: Machine, data: Data) -> floa
 
 def work(member: Member, *, scored: int) -> float:
     """Return the work of training a member and scoring clips with it, in crops of xresnet18ssa at 64 pixels."""
-    if member.network == LINEAR_MEMBER.network:
+    if member.network == LINEAR:
         return 0.0
     below = max(size for size in SIZE_WORK if size <= member.size)
     each = NETWORK_WORK[member.network] * SIZE_WORK[below] * (member.size / below) ** 2

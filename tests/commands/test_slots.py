@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from audiotagging.members import DEMO, REFERENCE
+from audiotagging.members import DEMO, LINEAR_MEMBER, REFERENCE
 from commands.local import slots
 from commands.local.slots import divide, stored_bytes, usable_gpus
 
@@ -33,6 +33,8 @@ def machine(monkeypatch):
         (2, 0.5, DEMO_ROWS, None, 1, 2),
         (16, 64, DEMO_ROWS, None, 6, 2),  # no more than there are
         (16, 64, DEMO_ROWS[:1], None, 1, 16),
+        (2, 64, [*DEMO_ROWS[:1], asdict(LINEAR_MEMBER)], None, 1, 2),  # all cores are for the network
+        (2, 64, [asdict(LINEAR_MEMBER)] * 5, None, 2, 1),
         (5, 64, DEMO_ROWS, 2, 2, 2),
         (2, 64, DEMO_ROWS, 4, 4, 1),
         (8, 64, DEMO_ROWS, 100, 6, 1),
