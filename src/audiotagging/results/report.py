@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from audiotagging.artifacts.champion import BY_HAND
 from audiotagging.artifacts.excerpts import Excerpt
+from audiotagging.members import LINEAR
 from audiotagging.results.champions_plot import champions_plot, measured_candidates
 from audiotagging.results.clip_pictures import draw_clip, time_axis
 from audiotagging.results.learning_curves import learning_curves, loss_limits
@@ -169,7 +170,7 @@ def figures(scores: dict[str, Any]) -> Callable[..., Markup]:
 def _member_plot(estimates: dict[str, Any], members: Sequence[str]) -> Markup:
     systems = {"ensemble": estimates["ensemble"]} | estimates.get("baseline", {})
     systems |= {member: estimates["members"][member] for member in members}
-    if "linear" in estimates:
+    if "linear" in estimates and LINEAR not in members:
         systems["linear model"] = estimates["linear"]["linear"]
     rows = [
         Dot(
@@ -275,12 +276,14 @@ def _champions_plot(scores: Mapping[str, Any]) -> Markup | None:
 
 
 def _curves(models: Sequence[TrainedModel], *, chance: float | None) -> dict[str, Markup]:
-    """Draw the learning curves of every member. Members with the same loss share its axis."""
+    """Draw the learning curves of every network. Members with the same loss share its axis."""
     histories: dict[str, dict[int, Any]] = {}
     losses: dict[str, list[Any]] = {}
     loss_of = {}
     for model in models:
         member = model.facts.member
+        if member.network == LINEAR:
+            continue  # it is fitted at once
         histories.setdefault(member.id, {})[model.facts.fold] = model.history
         losses.setdefault(member.loss, []).append(model.history["loss"])
         loss_of[member.id] = member.loss
