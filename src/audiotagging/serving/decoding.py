@@ -20,8 +20,8 @@ from audiotagging.serving.decoder import HEAD, READY, Decoded, Task, TooCostlyEr
 from audiotagging.serving.limits import RETRY_AFTER, RefusedError, Share
 from audiotagging.serving.turns import Account, TurnOverError, Turns
 
-TURN = 0.5  # seconds, in which most clips are decoded
-LEVELS = 4  # lengths of turns that have places of their own: half a second, 2 and 8 seconds, and all others
+TURN = 0.2  # seconds, in which most clips are decoded
+LEVELS = 5  # lengths of turns that have places of their own: the last one is that of all that are longer
 LONGER = 4  # times the turn before, so that at most a third of the time is spent in vain
 NICER = 5  # how much nicer a turn is than the one before, so that first turns are not slowed down by later ones
 CHUNK = 1 << 20  # bytes
