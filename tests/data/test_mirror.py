@@ -7,7 +7,7 @@ import pytest
 from pyarrow.fs import FileInfo, FileType
 
 from audiotagging.data import mirror as mirror_module
-from audiotagging.data.mirror import FILLS, StoredFile, fetch, list_files, mirror
+from audiotagging.data.mirror import FETCHED, FILLS, StoredFile, fetch, list_files, mirror
 from audiotagging.errors import UserError
 from audiotagging.locks import LOCK, file_lock
 
@@ -15,7 +15,7 @@ URL = "s3://bucket/sounds"
 
 
 def files(folder):
-    return [path for path in folder.rglob("*") if path.is_file() and path.name != LOCK]
+    return [path for path in folder.rglob("*") if path.is_file() and path.name not in (LOCK, FETCHED)]
 
 
 def content(folder):
@@ -68,11 +68,29 @@ def test_what_is_here_is_not_fetched_again_and_what_is_gone_is_removed(s3, sourc
 
     (target / "empty").unlink()
     (target / "deep" / "er" / "large").write_bytes(b"half")
-    (target / "deep" / "er" / "large.part").write_bytes(b"what a killed program left")
+    (target / "deep" / "er" / "large.0123abcd.part").write_bytes(b"what a killed program left")
     s3.client.delete_object(Bucket="bucket", Key="sounds/deep/a+b c%d ü.wav")
     (source / "deep" / "a+b c%d ü.wav").unlink()
     mirror(URL, target)
     assert content(target) == content(source)
+
+
+@pytest.mark.parametrize("name", ["mine.wav", "deep/mine.wav", "link"])
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_file_of_the_users_in_a_mirror_is_named_and_kept(s3, source, target, name, recorded):
+    s3.put(source, "sounds")
+    mirror(URL, target)
+    if not recorded:  # an earlier version made it
+        (target / FETCHED).unlink()
+    (target / name).symlink_to("empty") if name == "link" else (target / name).write_bytes(b"mine")
+    (target / ".DS_Store").write_bytes(b"of macOS")
+    before = content(target)
+    with pytest.raises(UserError, match=f"expected only files that were fetched, found {name}; move it elsewhere"):
+        mirror(URL, target)
+    assert content(target) == before
+    (target / name).unlink()
+    mirror(URL, target)
+    assert content(target) == content(source) | {".DS_Store": b"of macOS"}
 
 
 def test_an_object_that_is_replaced_by_one_of_its_size_is_fetched_again(s3, source, target):

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,11 +13,13 @@ from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
 
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_file
+from audiotagging.json_file import read_json, write_json
 from audiotagging.locks import LOCK, file_lock
 from audiotagging.object_store import open_store, store_errors
 from audiotagging.progress import track
-from audiotagging.removal import is_marked, remove
+from audiotagging.removal import LEFTOVER, is_marked, remove, remove_leftovers
 
+FETCHED = ".audiotagging.fetched"  # the names of the files that were fetched, as a list
 THREADS = 24  # files to fetch at once; pyarrow opens up to 25 connections to a store
 CHUNK = 8 << 20  # bytes per request
 FILLS = (b"\x5a", b"\xa5", b"\xc3")  # of the memory that is read into, in each attempt to fetch a file
@@ -41,28 +43,50 @@ class StoredFile:
 def mirror(url: str, folder: Path) -> None:
     """Make a local folder equal to a folder in an object store.
 
-    Files with the same size and modification time as in the store are not fetched again, and files that the store no
-    longer has are removed. A file gets its name only when it is complete.
+    Files with the same size and modification time as in the store are not fetched again, and files that were fetched
+    and that the store no longer has are removed. A file gets its name only when it is complete.
 
     Args:
         url: A folder, as `audiotagging.object_store.open_store` takes it.
-        folder: The local folder. It must contain nothing else.
+        folder: The local folder. It must contain nothing else but hidden files.
 
     Raises:
-        UserError: If the store cannot be read, if it has no such folder, or if the disk is full.
+        UserError: If the store cannot be read, if it has no such folder, if there are other files in the local one, or
+            if the disk is full.
     """
-    files = {name: file for name, file in list_files(url).items() if name != LOCK}  # which is ours here
+    files = {name: file for name, file in list_files(url).items() if name not in (LOCK, FETCHED)}  # ours are here
     if not files or "" in files:
         raise UserError(f"{url}: expected a folder with files in it, found {'a file' if files else 'no files'}")
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()) and not is_marked(folder, LOCK):
         raise UserError(f"{folder}: expected a mirror of {url}, found files of another kind; move them elsewhere")
     with file_lock(folder / LOCK):
+        fetched = _fetched(folder, files)
+        write_json(folder / FETCHED, sorted(fetched.union(files)))  # first, so that a killed program's files are known
         missing = {name: file for name, file in files.items() if not _arrived(file.info, folder / name)}
         fetch_all({folder / name: file for name, file in missing.items()}, folder)
-        for path in folder.rglob("*"):
-            if path.is_file() and (name := path.relative_to(folder).as_posix()) not in {*files, LOCK}:
-                remove(folder, name)
+        for name in fetched.difference(files):
+            remove(folder, name)
+        remove_leftovers(folder)
+        write_json(folder / FETCHED, sorted(files))
+
+
+def _fetched(folder: Path, files: Collection[str]) -> set[str]:
+    """Return the names of the files that were fetched to a folder before.
+
+    Raises:
+        UserError: If there are others, except hidden ones, which no data set is read from.
+    """
+    recorded = (folder / FETCHED).is_file()  # earlier versions recorded nothing
+    known = set(read_json(folder / FETCHED, list[str])) if recorded else set(files)
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in name.parts) or LEFTOVER.fullmatch(path.name)
+        if name.as_posix() not in known and not hidden and not (path.is_dir() and not path.is_symlink()):
+            raise UserError(
+                f"{folder}: expected only files that were fetched, found {name.as_posix()}; move it elsewhere"
+            )
+    return known
 
 
 def list_files(url: str, *, endpoint: str = "", may_be_missing: bool = False) -> dict[str, StoredFile]:
