@@ -61,7 +61,7 @@ def divide(rows: Sequence[Mapping[str, Any]], *, stored: float, parallel: int | 
         gpus: The GPUs to use.
     """
     cores = threads()
-    rows = [row for row in rows if row["network"] != LINEAR] or rows  # that takes a second, and leaves its cores idle
+    rows = [row for row in rows if row.get("network") != LINEAR] or rows  # which takes a second
     if parallel is None:
         parallel = len(gpus) or min(cores, int(_free_memory() // _needed(rows, stored)))
     parallel = max(1, min(parallel, len(rows)))
