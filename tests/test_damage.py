@@ -182,7 +182,10 @@ def list_events(place):
 
 
 NOBODY = ()
-MAY_BE_MISSING = "run/spectrograms/verified.json"  # then nothing was checked
+MAY_BE_MISSING = (
+    "run/spectrograms/verified.json",  # then nothing was checked
+    "run/selection/linear.parquet",  # then an earlier version wrote the rest
+)
 MODEL = (tag, evaluate, predict_again, promote_run)
 VERSION = "champions/versions/*"
 READERS = {
@@ -241,7 +244,7 @@ def test_what_is_damaged_is_refused_in_one_line_or_makes_no_difference(intact, p
     before = {reader: json.dumps(reader(intact)) for reader in READERS[pattern]}
     wrong = []
     for what, damage in damages(path):
-        if what == "removed" and pattern == MAY_BE_MISSING:
+        if what == "removed" and pattern in MAY_BE_MISSING:
             continue
         damage(path)
         for reader, expected in before.items():

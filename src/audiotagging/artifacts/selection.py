@@ -84,7 +84,7 @@ def read_linear_scores(folder: Path, predictions: Predictions) -> dict[str, pd.D
         UserError: If the table is corrupt, or not of the same classes and clips.
     """
     path = folder / LINEAR_PREDICTIONS
-    if not path.exists():
+    if not (path.exists() or path.is_symlink()):
         return {}
     found = read_predictions(path)
     scores = pd.DataFrame(found.scores, index=found.rows["clip"], columns=found.classes)
