@@ -4,7 +4,7 @@ import io
 import statistics
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import httpx
 import numpy as np
@@ -14,6 +14,7 @@ from helpers.costly_sounds import costly
 from helpers.tiny_ensemble import RATE, chirp
 
 TIMES, FLOOR = 10, 2.0  # how much later an honest answer may be than alone; seconds, below which nobody minds
+ENOUGH = 15  # seconds in which honest clients ask beside hostile ones
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +63,9 @@ def test_no_honest_answer_is_much_later_than_alone(run, serve, zeros, load):
     with ThreadPoolExecutor(3) as clients, ThreadPoolExecutor(8) as attackers:
         works = [attackers.submit(attack) for attack in hostile]
         behaving = [clients.submit(behave) for _ in range(3)]
-        for work in works:
-            work.result()
+        wait(works, timeout=ENOUGH)
         over.set()
-        for each in behaving:
+        for each in [*behaving, *works]:
             each.result()
     assert {status for _, status in found} == {200}
     assert max(seconds for seconds, _ in found) <= max(TIMES * alone, FLOOR)
