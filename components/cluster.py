@@ -72,7 +72,7 @@ class Needs:
 NEEDS = {
     "ingest": Needs(cpu=1, memory=4, hours=12, volumes=(AUDIO,), stores=True),
     "preprocess": Needs(cpu=8, memory=16, hours=6, volumes=(AUDIO,), shared_memory=1024),
-    "select": Needs(cpu=4, memory=16, hours=12, volumes=(AUDIO,), gpu=True),
+    "select": Needs(cpu=4, memory=16, hours=12, volumes=(AUDIO,)),
     "train": Needs(
         cpu=4, memory=16, hours=48, retries=5, volumes=(AUDIO, CHECKPOINTS, CHAMPIONS), gpu=True, stores=True
     ),

@@ -10,7 +10,7 @@ from commands import main
 from components.cluster import NEEDS, Cluster, on_cluster
 from components.images import image
 
-GPU_STAGES = {"select", "train", "predict", "rescore", "tag"}
+GPU_STAGES = {"train", "predict", "rescore", "tag"}
 VOLUMES = {
     "ingest": {"/audio": "audiotagging-audio"},
     "preprocess": {"/audio": "audiotagging-audio"},
