@@ -8,15 +8,17 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from audiotagging.data.dataset import Dataset
 from audiotagging.errors import UserError
 from audiotagging.json_file import read_json, write_json
 from audiotagging.machine import threads
 from audiotagging.member_choice import Choice, Data, Machine, choose_members
 from audiotagging.members import rows
 from audiotagging.wording import duration
+
+if TYPE_CHECKING:  # the image of the client, which only submits, has no packages that read data
+    from audiotagging.data.dataset import Dataset
 
 BUDGET = 300  # seconds
 MORE = 12  # times the budget, to say what it would bring
@@ -49,7 +51,9 @@ def uses_budget(args: argparse.Namespace) -> bool:
     return not decided
 
 
-def rows_within(args: argparse.Namespace, dataset: Dataset, *, gpus: Sequence[str], work: Path) -> list[dict[str, Any]]:
+def rows_within(
+    args: argparse.Namespace, dataset: "Dataset", *, gpus: Sequence[str], work: Path
+) -> list[dict[str, Any]]:
     """Return the rows to train within the budget, and say what was chosen and why.
 
     Args:

@@ -137,11 +137,6 @@ def _run_stages(
     if champions:
         prepare_champions(champions)
         values["champions"] = str(champions)
-    gpus = usable_gpus(docker=args.docker)
-    if uses_budget(args):
-        values["rows"] = rows_within(args, dataset, gpus=gpus, work=work)
-    if values["init"] not in ("", str(champions)):
-        _check_weights(Path(values["init"]), values)
     runner: LocalRunnerType = local.SubprocessRunner(use_venv=False)
     if args.docker:
         weights = [Path(values["init"])] if values["init"] not in ("", str(champions)) else []
@@ -153,6 +148,11 @@ def _run_stages(
             writable=[champions] if champions else [],
             memory=args.memory,
         )
+    gpus = usable_gpus(docker=args.docker)
+    if uses_budget(args):
+        values["rows"] = rows_within(args, dataset, gpus=gpus, work=work)
+    if values["init"] not in ("", str(champions)):
+        _check_weights(Path(values["init"]), values)
     files = [Path(path) for path in dataset.clips["path"][dataset.clips["part"] != "test"].unique()]
     slots = divide(values["rows"], stored=stored_bytes(files), parallel=args.parallel, gpus=gpus)
     logger.info("%s", slots)
