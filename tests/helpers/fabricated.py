@@ -13,13 +13,13 @@ from audiotagging.artifacts.champion import Comparison, Decision, Event, Measure
 from audiotagging.artifacts.excerpts import ExcerptWriter
 from audiotagging.artifacts.model_folder import ModelFacts, read_facts, read_history, write_model
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
-from audiotagging.artifacts.selection import LINEAR, LINEAR_PREDICTIONS, write_selection
+from audiotagging.artifacts.selection import LINEAR_PREDICTIONS, write_selection
 from audiotagging.artifacts.spectrogram_shards import NEGATIVE, ShardWriter, read_classes, read_clips
 from audiotagging.artifacts.verified import Verified, write_verified
 from audiotagging.costs import Meter
 from audiotagging.data.audio import RATE
 from audiotagging.data.opus import make_excerpt
-from audiotagging.members import REFERENCE, Member
+from audiotagging.members import LINEAR, REFERENCE, Member
 from audiotagging.metrics import label_table
 from audiotagging.results.ensembling import ensemble
 from audiotagging.results.evaluation import evaluate

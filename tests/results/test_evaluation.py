@@ -13,11 +13,11 @@ from sklearn.preprocessing import MultiLabelBinarizer
 
 from audiotagging.artifacts.ensemble_folder import read_ensemble
 from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
-from audiotagging.artifacts.selection import LINEAR, LINEAR_PREDICTIONS
+from audiotagging.artifacts.selection import LINEAR_PREDICTIONS
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips
 from audiotagging.data.preprocessing import excerpts_of
 from audiotagging.errors import UserError
-from audiotagging.members import REFERENCE
+from audiotagging.members import LINEAR, REFERENCE
 from audiotagging.metrics import label_table
 from audiotagging.results.findings import findings
 from audiotagging.results.players import audio_url

@@ -69,7 +69,7 @@ def test_a_notice_says_what_happened_to_which_version(candidate, failed, outcome
         ),
         (
             [("ingest", "error: no data", True)],
-            "ingest: error: no data. Mend that, and submit it again. `audiotagging follow run-1` shows more",
+            "ingest: error: no data. Fix that, and submit it again. `audiotagging follow run-1` shows more",
         ),
     ],
 )

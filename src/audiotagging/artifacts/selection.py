@@ -20,7 +20,6 @@ from audiotagging.errors import UserError
 DEALT_FOLDS = 5  # number of folds if the curated table has no column `fold`
 NOISY = "noisy.csv"
 FOLDS = "folds.csv"
-LINEAR = "linear"  # the "member" under which the prediction table holds the scores of the linear model
 LINEAR_PREDICTIONS = "linear.parquet"
 
 

@@ -45,13 +45,14 @@ from audiotagging.artifacts.champion import Promotion
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, read_ensemble
 from audiotagging.artifacts.excerpts import Excerpt, read_excerpts
 from audiotagging.artifacts.prediction_table import Predictions
-from audiotagging.artifacts.selection import LINEAR, read_linear_scores
+from audiotagging.artifacts.selection import read_linear_scores
 from audiotagging.artifacts.spectrogram_shards import NEGATIVE, read_notes, read_rejected, read_spectrograms
 from audiotagging.artifacts.verified import read_verified
 from audiotagging.csv_table import TableError, read_table
 from audiotagging.errors import UserError
 from audiotagging.files import atomic_file
 from audiotagging.json_file import write_json
+from audiotagging.members import LINEAR
 from audiotagging.metrics import chance, mean_average_precision
 from audiotagging.results import audit_page
 from audiotagging.results import report as html

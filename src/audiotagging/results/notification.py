@@ -61,7 +61,7 @@ def describe_failures(run: str, failures: Sequence[tuple[str, Reason]]) -> str:
     told += [f"{len(failures) - TOLD} more"] if len(failures) > TOLD else []
     reasons = "; ".join(told) or "a stage failed"
     if any(reason.users for _, reason in failures):
-        return f"{reasons}. Mend that, and submit it again. `audiotagging follow {run}` shows more"
+        return f"{reasons}. Fix that, and submit it again. `audiotagging follow {run}` shows more"
     return f"{reasons}. `audiotagging retry {run} --wait` runs again what failed, and resumes trainings"
 
 

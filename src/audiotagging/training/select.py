@@ -15,9 +15,10 @@ import pandas as pd
 from audiotagging.artifacts.initial_weights import write_init
 from audiotagging.artifacts.noisy_choice import read_chosen_list
 from audiotagging.artifacts.prediction_table import Predictions, write_predictions
-from audiotagging.artifacts.selection import DEALT_FOLDS, LINEAR, LINEAR_PREDICTIONS, with_folds, write_selection
+from audiotagging.artifacts.selection import DEALT_FOLDS, LINEAR_PREDICTIONS, with_folds, write_selection
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_listing, read_spectrograms
 from audiotagging.files import atomic_folder
+from audiotagging.members import LINEAR
 from audiotagging.metrics import label_table, margins
 from audiotagging.stratification import stratify
 from audiotagging.training.linear_model import STATISTICS, clip_statistics, fit_linear_model
@@ -86,12 +87,12 @@ def choose_agreeing(clips: pd.DataFrame, statistics: np.ndarray, classes: list[s
     """
     truth = label_table(clips["labels"].tolist(), classes)
     curated, noisy = ((clips["part"] == part).to_numpy() for part in ("curated", "noisy"))
+    if not noisy.any():
+        return clips[["clip"]][noisy].assign(margin=0.0)
     margin = margins(truth[noisy], fit_linear_model(statistics[curated], truth[curated]).score(statistics[noisy]))
     chosen = clips[["clip"]][noisy].assign(margin=margin)[margin > 0]
-    if noisy.any():
-        logger.info(
-            "agreement: a linear model agrees with the labels of %d of %d noisy clips", len(chosen), noisy.sum()
-        )
+    found = len(chosen), noisy.sum()
+    logger.info("agreement: a linear model agrees with the labels of %d of %d noisy clips", *found)
     return chosen
 
 

@@ -188,7 +188,7 @@ def train_linear_model(data: Spectrograms, *, facts: ModelFacts, out: Path) -> N
     """Fit a linear model to all clips that are not held out, and write the folder of the model.
 
     Raises:
-        UserError: If there is no clip with a label to train on, or none in the fold to hold out.
+        UserError: If there are no clips to train on, or none in the fold to hold out.
     """
     started = time.monotonic()
     training, held_out = split(data.clips, fold=facts.fold)
