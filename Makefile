@@ -57,7 +57,7 @@ run: $(ENVIRONMENT) $(if $(filter data/demo,$(DATA)),data/demo) ## Train, averag
 	$(BIN)/audiotagging run --data $(DATA) --out $(OUT) --keep-audio $(if $(MEMBERS),--members $(MEMBERS)) $(if $(FOLDS),--folds $(FOLDS)) --force $(ARGS)
 
 data/demo: | $(ENVIRONMENT)
-	$(BIN)/python -m audiotagging.data.synthetic $@
+	$(BIN)/python -m audiotagging.demo $@
 
 ##@ Develop
 

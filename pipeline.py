@@ -25,7 +25,7 @@ import sys
 from typing import NamedTuple
 
 if __name__ == "__main__":  # first, because the next imports take seconds, and an interrupt or an error may end them
-    from audiotagging.gate import prepare_process
+    from audiotagging.base.gate import prepare_process
 
     prepare_process()
 

@@ -18,9 +18,9 @@ import soundfile
 from scipy.signal import butter, resample_poly, sosfilt
 
 from audiotagging.artifacts.spectrogram_shards import read_clips
-from audiotagging.data.audio import RATE, decode
-from audiotagging.metrics import label_table, lwlrap
-from audiotagging.progress import track
+from audiotagging.base.progress import track
+from audiotagging.sounds.audio import RATE, decode
+from audiotagging.statistics.metrics import label_table, lwlrap
 from audiotagging.tagging.drift import Sounds, collect, compare
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.tagger import Tagger

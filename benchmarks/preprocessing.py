@@ -12,11 +12,11 @@ import soundfile
 from PIL import Image
 
 from audiotagging.artifacts.spectrogram_shards import ShardWriter, Spectrograms, read_spectrograms
-from audiotagging.data.audio import RATE, decode
 from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.preprocessing import preprocess
-from audiotagging.data.spectrogram import clip_spectrogram
-from audiotagging.data.synthetic import CLASSES, clip
+from audiotagging.demo import CLASSES, clip
+from audiotagging.sounds.audio import RATE, decode
+from audiotagging.sounds.spectrogram import clip_spectrogram
 from benchmarks.frame import Row, race
 
 CLIPS = 300

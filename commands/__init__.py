@@ -15,9 +15,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from audiotagging.arguments import Parser
-from audiotagging.errors import UserError, without_secrets
-from audiotagging.gate import CODES, through
+from audiotagging.base.arguments import Parser
+from audiotagging.base.errors import UserError, without_secrets
+from audiotagging.base.gate import CODES, through
 
 VERSION = "0.1.0"  # pyproject.toml and the Makefile read it here
 PROGRAM = "audiotagging"  # `python pipeline.py` is the same program

@@ -2,7 +2,7 @@
 
 import sys
 
-from audiotagging.gate import prepare_process
+from audiotagging.base.gate import prepare_process
 
 if __name__ == "__main__":
     prepare_process()  # before what takes seconds to import

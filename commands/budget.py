@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audiotagging.errors import UserError
-from audiotagging.json_file import read_json, write_json
-from audiotagging.machine import threads
+from audiotagging.base.errors import UserError
+from audiotagging.base.machine import threads
+from audiotagging.base.typed_json import read_json, write_json
+from audiotagging.base.wording import duration
 from audiotagging.member_choice import Choice, Data, Machine, choose_members
 from audiotagging.members import rows
-from audiotagging.wording import duration
 
 if TYPE_CHECKING:  # the image of the client, which only submits, has no packages that read data
     from audiotagging.data.dataset import Dataset

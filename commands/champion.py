@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from audiotagging.artifacts.champion import (
+from audiotagging.artifacts.champions_folder import (
     BY_HAND,
     VERSION,
     VERSIONS,
@@ -23,10 +23,10 @@ from audiotagging.artifacts.champion import (
     read_champion,
     read_events,
 )
-from audiotagging.errors import UserError
-from audiotagging.results.promotion import accept, pin, roll_back, unpin
-from audiotagging.results.verdict import MARGIN, judge
-from audiotagging.results.versions import compare_versions
+from audiotagging.base.errors import UserError
+from audiotagging.champions.promotion import accept, pin, roll_back, unpin
+from audiotagging.champions.promotion_rule import MARGIN, judge
+from audiotagging.champions.versions import compare_versions
 
 SETS = {"all": "test", "out_of_fold": "out of fold"}
 HEADER = ("version", "when", "data", "lwlrap", "95 % interval", "clips", "difference", "verdict", "state")

@@ -8,15 +8,15 @@ Examples:
 import argparse
 from pathlib import Path
 
-from audiotagging.artifacts.alike import describe_alike
+from audiotagging.artifacts.near_duplicates import describe_alike
 from audiotagging.artifacts.verified import describe_verified
+from audiotagging.base.errors import brief, in_one_line
 from audiotagging.data.dataset import DataError, fingerprint, read_dataset
 from audiotagging.data.ingest import check_folds
 from audiotagging.data.layouts.reading import Reading
-from audiotagging.data.overview import describe, describe_classes, describe_incomplete, durations
 from audiotagging.data.preprocessing import listen
 from audiotagging.data.sources import resolve
-from audiotagging.errors import brief, in_one_line
+from audiotagging.data.summary import describe, describe_classes, describe_incomplete, durations
 from commands.parameters import add_data_options, here
 from commands.reading import reading_of
 

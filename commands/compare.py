@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from audiotagging.errors import UserError
-from audiotagging.results.comparison import compare
+from audiotagging.base.errors import UserError
+from audiotagging.evaluation.comparison import compare
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

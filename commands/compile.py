@@ -13,8 +13,8 @@ from pathlib import Path
 
 from kfp import compiler
 
-from audiotagging.errors import UserError
-from audiotagging.files import atomic_file
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import atomic_file
 from commands import add_pipeline
 from commands.cluster.settings import add_cluster_options, cluster_settings
 from commands.folders import output_file

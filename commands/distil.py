@@ -18,25 +18,25 @@ import numpy as np
 from audiotagging.artifacts.averaging import AVERAGING
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, PREDICTIONS, read_ensemble
 from audiotagging.artifacts.model_folder import model_name
-from audiotagging.artifacts.prediction_table import Predictions, read_predictions
+from audiotagging.artifacts.predictions import Predictions, read_predictions
 from audiotagging.artifacts.spectrogram_shards import Spectrograms, read_clips, read_spectrograms
-from audiotagging.artifacts.student_facts import STUDENT_FACTS, Estimate, StudentFacts, StudentScores
-from audiotagging.errors import UserError
-from audiotagging.files import atomic_file, digest, named, require
-from audiotagging.json_file import write_json
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import atomic_file, digest, named, require
+from audiotagging.base.progress import track
+from audiotagging.base.typed_json import write_json
+from audiotagging.base.wording import counted
+from audiotagging.base.working_folder import working_folder
+from audiotagging.ensemble.ensembling import ensemble
+from audiotagging.ensemble.labelled_clips import labelled_sets
 from audiotagging.members import override
-from audiotagging.progress import track
-from audiotagging.results.distilled import compare_student
-from audiotagging.results.ensembling import ensemble
-from audiotagging.results.labelled_clips import labelled_sets
+from audiotagging.studies.distillation import LABELS, STUDENT, mix_targets, student_of
+from audiotagging.studies.student import compare_student
+from audiotagging.studies.student_facts import STUDENT_FACTS, Estimate, StudentFacts, StudentScores
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.tagger import Tagger
-from audiotagging.training.distillation import LABELS, STUDENT, mix_targets, student_of
 from audiotagging.training.prediction import predict
 from audiotagging.training.train import train
 from audiotagging.training.training_data import Targets
-from audiotagging.wording import counted
-from audiotagging.working_folder import working_folder
 from commands.outputs import AVERAGED, STUDENT_FOLDER, check_replaced, choose_model, move_up, new_out, work_of
 from commands.parameters import add_set, assignments
 

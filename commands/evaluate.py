@@ -11,18 +11,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from audiotagging.artifacts.champion import Promotion
+from audiotagging.artifacts.champions_folder import Promotion
 from audiotagging.artifacts.model_folder import model_folders
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import check_target, require
+from audiotagging.base.removal import remove_leftovers
+from audiotagging.base.typed_json import read_json
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.preprocessing import excerpts_of
-from audiotagging.errors import UserError
-from audiotagging.files import check_target, require
-from audiotagging.json_file import read_json
-from audiotagging.removal import remove_leftovers
-from audiotagging.results.audit import NAME as SUSPICIOUS
-from audiotagging.results.audit_page import NAME as AUDIT_PAGE
-from audiotagging.results.evaluation import evaluate
-from audiotagging.results.scores_file import Facts
+from audiotagging.evaluation.audit import NAME as SUSPICIOUS
+from audiotagging.evaluation.scores import Facts
+from audiotagging.report.audit_page import NAME as AUDIT_PAGE
+from audiotagging.report.evaluate import evaluate
 from commands.outputs import print_findings
 from commands.reading import add_reading_options, reading_of
 
@@ -65,7 +65,7 @@ def evaluate_again(out: Path, *, before: Path | None = None, **options: Any) -> 
     Args:
         out: The output of the run.
         before: The output of the run before, to compare with. By default, an earlier comparison is kept.
-        options: Further options of `audiotagging.results.evaluation.evaluate`.
+        options: Further options of `audiotagging.report.evaluate.evaluate`.
 
     Returns:
         The scores.

@@ -8,10 +8,10 @@ Examples:
 import argparse
 from pathlib import Path
 
-from audiotagging.artifacts.champion import champion_folder
-from audiotagging.errors import UserError
+from audiotagging.artifacts.champions_folder import champion_folder
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import remove_partial
 from audiotagging.export.folder import export
-from audiotagging.files import remove_partial
 from commands.outputs import EXPORT
 
 FORMATS = ("onnx",)

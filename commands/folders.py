@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 
-from audiotagging.errors import UserError
-from audiotagging.files import check_target
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import check_target
 
 
 def output_file(text: str) -> Path:

@@ -31,9 +31,9 @@ from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
 from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 from kfp.local.status import Status
 
-from audiotagging.errors import UserError
-from audiotagging.files import atomic_file, digest, open_file, open_text, sha256
-from audiotagging.json_file import write_json
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import atomic_file, digest, open_file, open_text, sha256
+from audiotagging.base.typed_json import write_json
 from commands.cluster.answers import checked
 from commands.local.slots import Slots
 

@@ -22,15 +22,15 @@ from audiotagging.artifacts.mels import MELS
 from audiotagging.artifacts.model_folder import ModelFacts
 from audiotagging.artifacts.selection import read_folds, read_noisy_clips, with_folds
 from audiotagging.artifacts.spectrogram_shards import read_clips
-from audiotagging.errors import UserError, in_one_line
-from audiotagging.files import check_target, require
+from audiotagging.base.errors import UserError, in_one_line
+from audiotagging.base.files import check_target, require
+from audiotagging.base.removal import remove_leftovers
+from audiotagging.base.wording import duration
+from audiotagging.base.working_folder import working_folder
 from audiotagging.members import Member, override
-from audiotagging.removal import remove_leftovers
-from audiotagging.results.gains_report import NAME, Facts, Trained, is_clear, summarise, write_gains
-from audiotagging.results.report import signed
-from audiotagging.training.draws import SHARES, Training, deal_draws, plan_trainings, train_all
-from audiotagging.wording import duration
-from audiotagging.working_folder import working_folder
+from audiotagging.report.report import signed
+from audiotagging.studies.learning_curve import NAME, Facts, Trained, is_clear, summarise, write_gains
+from audiotagging.studies.subsets import SHARES, Training, deal_draws, plan_trainings, train_all
 from commands import check_counts
 from commands.local.console import LOG
 from commands.local.slots import divide, usable_gpus

@@ -16,15 +16,15 @@ from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from audiotagging.artifacts.model_folder import ModelFacts, model_folders, model_name, read_facts
-from audiotagging.errors import UserError
-from audiotagging.files import move, named, sync, walk
-from audiotagging.json_file import read_json
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import move, named, sync, walk
+from audiotagging.base.removal import LEFTOVER, MARKER, is_marked, remove
+from audiotagging.base.typed_json import read_json
+from audiotagging.base.working_folder import working_folder
+from audiotagging.ensemble.labelled_clips import SETS
+from audiotagging.evaluation.findings import findings
+from audiotagging.evaluation.scores import NAME, Scores
 from audiotagging.members import LINEAR
-from audiotagging.removal import LEFTOVER, MARKER, is_marked, remove
-from audiotagging.results.findings import findings
-from audiotagging.results.labelled_clips import SETS
-from audiotagging.results.scores_file import NAME, Scores
-from audiotagging.working_folder import working_folder
 
 AVERAGED, AUDIT = "averaged", "audit"  # folders whose files are moved to OUT itself
 REPLACED = "replaced"  # earlier results, in the working folder

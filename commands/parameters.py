@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from audiotagging.errors import UserError, hide_address
+from audiotagging.base.errors import UserError, hide_address
 from audiotagging.members import override, rows, select
 from commands.budget import add_budget
 from commands.reading import add_reading_options, reading_of

@@ -8,11 +8,11 @@ Examples:
 import argparse
 from pathlib import Path
 
+from audiotagging.base.files import partial_of
+from audiotagging.base.working_folder import check_ours
 from audiotagging.data.dataset import fingerprint, read_dataset
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.preprocessing import preprocess
-from audiotagging.files import partial_of
-from audiotagging.working_folder import check_ours
 from commands import check_counts
 from commands.folders import check_folders
 from commands.parameters import MAX_REJECTED, add_keep_audio, add_split_options, add_verify

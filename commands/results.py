@@ -8,8 +8,8 @@ Examples:
 import argparse
 from pathlib import Path
 
-from audiotagging.artifacts.prediction_table import read_predictions
-from audiotagging.errors import UserError
+from audiotagging.artifacts.predictions import read_predictions
+from audiotagging.base.errors import UserError
 from commands import TRAINING
 from commands.cluster.artifacts import fetch_from_page, fetch_from_store
 from commands.cluster.client import add_connection, connection

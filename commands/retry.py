@@ -6,7 +6,7 @@ Examples:
 
 import argparse
 
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from commands.cluster.client import add_connection, connection
 from commands.cluster.following import follow
 from commands.cluster.runs import ENDED, add_run, add_which, find_run

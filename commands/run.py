@@ -19,17 +19,17 @@ from typing import Any
 from kfp import local
 from kfp.local.config import LocalRunnerType
 
-from audiotagging.artifacts.champion import Event, prepare_champions, read_events
+from audiotagging.artifacts.champions_folder import Event, prepare_champions, read_events
 from audiotagging.artifacts.initial_weights import whole
+from audiotagging.base.errors import UserError
+from audiotagging.base.gate import CODES, say
+from audiotagging.base.typed_json import read_json
 from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.ingest import check_folds
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.sources import resolve, resolve_init
-from audiotagging.errors import UserError
-from audiotagging.gate import CODES, say
-from audiotagging.json_file import read_json
-from audiotagging.results.notification import describe_run, post
-from audiotagging.results.scores_file import NAME, Facts
+from audiotagging.evaluation.scores import NAME, Facts
+from audiotagging.runs.notification import describe_run, post
 from commands import add_pipeline, check_counts
 from commands.budget import rows_within, uses_budget
 from commands.evaluate import evaluate_again

@@ -11,7 +11,7 @@ from itertools import islice
 
 from kfp_server_api import V2beta1Run
 
-from audiotagging.results.run_stages import Workflow
+from audiotagging.runs.run_stages import Workflow
 from commands import TAGGING
 from commands.cluster.client import Client, add_connection, connection
 from commands.cluster.runs import (

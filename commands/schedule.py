@@ -14,7 +14,7 @@ from typing import Any
 
 from kfp_server_api import V2beta1RecurringRun
 
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from commands import PROGRAM, add_pipeline
 from commands.cluster import schedules
 from commands.cluster.client import Client, add_connection, connection, ensure_version, experiment_id, find_experiment

@@ -9,7 +9,7 @@ import argparse
 from datetime import UTC, datetime
 from typing import Any
 
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from commands import add_pipeline
 from commands.cluster.client import add_connection, connection, create_run, ensure_version, experiment_id
 from commands.cluster.following import follow

@@ -19,20 +19,20 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from audiotagging.artifacts.champion import champion_folder
-from audiotagging.data.audio import SoundError
-from audiotagging.data.recordings import ChannelOf, examine
-from audiotagging.data.sound_formats import is_sound_path
-from audiotagging.errors import UserError, in_one_line
-from audiotagging.files import atomic_file, check_target, digest, path_text
-from audiotagging.json_file import write_json
-from audiotagging.progress import track
-from audiotagging.spreadsheet import shown_field
+from audiotagging.artifacts.champions_folder import champion_folder
+from audiotagging.base.errors import UserError, in_one_line
+from audiotagging.base.files import atomic_file, check_target, digest, path_text
+from audiotagging.base.progress import track
+from audiotagging.base.spreadsheet import shown_field
+from audiotagging.base.typed_json import write_json
+from audiotagging.sounds.audio import SoundError
+from audiotagging.sounds.formats import is_sound_path
+from audiotagging.sounds.recordings import ChannelOf, examine
 from audiotagging.tagging.choice import Choose, choice, never_chosen
 from audiotagging.tagging.formats import FORMATS as WINDOW_FORMATS
 from audiotagging.tagging.formats import Format, write_file, write_objects
 from audiotagging.tagging.loading import load_tagger
-from audiotagging.tagging.results_folder import Settings, last_change, open_results, result_paths
+from audiotagging.tagging.output_folder import Settings, last_change, open_results, result_paths
 from audiotagging.tagging.tagger import Tagged, Tagger
 from audiotagging.tagging.windows import Tag, check_windows, tag_windows
 from commands import check_counts

@@ -11,8 +11,8 @@ from kfp.dsl import PipelineTask
 from kfp.dsl.graph_component import GraphComponent
 from kfp.dsl.pipeline_context import Pipeline
 
-from audiotagging.object_store import SECRET
-from audiotagging.results.notification import VARIABLE
+from audiotagging.base.object_store import SECRET
+from audiotagging.runs.notification import VARIABLE
 from components.images import relocate
 from components.notify import notify
 

@@ -16,7 +16,7 @@ def collect(batch: dict, costs: Input[list[Dataset]]) -> dict:
     Returns:
         Name of the batch, its number of files, unreadable files and tags, and the verdict on its drift.
     """
-    from audiotagging.json_file import convert
+    from audiotagging.base.typed_json import convert
     from audiotagging.tagging.batches import Batch, collect
 
     return collect(convert(batch, Batch))

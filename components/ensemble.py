@@ -20,8 +20,8 @@ def ensemble(
     """
     from pathlib import Path
 
-    from audiotagging.costs import Meter, add_prefix, add_up
-    from audiotagging.results.ensembling import ensemble
+    from audiotagging.base.costs import Meter, add_prefix, add_up
+    from audiotagging.ensemble.ensembling import ensemble
 
     meter = Meter()
     paths = [Path(table.path) for table in predictions]

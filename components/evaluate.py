@@ -34,11 +34,11 @@ def evaluate(
     """
     from pathlib import Path
 
-    from audiotagging.artifacts.champion import Promotion
-    from audiotagging.costs import Meter, add_up, select_prefixed
-    from audiotagging.json_file import read_json
-    from audiotagging.results.evaluation import evaluate
-    from audiotagging.results.run_facts import Origin
+    from audiotagging.artifacts.champions_folder import Promotion
+    from audiotagging.base.costs import Meter, add_up, select_prefixed
+    from audiotagging.base.typed_json import read_json
+    from audiotagging.evaluation.run_facts import Origin
+    from audiotagging.report.evaluate import evaluate
 
     meter = Meter()
     costs = {

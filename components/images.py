@@ -3,17 +3,16 @@
     python components/images.py TARGET                print the full reference of the image
     python components/images.py --context TARGET      write the build context to standard output, as a tar archive
 
-An image contains the library folder of the same name and what all stages share: the modules outside the folders, and
-`artifacts`. The image `tagging` also contains `data` and `training`, because tagging a sound takes the steps of both,
-and `serving`. The tag of an image is a hash of these files, the locked versions and the Dockerfile. If the code of a
-stage does not change, its tag stays the same and Kubeflow can use its cached results; if the code changes, stale
-results are never used. `tests/test_layers.py` checks that the imports agree with this.
+An image contains the modules of the library that its stages import, directly or through others, and the packages that
+are locked for it. Its tag is a hash of these files and of the Dockerfile. If no code of a stage changes, its tag stays
+the same and Kubeflow can use its cached results; if the code changes, stale results are never used.
 
 `AUDIOTAGGING_REGISTRY` is the registry of the images. If it is empty, they stay on this machine. `AUDIOTAGGING_TORCH`
 is the build of torch in the images `training` and `tagging`: "cpu" (the default) or "cuda".
 """
 
 import argparse
+import ast
 import hashlib
 import io
 import os
@@ -26,21 +25,31 @@ ROOT = Path(__file__).resolve().parent.parent
 # The library by its path in a clone, and where it is: an installed package has it elsewhere.
 PACKAGE = Path("src/audiotagging")
 LIBRARY = ROOT / PACKAGE if (ROOT / PACKAGE).is_dir() else ROOT.parents[1] / PACKAGE.name
-# The library folders that each image contains, beside the one that all of them contain.
-FOLDERS = {
-    "data": ("data",),
-    "training": ("training",),
-    "results": ("results",),
-    "tagging": ("data", "training", "tagging", "serving"),
-}
-TARGETS = tuple(FOLDERS)
-WITH_TORCH = ("training", "tagging")
-SHARED = "artifacts"  # the library folder that every image contains
+if __name__ == "__main__":  # for `make`, which asks for tags before there is an environment
+    sys.path.insert(0, str(LIBRARY.parent))
+
+from audiotagging.base.import_closure import import_closure, imported_modules  # noqa: E402
+
+TARGETS = ("data", "training", "results", "tagging")  # the images of stages
 ONNX = "onnx"  # the image that tags with exported models: the command `tag`, without torch
-ONNX_FOLDERS = ("data", "tagging")
-ONNX_COMMANDS = ("__init__.py", "__main__.py", "folders.py", "tag.py", "tagging/parameters.py", "tagging/__init__.py")
 CLIENT = "client"  # the image with the whole project, which submits runs from inside a cluster
 IMAGES = (*TARGETS, ONNX, CLIENT)
+WITH_TORCH = ("training", "tagging")
+# What starts in an image beside its stages, which all start through the gate.
+GATE = "audiotagging.base.gate"
+PROGRAMS = {
+    "tagging": ["audiotagging.serving.__main__"],
+    ONNX: ["commands.__init__", "commands.__main__", "commands.tag"],
+}
+# The lists of packages in requirements/ that an image is built from, beside build.txt.
+TORCH = ("torch-cpu", "torch-cuda")
+PACKAGES = {
+    "data": ("data",),
+    "training": ("training", *TORCH),
+    "results": ("results",),
+    "tagging": ("training", "tagging", *TORCH),
+    ONNX: ("onnx",),
+}
 
 
 def image(target: str, *, registry: str | None = None, torch: str | None = None) -> str:
@@ -87,18 +96,39 @@ def files(target: str) -> list[str]:
     Raises:
         ValueError: If there is no such target.
     """
-    if target == CLIENT:
-        code = [ROOT / "pipeline.py", *(path for name in ("commands", "components") for path in _within(ROOT / name))]
-        code += _within(LIBRARY)
-    elif target in (*TARGETS, ONNX):
-        code = [path for path in LIBRARY.iterdir() if path.is_file()]
-        folders = ONNX_FOLDERS if target == ONNX else FOLDERS[target]
-        code += [path for folder in (SHARED, *folders) for path in _within(LIBRARY / folder)]
-        code += [ROOT / "commands" / name for name in ONNX_COMMANDS if target == ONNX]
-    else:
+    if target not in IMAGES:
         raise ValueError(f"expected one of the images {', '.join(IMAGES)}, found {target!r}")
-    packages = [path for path in (ROOT / "requirements").glob("*.txt") if path.stem != "dev"]
-    return sorted(_name(path) for path in [ROOT / "docker" / "Dockerfile", *packages, *code])
+    if target == CLIENT:
+        code = {ROOT / "pipeline.py", *(path for name in ("commands", "components") for path in _within(ROOT / name))}
+        code |= {*_within(LIBRARY)}
+        packages = [path.stem for path in (ROOT / "requirements").glob("*.txt") if path.stem != "dev"]
+    else:
+        code = import_closure(entry_points(target), [LIBRARY, ROOT / "commands"])
+        packages = ["build", *PACKAGES[target]]
+    lists = [ROOT / "requirements" / f"{name}.txt" for name in packages]
+    return sorted(_name(path) for path in [ROOT / "docker" / "Dockerfile", *lists, *code])
+
+
+def entry_points(target: str) -> set[str]:
+    """Return the modules with which an image's programs start: those that its stages import, and the gate."""
+    found = {GATE, *PROGRAMS.get(target, [])}
+    for path in (ROOT / "components").glob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and target in _images_of(node):
+                found |= imported_modules(ast.unparse(node), [LIBRARY])
+    return found
+
+
+def _images_of(function: ast.FunctionDef) -> list[str]:
+    """Return the image in the decorator `@stage(image=...)` of a function, if it has that."""
+    calls = [call for call in function.decorator_list if isinstance(call, ast.Call)]
+    return [
+        keyword.value.value
+        for call in calls
+        if isinstance(call.func, ast.Name) and call.func.id == "stage"
+        for keyword in call.keywords
+        if keyword.arg == "image" and isinstance(keyword.value, ast.Constant)
+    ]
 
 
 def _name(path: Path) -> str:

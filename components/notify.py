@@ -22,10 +22,10 @@ def notify(run: str, champions: str, rows: list, status: PipelineTaskFinalStatus
     import os
     from pathlib import Path
 
-    from audiotagging.artifacts.champion import read_events
-    from audiotagging.errors import UserError
-    from audiotagging.results.final_state import failed_before, failures, final_state
-    from audiotagging.results.notification import VARIABLE, describe_failures, describe_run, post
+    from audiotagging.artifacts.champions_folder import read_events
+    from audiotagging.base.errors import UserError
+    from audiotagging.runs.final_state import failed_before, failures, final_state
+    from audiotagging.runs.notification import VARIABLE, describe_failures, describe_run, post
 
     logger = logging.getLogger(__name__)
     state = final_state(run, task=status.pipeline_task_name) or status.state

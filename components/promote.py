@@ -35,10 +35,10 @@ def promote(
     """
     from pathlib import Path
 
-    from audiotagging.artifacts.champion import Promotion, read_events
-    from audiotagging.costs import Meter, add_prefix, add_up
-    from audiotagging.json_file import write_json
-    from audiotagging.results.promotion import promote
+    from audiotagging.artifacts.champions_folder import Promotion, read_events
+    from audiotagging.base.costs import Meter, add_prefix, add_up
+    from audiotagging.base.typed_json import write_json
+    from audiotagging.champions.promotion import promote
 
     meter = Meter()
     content: Promotion = {}

@@ -17,8 +17,8 @@ def rescore(averaged: Input[Dataset], spectrograms: Input[Dataset], champions: s
     """
     from pathlib import Path
 
-    from audiotagging.costs import Meter
-    from audiotagging.training.rescoring import rescore
+    from audiotagging.base.costs import Meter
+    from audiotagging.champions.rescoring import rescore
 
     meter = Meter()
     version = rescore(

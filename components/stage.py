@@ -24,7 +24,7 @@ def stage(*, image: str) -> Callable[..., Any]:
         component = dsl.component(function, base_image=image_reference(image), install_kfp_package=False)
         container = component.component_spec.implementation.container
         assert any(EXECUTOR in part for part in container.command)
-        container.command = [part.replace(EXECUTOR, f"audiotagging.gate {EXECUTOR}") for part in container.command]
+        container.command = [part.replace(EXECUTOR, f"audiotagging.base.gate {EXECUTOR}") for part in container.command]
         return component
 
     return decorate

@@ -17,8 +17,8 @@ def tag(batch: dict, shard: str, new: Input[Dataset], cost: Output[Dataset]) -> 
     """
     from pathlib import Path
 
-    from audiotagging.costs import Meter
-    from audiotagging.json_file import convert, write_json
+    from audiotagging.base.costs import Meter
+    from audiotagging.base.typed_json import convert, write_json
     from audiotagging.tagging.batches import Batch, tag
 
     meter = Meter()

@@ -33,8 +33,8 @@ def train(
     from pathlib import Path
 
     from audiotagging.artifacts.model_folder import final_metrics
-    from audiotagging.costs import Meter
-    from audiotagging.json_file import write_json
+    from audiotagging.base.costs import Meter
+    from audiotagging.base.typed_json import write_json
     from audiotagging.training.supervisor import supervise
 
     meter = Meter()

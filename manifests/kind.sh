@@ -150,7 +150,7 @@ test_cluster() {
     retry 120 gpus_allocatable
 
     step "2. demo data on the audio volume"
-    PYTHONPATH=src "$PYTHON" -m audiotagging.data.synthetic "$work/demo"
+    PYTHONPATH=src "$PYTHON" -m audiotagging.demo "$work/demo"
     chmod -R a+rX "$work/demo"
     "${kubectl[@]}" apply --filename manifests/loader.yaml
     "${kubeflow[@]}" wait pod/audiotagging-loader --for condition=Ready --timeout 5m

@@ -15,7 +15,7 @@ from helpers.s3_server import S3Server
 from kfp.dsl.pipeline_task import PipelineTask
 
 import pipeline
-from audiotagging import errors
+from audiotagging.base import errors
 from commands import kfp_internals, main
 from commands.cluster import client, events, following
 

@@ -16,7 +16,7 @@ from docker.client import DockerClient
 from helpers.locked_packages import pins
 
 import pipeline
-from audiotagging.data.synthetic import write_dataset
+from audiotagging.demo import write_dataset
 from audiotagging.tagging.tagger import Tagger
 from audiotagging.tagging.torch_networks import TorchNetworks
 from commands import main

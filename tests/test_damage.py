@@ -22,23 +22,23 @@ from safetensors.torch import save
 from torch import nn
 
 from audiotagging.artifacts.averaging import Averaging
-from audiotagging.artifacts.champion import Champion, History, champion_folder, read_events
+from audiotagging.artifacts.champions_folder import Champion, History, champion_folder, read_events
 from audiotagging.artifacts.excerpts import read_excerpts
 from audiotagging.artifacts.model_folder import ModelFacts, read_history
-from audiotagging.artifacts.prediction_table import read_predictions
+from audiotagging.artifacts.predictions import read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_spectrograms
-from audiotagging.errors import UserError
-from audiotagging.json_file import parse_json, read_json
+from audiotagging.base.errors import UserError
+from audiotagging.base.typed_json import parse_json, read_json
+from audiotagging.champions.promotion import promote
+from audiotagging.champions.rescoring import newer_clips
+from audiotagging.ensemble.ensembling import ensemble
+from audiotagging.evaluation.comparison import compare
+from audiotagging.evaluation.scores import Facts, Scores
 from audiotagging.members import DEMO
-from audiotagging.results import evaluation
-from audiotagging.results.comparison import compare
-from audiotagging.results.ensembling import ensemble
-from audiotagging.results.promotion import promote
-from audiotagging.results.scores_file import Facts, Scores
+from audiotagging.report import evaluate as evaluation
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.training.networks import NETWORKS, Network
 from audiotagging.training.prediction import predict
-from audiotagging.training.rescoring import newer_clips
 
 MEMBERS = [replace(member, frames=128, size=32) for member in (DEMO[0], DEMO[2])]
 CLASSES = 4

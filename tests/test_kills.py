@@ -18,12 +18,12 @@ from safetensors.torch import save
 
 import pipeline
 from audiotagging.artifacts.averaging import Averaging
-from audiotagging.artifacts.champion import champion_folder
-from audiotagging.data.audio import RATE
-from audiotagging.data.synthetic import write_dataset
-from audiotagging.json_file import write_json
+from audiotagging.artifacts.champions_folder import champion_folder
+from audiotagging.base.processes import PATIENCE
+from audiotagging.base.typed_json import write_json
+from audiotagging.demo import write_dataset
 from audiotagging.members import DEMO
-from audiotagging.processes import PATIENCE
+from audiotagging.sounds.audio import RATE
 from audiotagging.training.augmentation import VIEWS
 from audiotagging.training.networks import NETWORKS
 

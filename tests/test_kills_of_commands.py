@@ -20,9 +20,9 @@ from helpers.fabricated import fabricate_run, finish_run, models_of, replace_wei
 from helpers.tagging_fixtures import run, sounds  # noqa: F401
 from safetensors.torch import save
 
-from audiotagging import files
-from audiotagging.artifacts.champion import read_champion, read_events
+from audiotagging.artifacts.champions_folder import read_champion, read_events
 from audiotagging.artifacts.model_folder import read_facts
+from audiotagging.base import files
 from audiotagging.members import REFERENCE
 from audiotagging.tagging import batches
 from audiotagging.tagging.batch_results import Options

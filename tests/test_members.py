@@ -2,7 +2,7 @@ from dataclasses import fields
 
 import pytest
 
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from audiotagging.members import DEMO, ENSEMBLES, REFERENCE, Member, override, rows, select
 
 

@@ -17,9 +17,9 @@ from kfp import compiler
 
 import pipeline
 from audiotagging.artifacts.excerpts import read_excerpts
-from audiotagging.data.synthetic import CLASSES, RATE, write_dataset
+from audiotagging.demo import CLASSES, RATE, write_dataset
 from audiotagging.members import DEMO, LINEAR_MEMBER
-from audiotagging.metrics import lwlrap
+from audiotagging.statistics.metrics import lwlrap
 from commands.outputs import check_out
 from components.images import image
 from docs.pictures import CHROMIUM

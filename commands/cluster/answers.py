@@ -10,7 +10,7 @@ from typing import Any
 
 import kfp_server_api
 
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 
 # What has no useful meaning without these fields.
 REQUIRED = {

@@ -13,10 +13,10 @@ from urllib.parse import quote, urlsplit
 import urllib3
 from kfp_server_api import ApiException
 
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import atomic_file, atomic_folder
+from audiotagging.base.progress import track
 from audiotagging.data.mirror import fetch_all, list_files
-from audiotagging.errors import UserError
-from audiotagging.files import atomic_file, atomic_folder
-from audiotagging.progress import track
 from commands.cluster.answers import AnswerError
 from commands.cluster.client import Client
 

@@ -22,8 +22,8 @@ from kfp.client.client import KF_PIPELINES_ENDPOINT_ENV, KF_PIPELINES_UI_ENDPOIN
 from kfp.dsl.graph_component import GraphComponent
 from kfp_server_api import ApiException
 
-from audiotagging.errors import UserError, hide
-from audiotagging.files import open_file
+from audiotagging.base.errors import UserError, hide
+from audiotagging.base.files import open_file
 from commands.cluster.answers import readable
 from commands.kfp_internals import Client
 

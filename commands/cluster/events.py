@@ -7,7 +7,7 @@ from typing import Any
 import urllib3
 from kfp_server_api import ApiException
 
-from audiotagging.results.run_stages import Pod, Workflow
+from audiotagging.runs.run_stages import Pod, Workflow
 from commands.cluster.answers import UNREADABLE
 from commands.cluster.client import Client
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from audiotagging.results.run_stages import Pod, Stage, Workflow
-from audiotagging.results.stage_failure import Reason, explain
+from audiotagging.runs.run_stages import Pod, Stage, Workflow
+from audiotagging.runs.stage_failure import Reason, explain
 from commands.cluster.client import Client
 from commands.cluster.logs import read_log
 

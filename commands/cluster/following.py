@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import urllib3
 from kfp_server_api import ApiException, V2beta1Run
 
-from audiotagging.results.run_stages import Workflow, described
+from audiotagging.runs.run_stages import Workflow, described
 from commands import TAGGING
 from commands.cluster.answers import readable
 from commands.cluster.client import Client

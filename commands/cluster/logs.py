@@ -5,7 +5,7 @@ from functools import partial
 
 from kfp_server_api import ApiException
 
-from audiotagging.results.run_stages import Pod, Stage, Workflow
+from audiotagging.runs.run_stages import Pod, Stage, Workflow
 from commands.cluster.artifacts import read_artifact
 from commands.cluster.client import Client
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from audiotagging.members import ID
-from audiotagging.results.run_stages import Stage
+from audiotagging.runs.run_stages import Stage
 from commands.cluster.answers import readable
 from commands.cluster.client import Client
 from commands.cluster.workflow import read_workflow

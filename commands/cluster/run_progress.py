@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from audiotagging.results.run_stages import Pod, Stage, Workflow, described
-from audiotagging.wording import counted, duration, listed
+from audiotagging.base.wording import counted, duration, listed
+from audiotagging.runs.run_stages import Pod, Stage, Workflow, described
 from commands.cluster.waiting import trouble, waits_for
 
 IDLE = timedelta(seconds=60)  # without a pod, after which something is wrong

@@ -8,12 +8,12 @@ from itertools import islice
 
 from kfp_server_api import ApiException, V2beta1Run
 
-from audiotagging.errors import UserError
-from audiotagging.json_file import parse_json
-from audiotagging.results.pod_log import logged_message
-from audiotagging.results.run_stages import Workflow
-from audiotagging.results.scores_file import EnsembleScores
-from audiotagging.wording import duration
+from audiotagging.base.errors import UserError
+from audiotagging.base.typed_json import parse_json
+from audiotagging.base.wording import duration
+from audiotagging.evaluation.scores import EnsembleScores
+from audiotagging.runs.pod_log import logged_message
+from audiotagging.runs.run_stages import Workflow
 from commands import TAGGING, TRAINING
 from commands.cluster.answers import pages, readable
 from commands.cluster.artifacts import read_artifact

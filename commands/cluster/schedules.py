@@ -18,7 +18,7 @@ from kfp_server_api import (
     V2beta1Trigger,
 )
 
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from commands.cluster.answers import pages, readable
 from commands.cluster.client import MLFLOW, Client, mlflow_input, named, what_is_run, where
 from commands.cluster.runs import ENDED

@@ -5,9 +5,9 @@ import os
 import re
 from typing import Any
 
-from audiotagging.errors import UserError
-from audiotagging.object_store import VARIABLES, check_url
-from audiotagging.results.notification import VARIABLE
+from audiotagging.base.errors import UserError
+from audiotagging.base.object_store import VARIABLES, check_url
+from audiotagging.runs.notification import VARIABLE
 from commands.parameters import add_notify, add_parameters, parameters
 from components.cluster import AUDIO, CHAMPIONS, CHECKPOINTS, CLAIMS, TAGS, Cluster
 

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from audiotagging.progress import fraction
-from audiotagging.results.pod_log import logged_message
-from audiotagging.results.run_stages import Stage, Workflow
+from audiotagging.base.progress import fraction
+from audiotagging.runs.pod_log import logged_message
+from audiotagging.runs.run_stages import Stage, Workflow
 from audiotagging.training.supervisor import ENDED
 from commands.cluster.client import Client
 from commands.cluster.logs import read_log

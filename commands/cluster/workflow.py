@@ -4,8 +4,8 @@ import json
 
 from kfp_server_api import ApiException
 
-from audiotagging.results.argo import parse_workflow
-from audiotagging.results.run_stages import Workflow
+from audiotagging.runs.argo import parse_workflow
+from audiotagging.runs.run_stages import Workflow
 from commands.cluster.answers import readable
 from commands.cluster.client import Client
 

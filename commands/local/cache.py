@@ -21,9 +21,9 @@ from pathlib import Path, PurePath
 from docker.errors import DockerException
 from docker.utils import parse_bytes
 
-from audiotagging.errors import UserError
-from audiotagging.locks import LOCK, file_lock
-from audiotagging.removal import MARKER, is_marked, remove, remove_leftovers
+from audiotagging.base.errors import UserError
+from audiotagging.base.locks import LOCK, file_lock
+from audiotagging.base.removal import MARKER, is_marked, remove, remove_leftovers
 from commands.kfp_internals import RUN, entry_paths
 
 ENTRIES, CHECKPOINTS = ".kfp_cache", "checkpoints"

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from audiotagging.artifacts.model_folder import model_name
-from audiotagging.errors import without_secrets
-from audiotagging.full_disk import LITTLE
-from audiotagging.gate import LAST_LINE, explain
-from audiotagging.progress import Pace, fraction
-from audiotagging.results.pod_log import logged_message
-from audiotagging.wording import duration
+from audiotagging.base.errors import without_secrets
+from audiotagging.base.full_disk import LITTLE
+from audiotagging.base.gate import LAST_LINE, explain
+from audiotagging.base.progress import Pace, fraction
+from audiotagging.base.wording import duration
+from audiotagging.runs.pod_log import logged_message
 from commands.kfp_internals import Task
 from commands.local.bars import Bars
 

@@ -16,8 +16,8 @@ from docker.types import DeviceRequest, Mount
 from docker.utils import parse_bytes
 from kfp import local
 
-from audiotagging.errors import UserError
-from audiotagging.processes import STDIN_IS_OPEN
+from audiotagging.base.errors import UserError
+from audiotagging.base.processes import STDIN_IS_OPEN
 from commands.folders import with_linked
 
 KILLED = 137  # exit code of a process killed by SIGKILL: 128 + 9

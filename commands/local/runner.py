@@ -17,8 +17,8 @@ import psutil
 from kfp import local
 from kfp.local.config import LocalRunnerType
 
-from audiotagging.gate import REPORT
-from audiotagging.progress import INTERVAL
+from audiotagging.base.gate import REPORT
+from audiotagging.base.progress import INTERVAL
 from commands.kfp_internals import count_tasks, local_runner, replaced
 from commands.local.console import Console
 from commands.local.containers import run_container, stop_containers

@@ -16,9 +16,9 @@ from typing import Any
 
 import psutil
 
-from audiotagging.machine import memory_limit, threads
+from audiotagging.base.machine import memory_limit, threads
+from audiotagging.base.wording import counted
 from audiotagging.members import LINEAR
-from audiotagging.wording import counted
 from components.images import image
 
 # Memory that training on a CPU needs, in bytes, measured with the largest network, xresnet50.

@@ -4,7 +4,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 
-from audiotagging.processes import STDIN_IS_OPEN
+from audiotagging.base.processes import STDIN_IS_OPEN
 
 
 def run_subprocess(full_command: Sequence[str], env_vars: Mapping[str, str]) -> int:

@@ -3,8 +3,8 @@
 import argparse
 from typing import Any
 
-from audiotagging.errors import UserError
-from audiotagging.object_store import check_url
+from audiotagging.base.errors import UserError
+from audiotagging.base.object_store import check_url
 from commands import check_counts
 from commands.tagging.parameters import SHARDS, add_parameters, parameters
 from components.cluster import AUDIO, CHAMPIONS, TAGS

@@ -12,11 +12,11 @@ from pathlib import Path, PurePosixPath
 from kfp import local
 from kfp.local.config import LocalRunnerType
 
-from audiotagging.errors import UserError
-from audiotagging.gate import CODES, say
-from audiotagging.object_store import check_url
-from audiotagging.wording import counted
-from audiotagging.working_folder import working_folder
+from audiotagging.base.errors import UserError
+from audiotagging.base.gate import CODES, say
+from audiotagging.base.object_store import check_url
+from audiotagging.base.wording import counted
+from audiotagging.base.working_folder import working_folder
 from commands import add_pipeline, check_counts
 from commands.kfp_internals import images_of
 from commands.local.containers import add_docker, check_docker, docker_runner

@@ -8,7 +8,7 @@ Examples:
 
 import argparse
 
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from commands import add_pipeline
 from commands.cluster.client import add_connection
 from commands.cluster.settings import add_cluster_options

@@ -8,8 +8,8 @@ the standard library, as `members` does.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from audiotagging.base.wording import counted, duration, number
 from audiotagging.members import LINEAR, LINEAR_MEMBER, REFERENCE, Member
-from audiotagging.wording import counted, duration, number
 
 # The members in the order in which they join. Those with binary cross-entropy and a small head learn soonest.
 ORDER = (

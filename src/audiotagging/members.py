@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from audiotagging.errors import UserError
-from audiotagging.json_file import convert
+from audiotagging.base.errors import UserError
+from audiotagging.base.typed_json import convert
 
 NETWORKS = ("xresnet18ssa", "xresnet34ssa", "xresnet34", "xresnet50")  # keys of training.networks.NETWORKS
 LINEAR = "linear"  # a linear model of spectrogram statistics in place of a network (training.linear_model)

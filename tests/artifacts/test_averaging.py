@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import gmean, rankdata
 
 from audiotagging.artifacts.averaging import average
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 
 SCORES = np.random.default_rng(1).integers(1, 8, (4, 20, 6)).astype(np.float32) / 8  # few values: many ties
 

@@ -3,7 +3,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from audiotagging.artifacts.excerpts import NAME, ROW_GROUP_CLIPS, Excerpt, ExcerptWriter, read_excerpts
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 
 ROW = {"clip": ["clip0.wav"], "start": [0.0], "seconds": [1.0], "sound": [b"OggS"]}
 

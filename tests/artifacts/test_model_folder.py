@@ -20,7 +20,7 @@ from audiotagging.artifacts.model_folder import (
     weights_path,
     write_model,
 )
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from audiotagging.members import REFERENCE
 
 

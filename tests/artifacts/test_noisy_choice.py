@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from audiotagging.artifacts.noisy_choice import describe_choice, read_chosen_list, read_list
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 
 
 @pytest.mark.parametrize(

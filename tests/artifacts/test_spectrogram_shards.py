@@ -13,7 +13,7 @@ from audiotagging.artifacts.spectrogram_shards import (
     read_rejected,
     read_spectrograms,
 )
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 
 CLASSES = ["bark", "hiss, spit", "meow"]
 PARTS = ["curated"] * 5 + ["noisy"] * 3 + ["test"] * 4

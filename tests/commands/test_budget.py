@@ -3,8 +3,8 @@ import logging
 import pytest
 
 import commands.budget as budget
+from audiotagging.base.errors import UserError
 from audiotagging.data.dataset import read_dataset
-from audiotagging.errors import UserError
 from commands import parse
 
 

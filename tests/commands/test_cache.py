@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from kfp import dsl
 
-from audiotagging.errors import UserError
-from audiotagging.locks import LOCK, file_lock
-from audiotagging.working_folder import MARKER
+from audiotagging.base.errors import UserError
+from audiotagging.base.locks import LOCK, file_lock
+from audiotagging.base.working_folder import MARKER
 from commands.kfp_internals import CheckedCache
 from commands.local.cache import cache_in_use, cache_size, prune
 
@@ -163,7 +163,7 @@ HOLDER = """
 import sys
 import time
 from pathlib import Path
-from audiotagging.locks import file_lock
+from audiotagging.base.locks import file_lock
 with file_lock(Path(sys.argv[1]), shared=True):
     print("held", flush=True)
     sys.stdin.read()

@@ -4,10 +4,10 @@ import pytest
 from helpers.fabricated import PLAIN, fabricate_run, models_of, predictions_of, replace_weights
 
 import pipeline
-from audiotagging.artifacts.champion import champion_folder
+from audiotagging.artifacts.champions_folder import champion_folder
+from audiotagging.champions.promotion import promote
+from audiotagging.ensemble.ensembling import ensemble
 from audiotagging.members import REFERENCE
-from audiotagging.results.ensembling import ensemble
-from audiotagging.results.promotion import promote
 from commands import main
 
 

@@ -5,10 +5,10 @@ import pytest
 import soundfile
 from helpers.data_folder import CLASSES, write_table
 
+from audiotagging.base.errors import UserError
 from audiotagging.data.dataset import DataError, fingerprint, read_dataset
 from audiotagging.data.ingest import ingest
-from audiotagging.data.overview import describe, durations
-from audiotagging.errors import UserError
+from audiotagging.data.summary import describe, durations
 from audiotagging.members import DEMO, rows
 from commands import check, main
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import pipeline
-from audiotagging.data.synthetic import write_dataset
+from audiotagging.demo import write_dataset
 from audiotagging.members import DEMO, RANGES, REFERENCE, SETTABLE
 from commands import COMMANDS, PROGRAM, VERSION, main, parse
 

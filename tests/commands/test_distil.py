@@ -13,12 +13,12 @@ from safetensors.torch import save
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, read_ensemble
 from audiotagging.artifacts.model_folder import read_facts
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_spectrograms
+from audiotagging.base.processes import TERMINATED
 from audiotagging.members import REFERENCE
-from audiotagging.metrics import label_table
-from audiotagging.processes import TERMINATED
+from audiotagging.statistics.metrics import label_table
+from audiotagging.studies.distillation import fit_scale, scale
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.training.augmentation import VIEWS
-from audiotagging.training.distillation import fit_scale, scale
 from audiotagging.training.networks import NETWORKS
 from commands import distil, main
 from commands.outputs import check_out

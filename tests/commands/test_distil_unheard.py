@@ -5,7 +5,7 @@ import numpy as np
 from helpers.fabricated import fabricate_run, finish_run, predictions_of
 
 from audiotagging.artifacts.ensemble_folder import read_ensemble
-from audiotagging.artifacts.prediction_table import read_predictions, write_predictions
+from audiotagging.artifacts.predictions import read_predictions, write_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from commands import distil
 

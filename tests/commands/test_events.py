@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from helpers.workflows import changed, recorded
 
-from audiotagging.results.argo import parse_workflow
-from audiotagging.results.run_stages import Workflow
+from audiotagging.runs.argo import parse_workflow
+from audiotagging.runs.run_stages import Workflow
 from commands.cluster import events
 from commands.cluster.events import Standstills
 from commands.cluster.run_progress import Progress

@@ -8,7 +8,7 @@ import pytest
 from helpers.workflows import FOLDER, changed, recorded
 
 from audiotagging.members import DEMO
-from audiotagging.results.argo import parse_workflow
+from audiotagging.runs.argo import parse_workflow
 from audiotagging.training import supervisor
 from commands.cluster import following, trainings
 from commands.cluster.failures import find_failures

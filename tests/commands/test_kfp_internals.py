@@ -13,7 +13,7 @@ from kfp.client import client as kfp_client
 from kfp.dsl import Dataset, Input, Output
 from kfp.local import docker_task_handler, subprocess_task_handler
 
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from commands import kfp_internals
 from commands.kfp_internals import (
     REPLACED,

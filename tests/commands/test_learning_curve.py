@@ -9,7 +9,7 @@ from helpers.fabricated import fabricate_run
 
 from audiotagging.artifacts.selection import read_folds, with_folds
 from audiotagging.artifacts.spectrogram_shards import read_clips
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from audiotagging.members import REFERENCE
 from commands import learning_curve, main
 from commands.learning_curve import divide_clips

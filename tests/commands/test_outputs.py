@@ -4,8 +4,8 @@ from argparse import Namespace
 
 import pytest
 
-from audiotagging.errors import UserError
-from audiotagging.working_folder import MARKER
+from audiotagging.base.errors import UserError
+from audiotagging.base.working_folder import MARKER
 from commands.outputs import working_on
 from commands.run import _gather
 

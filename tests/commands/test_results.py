@@ -10,9 +10,9 @@ from helpers.page_server import PageServer
 from helpers.workflows import changed, copied, recorded
 
 import pipeline
-from audiotagging import object_store
+from audiotagging.base import object_store
 from audiotagging.members import DEMO
-from audiotagging.results.argo import parse_workflow
+from audiotagging.runs.argo import parse_workflow
 from commands import kfp_internals, main
 from commands.cluster import outputs
 

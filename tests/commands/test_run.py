@@ -5,7 +5,7 @@ from helpers.fabricated import fabricate_event, fabricate_run, finish_run
 from helpers.hook_server import receiver
 
 import pipeline
-from audiotagging.artifacts.champion import Promotion
+from audiotagging.artifacts.champions_folder import Promotion
 from commands import main, run
 from commands.local.runner import StageError
 

@@ -6,7 +6,7 @@ import re
 import pytest
 from helpers.workflows import recorded
 
-from audiotagging.results.argo import parse_workflow
+from audiotagging.runs.argo import parse_workflow
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from commands.cluster.settings import (
     add_cluster_options,
     add_cluster_parameters,

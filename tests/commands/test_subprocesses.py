@@ -27,7 +27,7 @@ run_subprocess(["sh", "-c", '"$0" "$@"; exit $?', sys.executable, "-c", sys.argv
 # Like the stage `train`: a process that waits for another one.
 STAGE = """
 import multiprocessing, os, time
-from audiotagging.processes import begin_stage, end_with_parent
+from audiotagging.base.processes import begin_stage, end_with_parent
 begin_stage()
 def work():
     end_with_parent()

@@ -7,7 +7,7 @@ from kfp.local.io import IOStore
 from kfp_server_api import V2beta1Run, V2beta1RuntimeConfig
 
 import pipeline
-from audiotagging.results.run_stages import Pod, Stage, Workflow
+from audiotagging.runs.run_stages import Pod, Stage, Workflow
 from commands import OF_PIPELINES, TAGGING, main, module_of, parse
 from commands.cluster import following, runs
 from commands.kfp_internals import Task, _resolve, _task

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import pipeline
-from audiotagging.errors import UserError
-from audiotagging.files import atomic_file, check_target, open_file
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import atomic_file, check_target, open_file
 from commands import COMMANDS, OF_PIPELINES, TAGGING, TRAINING, main, module_of
 from commands.folders import output_file
 

@@ -7,8 +7,8 @@ import json
 import pytest
 from helpers.workflows import recorded
 
-from audiotagging.results.argo import parse_workflow
-from audiotagging.results.run_stages import Workflow
+from audiotagging.runs.argo import parse_workflow
+from audiotagging.runs.run_stages import Workflow
 from commands.cluster.workflow import read_workflow
 
 

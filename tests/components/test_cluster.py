@@ -5,7 +5,7 @@ import yaml
 from kfp import compiler
 
 import pipeline
-from audiotagging.object_store import SECRET
+from audiotagging.base.object_store import SECRET
 from commands import main
 from components.cluster import NEEDS, Cluster, on_cluster
 from components.images import image

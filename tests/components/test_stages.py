@@ -13,15 +13,15 @@ from helpers.fabricated import PLAIN, fabricate_run, models_of, predictions_of, 
 from kfp.dsl import HTML, Dataset, Metrics, Model
 from safetensors.torch import load_file, save
 
-from audiotagging.artifacts.champion import read_champion
+from audiotagging.artifacts.champions_folder import read_champion
 from audiotagging.artifacts.excerpts import read_excerpts
 from audiotagging.artifacts.model_folder import read_facts, read_history, weights_path
-from audiotagging.artifacts.prediction_table import read_predictions
+from audiotagging.artifacts.predictions import read_predictions
 from audiotagging.artifacts.selection import read_folds, read_noisy_clips, write_selection
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_fingerprint
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
+from audiotagging.ensemble.ensembling import ensemble as write_ensemble
 from audiotagging.members import REFERENCE, rows
-from audiotagging.results.ensembling import ensemble as write_ensemble
 from audiotagging.training import supervisor
 from audiotagging.training import train as training
 from audiotagging.training.networks import NETWORKS

@@ -6,10 +6,10 @@ from contextlib import nullcontext
 import pytest
 from pyarrow.fs import FileInfo, FileType
 
+from audiotagging.base.errors import UserError
+from audiotagging.base.locks import LOCK, file_lock
 from audiotagging.data import mirror as mirror_module
 from audiotagging.data.mirror import FETCHED, FILLS, StoredFile, fetch, list_files, mirror
-from audiotagging.errors import UserError
-from audiotagging.locks import LOCK, file_lock
 
 URL = "s3://bucket/sounds"
 

@@ -10,12 +10,12 @@ import soxr
 from helpers.data_folder import RATE
 
 import pipeline
-from audiotagging.artifacts.alike import describe_alike, read_alike, write_alike
-from audiotagging.data.audio import trim
+from audiotagging.artifacts.near_duplicates import describe_alike, read_alike, write_alike
 from audiotagging.data.dataset import read_dataset
 from audiotagging.data.near_duplicates import BANDS, PIECES, Texture, find_alike, take_texture
 from audiotagging.data.preprocessing import listen, preprocess
-from audiotagging.data.spectrogram import trimmed_spectrogram
+from audiotagging.sounds.audio import trim
+from audiotagging.sounds.spectrogram import trimmed_spectrogram
 from commands import main
 
 

@@ -24,15 +24,15 @@ from audiotagging.artifacts.spectrogram_shards import (
     read_rejected,
     read_spectrograms,
 )
+from audiotagging.base.errors import UserError
 from audiotagging.data import preprocessing
-from audiotagging.data.acoustics import measure
-from audiotagging.data.audio import RATE, trim
 from audiotagging.data.dataset import Dataset, fingerprint, read_dataset
-from audiotagging.data.disturbances import make_disturbances
+from audiotagging.data.negative_clips import make_disturbances
 from audiotagging.data.preprocessing import preprocess
-from audiotagging.data.spectrogram import clip_spectrogram
-from audiotagging.data.synthetic import write_dataset
-from audiotagging.errors import UserError
+from audiotagging.demo import write_dataset
+from audiotagging.sounds.acoustics import measure
+from audiotagging.sounds.audio import RATE, trim
+from audiotagging.sounds.spectrogram import clip_spectrogram
 from commands import preprocess as preprocess_command
 from components import preprocess as stage
 
@@ -249,7 +249,7 @@ KILLED = """
 import pickle, sys, time
 from pathlib import Path
 from audiotagging.data import preprocessing
-from audiotagging.data.acoustics import measure
+from audiotagging.sounds.acoustics import measure
 
 def slow(things, **how):
     for thing in things:

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from helpers.background import running
 
+from audiotagging.base.errors import UserError
+from audiotagging.base.locks import LOCK, file_lock
 from audiotagging.data import zenodo as zenodo_module
 from audiotagging.data import zenodo_records
 from audiotagging.data.dataset import fingerprint, read_dataset
 from audiotagging.data.sources import resolve, resolve_init
 from audiotagging.data.zip_archives import ArchiveError
-from audiotagging.errors import UserError
-from audiotagging.locks import LOCK, file_lock
 
 
 def zip_folder(folder, archive, top=""):

@@ -20,14 +20,15 @@ import soundfile
 
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.artifacts.verified import read_verified
-from audiotagging.data import audio, preprocessing, recordings, spectrogram, verification
-from audiotagging.data.audio import RATE, decode
+from audiotagging.base.errors import UserError
+from audiotagging.base.gate import explain
+from audiotagging.data import preprocessing, verification
 from audiotagging.data.dataset import Dataset
 from audiotagging.data.preprocessing import listen, preprocess
-from audiotagging.data.spectrogram import clip_spectrogram
 from audiotagging.data.verification import WrongSpectrogramError, draw, librosa_spectrogram
-from audiotagging.errors import UserError
-from audiotagging.gate import explain
+from audiotagging.sounds import audio, recordings, spectrogram
+from audiotagging.sounds.audio import RATE, decode
+from audiotagging.sounds.spectrogram import clip_spectrogram
 from commands import main
 
 ROOT = Path(__file__).parents[2]

@@ -41,7 +41,7 @@ def test_a_folder_that_holds_everything_is_left_out(tmp_path):
 
 
 def test_progress_names_the_archive_and_counts_its_files(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("audiotagging.progress.LOG_SECONDS", 0)
+    monkeypatch.setattr("audiotagging.base.progress.LOG_SECONDS", 0)
     make_zip(tmp_path / "a.zip", {"a.wav": b"1", "deep/": b"", "deep/b.wav": b"2"})
     with caplog.at_level("INFO"):
         extract(tmp_path / "a.zip", tmp_path / "out")

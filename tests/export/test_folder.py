@@ -19,11 +19,11 @@ from helpers.tagging_fixtures import calibrated, run, sounds, tagger  # noqa: F4
 from helpers.tiny_ensemble import MEMBERS, READABLE
 
 from audiotagging.artifacts.model_folder import model_folders, read_facts
-from audiotagging.data.audio import decode
-from audiotagging.data.spectrogram import clip_spectrogram
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import sha256
 from audiotagging.export.folder import export
-from audiotagging.files import sha256
+from audiotagging.sounds.audio import decode
+from audiotagging.sounds.spectrogram import clip_spectrogram
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.tagger import Tagger
 from audiotagging.tagging.torch_networks import TorchNetworks

@@ -13,12 +13,12 @@ from torch import nn
 
 from audiotagging.artifacts.averaging import MEANS, Averaging, average
 from audiotagging.artifacts.onnx_facts import INPUT, MEMBER_SCORES, SCORES
-from audiotagging.data.audio import RATE, decode
-from audiotagging.data.spectrogram import clip_spectrogram
+from audiotagging.base.machine import threads
 from audiotagging.export.graphs import ClipScores, EnsembleScores, LinearScores, Spectrogram
 from audiotagging.export.onnx_files import EXAMPLE, EXAMPLE_SAMPLES, SAMPLES, export_graph
-from audiotagging.machine import threads
 from audiotagging.members import DEMO, ENSEMBLES, LINEAR_MEMBER
+from audiotagging.sounds.audio import RATE, decode
+from audiotagging.sounds.spectrogram import clip_spectrogram
 from audiotagging.training.linear_model import STATISTICS, fit_linear_model
 from audiotagging.training.networks import NETWORKS
 from audiotagging.training.prediction import Model, score_clips

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
+from audiotagging.artifacts.predictions import Predictions, read_predictions, write_predictions
+from audiotagging.champions.promotion import promote
+from audiotagging.ensemble.ensembling import ensemble
 from audiotagging.members import REFERENCE
-from audiotagging.results.ensembling import ensemble
-from audiotagging.results.promotion import promote
 from helpers.fabricated import PLAIN, fabricate_run, models_of, predictions_of, replace_weights
 
 

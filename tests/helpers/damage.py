@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from audiotagging.artifacts.averaging import Averaging
-from audiotagging.artifacts.champion import Champion, Event
+from audiotagging.artifacts.champions_folder import Champion, Event
 from audiotagging.artifacts.model_folder import ModelFacts
 from audiotagging.members import Member
 

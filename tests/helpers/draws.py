@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from audiotagging.artifacts.spectrogram_shards import read_clips
-from audiotagging.training.draws import deal_draws, plan_trainings
+from audiotagging.studies.subsets import deal_draws, plan_trainings
 from helpers.noisy_spectrograms import MEMBER
 
 SHORT = replace(MEMBER, epochs=2, epoch_size=2)

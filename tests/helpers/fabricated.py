@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from audiotagging.artifacts.champion import Comparison, Decision, Event, Measured, Promotion
+from audiotagging.artifacts.champions_folder import Comparison, Decision, Event, Measured, Promotion
 from audiotagging.artifacts.excerpts import ExcerptWriter
 from audiotagging.artifacts.model_folder import ModelFacts, read_facts, read_history, write_model
-from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
+from audiotagging.artifacts.predictions import Predictions, read_predictions, write_predictions
 from audiotagging.artifacts.selection import LINEAR_PREDICTIONS, write_selection
 from audiotagging.artifacts.spectrogram_shards import NEGATIVE, ShardWriter, read_classes, read_clips
 from audiotagging.artifacts.verified import Verified, write_verified
-from audiotagging.costs import Meter
-from audiotagging.data.audio import RATE
-from audiotagging.data.opus import make_excerpt
+from audiotagging.base.costs import Meter
+from audiotagging.ensemble.ensembling import ensemble
+from audiotagging.evaluation.run_facts import Origin
 from audiotagging.members import LINEAR, REFERENCE, Member
-from audiotagging.metrics import label_table
-from audiotagging.results.ensembling import ensemble
-from audiotagging.results.evaluation import evaluate
-from audiotagging.results.run_facts import Origin
+from audiotagging.report.evaluate import evaluate
+from audiotagging.sounds.audio import RATE
+from audiotagging.sounds.opus import make_excerpt
+from audiotagging.statistics.metrics import label_table
 
 DISTURBANCES = ("silence", "white-noise", "hum", "quiet-end")  # there are four of each
 BLACK = np.zeros((128, 128), np.uint8)

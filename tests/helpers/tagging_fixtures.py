@@ -12,8 +12,8 @@ from audiotagging.artifacts.acoustics_table import write_acoustics
 from audiotagging.artifacts.averaging import Averaging
 from audiotagging.artifacts.calibration import Calibration, Curve, Threshold
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE
-from audiotagging.artifacts.prediction_table import Predictions, write_predictions
-from audiotagging.json_file import write_json
+from audiotagging.artifacts.predictions import Predictions, write_predictions
+from audiotagging.base.typed_json import write_json
 from audiotagging.members import DEMO
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.training.networks import NETWORKS

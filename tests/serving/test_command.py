@@ -76,7 +76,7 @@ def test_wrong_options_are_named(option, value, tmp_path, capsys):
 )
 def test_arguments_are_read_as_by_the_command_where_there_is_only_the_library(arguments, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["serving", *([] if arguments == [] else ["--models=x"]), *arguments])
-    monkeypatch.setattr("audiotagging.gate.prepare_process", lambda: None)
+    monkeypatch.setattr("audiotagging.base.gate.prepare_process", lambda: None)
     with pytest.raises(SystemExit) as end:
         runpy.run_module("audiotagging.serving", run_name="__main__", alter_sys=True)
     found = capsys.readouterr().err

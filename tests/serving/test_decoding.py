@@ -15,7 +15,7 @@ from helpers.browser import wait_for
 from helpers.costly_sounds import children, costly, needs_proc
 from helpers.tiny_ensemble import RATE, chirp
 
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from audiotagging.serving import decoding
 from audiotagging.serving.decoder import Decoded, Task, TooCostlyError, decode
 from audiotagging.serving.decoding import Decoders

@@ -13,7 +13,7 @@ from helpers.browser import wait_for
 from helpers.fabricated import models_of, replace_weights
 from safetensors.torch import load_file, save
 
-from audiotagging.files import digest
+from audiotagging.base.files import digest
 from audiotagging.serving import reloading
 from audiotagging.serving.app import REFUSED
 

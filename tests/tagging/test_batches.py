@@ -15,12 +15,12 @@ import pytest
 from helpers.slow import slow_but
 from helpers.tiny_ensemble import READABLE, tag_options
 
-from audiotagging.errors import UserError
-from audiotagging.json_file import write_json
+from audiotagging.base.errors import UserError
+from audiotagging.base.typed_json import write_json
 from audiotagging.tagging import batches
 from audiotagging.tagging.batch_results import Options
 from audiotagging.tagging.batches import collect, find
-from audiotagging.tagging.places import open_place
+from audiotagging.tagging.storage import open_place
 from commands import tag as tag_command
 
 OPTIONS = Options(window=1.0, overlap=0.25, merge=True, top=2, precision=0)

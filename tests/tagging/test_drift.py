@@ -16,19 +16,19 @@ from scipy.stats import mannwhitneyu
 
 from audiotagging.artifacts.acoustics import Acoustics
 from audiotagging.artifacts.acoustics_table import write_acoustics
-from audiotagging.artifacts.champion import champion_folder
+from audiotagging.artifacts.champions_folder import champion_folder
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, read_ensemble
 from audiotagging.artifacts.spectrogram_shards import read_clips
-from audiotagging.data.acoustics import measure
-from audiotagging.data.audio import RATE, trim
-from audiotagging.data.synthetic import CLASSES, clip
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
+from audiotagging.champions.promotion import promote
+from audiotagging.demo import CLASSES, clip
+from audiotagging.ensemble.ensembling import ensemble
 from audiotagging.members import REFERENCE
-from audiotagging.metrics import lwlrap
-from audiotagging.results.ensembling import ensemble
-from audiotagging.results.promotion import promote
+from audiotagging.sounds.acoustics import measure
+from audiotagging.sounds.audio import RATE, trim
+from audiotagging.statistics.metrics import lwlrap
+from audiotagging.statistics.two_samples import superiority
 from audiotagging.tagging.drift import Sounds, agreement_of, compare, read_test_clips
-from audiotagging.tagging.two_samples import superiority
 from commands.tag import run as run_command
 
 LABELS = [f"Class {number}" for number in range(6)]

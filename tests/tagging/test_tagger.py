@@ -17,11 +17,11 @@ from helpers.tiny_ensemble import RATE, READABLE, chirp, tag_options
 
 from audiotagging.artifacts.selection import write_selection
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
-from audiotagging.data.acoustics import measure
-from audiotagging.data.audio import decode, trim
-from audiotagging.data.spectrogram import clip_spectrogram
-from audiotagging.errors import UserError
-from audiotagging.results.ensembling import ensemble
+from audiotagging.base.errors import UserError
+from audiotagging.ensemble.ensembling import ensemble
+from audiotagging.sounds.acoustics import measure
+from audiotagging.sounds.audio import decode, trim
+from audiotagging.sounds.spectrogram import clip_spectrogram
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.training.prediction import predict
 from commands import main

@@ -11,8 +11,8 @@ import soundfile
 from helpers.tiny_ensemble import RATE, chirp, tag_options
 
 from audiotagging.artifacts.calibration import logits, sigmoid
-from audiotagging.data.audio import decode
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
+from audiotagging.sounds.audio import decode
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.tagger import Tagger
 from audiotagging.tagging.windows import Tag, count_windows, merge, score_windows, windows
@@ -105,7 +105,7 @@ def test_merged_tags_cover_what_the_tags_cover():
 
 
 def test_a_long_file_shows_its_progress(run, long, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("audiotagging.progress.LOG_SECONDS", 0)
+    monkeypatch.setattr("audiotagging.base.progress.LOG_SECONDS", 0)
     caplog.set_level("INFO")
     arguments = tag_options(files=[long], models=run, every=2.0, overlap=1.0, format="csv", out=tmp_path / "out")
     assert run_command(arguments) == 0

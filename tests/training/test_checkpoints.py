@@ -5,7 +5,7 @@ import pytest
 import torch
 from pyarrow.fs import FileSelector, FileType
 
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from audiotagging.training import checkpoints as module
 from audiotagging.training.checkpoints import Checkpoints, run_checkpoints
 

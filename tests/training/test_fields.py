@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiotagging.artifacts.spectrogram_shards import Spectrograms
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from audiotagging.members import CHOICES, RANGES, Member
 from audiotagging.training.loop import Run
 from audiotagging.training.networks import NETWORKS

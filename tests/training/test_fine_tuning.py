@@ -9,7 +9,7 @@ from helpers.published_networks import published_state
 from safetensors.torch import save, save_file
 
 from audiotagging.artifacts.model_folder import read_facts
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from audiotagging.members import REFERENCE, rows
 from audiotagging.training.fine_tuning import candidates, check, choose
 from audiotagging.training.networks import NETWORKS

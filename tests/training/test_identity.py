@@ -1,5 +1,6 @@
 """The identity of a run: whatever decides its weights changes it, and nothing else does."""
 
+import shutil
 from dataclasses import fields, replace
 
 import pytest
@@ -7,10 +8,11 @@ import torch
 
 from audiotagging.members import REFERENCE, Member
 from audiotagging.training import identity
-from audiotagging.training.identity import run_identity
+from audiotagging.training.identity import code_version, run_identity
 
 OPTIONS = {
     "member": REFERENCE[0],
+    "module": "audiotagging.training.train",
     "fold": 0,
     "seed": 1,
     "fingerprint": "abc",
@@ -60,10 +62,31 @@ def test_the_order_of_the_clips_does_not_change_it():
 @pytest.mark.parametrize("named", ["code version", "torch"])
 def test_another_version_of_the_code_or_of_torch_changes_it(monkeypatch, named):
     before = run_identity(**OPTIONS)
-    monkeypatch.setattr(identity, "code_version", lambda: before["code version"])
+    monkeypatch.setattr(identity, "code_version", lambda module: before["code version"])
     if named == "torch":
         monkeypatch.setattr(torch, "__version__", "another")
     else:
-        monkeypatch.setattr(identity, "code_version", lambda: "another")
+        monkeypatch.setattr(identity, "code_version", lambda module: "another")
     after = run_identity(**OPTIONS)
     assert [name for name in before if before[name] != after[name]] == [named]
+
+
+@pytest.mark.parametrize(
+    ("name", "decides"),
+    [
+        ("training/train.py", True),
+        ("training/augmentation.py", True),
+        ("statistics/metrics.py", True),  # the label table
+        ("artifacts/selection.py", True),  # the folds
+        ("training/distillation.py", False),
+        ("report/report.py", False),
+        ("studies/student_facts.py", False),
+    ],
+)
+def test_code_that_the_training_imports_changes_it_and_no_other(monkeypatch, tmp_path, name, decides):
+    shutil.copytree(identity.PACKAGE, tmp_path / "audiotagging")
+    monkeypatch.setattr(identity, "PACKAGE", tmp_path / "audiotagging")
+    before = code_version.__wrapped__("audiotagging.training.train")
+    with (tmp_path / "audiotagging" / name).open("a") as file:
+        file.write("# changed\n")
+    assert (code_version.__wrapped__("audiotagging.training.train") != before) == decides

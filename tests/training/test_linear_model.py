@@ -7,11 +7,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from audiotagging.artifacts.model_folder import read_history
-from audiotagging.artifacts.prediction_table import read_predictions
+from audiotagging.artifacts.predictions import read_predictions
 from audiotagging.artifacts.selection import LINEAR_PREDICTIONS, read_folds, read_noisy_clips
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.members import LINEAR_MEMBER
-from audiotagging.metrics import label_table
+from audiotagging.statistics.metrics import label_table
 from audiotagging.training.linear_model import BANDS, INVERSE_PENALTY, PERCENTILES, clip_statistics, fit_linear_model
 from audiotagging.training.prediction import predict
 from audiotagging.training.select import read_statistics, select

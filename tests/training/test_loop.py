@@ -12,9 +12,9 @@ from helpers.tiny_training import CLASSES, SHORT, TINY, assert_same_weights, sta
 from safetensors.torch import load_file
 
 from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_spectrograms
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from audiotagging.members import REFERENCE
-from audiotagging.metrics import label_table, lwlrap
+from audiotagging.statistics.metrics import label_table, lwlrap
 from audiotagging.training import loop, training_data
 from audiotagging.training.checkpoints import Checkpoints
 from audiotagging.training.identity import run_seed

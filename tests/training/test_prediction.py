@@ -10,10 +10,10 @@ from helpers.fabricated import fabricate_model
 from PIL import Image
 from torch import nn
 
-from audiotagging.artifacts.prediction_table import read_predictions
+from audiotagging.artifacts.predictions import read_predictions
 from audiotagging.artifacts.selection import write_selection
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from audiotagging.members import Member
 from audiotagging.training.networks import NETWORKS
 from audiotagging.training.prediction import Model, load_model, predict, score_clips, window_starts

@@ -5,7 +5,7 @@ import pytest
 from audiotagging.artifacts.noisy_choice import describe_choice, read_list
 from audiotagging.artifacts.selection import DEALT_FOLDS, read_folds, read_noisy_clips, with_folds
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
-from audiotagging.stratification import stratify
+from audiotagging.statistics.stratification import stratify
 from audiotagging.training.select import select
 
 CURATED = [f"curated{number}.wav" for number in range(20)]

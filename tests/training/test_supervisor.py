@@ -15,8 +15,8 @@ from helpers.fabricated import fabricate_run
 from safetensors.torch import load_file
 
 from audiotagging.artifacts.model_folder import read_history, weights_path
-from audiotagging.errors import MachineError, UserError
-from audiotagging.gate import DEVICE
+from audiotagging.base.errors import MachineError, UserError
+from audiotagging.base.gate import DEVICE
 from audiotagging.members import REFERENCE, rows
 from audiotagging.training import supervisor
 from audiotagging.training.supervisor import supervise

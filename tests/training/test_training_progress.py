@@ -6,9 +6,9 @@ from argparse import Namespace
 import pytest
 import torch
 
-from audiotagging import progress
+from audiotagging.base import progress
+from audiotagging.base.progress import INTERVAL, fraction
 from audiotagging.members import Member
-from audiotagging.progress import INTERVAL, fraction
 from audiotagging.training.training_progress import TrainingProgress
 
 MEMBER = Member(id="m", network="xresnet50", loss="bce", epochs=2, cycles=2, epoch_size=10, batch_size=8)

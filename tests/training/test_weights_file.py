@@ -11,7 +11,7 @@ from helpers.published_networks import REFERENCE, fixed_pictures, later_xresnet,
 from helpers.slow import slow_but
 from safetensors.torch import save, save_file
 
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from audiotagging.members import REFERENCE as MEMBERS
 from audiotagging.training.networks import NETWORKS
 from audiotagging.training.weights_file import read_weights, start_with

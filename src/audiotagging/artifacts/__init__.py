@@ -1,1 +1,1 @@
-"""What passes between stages. Each module writes, reads and checks one kind of artifact. Every image has them all."""
+"""What passes between stages. Each module writes, reads and checks one kind of artifact."""

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from audiotagging.artifacts.acoustics import Acoustics
-from audiotagging.artifacts.tables import check_columns, corrupt_table, read_parquet, write_parquet
+from audiotagging.base.tables import check_columns, corrupt_table, read_parquet, write_parquet
 
 ACOUSTICS = "acoustics.parquet"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from audiotagging.artifacts.calibration import Calibration, Threshold
-from audiotagging.errors import UserError
-from audiotagging.json_file import read_json
+from audiotagging.base.errors import UserError
+from audiotagging.base.typed_json import read_json
 
 AVERAGING = "ensemble.json"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 
 METHODS = ("platt", "isotonic")  # keys of results.calibrate.METHODS
 PROMISES = (0.8, 0.9, 0.95)  # precisions that thresholds promise

@@ -12,10 +12,10 @@ import pandas as pd
 
 from audiotagging.artifacts.averaging import AVERAGING, Averaging, read_averaging
 from audiotagging.artifacts.model_folder import model_folders
-from audiotagging.artifacts.prediction_table import Predictions, read_predictions, write_predictions
-from audiotagging.errors import UserError
-from audiotagging.files import atomic_folder
-from audiotagging.json_file import write_json
+from audiotagging.artifacts.predictions import Predictions, read_predictions, write_predictions
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import atomic_folder
+from audiotagging.base.typed_json import write_json
 
 ENSEMBLE = "ensemble"  # the "member" under which the prediction table holds the ensemble's own scores
 PREDICTIONS = "predictions.parquet"

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from audiotagging.artifacts.tables import check_columns, corrupt_table, row_groups
+from audiotagging.base.tables import check_columns, corrupt_table, row_groups
 
 NAME = "excerpts.parquet"
 ROW_GROUP_CLIPS = 128  # about 2 MB

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from audiotagging.artifacts.champion import champion_folder
+from audiotagging.artifacts.champions_folder import champion_folder
 from audiotagging.artifacts.model_folder import FACTS, WEIGHTS, model_folders
-from audiotagging.errors import UserError
-from audiotagging.files import digest
-from audiotagging.json_file import read_json, write_json
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import digest
+from audiotagging.base.typed_json import read_json, write_json
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 INIT = "init.json"

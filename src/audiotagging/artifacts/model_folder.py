@@ -16,10 +16,10 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from audiotagging.artifacts.tables import check_columns, corrupt_table, read_parquet, write_parquet
-from audiotagging.errors import UserError
-from audiotagging.files import atomic_folder, sha256
-from audiotagging.json_file import read_json, write_json
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import atomic_folder, sha256
+from audiotagging.base.tables import check_columns, corrupt_table, read_parquet, write_parquet
+from audiotagging.base.typed_json import read_json, write_json
 from audiotagging.members import Member
 
 WEIGHTS = "weights.safetensors"

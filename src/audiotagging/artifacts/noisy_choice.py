@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from audiotagging.errors import UserError
-from audiotagging.files import open_text, sha256
-from audiotagging.machine import check_machine
-from audiotagging.spreadsheet import from_field
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import open_text, sha256
+from audiotagging.base.machine import check_machine
+from audiotagging.base.spreadsheet import from_field
 
 NOISY_CHOICES = ("none", "all", "agreement")
 

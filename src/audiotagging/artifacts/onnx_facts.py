@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from audiotagging.artifacts.averaging import Averaging
-from audiotagging.errors import UserError
-from audiotagging.json_file import parse_json
+from audiotagging.base.errors import UserError
+from audiotagging.base.typed_json import parse_json
 
 ENSEMBLE = "ensemble.onnx"  # from the spectrogram of a clip to the scores of its classes; a member is MEMBER-foldK.onnx
 SPECTROGRAM = "spectrogram.onnx"  # from the samples of a clip to its spectrogram

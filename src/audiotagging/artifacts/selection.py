@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from audiotagging.artifacts.prediction_table import Predictions, read_predictions
-from audiotagging.artifacts.tables import corrupt_table, read_csv, write_csv
-from audiotagging.errors import UserError
+from audiotagging.artifacts.predictions import Predictions, read_predictions
+from audiotagging.base.errors import UserError
+from audiotagging.base.tables import corrupt_table, read_csv, write_csv
 
 DEALT_FOLDS = 5  # number of folds if the curated table has no column `fold`
 NOISY = "noisy.csv"

@@ -41,11 +41,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from audiotagging.artifacts.mels import MELS
-from audiotagging.artifacts.tables import corrupt_table, read_csv, write_csv
-from audiotagging.errors import UserError
-from audiotagging.files import atomic_folder, regular
-from audiotagging.json_file import parse_json
-from audiotagging.machine import check_machine
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import atomic_folder, regular
+from audiotagging.base.machine import check_machine
+from audiotagging.base.tables import corrupt_table, read_csv, write_csv
+from audiotagging.base.typed_json import parse_json
 
 SCHEMA_VERSION = 4
 PARTS = ("curated", "noisy", "test", "disturbance")

@@ -13,8 +13,8 @@ import pandas as pd
 import pyarrow as pa
 
 from audiotagging.artifacts.ensemble_folder import read_ensemble
-from audiotagging.artifacts.prediction_table import Predictions, read_predictions
-from audiotagging.artifacts.tables import check_columns, corrupt_table, read_parquet, write_parquet
+from audiotagging.artifacts.predictions import Predictions, read_predictions
+from audiotagging.base.tables import check_columns, corrupt_table, read_parquet, write_parquet
 
 CLIPS = "clips.parquet"
 RESCORED = "rescored.parquet"

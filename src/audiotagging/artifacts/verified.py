@@ -7,8 +7,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from audiotagging.json_file import read_json, write_json
-from audiotagging.wording import counted, number
+from audiotagging.base.typed_json import read_json, write_json
+from audiotagging.base.wording import counted, number
 
 NAME = "verified.json"
 

@@ -1,1 +1,1 @@
-"""From sources of data to spectrograms: the code of the stages `ingest` and `preprocess`."""
+"""Sources of data to a folder of spectrograms: the stages `ingest` and `preprocess`."""

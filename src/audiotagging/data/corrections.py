@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from audiotagging.csv_table import TableError, read_table
+from audiotagging.base.csv_table import TableError, read_table
+from audiotagging.base.spreadsheet import from_field
+from audiotagging.base.wording import counted
 from audiotagging.data.layouts.competition_tables import LABELLED
 from audiotagging.data.layouts.contents import Classes, Contents
 from audiotagging.data.layouts.label_cells import split_labels
-from audiotagging.spreadsheet import from_field
-from audiotagging.wording import counted
 
 
 def read_corrections(

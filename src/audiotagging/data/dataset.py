@@ -14,12 +14,12 @@ from pathlib import Path
 import pandas as pd
 
 from audiotagging.artifacts.noisy_choice import NOISY_CHOICES
+from audiotagging.base.errors import UserError
+from audiotagging.base.wording import counted
 from audiotagging.data.layouts.choice import read_layout
 from audiotagging.data.layouts.contents import Clip
 from audiotagging.data.layouts.reading import AS_FOUND, Reading
 from audiotagging.data.split import check_clips, deal_folds, draw_test_clips
-from audiotagging.errors import UserError
-from audiotagging.wording import counted
 
 # Of columns whose values are not objects. Paths are, because their names need not be UTF-8.
 TYPES = dict.fromkeys(("clip", "part", "usage", "group"), "str") | {"fold": "int8", "start": float, "end": float}

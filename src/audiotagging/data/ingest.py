@@ -10,14 +10,14 @@ import pandas as pd
 
 from audiotagging.artifacts.noisy_choice import describe_choice
 from audiotagging.artifacts.selection import DEALT_FOLDS
+from audiotagging.base.errors import UserError
+from audiotagging.base.wording import counted, listed
 from audiotagging.data.dataset import DataError, Dataset, fingerprint, read_dataset
 from audiotagging.data.layouts.contents import shorten
 from audiotagging.data.layouts.reading import AS_FOUND, Reading
-from audiotagging.data.overview import describe, durations
 from audiotagging.data.sources import resolve
-from audiotagging.errors import UserError
+from audiotagging.data.summary import describe, durations
 from audiotagging.members import Member
-from audiotagging.wording import counted, listed
 
 logger = logging.getLogger(__name__)
 

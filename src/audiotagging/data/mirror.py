@@ -11,13 +11,13 @@ from pathlib import Path, PurePosixPath
 
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
 
-from audiotagging.errors import UserError
-from audiotagging.files import atomic_file
-from audiotagging.json_file import read_json, write_json
-from audiotagging.locks import LOCK, file_lock
-from audiotagging.object_store import open_store, store_errors
-from audiotagging.progress import track
-from audiotagging.removal import LEFTOVER, is_marked, remove, remove_leftovers
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import atomic_file
+from audiotagging.base.locks import LOCK, file_lock
+from audiotagging.base.object_store import open_store, store_errors
+from audiotagging.base.progress import track
+from audiotagging.base.removal import LEFTOVER, is_marked, remove, remove_leftovers
+from audiotagging.base.typed_json import read_json, write_json
 
 FETCHED = ".audiotagging.fetched"  # the names of the files that were fetched, as a list
 THREADS = 24  # files to fetch at once; pyarrow opens up to 25 connections to a store
@@ -47,7 +47,7 @@ def mirror(url: str, folder: Path) -> None:
     and that the store no longer has are removed. A file gets its name only when it is complete.
 
     Args:
-        url: A folder, as `audiotagging.object_store.open_store` takes it.
+        url: A folder, as `audiotagging.base.object_store.open_store` takes it.
         folder: The local folder. It must contain nothing else but hidden files.
 
     Raises:
@@ -94,7 +94,7 @@ def list_files(url: str, *, endpoint: str = "", may_be_missing: bool = False) ->
 
     Args:
         url: A folder or a file.
-        endpoint: URL of an S3 store, as for `audiotagging.object_store.open_store`.
+        endpoint: URL of an S3 store, as for `audiotagging.base.object_store.open_store`.
         may_be_missing: Whether the result is empty if the store has nothing of this name.
 
     Returns:

@@ -26,8 +26,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from audiotagging.data.spectrogram import HOP, SHORTEST
-from audiotagging.progress import track
+from audiotagging.base.progress import track
+from audiotagging.sounds.spectrogram import HOP, SHORTEST
 
 PIECES, BANDS = 16, 32
 MELS = 96  # those below 8 kHz: copies at lower rates, or in MP3, have nothing above

@@ -21,26 +21,26 @@ from threadpoolctl import threadpool_limits
 
 from audiotagging.artifacts.acoustics import Acoustics
 from audiotagging.artifacts.acoustics_table import write_acoustics
-from audiotagging.artifacts.alike import write_alike
 from audiotagging.artifacts.excerpts import Excerpt, ExcerptWriter
 from audiotagging.artifacts.incomplete import write_incomplete
+from audiotagging.artifacts.near_duplicates import write_alike
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
 from audiotagging.artifacts.verified import Verified, describe_verified, write_verified
-from audiotagging.data.acoustics import measure
-from audiotagging.data.audio import RATE, SoundError, decode, trim
+from audiotagging.base.errors import UserError
+from audiotagging.base.machine import threads
+from audiotagging.base.processes import CONTEXT, end_with_parent
+from audiotagging.base.progress import track
+from audiotagging.base.wording import counted
 from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.dataset import fingerprint as take_fingerprint
-from audiotagging.data.disturbances import make_disturbances
 from audiotagging.data.layouts.reading import AS_FOUND, Reading
 from audiotagging.data.near_duplicates import Texture, find_alike, take_texture
-from audiotagging.data.opus import make_excerpt
-from audiotagging.data.spectrogram import SETTINGS, SHORTEST, trimmed_spectrogram
+from audiotagging.data.negative_clips import make_disturbances
 from audiotagging.data.verification import verifying
-from audiotagging.errors import UserError
-from audiotagging.machine import threads
-from audiotagging.processes import CONTEXT, end_with_parent
-from audiotagging.progress import track
-from audiotagging.wording import counted
+from audiotagging.sounds.acoustics import measure
+from audiotagging.sounds.audio import RATE, SoundError, decode, trim
+from audiotagging.sounds.opus import make_excerpt
+from audiotagging.sounds.spectrogram import SETTINGS, SHORTEST, trimmed_spectrogram
 
 BATCH_CLIPS = 16
 SILENT = 1e-4  # times full scale, -80 dB

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable
 import numpy as np
 
 from audiotagging.artifacts.selection import DEALT_FOLDS
+from audiotagging.base.wording import counted, listed
 from audiotagging.data.layouts.contents import Clip, Contents, shorten
-from audiotagging.stratification import stratify
-from audiotagging.wording import counted, listed
+from audiotagging.statistics.stratification import stratify
 
 CLASSES_NAMED = 8
 

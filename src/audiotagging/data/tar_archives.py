@@ -5,8 +5,8 @@ import tarfile
 import zlib
 from pathlib import Path
 
+from audiotagging.base.progress import track
 from audiotagging.data.zip_archives import ArchiveError, check_size
-from audiotagging.progress import track
 
 BLOCK = tarfile.BLOCKSIZE  # bytes; two of zeros are the end of an archive
 SUFFIXES = (".tar.gz", ".tgz", ".tar")

@@ -28,11 +28,11 @@ import soundfile
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from audiotagging.artifacts.verified import Verified
-from audiotagging.data.audio import CLIP, RATE, SoundError, decode
-from audiotagging.data.spectrogram import pad, to_bytes
-from audiotagging.errors import UserError
-from audiotagging.machine import check_machine, processor_name
-from audiotagging.processes import CONTEXT, end_with_parent
+from audiotagging.base.errors import UserError
+from audiotagging.base.machine import check_machine, processor_name
+from audiotagging.base.processes import CONTEXT, end_with_parent
+from audiotagging.sounds.audio import CLIP, RATE, SoundError, decode
+from audiotagging.sounds.spectrogram import pad, to_bytes
 
 # What rounding may change: levels of a pixel, and the share of the pixels of all checked clips. It is not of each clip,
 # because all frames of a steady tone are equal, so that rounding moves the same pixel of every frame.

@@ -11,13 +11,13 @@ from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import atomic_file, check_target, open_file, publish
+from audiotagging.base.locks import LOCK, file_lock
+from audiotagging.base.progress import track
+from audiotagging.base.removal import remove
+from audiotagging.base.typed_json import parse_json, read_json, write_json
 from audiotagging.data.zenodo_records import is_needed
-from audiotagging.errors import UserError
-from audiotagging.files import atomic_file, check_target, open_file, publish
-from audiotagging.json_file import parse_json, read_json, write_json
-from audiotagging.locks import LOCK, file_lock
-from audiotagging.progress import track
-from audiotagging.removal import remove
 
 ZENODO = "https://zenodo.org"
 TIMEOUT = 60.0  # seconds without data after which an attempt fails

@@ -14,9 +14,9 @@ from os import utime
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from audiotagging.errors import UserError
-from audiotagging.files import open_file
-from audiotagging.progress import track
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import open_file
+from audiotagging.base.progress import track
 
 MAX_BYTES = 200 << 30  # total size of the unpacked files; FSDKaggle2019 has 33 GB
 END_RECORD = b"PK\5\6"  # signature of the end of central directory record

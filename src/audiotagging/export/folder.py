@@ -9,10 +9,10 @@ import numpy as np
 from audiotagging.artifacts.mels import MELS
 from audiotagging.artifacts.model_folder import read_facts
 from audiotagging.artifacts.onnx_facts import ENSEMBLE
-from audiotagging.artifacts.student_facts import read_student_facts
+from audiotagging.base.files import atomic_folder, sha256
 from audiotagging.export.model_card import NAME, model_card, read_scores
 from audiotagging.export.onnx_files import OPSET, write_onnx
-from audiotagging.files import atomic_folder, sha256
+from audiotagging.studies.student_facts import read_student_facts
 from audiotagging.tagging.onnx_networks import OnnxNetworks
 from audiotagging.tagging.torch_networks import TorchNetworks
 

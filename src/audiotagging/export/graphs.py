@@ -1,7 +1,7 @@
 """What an exported file computes, as torch modules of one clip of any length.
 
 Each repeats a part of the library that works on many clips at once or in numpy: `Spectrogram` repeats
-`audiotagging.data.spectrogram.clip_spectrogram`, `ClipScores` repeats `audiotagging.training.prediction.score`, and
+`audiotagging.sounds.spectrogram.clip_spectrogram`, `ClipScores` repeats `audiotagging.training.prediction.score`, and
 `EnsembleScores` repeats `audiotagging.artifacts.averaging.average`. Lengths are symbols in an exported graph. So no
 branch depends on them, and the number of windows and where they start are formulas.
 """
@@ -16,8 +16,8 @@ from torch.nn.functional import pad
 
 from audiotagging.artifacts.averaging import Averaging
 from audiotagging.artifacts.mels import MELS
-from audiotagging.data.audio import TRIM_DECIBELS, TRIM_FLOOR, TRIM_FRAME, TRIM_HOP
-from audiotagging.data.spectrogram import FFT, HOP, POWER_FLOOR, RANGE_DECIBELS, SHORTEST, WINDOW, mel_filters
+from audiotagging.sounds.audio import TRIM_DECIBELS, TRIM_FLOOR, TRIM_FRAME, TRIM_HOP
+from audiotagging.sounds.spectrogram import FFT, HOP, POWER_FLOOR, RANGE_DECIBELS, SHORTEST, WINDOW, mel_filters
 from audiotagging.training.augmentation import VIEWS, nearest_pixels, normalise
 from audiotagging.training.linear_model import LinearModel, statistics_of
 from audiotagging.training.prediction import Model
@@ -78,7 +78,7 @@ def _turns(shares: np.ndarray) -> np.ndarray:
 
 
 def _trim(samples: Tensor) -> Tensor:
-    """Trim silence as `audiotagging.data.audio.trim` does, except where rounding decides whether a frame is silent."""
+    """Trim silence as `sounds.audio.trim` does, except where rounding decides whether a frame is silent."""
     length = samples.shape[0]
     whole = length // TRIM_HOP
     blocks = pad(samples, (0, (whole + 1) * TRIM_HOP - length)).view(-1, TRIM_HOP)

@@ -12,12 +12,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from audiotagging.artifacts.averaging import Averaging
 from audiotagging.artifacts.calibration import PROMISES
 from audiotagging.artifacts.model_folder import ModelFacts
-from audiotagging.artifacts.student_facts import Estimate, StudentFacts
-from audiotagging.data.audio import RATE
-from audiotagging.data.spectrogram import HOP, SHORTEST
-from audiotagging.errors import in_one_line
-from audiotagging.json_file import read_json
-from audiotagging.wording import counted, number
+from audiotagging.base.errors import in_one_line
+from audiotagging.base.typed_json import read_json
+from audiotagging.base.wording import counted, number
+from audiotagging.sounds.audio import RATE
+from audiotagging.sounds.spectrogram import HOP, SHORTEST
+from audiotagging.studies.student_facts import Estimate, StudentFacts
 
 NAME = "MODEL_CARD.md"
 SCORES = "scores.json"

@@ -37,11 +37,11 @@ from audiotagging.artifacts.onnx_facts import (
     TAGGER,
     OnnxFacts,
 )
-from audiotagging.data.audio import RATE
-from audiotagging.data.spectrogram import SETTINGS
+from audiotagging.base.files import sha256
+from audiotagging.base.progress import track
 from audiotagging.export.graphs import ClipScores, EnsembleScores, LinearScores, Spectrogram
-from audiotagging.files import sha256
-from audiotagging.progress import track
+from audiotagging.sounds.audio import RATE
+from audiotagging.sounds.spectrogram import SETTINGS
 from audiotagging.training.linear_model import LinearModel
 from audiotagging.training.prediction import Model
 

@@ -1,1 +1,1 @@
-"""Tags sounds over HTTP. It is in the image `tagging`, with all that tagging takes."""
+"""Tags sounds over HTTP."""

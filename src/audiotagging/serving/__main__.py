@@ -3,11 +3,11 @@
 import logging
 import sys
 
-from audiotagging.gate import prepare_process, through
+from audiotagging.base.gate import prepare_process, through
 
 if __name__ == "__main__":
     prepare_process()  # before what takes seconds to import
-    from audiotagging.arguments import Parser
+    from audiotagging.base.arguments import Parser
     from audiotagging.serving.command import add_arguments, run
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")

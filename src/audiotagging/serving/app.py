@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from audiotagging.serving.edge import error, guarded
 from audiotagging.serving.limits import RefusedError
 from audiotagging.serving.metrics import Metrics

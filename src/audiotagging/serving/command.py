@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from audiotagging.serving.app import make_app
 from audiotagging.serving.limits import Limits
 from audiotagging.serving.server import address_of, is_loopback, listen, serve

@@ -28,10 +28,10 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from audiotagging.artifacts.mels import MELS
-from audiotagging.data import ffmpeg
-from audiotagging.data.recordings import Bound, examine
-from audiotagging.data.spectrogram import clip_spectrogram
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
+from audiotagging.sounds import ffmpeg
+from audiotagging.sounds.recordings import Bound, examine
+from audiotagging.sounds.spectrogram import clip_spectrogram
 from audiotagging.tagging.tagger import piece_spectrograms
 from audiotagging.tagging.windows import count_windows, windows
 

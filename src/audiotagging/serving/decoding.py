@@ -14,11 +14,11 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
-from audiotagging.data.sound_streams import SoundError
-from audiotagging.machine import threads
+from audiotagging.base.machine import threads
 from audiotagging.serving.decoder import HEAD, READY, Decoded, Task, TooCostlyError, answer_of, message
 from audiotagging.serving.limits import RETRY_AFTER, RefusedError, Share
 from audiotagging.serving.turns import Account, TurnOverError, Turns
+from audiotagging.sounds.streams import SoundError
 
 TURN = 0.2  # seconds, in which most clips are decoded
 LEVELS = 5  # lengths of turns that have places of their own: the last one is that of all that are longer

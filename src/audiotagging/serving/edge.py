@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from audiotagging.errors import brief
+from audiotagging.base.errors import brief
 from audiotagging.serving.limits import RETRY_AFTER
 
 ANY = "*"

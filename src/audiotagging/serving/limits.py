@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from audiotagging.serving.decoder import Task
 
 LARGEST_UPLOADS = 4  # how many of the largest uploads fit in memory at once

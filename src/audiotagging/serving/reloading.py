@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from audiotagging.artifacts.champion import champion_folder, version_of
+from audiotagging.artifacts.champions_folder import champion_folder, version_of
 from audiotagging.artifacts.mels import MELS
-from audiotagging.gate import explain
-from audiotagging.machine import give_back_memory
+from audiotagging.base.gate import explain
+from audiotagging.base.machine import give_back_memory
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.tagger import Tagger
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from audiotagging.serving.decoding import Decoders
 from audiotagging.serving.limits import Limits, RefusedError, Room, Share
 from audiotagging.serving.metrics import Metrics

@@ -1,1 +1,1 @@
-"""Tags any sound file with a trained ensemble. Its image contains the folders `data` and `training` too."""
+"""Tags any sound file with a trained ensemble."""

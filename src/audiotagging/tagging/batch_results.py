@@ -28,13 +28,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audiotagging.artifacts.acoustics import Acoustics
-from audiotagging.artifacts.tables import check_columns, read_parquet, write_parquet
-from audiotagging.errors import UserError
-from audiotagging.json_file import read_json, write_json
+from audiotagging.base.errors import UserError
+from audiotagging.base.tables import check_columns, read_parquet, write_parquet
+from audiotagging.base.typed_json import read_json, write_json
 from audiotagging.tagging.drift import Drift, Sounds
 from audiotagging.tagging.formats import FORMATS, ROW_GROUP, write_file
-from audiotagging.tagging.places import Place, State
-from audiotagging.tagging.results_folder import SETTINGS
+from audiotagging.tagging.output_folder import SETTINGS
+from audiotagging.tagging.storage import Place, State
 from audiotagging.tagging.tagger import Tagged
 from audiotagging.tagging.windows import Tag
 

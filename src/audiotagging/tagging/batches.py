@@ -13,16 +13,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from audiotagging.artifacts.champion import champion_folder, version_of
+from audiotagging.artifacts.champions_folder import champion_folder, version_of
 from audiotagging.artifacts.ensemble_folder import ensemble_sources
-from audiotagging.artifacts.tables import read_parquet, write_parquet
-from audiotagging.data.audio import SoundError
-from audiotagging.data.recordings import examine
-from audiotagging.data.sound_formats import is_sound_path
-from audiotagging.errors import UserError
-from audiotagging.files import path_text
-from audiotagging.processes import TERMINATED
-from audiotagging.progress import track
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import path_text
+from audiotagging.base.processes import TERMINATED
+from audiotagging.base.progress import track
+from audiotagging.base.tables import read_parquet, write_parquet
+from audiotagging.base.wording import counted
+from audiotagging.sounds.audio import SoundError
+from audiotagging.sounds.formats import is_sound_path
+from audiotagging.sounds.recordings import examine
 from audiotagging.tagging.batch_results import (
     BATCH,
     BATCH_TIME,
@@ -38,10 +39,9 @@ from audiotagging.tagging.batch_results import (
 from audiotagging.tagging.choice import Choose, choice
 from audiotagging.tagging.drift import Drift, NoTestClipsError, Sounds, compare, read_test_clips
 from audiotagging.tagging.loading import load_tagger
-from audiotagging.tagging.places import Place, open_place
+from audiotagging.tagging.storage import Place, open_place
 from audiotagging.tagging.tagger import Tagger
 from audiotagging.tagging.windows import check_windows, tag_windows
-from audiotagging.wording import counted
 
 SHARD_BYTES = 10_000_000  # of sound, two minutes at 44.1 kHz: fewer are not worth a further process with all models
 COMPARED = 500  # files of a batch that are also scored as a whole, for a comparison with other sounds

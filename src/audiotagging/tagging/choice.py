@@ -7,7 +7,7 @@ import numpy as np
 
 from audiotagging.artifacts.averaging import Averaging
 from audiotagging.artifacts.calibration import calibrate
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 
 Choose = Callable[[np.ndarray], list[tuple[str, float]]]
 

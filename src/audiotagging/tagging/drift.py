@@ -20,11 +20,11 @@ import pandas as pd
 from audiotagging.artifacts.acoustics import Acoustics
 from audiotagging.artifacts.acoustics_table import ACOUSTICS, read_acoustics
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, PREDICTIONS, read_ensemble
-from audiotagging.errors import UserError, in_one_line
-from audiotagging.files import path_text
+from audiotagging.base.errors import UserError, in_one_line
+from audiotagging.base.files import path_text
+from audiotagging.base.wording import counted
+from audiotagging.statistics.two_samples import Difference, Moved, difference_of, moved_tags
 from audiotagging.tagging.tagger import Tagged
-from audiotagging.tagging.two_samples import Difference, Moved, difference_of, moved_tags
-from audiotagging.wording import counted
 
 LOST = 0.1  # fall of the members' agreement, in lwlrap, from which on tags are not to be relied on
 USUAL = (1.0, 99.0)  # percentiles of the test clips between which a file is like them

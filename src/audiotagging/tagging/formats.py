@@ -10,11 +10,11 @@ from itertools import groupby, islice
 from pathlib import Path, PurePath
 from typing import IO, Any
 
-from audiotagging.data.audio import RATE
-from audiotagging.data.recordings import examine
-from audiotagging.errors import in_one_line
-from audiotagging.files import path_text
-from audiotagging.spreadsheet import shown_field
+from audiotagging.base.errors import in_one_line
+from audiotagging.base.files import path_text
+from audiotagging.base.spreadsheet import shown_field
+from audiotagging.sounds.audio import RATE
+from audiotagging.sounds.recordings import examine
 from audiotagging.tagging.windows import Tag
 
 Rows = Iterable[tuple[Path, Tag]]
@@ -45,7 +45,7 @@ def write_table(rows: Rows, out: IO[str]) -> None:
 
 
 def write_csv(rows: Rows, out: IO[str]) -> None:
-    """Write a CSV table with a header, and text as `audiotagging.spreadsheet` explains."""
+    """Write a CSV table with a header, and text as `audiotagging.base.spreadsheet` explains."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for path, tag in rows:

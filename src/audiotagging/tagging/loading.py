@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from audiotagging.artifacts.champion import champion_folder
+from audiotagging.artifacts.champions_folder import champion_folder
 from audiotagging.artifacts.onnx_facts import ENSEMBLE
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from audiotagging.tagging.tagger import Networks, Tagger
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from audiotagging.artifacts.onnx_facts import INPUT, MEMBER_SCORES, from_metadata
-from audiotagging.errors import UserError
-from audiotagging.files import regular, sha256
-from audiotagging.machine import check_machine, threads
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import regular, sha256
+from audiotagging.base.machine import check_machine, threads
 from audiotagging.tagging.tagger import Steps, finish
 
 # Its builds send events to their maker unless this is set before they are imported (Privacy.md in the package).

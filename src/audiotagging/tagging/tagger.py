@@ -10,10 +10,10 @@ import numpy as np
 
 from audiotagging.artifacts.acoustics import Acoustics
 from audiotagging.artifacts.averaging import Averaging, average
-from audiotagging.data.acoustics import AcousticMeter
-from audiotagging.data.audio import RATE, SoundError, Source, decode_blocks, trim
-from audiotagging.data.recordings import ChannelOf, examine
-from audiotagging.data.spectrogram import SHORTEST, trimmed_spectrogram
+from audiotagging.sounds.acoustics import AcousticMeter
+from audiotagging.sounds.audio import RATE, SoundError, Source, decode_blocks, trim
+from audiotagging.sounds.recordings import ChannelOf, examine
+from audiotagging.sounds.spectrogram import SHORTEST, trimmed_spectrogram
 
 PIECE = 60 * RATE  # samples; longer files are split into pieces of this length
 SILENT = "silent: it has no tags"

@@ -11,8 +11,8 @@ import torch
 
 from audiotagging.artifacts.averaging import AVERAGING, Averaging, read_averaging
 from audiotagging.artifacts.ensemble_folder import ensemble_sources
-from audiotagging.errors import UserError
-from audiotagging.machine import threads
+from audiotagging.base.errors import UserError
+from audiotagging.base.machine import threads
 from audiotagging.tagging.tagger import Steps, finish
 from audiotagging.training.prediction import load_model, score_clips
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from audiotagging.data.audio import RATE, Source, decode_blocks, duration
-from audiotagging.data.spectrogram import clip_spectrogram
-from audiotagging.errors import UserError
-from audiotagging.progress import track
+from audiotagging.base.errors import UserError
+from audiotagging.base.progress import track
+from audiotagging.sounds.audio import RATE, Source, decode_blocks, duration
+from audiotagging.sounds.spectrogram import clip_spectrogram
 from audiotagging.tagging.choice import Choose
 from audiotagging.tagging.tagger import in_batches
 

@@ -1,1 +1,1 @@
-"""From spectrograms to predictions: the code of the stages `select`, `train` and `predict`."""
+"""Spectrograms to models and their predictions: the stages `select`, `train` and `predict`."""

@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from pyarrow.fs import FileSelector, FileType, LocalFileSystem
 
-from audiotagging.errors import UserError
-from audiotagging.files import atomic_file
-from audiotagging.full_disk import needing
-from audiotagging.object_store import open_store
-from audiotagging.working_folder import working_folder
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import atomic_file
+from audiotagging.base.full_disk import needing
+from audiotagging.base.object_store import open_store
+from audiotagging.base.working_folder import working_folder
 
 KEPT = 2
 WAIT = 120  # seconds: an interrupted process may still be writing its last checkpoint

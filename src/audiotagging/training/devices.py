@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from audiotagging.wording import counted
+from audiotagging.base.wording import counted
 
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 

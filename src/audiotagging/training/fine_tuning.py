@@ -8,7 +8,7 @@ from typing import Any
 
 from audiotagging.artifacts.initial_weights import initial_weights
 from audiotagging.artifacts.model_folder import ModelFacts, read_facts
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from audiotagging.members import LINEAR, Member
 from audiotagging.training.weights_file import read_weights
 

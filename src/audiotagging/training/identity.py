@@ -1,5 +1,6 @@
 """The identity of a training run: everything that determines its final weights."""
 
+import functools
 import hashlib
 from collections.abc import Collection
 from dataclasses import asdict
@@ -8,28 +9,16 @@ from typing import Any
 
 import torch
 
+from audiotagging.base.import_closure import import_closure
 from audiotagging.members import Member
 
-# The modules that determine the weights.
-CODE = (
-    "augmentation",
-    "devices",
-    "linear_model",
-    "loop",
-    "losses",
-    "networks",
-    "one_cycle",
-    "published_names",
-    "spectrogram_store",
-    "train",
-    "training_data",
-    "weights_file",
-)
+PACKAGE = Path(__file__).parents[1]
 
 
 def run_identity(
     member: Member,
     *,
+    module: str,
     fold: int,
     seed: int,
     fingerprint: str,
@@ -42,6 +31,7 @@ def run_identity(
 
     Args:
         member: The member.
+        module: Name of the module that trains it.
         fold: The fold that is held out, or -1 for none.
         seed: Seed of the run.
         fingerprint: Fingerprint of the data.
@@ -60,7 +50,7 @@ def run_identity(
         "data fingerprint": fingerprint,
         "precision": precision,
         "torch": str(torch.__version__),
-        "code version": code_version(),
+        "code version": code_version(module),
         "initial weights": start,
         "held-out clips": _hash("\n".join(sorted(held_out)).encode()),
         "noisy clips": _hash("\n".join(sorted(noisy_clips)).encode()),
@@ -72,10 +62,13 @@ def run_seed(member: Member, *, fold: int, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{member.id}/{fold}".encode()).digest()[:8], "big")
 
 
-def code_version() -> str:
-    """Return a hash of the modules that determine the weights."""
-    folder = Path(__file__).parent
-    return _hash(b"".join((folder / f"{name}.py").read_bytes() for name in CODE))[:12]
+@functools.cache
+def code_version(module: str) -> str:
+    """Return a hash of the code that determines what a module computes: of its file, and of those that it imports."""
+    digest = hashlib.sha256()
+    for path in sorted(import_closure([module], [PACKAGE])):
+        digest.update(f"{path.relative_to(PACKAGE)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:12]
 
 
 def _hash(content: bytes) -> str:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from audiotagging.artifacts.spectrogram_shards import Spectrograms
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from audiotagging.members import Member
-from audiotagging.metrics import lwlrap
+from audiotagging.statistics.metrics import lwlrap
 from audiotagging.training.augmentation import VIEWS
 from audiotagging.training.devices import allow_tf32, autocast, move
 from audiotagging.training.losses import LOSSES, mixed_loss

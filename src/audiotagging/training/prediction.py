@@ -11,14 +11,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from audiotagging.artifacts.model_folder import check_weights, read_facts, weights_path
-from audiotagging.artifacts.prediction_table import Predictions, write_predictions
+from audiotagging.artifacts.predictions import Predictions, write_predictions
 from audiotagging.artifacts.selection import read_folds, read_noisy_clips, unheard_classes, with_folds
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_spectrograms
-from audiotagging.errors import UserError
-from audiotagging.files import regular
-from audiotagging.machine import check_machine
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import regular
+from audiotagging.base.machine import check_machine
+from audiotagging.base.progress import track
 from audiotagging.members import LINEAR, Member
-from audiotagging.progress import track
 from audiotagging.training.augmentation import VIEWS, normalise, resample
 from audiotagging.training.devices import allow_tf32, autocast, best_device, move
 from audiotagging.training.linear_model import LinearModel, clip_statistics

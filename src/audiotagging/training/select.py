@@ -14,13 +14,13 @@ import pandas as pd
 
 from audiotagging.artifacts.initial_weights import write_init
 from audiotagging.artifacts.noisy_choice import read_chosen_list
-from audiotagging.artifacts.prediction_table import Predictions, write_predictions
+from audiotagging.artifacts.predictions import Predictions, write_predictions
 from audiotagging.artifacts.selection import DEALT_FOLDS, LINEAR_PREDICTIONS, with_folds, write_selection
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_listing, read_spectrograms
-from audiotagging.files import atomic_folder
+from audiotagging.base.files import atomic_folder
 from audiotagging.members import LINEAR
-from audiotagging.metrics import label_table, margins
-from audiotagging.stratification import stratify
+from audiotagging.statistics.metrics import label_table, margins
+from audiotagging.statistics.stratification import stratify
 from audiotagging.training.linear_model import STATISTICS, clip_statistics, fit_linear_model
 
 CHUNK = 512  # clips whose spectrograms are in memory at once

@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from audiotagging.errors import MachineError
-from audiotagging.gate import explain, leave
-from audiotagging.processes import TERMINATED, end_with_parent
+from audiotagging.base.errors import MachineError
+from audiotagging.base.gate import explain, leave
+from audiotagging.base.processes import TERMINATED, end_with_parent
 
 PAUSES = (10, 60, 300)  # seconds before the second, third and fourth attempt
 ENDED = "the training ended"  # how the message about it begins

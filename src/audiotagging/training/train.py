@@ -24,10 +24,11 @@ from audiotagging.artifacts.initial_weights import read_init
 from audiotagging.artifacts.model_folder import ModelFacts, write_model
 from audiotagging.artifacts.selection import read_folds, read_noisy_clips, with_folds
 from audiotagging.artifacts.spectrogram_shards import Spectrograms, read_clips, read_fingerprint, read_spectrograms
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
+from audiotagging.base.processes import TERMINATED
+from audiotagging.base.wording import counted
 from audiotagging.members import LINEAR, Member
-from audiotagging.metrics import label_table, lwlrap
-from audiotagging.processes import TERMINATED
+from audiotagging.statistics.metrics import label_table, lwlrap
 from audiotagging.training.checkpoints import Checkpoints, run_checkpoints
 from audiotagging.training.devices import best_device, device_name
 from audiotagging.training.fine_tuning import candidates, choose
@@ -38,7 +39,6 @@ from audiotagging.training.training_data import Targets, split
 from audiotagging.training.training_progress import TrainingProgress
 from audiotagging.training.warm_start import starting_point
 from audiotagging.training.weights_file import read_weights, start_with
-from audiotagging.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ def train(
         seed=seed,
         classes=data.classes,
         fingerprint=fingerprint,
-        versions={"python": platform.python_version(), "torch": str(torch.__version__), "code": code_version()},
+        versions={"python": platform.python_version(), "torch": str(torch.__version__), "code": code_version(__name__)},
         seconds=0.0,
         crops_per_second=0.0,
         device=device_name(torch.device("cpu")),
@@ -157,6 +157,7 @@ def train(
         member = replace(member, freeze_epochs=0)
     identity = run_identity(
         member,
+        module=__name__,
         fold=fold,
         seed=seed,
         fingerprint=fingerprint,

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from audiotagging.artifacts.spectrogram_shards import Spectrograms
-from audiotagging.errors import UserError
+from audiotagging.base.errors import UserError
 from audiotagging.members import Member
-from audiotagging.metrics import label_table
+from audiotagging.statistics.metrics import label_table
 from audiotagging.training.augmentation import VIEWS, augment, mixup
 from audiotagging.training.spectrogram_store import Store
 

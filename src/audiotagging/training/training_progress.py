@@ -4,9 +4,9 @@ import logging
 import math
 import time
 
-from audiotagging.progress import Pace
+from audiotagging.base.progress import Pace
+from audiotagging.base.wording import counted, duration, number
 from audiotagging.training.loop import Run
-from audiotagging.wording import counted, duration, number
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from audiotagging.artifacts.champion import champion_folder
+from audiotagging.artifacts.champions_folder import champion_folder
 from audiotagging.artifacts.model_folder import model_name, read_facts
 from audiotagging.artifacts.spectrogram_shards import read_classes
 from audiotagging.members import Member

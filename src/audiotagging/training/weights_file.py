@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from audiotagging.artifacts.model_folder import Start, check_weights, read_facts, weights_path
-from audiotagging.errors import UserError
-from audiotagging.files import regular, sha256
-from audiotagging.machine import check_machine
+from audiotagging.base.errors import UserError
+from audiotagging.base.files import regular, sha256
+from audiotagging.base.machine import check_machine
 from audiotagging.training.augmentation import VIEWS
 from audiotagging.training.networks import NETWORKS, Network
 from audiotagging.training.published_names import our_names

@@ -148,7 +148,7 @@ def test_what_only_the_system_may_list_is_left_out(sounds, monkeypatch):
 def test_a_table_that_may_not_be_read_is_not_taken_for_none(sounds, monkeypatch):
     folder = sounds("site/a.wav", "place/b.wav")
     (folder / "labels.csv").write_text("path,labels\nsite/a.wav,dog\nplace/b.wav,cat\n")
-    monkeypatch.setattr("audiotagging.csv_table.open_file", denied)
+    monkeypatch.setattr("audiotagging.base.csv_table.open_file", denied)
     with pytest.raises(DataError) as error:
         read_dataset(folder)
     assert error.value.problems == ["labels.csv cannot be read: Permission denied"]

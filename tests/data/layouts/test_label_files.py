@@ -6,10 +6,10 @@ import soundfile
 from helpers.data_folder import RATE
 
 from audiotagging.artifacts.spectrogram_shards import read_clips
-from audiotagging.data.audio import SoundError, decode, duration
+from audiotagging.base.progress import INTERVAL
 from audiotagging.data.dataset import DataError, fingerprint, read_dataset
 from audiotagging.data.preprocessing import preprocess
-from audiotagging.progress import INTERVAL
+from audiotagging.sounds.audio import SoundError, decode, duration
 from audiotagging.tagging.formats import RAVEN_COLUMNS, write_raven
 from audiotagging.tagging.windows import Tag
 

@@ -11,12 +11,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from audiotagging.csv_table import TableError, read_records
+from audiotagging.base.csv_table import TableError, read_records
+from audiotagging.base.wording import counted
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes
 from audiotagging.data.layouts.label_cells import split_labels
 from audiotagging.data.layouts.splits import TEST, split_in
 from audiotagging.data.layouts.tree import Tree, name_of
-from audiotagging.wording import counted
 
 SEGMENTS = re.compile(r"(balanced_train|unbalanced_train|eval)_segments\.csv")
 NAMES = "class_labels_indices.csv"

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from audiotagging.artifacts.noisy_choice import NOISY_CHOICES
+from audiotagging.base.wording import counted
 from audiotagging.data.corrections import correct
 from audiotagging.data.layouts.audioset import read_audioset, tables_of_segments
 from audiotagging.data.layouts.class_folders import read_class_folders
@@ -22,7 +23,6 @@ from audiotagging.data.layouts.split_lists import apply_lists, lists_of_splits
 from audiotagging.data.layouts.suspects import suspects
 from audiotagging.data.layouts.table_files import Table, read_tables
 from audiotagging.data.layouts.tree import Tree, list_tree, name_of
-from audiotagging.wording import counted
 
 EXPECTED = (
     "expected a folder per class with sounds in it, a table with the columns path and labels, label files of "

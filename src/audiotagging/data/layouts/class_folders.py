@@ -7,10 +7,10 @@ be in `DIR/train/`, if there is no other folder beside it than `test/`.
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
+from audiotagging.base.wording import counted
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes, shorten
 from audiotagging.data.layouts.label_cells import clean
 from audiotagging.data.layouts.tree import Tree, name_of
-from audiotagging.wording import counted
 
 SOURCE = "the folders of the classes"
 TRAIN, TEST = "train", "test"

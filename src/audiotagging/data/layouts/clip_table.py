@@ -12,6 +12,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+from audiotagging.base.progress import track
+from audiotagging.base.wording import counted
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes, shorten
 from audiotagging.data.layouts.label_files import cut_clips, inside, outside
 from audiotagging.data.layouts.reading import Reading
@@ -20,8 +22,6 @@ from audiotagging.data.layouts.splits import TEST, VALIDATION, split_in, split_o
 from audiotagging.data.layouts.table_files import Table
 from audiotagging.data.layouts.table_rows import Row, RowReader
 from audiotagging.data.layouts.tree import Tree, name_of
-from audiotagging.progress import track
-from audiotagging.wording import counted
 
 
 def read_clip_tables(

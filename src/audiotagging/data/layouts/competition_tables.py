@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from audiotagging.csv_table import TableError, read_table
+from audiotagging.base.csv_table import TableError, read_table
 from audiotagging.data.layouts.contents import Classes, check_classes
 from audiotagging.data.layouts.label_cells import clean, split_labels
 

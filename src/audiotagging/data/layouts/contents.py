@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from audiotagging.csv_table import UNKNOWN
+from audiotagging.base.csv_table import UNKNOWN
 
 PARTS = ("curated", "noisy", "test")
 SEPARATORS = ",;|"  # of several labels in one field

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from audiotagging.data.audio import SoundError, duration
+from audiotagging.base.progress import track
+from audiotagging.base.wording import counted
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes, shorten
 from audiotagging.data.layouts.label_cells import check_separators, split_labels
 from audiotagging.data.layouts.reading import Reading
@@ -23,8 +24,7 @@ from audiotagging.data.layouts.splits import TEST, VALIDATION, VALIDATION_FOLD, 
 from audiotagging.data.layouts.suspects import texts_beside
 from audiotagging.data.layouts.timed_labels import Label, Reader, is_label_file, uncertain
 from audiotagging.data.layouts.tree import Tree, name_of
-from audiotagging.progress import track
-from audiotagging.wording import counted
+from audiotagging.sounds.audio import SoundError, duration
 
 SOURCE = "the label files"
 MARGIN = 0.5  # seconds

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from audiotagging.artifacts.spectrogram_shards import NEGATIVE
+from audiotagging.base.wording import counted
 from audiotagging.data.layouts.contents import Contents, check_classes
-from audiotagging.wording import counted
 
 
 def without_negatives(contents: Contents, names: Sequence[str], *, problems: list[str]) -> Contents:

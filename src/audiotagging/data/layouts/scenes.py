@@ -10,13 +10,13 @@ import re
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+from audiotagging.base.wording import counted
 from audiotagging.data.layouts.clip_table import read_clip_tables
 from audiotagging.data.layouts.contents import Contents
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.layouts.sound_names import SoundNames
 from audiotagging.data.layouts.table_files import read_tables
 from audiotagging.data.layouts.tree import Tree, name_of
-from audiotagging.wording import counted
 
 SETUP = "evaluation_setup"
 LIST = re.compile(r"fold(\d+)_(train|evaluate)")

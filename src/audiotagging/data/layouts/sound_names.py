@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
-from audiotagging.data.sound_formats import AUDIO_SUFFIXES
+from audiotagging.sounds.formats import AUDIO_SUFFIXES
 
 
 class SoundNames:

@@ -8,11 +8,11 @@ folder `_background_noise_` are no class.
 from collections.abc import Sequence
 from dataclasses import replace
 
+from audiotagging.base.wording import counted
 from audiotagging.data.layouts.contents import Contents, shorten
 from audiotagging.data.layouts.splits import TEST, TRAIN, VALIDATION, VALIDATION_FOLD, split_in, validation_note
 from audiotagging.data.layouts.table_files import Table
 from audiotagging.data.layouts.tree import Tree
-from audiotagging.wording import counted
 
 SPEAKER = "_nohash_"
 NOISE = "_background_noise_"

@@ -6,7 +6,7 @@ Here, validation clips are training clips in fold 0, so that `--folds 0` holds t
 import re
 from collections.abc import Iterable
 
-from audiotagging.wording import counted
+from audiotagging.base.wording import counted
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 VALIDATION_FOLD = 0

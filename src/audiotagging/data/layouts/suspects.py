@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from audiotagging.csv_table import wide_encoding
+from audiotagging.base.csv_table import wide_encoding
+from audiotagging.base.files import open_file, path_text
+from audiotagging.base.wording import counted
 from audiotagging.data.layouts.table_files import ALWAYS_TABLES, SUFFIXES, Table
 from audiotagging.data.layouts.tree import Tree, name_of
-from audiotagging.files import open_file, path_text
-from audiotagging.wording import counted
 
 SPREADSHEETS = (".xlsx", ".xls", ".ods")
 PACKED = (".zip", ".gz", ".bz2", ".xz", ".zst")

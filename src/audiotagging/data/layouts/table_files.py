@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
-from audiotagging.csv_table import CODE_PAGE, Records, TableError, read_records
+from audiotagging.base.csv_table import CODE_PAGE, Records, TableError, read_records
 from audiotagging.data.layouts.columns import KNOWN, VAGUE, Columns, find_columns, is_header, plain_name
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.layouts.sound_names import SoundNames, has_ending

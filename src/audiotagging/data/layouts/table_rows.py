@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
+from audiotagging.base.errors import UserError
+from audiotagging.base.wording import counted
 from audiotagging.data.layouts.columns import NO, YES, near_misses
 from audiotagging.data.layouts.contents import FOLDS, shorten
 from audiotagging.data.layouts.label_cells import check_separators, is_list, is_part, is_vector, split_labels
@@ -15,8 +17,6 @@ from audiotagging.data.layouts.splits import TEST, VALIDATION, VALIDATION_FOLD, 
 from audiotagging.data.layouts.table_files import Table
 from audiotagging.data.layouts.timed_labels import Label, time_of, uncertain
 from audiotagging.data.layouts.tree import name_of
-from audiotagging.errors import UserError
-from audiotagging.wording import counted
 
 
 @dataclass

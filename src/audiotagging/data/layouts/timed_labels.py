@@ -18,14 +18,14 @@ from collections import Counter
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
-from audiotagging.csv_table import CODE_PAGE, TRIED, TableError, read_records, read_text, wide_encoding
+from audiotagging.base.csv_table import CODE_PAGE, TRIED, TableError, read_records, read_text, wide_encoding
+from audiotagging.base.files import open_file
+from audiotagging.base.wording import counted
 from audiotagging.data.layouts.columns import NAMES, plain_name
 from audiotagging.data.layouts.contents import shorten
 from audiotagging.data.layouts.label_cells import is_part, is_vector, split_labels
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.layouts.sound_names import SoundNames
-from audiotagging.files import open_file
-from audiotagging.wording import counted
 
 # Columns of Raven as `plain_name` writes them. Times are from the start of the first sound of the table.
 OFFSET, FILE, PATH, SCORE = "file_offset", "begin_file", "begin_path", "score"

@@ -4,11 +4,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from audiotagging.base.errors import in_one_line
+from audiotagging.base.files import path_text, walk
+from audiotagging.base.wording import counted
 from audiotagging.data.layouts.contents import shorten
-from audiotagging.data.sound_formats import is_hidden, is_sound_name
-from audiotagging.errors import in_one_line
-from audiotagging.files import path_text, walk
-from audiotagging.wording import counted
+from audiotagging.sounds.formats import is_hidden, is_sound_name
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What every room is built on: errors, files, tables, locks, processes, progress."""

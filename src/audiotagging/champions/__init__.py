@@ -1,0 +1,1 @@
+"""Which ensemble is in use: the stages `rescore` and `promote`."""

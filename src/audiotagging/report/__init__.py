@@ -1,0 +1,1 @@
+"""Writes scores.json and the report: the stage `evaluate`."""

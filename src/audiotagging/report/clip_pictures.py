@@ -1,0 +1,65 @@
+"""Spectrograms as pictures, all at the same number of pixels per second, and the axis of time below them."""
+
+import base64
+import io
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from PIL import Image
+
+from audiotagging.evaluation.run_facts import FRAMES_PER_SECOND
+
+LONGEST = 10.0  # seconds; of longer clips, this much is shown
+WIDTH = 360  # pixels, of the whole axis
+STEPS = (0.1, 0.2, 0.5, 1.0, 2.0)  # seconds between ticks
+MOST_TICKS = 6  # besides that at 0
+
+
+@dataclass(frozen=True)
+class TimeAxis:
+    """The axis of time that all pictures of a page share.
+
+    Attributes:
+        seconds: Its length.
+        ticks: The positions of its ticks, in seconds.
+    """
+
+    seconds: float
+    ticks: list[float]
+
+
+def time_axis(lengths: Collection[float]) -> TimeAxis:
+    """Return an axis that fits clips of these lengths, but is no longer than ten seconds.
+
+    Args:
+        lengths: Lengths of the clips in seconds. Not empty.
+    """
+    seconds = min(max(lengths), LONGEST)
+    step = next(step for step in STEPS if seconds / step < MOST_TICKS)
+    return TimeAxis(seconds, [round(step * number, 1) for number in range(int(seconds / step + 1e-9) + 1)])
+
+
+def draw_clip(spectrogram: np.ndarray, *, seconds: float, axis: TimeAxis) -> str:
+    """Draw the spectrogram of a clip without its padding, as far as it fits on the axis.
+
+    Args:
+        spectrogram: uint8, shape (frames, 128). Short clips are padded on both sides.
+        seconds: Length of the clip.
+        axis: The axis of time.
+
+    Returns:
+        A PNG as a data URL: time from left to right, low frequencies at the bottom.
+    """
+    frames = min(len(spectrogram), 1 + int(seconds * FRAMES_PER_SECOND))
+    padding = (len(spectrogram) - frames) // 2
+    sound = spectrogram[padding : padding + min(frames, round(axis.seconds * FRAMES_PER_SECOND))]
+    image = Image.fromarray(np.ascontiguousarray(sound.T[::-1]))  # (128, frames), low mels at the bottom
+    width = max(1, round(WIDTH * min(1, seconds / axis.seconds)))
+    image = image.resize((width, image.height), Image.Resampling.BOX)
+    palette = (mpl.colormaps["magma"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+    image.putpalette(palette.tobytes())
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

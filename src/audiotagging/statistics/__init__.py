@@ -1,0 +1,1 @@
+"""Scores, their intervals, and how clips are divided: numbers from numbers, without files."""
