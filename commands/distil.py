@@ -30,13 +30,12 @@ from audiotagging.ensemble.ensembling import ensemble
 from audiotagging.ensemble.labelled_clips import labelled_sets
 from audiotagging.members import override
 from audiotagging.studies.distillation import LABELS, STUDENT, mix_targets, student_of
-from audiotagging.studies.student import compare_student
-from audiotagging.studies.student_facts import STUDENT_FACTS, Estimate, StudentFacts, StudentScores
+from audiotagging.studies.student import STUDENT_FACTS, Estimate, StudentFacts, StudentScores, compare_student
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.tagger import Tagger
+from audiotagging.training.batches import Targets
 from audiotagging.training.prediction import predict
 from audiotagging.training.train import train
-from audiotagging.training.training_data import Targets
 from commands.outputs import AVERAGED, STUDENT_FOLDER, check_replaced, choose_model, move_up, new_out, work_of
 from commands.parameters import add_set, assignments
 

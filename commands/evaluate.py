@@ -19,7 +19,7 @@ from audiotagging.base.removal import remove_leftovers
 from audiotagging.base.typed_json import read_json
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.preprocessing import excerpts_of
-from audiotagging.evaluation.audit import NAME as SUSPICIOUS
+from audiotagging.evaluation.mistakes import NAME as SUSPICIOUS
 from audiotagging.evaluation.scores import Facts
 from audiotagging.report.audit_page import NAME as AUDIT_PAGE
 from audiotagging.report.evaluate import evaluate

@@ -173,7 +173,7 @@ def _check_options(args: argparse.Namespace) -> None:
 
 def _check_weights(init: Path, values: Mapping[str, Any]) -> None:
     """Check the weights to start with, and say which member starts with which, before any stage runs."""
-    from audiotagging.training.fine_tuning import check  # here, because torch takes seconds to import
+    from audiotagging.training.starting_weights import check  # here, because torch takes seconds to import
 
     check(init, values["rows"], seed=values["seed"])
 

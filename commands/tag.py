@@ -28,13 +28,12 @@ from audiotagging.base.typed_json import write_json
 from audiotagging.sounds.audio import SoundError
 from audiotagging.sounds.formats import is_sound_path
 from audiotagging.sounds.recordings import ChannelOf, examine
-from audiotagging.tagging.choice import Choose, choice, never_chosen
 from audiotagging.tagging.formats import FORMATS as WINDOW_FORMATS
 from audiotagging.tagging.formats import Format, write_file, write_objects
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.output_folder import Settings, last_change, open_results, result_paths
 from audiotagging.tagging.tagger import Tagged, Tagger
-from audiotagging.tagging.windows import Tag, check_windows, tag_windows
+from audiotagging.tagging.windows import Choose, Tag, check_windows, choice, never_chosen, tag_windows
 from commands import check_counts
 from commands.folders import output_file
 from commands.tagging.parameters import add_tag_options, add_window_options

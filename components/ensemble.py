@@ -20,7 +20,7 @@ def ensemble(
     """
     from pathlib import Path
 
-    from audiotagging.base.costs import Meter, add_prefix, add_up
+    from audiotagging.base.machine import Meter, add_prefix, add_up
     from audiotagging.ensemble.ensembling import ensemble
 
     meter = Meter()

@@ -35,7 +35,7 @@ def evaluate(
     from pathlib import Path
 
     from audiotagging.artifacts.champions_folder import Promotion
-    from audiotagging.base.costs import Meter, add_up, select_prefixed
+    from audiotagging.base.machine import Meter, add_up, select_prefixed
     from audiotagging.base.typed_json import read_json
     from audiotagging.evaluation.run_facts import Origin
     from audiotagging.report.evaluate import evaluate

@@ -122,13 +122,8 @@ def entry_points(target: str) -> set[str]:
 def _images_of(function: ast.FunctionDef) -> list[str]:
     """Return the image in the decorator `@stage(image=...)` of a function, if it has that."""
     calls = [call for call in function.decorator_list if isinstance(call, ast.Call)]
-    return [
-        keyword.value.value
-        for call in calls
-        if isinstance(call.func, ast.Name) and call.func.id == "stage"
-        for keyword in call.keywords
-        if keyword.arg == "image" and isinstance(keyword.value, ast.Constant)
-    ]
+    stages = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "stage"]
+    return [ast.literal_eval(keyword.value) for call in stages for keyword in call.keywords if keyword.arg == "image"]
 
 
 def _name(path: Path) -> str:

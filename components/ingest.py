@@ -52,7 +52,7 @@ def ingest(
     from pathlib import Path
 
     from audiotagging.artifacts.initial_weights import describe_init
-    from audiotagging.base.costs import Meter
+    from audiotagging.base.machine import Meter
     from audiotagging.data.ingest import ingest
     from audiotagging.data.layouts.reading import Reading
     from audiotagging.data.sources import resolve_init

@@ -19,7 +19,7 @@ def predict(
     """
     from pathlib import Path
 
-    from audiotagging.base.costs import Meter
+    from audiotagging.base.machine import Meter
     from audiotagging.training.prediction import predict
 
     meter = Meter()

@@ -36,7 +36,7 @@ def preprocess(
     """
     from pathlib import Path
 
-    from audiotagging.base.costs import Meter
+    from audiotagging.base.machine import Meter
     from audiotagging.data.layouts.reading import Reading
     from audiotagging.data.preprocessing import preprocess_folder
 

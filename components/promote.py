@@ -36,7 +36,7 @@ def promote(
     from pathlib import Path
 
     from audiotagging.artifacts.champions_folder import Promotion, read_events
-    from audiotagging.base.costs import Meter, add_prefix, add_up
+    from audiotagging.base.machine import Meter, add_prefix, add_up
     from audiotagging.base.typed_json import write_json
     from audiotagging.champions.promotion import promote
 

@@ -17,7 +17,7 @@ def rescore(averaged: Input[Dataset], spectrograms: Input[Dataset], champions: s
     """
     from pathlib import Path
 
-    from audiotagging.base.costs import Meter
+    from audiotagging.base.machine import Meter
     from audiotagging.champions.rescoring import rescore
 
     meter = Meter()

@@ -18,7 +18,7 @@ def select(noisy_choice: dict, init: dict, seed: int, spectrograms: Input[Datase
     """
     from pathlib import Path
 
-    from audiotagging.base.costs import Meter
+    from audiotagging.base.machine import Meter
     from audiotagging.training.select import select
 
     meter = Meter()

@@ -17,7 +17,7 @@ def tag(batch: dict, shard: str, new: Input[Dataset], cost: Output[Dataset]) -> 
     """
     from pathlib import Path
 
-    from audiotagging.base.costs import Meter
+    from audiotagging.base.machine import Meter
     from audiotagging.base.typed_json import convert, write_json
     from audiotagging.tagging.batches import Batch, tag
 

@@ -33,7 +33,7 @@ def train(
     from pathlib import Path
 
     from audiotagging.artifacts.model_folder import final_metrics
-    from audiotagging.base.costs import Meter
+    from audiotagging.base.machine import Meter
     from audiotagging.base.typed_json import write_json
     from audiotagging.training.supervisor import supervise
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from audiotagging.artifacts.noisy_choice import describe_choice, read_chosen_list, read_list
+from audiotagging.artifacts.selection import describe_choice, read_chosen_list, read_list
 from audiotagging.base.errors import UserError
 
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from audiotagging.base.costs import RSS_UNIT, add_prefix, add_up, select_prefixed
+from audiotagging.base.machine import RSS_UNIT, add_prefix, add_up, select_prefixed
 
 STAGE = """
 import json, subprocess, sys
-from audiotagging.base.costs import Meter
+from audiotagging.base.machine import Meter
 meter = Meter()
 work = "sum(range(3_000_000)); b'x' * ({size} << 20)"
 {own}

@@ -8,13 +8,12 @@ import pandas as pd
 import pytest
 
 from audiotagging.artifacts.near_duplicates import read_alike, write_alike
-from audiotagging.artifacts.noisy_choice import read_list
-from audiotagging.artifacts.selection import read_folds, read_noisy_clips, write_selection
+from audiotagging.artifacts.selection import read_folds, read_list, read_noisy_clips, write_selection
 from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_rejected
 from audiotagging.base.spreadsheet import from_field, to_field
 from audiotagging.data.corrections import read_corrections
 from audiotagging.data.layouts.contents import Classes
-from audiotagging.evaluation.audit import write_suspicious
+from audiotagging.evaluation.mistakes import write_suspicious
 from audiotagging.export.model_card import ENVIRONMENT
 from audiotagging.studies.learning_curve import _write_table
 from audiotagging.tagging.formats import FORMATS

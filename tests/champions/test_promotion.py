@@ -22,7 +22,7 @@ from audiotagging.ensemble.ensembling import ENSEMBLE
 from audiotagging.members import REFERENCE
 from audiotagging.statistics.metrics import lwlrap
 from audiotagging.tagging import torch_networks
-from audiotagging.training.warm_start import starting_point
+from audiotagging.training.starting_weights import starting_point
 from commands import tag
 
 MEMBER = REFERENCE[0]

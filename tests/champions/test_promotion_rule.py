@@ -5,7 +5,7 @@ import pytest
 
 from audiotagging.artifacts.champions_folder import Comparison
 from audiotagging.champions.promotion_rule import FORESEEABLE, POLICIES, decide, judge, more_clips
-from audiotagging.statistics.bootstrap import draw_scores, interval
+from audiotagging.statistics.intervals import draw_scores, interval
 
 
 def comparison(difference, low, high, *, clips=400):

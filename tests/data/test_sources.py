@@ -14,10 +14,10 @@ from helpers.background import running
 from audiotagging.base.errors import UserError
 from audiotagging.base.locks import LOCK, file_lock
 from audiotagging.data import zenodo as zenodo_module
-from audiotagging.data import zenodo_records
+from audiotagging.data import zenodo as zenodo_records
+from audiotagging.data.archives import ArchiveError
 from audiotagging.data.dataset import fingerprint, read_dataset
 from audiotagging.data.sources import resolve, resolve_init
-from audiotagging.data.zip_archives import ArchiveError
 
 
 def zip_folder(folder, archive, top=""):
@@ -146,7 +146,7 @@ def test_an_interrupted_unpacking_is_started_again(data, downloads, monkeypatch)
     zip_folder(data / "test", data / "test.zip")
     shutil.rmtree(data / "test")
     with monkeypatch.context() as patch:
-        patch.setattr("audiotagging.data.zip_archives.utime", interrupt)
+        patch.setattr("audiotagging.data.archives.utime", interrupt)
         with pytest.raises(KeyboardInterrupt):
             resolve(str(data), downloads=downloads)
     assert list(downloads.iterdir()) == []

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from audiotagging.data import zip_archives
-from audiotagging.data.zip_archives import ArchiveError, extract
+from audiotagging.data import archives as zip_archives
+from audiotagging.data.archives import ArchiveError, extract
 
 SPLIT = Path(__file__).parent.parent / "reference" / "split.zip"
 

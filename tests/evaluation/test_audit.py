@@ -10,8 +10,8 @@ from helpers.fabricated import REFERENCE, fabricate_run, finish_run
 from audiotagging.artifacts.calibration import Curve, calibrate
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.data.dataset import read_dataset
-from audiotagging.evaluation import audit
-from audiotagging.evaluation.audit import suspicious_clips, write_suspicious
+from audiotagging.evaluation import mistakes as audit
+from audiotagging.evaluation.mistakes import suspicious_clips, write_suspicious
 from audiotagging.report.audit_page import CLIPS_SHOWN, write_audit
 from docs.pictures import CHROMIUM
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from audiotagging.ensemble.labelled_clips import LabelledSet
-from audiotagging.evaluation.false_alarms import describe_false_alarms, kinds_of, loudest_kinds
+from audiotagging.evaluation.reliability import describe_false_alarms, kinds_of, loudest_kinds
 
 CLASSES = ["Rain", "Buzz"]
 

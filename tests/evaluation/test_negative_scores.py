@@ -11,7 +11,7 @@ from audiotagging.artifacts.calibration import Threshold
 from audiotagging.artifacts.predictions import Predictions, read_predictions, write_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.ensemble.labelled_clips import LabelledSet, labelled_sets, negative_set, out_of_fold_set
-from audiotagging.evaluation.false_alarms import NEGATIVES, describe_negatives
+from audiotagging.evaluation.reliability import NEGATIVES, describe_negatives
 
 CLASSES = ["Rain", "Buzz"]
 

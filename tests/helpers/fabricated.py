@@ -16,7 +16,7 @@ from audiotagging.artifacts.predictions import Predictions, read_predictions, wr
 from audiotagging.artifacts.selection import LINEAR_PREDICTIONS, write_selection
 from audiotagging.artifacts.spectrogram_shards import NEGATIVE, ShardWriter, read_classes, read_clips
 from audiotagging.artifacts.verified import Verified, write_verified
-from audiotagging.base.costs import Meter
+from audiotagging.base.machine import Meter
 from audiotagging.ensemble.ensembling import ensemble
 from audiotagging.evaluation.run_facts import Origin
 from audiotagging.members import LINEAR, REFERENCE, Member

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from audiotagging.report.clip_pictures import draw_clip, time_axis
+from audiotagging.report.clips import draw_clip, time_axis
 from audiotagging.sounds.audio import RATE
 from audiotagging.sounds.spectrogram import HOP, SHORTEST
 

@@ -20,7 +20,7 @@ from audiotagging.champions.promotion import promote
 from audiotagging.data.preprocessing import excerpts_of
 from audiotagging.evaluation.findings import findings
 from audiotagging.members import LINEAR, REFERENCE
-from audiotagging.report.players import audio_url
+from audiotagging.report.clips import audio_url
 from audiotagging.statistics.metrics import label_table
 from commands.evaluate import add_arguments
 from commands.evaluate import run as evaluate_again

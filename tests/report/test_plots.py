@@ -6,9 +6,8 @@ import pandas as pd
 import pytest
 
 from audiotagging.report import report
-from audiotagging.report.learning_plot import learning_curves, loss_limits
+from audiotagging.report.figures import ScoreRow, learning_curves, loss_limits, score_limits, score_plot
 from audiotagging.report.plots import ROLES, Dot, dot_plot
-from audiotagging.report.score_plot import ScoreRow, score_limits, score_plot
 
 CSS = (Path(report.__file__).parent / "page" / "report.css").read_text(encoding="utf-8")
 

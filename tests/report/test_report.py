@@ -18,7 +18,7 @@ from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.evaluation import run_facts
 from audiotagging.members import REFERENCE
 from audiotagging.report import report as html
-from audiotagging.report.players import ELEMENT_BYTES, audio_url, choose_players
+from audiotagging.report.clips import ELEMENT_BYTES, audio_url, choose_players
 from audiotagging.report.report import duration, length, memory, signed
 from audiotagging.sounds import spectrogram
 from commands.evaluate import run as evaluate_again

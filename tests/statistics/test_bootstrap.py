@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from audiotagging.statistics.bootstrap import draw_scores, interval
+from audiotagging.statistics.intervals import draw_scores, interval
 
 
 def test_a_mean_has_the_interval_that_theory_gives():

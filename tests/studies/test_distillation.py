@@ -15,8 +15,8 @@ from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.members import DEMO, REFERENCE
 from audiotagging.statistics.metrics import label_table
 from audiotagging.studies.distillation import LABELS, PATIENCE, fit_scale, mix_targets, scale, student_of
+from audiotagging.training.batches import Targets
 from audiotagging.training.train import train
-from audiotagging.training.training_data import Targets
 
 pytestmark = pytest.mark.usefixtures("narrow_networks")
 

@@ -9,11 +9,11 @@ import torch
 
 from audiotagging.artifacts.spectrogram_shards import Spectrograms
 from audiotagging.members import DEMO
-from audiotagging.training import training_data
+from audiotagging.training import batches as training_data
+from audiotagging.training.batches import Store
 from audiotagging.training.loop import Run
 from audiotagging.training.networks import NETWORKS
 from audiotagging.training.prediction import score
-from audiotagging.training.spectrogram_store import Store
 
 META = torch.device("meta")
 LENGTHS = [128, 200, 300, 500]

@@ -11,8 +11,8 @@ from safetensors.torch import save, save_file
 from audiotagging.artifacts.model_folder import read_facts
 from audiotagging.base.errors import UserError
 from audiotagging.members import REFERENCE, rows
-from audiotagging.training.fine_tuning import candidates, check, choose
 from audiotagging.training.networks import NETWORKS
+from audiotagging.training.starting_weights import candidates, check, choose
 
 FOCAL, BCE = REFERENCE[0], REFERENCE[2]  # two members of the same network
 OTHER = REFERENCE[1]  # of another

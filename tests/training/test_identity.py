@@ -80,7 +80,7 @@ def test_another_version_of_the_code_or_of_torch_changes_it(monkeypatch, named):
         ("artifacts/selection.py", True),  # the folds
         ("training/distillation.py", False),
         ("report/report.py", False),
-        ("studies/student_facts.py", False),
+        ("studies/student.py", False),
     ],
 )
 def test_code_that_the_training_imports_changes_it_and_no_other(monkeypatch, tmp_path, name, decides):

@@ -15,13 +15,14 @@ from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_spectrog
 from audiotagging.base.errors import UserError
 from audiotagging.members import REFERENCE
 from audiotagging.statistics.metrics import label_table, lwlrap
-from audiotagging.training import loop, training_data
+from audiotagging.training import batches as training_data
+from audiotagging.training import loop
+from audiotagging.training.batches import split, view_targets
 from audiotagging.training.checkpoints import Checkpoints
 from audiotagging.training.identity import run_seed
 from audiotagging.training.networks import NETWORKS
 from audiotagging.training.prediction import load_model, score_clips
 from audiotagging.training.train import train
-from audiotagging.training.training_data import split, view_targets
 
 pytestmark = pytest.mark.usefixtures("narrow_networks")
 

@@ -65,7 +65,7 @@ import sys
 from pathlib import Path
 from audiotagging.members import Member
 from audiotagging.training.train import train
-from audiotagging.training.training_data import split, view_targets
+from audiotagging.training.batches import split, view_targets
 spectrograms, out, checkpoints = sys.argv[1:]
 member = Member(id="killed", network="xresnet18ssa", loss="bce", epochs=6, size=32, batch_size=4, epoch_size=8)
 train(member, fold=-1, seed=1, spectrograms=Path(spectrograms), out=Path(out), checkpoints=checkpoints)

@@ -2,8 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from audiotagging.artifacts.noisy_choice import describe_choice, read_list
-from audiotagging.artifacts.selection import DEALT_FOLDS, read_folds, read_noisy_clips, with_folds
+from audiotagging.artifacts.selection import (
+    DEALT_FOLDS,
+    describe_choice,
+    read_folds,
+    read_list,
+    read_noisy_clips,
+    with_folds,
+)
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
 from audiotagging.statistics.stratification import stratify
 from audiotagging.training.select import select

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from audiotagging.training.spectrogram_store import Store
+from audiotagging.training.batches import Store
 
 LENGTHS = [128, 129, 200, 300]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from audiotagging.artifacts.spectrogram_shards import Spectrograms
-from audiotagging.training.training_data import TrainingData
+from audiotagging.training.batches import TrainingData
 
 CLASSES = ["bark", "hiss", "meow"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from audiotagging.artifacts.noisy_choice import NOISY_CHOICES
+from audiotagging.artifacts.selection import NOISY_CHOICES
 from audiotagging.base.errors import UserError
 from audiotagging.base.wording import counted
 from audiotagging.data.layouts.choice import read_layout

@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from audiotagging.artifacts.noisy_choice import describe_choice
-from audiotagging.artifacts.selection import DEALT_FOLDS
+from audiotagging.artifacts.selection import DEALT_FOLDS, describe_choice
 from audiotagging.base.errors import UserError
 from audiotagging.base.wording import counted, listed
 from audiotagging.data.dataset import DataError, Dataset, fingerprint, read_dataset
@@ -29,7 +28,7 @@ class Ingested:
     Attributes:
         folder: The data folder.
         fingerprint: Fingerprint of what the spectrograms depend on (`audiotagging.data.dataset.fingerprint`).
-        noisy_choice: The choice of noisy clips to train on (`audiotagging.artifacts.noisy_choice`).
+        noisy_choice: The choice of noisy clips to train on (`audiotagging.artifacts.selection`).
         split_seed: The seed, or 0 if the clips do not depend on it.
     """
 

@@ -15,11 +15,9 @@ from pathlib import Path, PurePosixPath
 from audiotagging.base.errors import UserError
 from audiotagging.base.files import atomic_folder, publish, remove_partial
 from audiotagging.base.removal import remove_broken_link
+from audiotagging.data.archives import extract, extract_tar, is_tar
 from audiotagging.data.mirror import fetch, list_files, mirror
-from audiotagging.data.tar_archives import extract_tar, is_tar
-from audiotagging.data.zenodo import ZENODO, download_record
-from audiotagging.data.zenodo_records import place_of
-from audiotagging.data.zip_archives import extract
+from audiotagging.data.zenodo import ZENODO, download_record, place_of
 
 # For each folder of Kaggle's and Zenodo's editions (or archive of this name with `.zip`), its path in the data folder.
 LAYOUT = {

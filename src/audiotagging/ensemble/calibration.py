@@ -22,8 +22,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from audiotagging.artifacts.calibration import EDGE, Calibration, Curve, calibrate, logits, sigmoid
-from audiotagging.statistics.bootstrap import draw_scores, interval
-from audiotagging.statistics.intervals import estimate_systems
+from audiotagging.statistics.intervals import draw_scores, estimate_systems, interval
 
 # Number of clips with the label for which a class's own curve counts as much as the shared one. Of the numbers from 5
 # to 200, 40 gave a low log loss both on the test clips of four parts of ESC-10 and in their cross-validations.

@@ -13,8 +13,8 @@ import pandas as pd
 from audiotagging.artifacts.model_folder import ModelFacts, read_facts, read_history
 from audiotagging.artifacts.selection import read_noisy_clips
 from audiotagging.artifacts.verified import Verified
-from audiotagging.base.costs import Meter, add_up
 from audiotagging.base.errors import UserError
+from audiotagging.base.machine import Meter, add_up
 
 FRAMES_PER_SECOND = 44_100 / 694  # frames of a spectrogram: the sampling rate divided by the hop length
 
@@ -25,7 +25,7 @@ class Origin:
 
     Attributes:
         command: The command line that started it.
-        costs: What each stage cost, in the order of the stages (`audiotagging.base.costs`).
+        costs: What each stage cost, in the order of the stages (`audiotagging.base.machine`).
         meter: What the last stage has cost so far.
     """
 

@@ -113,7 +113,7 @@ class Before(TypedDict):
 
 
 class StageCost(TypedDict):
-    """What a stage cost (`audiotagging.base.costs`)."""
+    """What a stage cost (`audiotagging.base.machine`)."""
 
     stage: str
     started: str

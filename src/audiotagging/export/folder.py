@@ -12,7 +12,7 @@ from audiotagging.artifacts.onnx_facts import ENSEMBLE
 from audiotagging.base.files import atomic_folder, sha256
 from audiotagging.export.model_card import NAME, model_card, read_scores
 from audiotagging.export.onnx_files import OPSET, write_onnx
-from audiotagging.studies.student_facts import read_student_facts
+from audiotagging.studies.student import read_student_facts
 from audiotagging.tagging.onnx_networks import OnnxNetworks
 from audiotagging.tagging.torch_networks import TorchNetworks
 

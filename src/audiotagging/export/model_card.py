@@ -17,7 +17,7 @@ from audiotagging.base.typed_json import read_json
 from audiotagging.base.wording import counted, number
 from audiotagging.sounds.audio import RATE
 from audiotagging.sounds.spectrogram import HOP, SHORTEST
-from audiotagging.studies.student_facts import Estimate, StudentFacts
+from audiotagging.studies.student import Estimate, StudentFacts
 
 NAME = "MODEL_CARD.md"
 SCORES = "scores.json"

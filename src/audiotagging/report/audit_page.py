@@ -14,9 +14,8 @@ import numpy as np
 
 from audiotagging.artifacts.excerpts import Excerpt
 from audiotagging.base.files import atomic_file
-from audiotagging.evaluation.audit import PER_CLASS
-from audiotagging.report.clip_pictures import draw_clip, time_axis
-from audiotagging.report.players import choose_players
+from audiotagging.evaluation.mistakes import PER_CLASS
+from audiotagging.report.clips import choose_players, draw_clip, time_axis
 from audiotagging.report.report import ENVIRONMENT, PAGE_BYTES, length
 
 NAME = "audit.html"

@@ -19,9 +19,9 @@
 * `calibration`, `thresholds`: how far the probabilities and thresholds can be trusted
   (`audiotagging.evaluation.reliability`), if folds were held out.
 * `disturbances`: the best wrong tags of silence, noise, hum, clicks and quiet ends, and how many of them per minute
-  reach the thresholds (`audiotagging.evaluation.false_alarms`).
-* `suspicious`: the number of curated clips whose labels may be wrong (`audiotagging.evaluation.audit`), if folds were
-  held out.
+  reach the thresholds (`audiotagging.evaluation.reliability`).
+* `suspicious`: the number of curated clips whose labels may be wrong (`audiotagging.evaluation.mistakes`), if folds
+  were held out.
 * `similarity`, `trained`, `data`, `selection`, `run`: facts about the members, their training data and their versions.
   There is no `similarity` if nothing was predicted.
 * `promotion`: the decision on whether the ensemble becomes the champion, if a champions folder was given
@@ -61,12 +61,16 @@ from audiotagging.ensemble.labelled_clips import (
     labelled_sets,
     negative_set,
 )
-from audiotagging.evaluation.audit import NAME as SUSPICIOUS
-from audiotagging.evaluation.audit import suspicious_clips, write_suspicious
-from audiotagging.evaluation.false_alarms import describe_false_alarms, describe_negatives, loudest_kinds
-from audiotagging.evaluation.mistakes import confusions, worst_clips
+from audiotagging.evaluation.mistakes import NAME as SUSPICIOUS
+from audiotagging.evaluation.mistakes import confusions, suspicious_clips, worst_clips, write_suspicious
 from audiotagging.evaluation.previous_run import compare_with_before
-from audiotagging.evaluation.reliability import describe_calibration, describe_thresholds
+from audiotagging.evaluation.reliability import (
+    describe_calibration,
+    describe_false_alarms,
+    describe_negatives,
+    describe_thresholds,
+    loudest_kinds,
+)
 from audiotagging.evaluation.run_facts import (
     Origin,
     read_models,

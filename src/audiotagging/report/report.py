@@ -18,13 +18,18 @@ from audiotagging.artifacts.excerpts import Excerpt
 from audiotagging.base.wording import duration
 from audiotagging.evaluation.run_facts import TrainedModel
 from audiotagging.members import LINEAR
-from audiotagging.report.champions_plot import champions_plot, measured_candidates
-from audiotagging.report.clip_pictures import draw_clip, time_axis
-from audiotagging.report.learning_plot import learning_curves, loss_limits
-from audiotagging.report.players import choose_players
+from audiotagging.report.clips import choose_players, draw_clip, time_axis
+from audiotagging.report.figures import (
+    ScoreRow,
+    champions_plot,
+    learning_curves,
+    loss_limits,
+    measured_candidates,
+    reliability_plot,
+    score_limits,
+    score_plot,
+)
 from audiotagging.report.plots import Dot, dot_plot
-from audiotagging.report.reliability_plot import reliability_plot
-from audiotagging.report.score_plot import ScoreRow, score_limits, score_plot
 
 SETS = {"all": "all test clips", "public": "public", "private": "private", "out_of_fold": "out of fold"}
 PAGE_BYTES = 8_000_000  # the page is sent around, and Kubeflow shows it in a frame

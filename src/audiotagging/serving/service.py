@@ -16,10 +16,9 @@ from audiotagging.serving.reloading import Loaded, Models
 from audiotagging.serving.scoring import STEP, Scorer
 from audiotagging.serving.turns import Account
 from audiotagging.serving.uploads import Upload
-from audiotagging.tagging.choice import Choose, choice
 from audiotagging.tagging.formats import as_row
 from audiotagging.tagging.tagger import SILENT, in_batches
-from audiotagging.tagging.windows import Tag, merge
+from audiotagging.tagging.windows import Choose, Tag, choice, merge
 
 
 class Answer(NamedTuple):

@@ -5,13 +5,22 @@ sound. Nothing is sought between reads, because a position is not exact where sa
 
 Files with 16-bit samples are read as integers and scaled here, which gives the same values as libsndfile's own
 conversion in half the time.
+
+Hides what libmpg123, the decoder of MP3 in libsndfile, writes to the error output of the process.
+
+It writes its own words there about every damaged frame, and libsndfile offers no way to turn that off. C's `stderr` is
+replaced while it decodes, which Python's own error output does not use, so that other threads can still write to that.
 """
 
+import ctypes
 import io
 import os
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import BinaryIO
+from functools import cache
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
@@ -19,8 +28,37 @@ import soundfile
 from audiotagging.base.machine import check_machine
 from audiotagging.sounds.file_part import FilePart
 from audiotagging.sounds.pcm_headers import Samples
-from audiotagging.sounds.quiet_mpg123 import hidden_messages
 from audiotagging.sounds.streams import DecoderError, check_head, check_values
+
+_lock = threading.Lock()
+_hiding = 0  # how many threads decode
+
+
+@contextmanager
+def hidden_messages() -> Iterator[None]:
+    """Hide what C libraries write to the error output within the block."""
+    global _hiding
+    stderr, shown, nowhere = _files()
+    with _lock:
+        _hiding += 1
+        stderr.value = nowhere
+    try:
+        yield
+    finally:
+        with _lock:
+            _hiding -= 1
+            if not _hiding:
+                stderr.value = shown
+
+
+@cache
+def _files() -> tuple[Any, int | None, int | None]:
+    """Return C's variable `stderr`, its value, and a file that goes nowhere."""
+    library = ctypes.CDLL(None)
+    library.fopen.restype = ctypes.c_void_p
+    stderr = ctypes.c_void_p.in_dll(library, "__stderrp" if sys.platform == "darwin" else "stderr")
+    return stderr, stderr.value, library.fopen(b"/dev/null", b"w")
+
 
 # Bytes per sample of what is stored as it is, so that the size of a file tells how many samples there are.
 WIDTHS = {

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from audiotagging.statistics.bootstrap import interval
+from audiotagging.statistics.intervals import interval
 from audiotagging.statistics.metrics import label_precisions
 
 FARTHEST = 4.0  # times the clips that there are: the shares span a factor of 4, and nothing is known beyond that

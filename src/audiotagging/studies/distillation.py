@@ -14,7 +14,7 @@ import pandas as pd
 
 from audiotagging.members import Member
 from audiotagging.statistics.metrics import label_table
-from audiotagging.training.training_data import Targets
+from audiotagging.training.batches import Targets
 
 STUDENT = "student"  # id of the member
 # The share of the labels in what is learned of a curated clip. The rest are the ensemble's scores. From F. Schmid,

@@ -36,12 +36,11 @@ from audiotagging.tagging.batch_results import (
     known_files,
     write_part,
 )
-from audiotagging.tagging.choice import Choose, choice
 from audiotagging.tagging.drift import Drift, NoTestClipsError, Sounds, compare, read_test_clips
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.storage import Place, open_place
 from audiotagging.tagging.tagger import Tagger
-from audiotagging.tagging.windows import check_windows, tag_windows
+from audiotagging.tagging.windows import Choose, check_windows, choice, tag_windows
 
 SHARD_BYTES = 10_000_000  # of sound, two minutes at 44.1 kHz: fewer are not worth a further process with all models
 COMPARED = 500  # files of a batch that are also scored as a whole, for a comparison with other sounds

@@ -14,12 +14,12 @@ from audiotagging.base.errors import UserError
 from audiotagging.members import Member
 from audiotagging.statistics.metrics import lwlrap
 from audiotagging.training.augmentation import VIEWS
+from audiotagging.training.batches import Targets, TrainingData
 from audiotagging.training.devices import allow_tf32, autocast, move
 from audiotagging.training.losses import LOSSES, mixed_loss
 from audiotagging.training.networks import NETWORKS
 from audiotagging.training.one_cycle import one_cycle
 from audiotagging.training.prediction import score
-from audiotagging.training.training_data import Targets, TrainingData
 
 WEIGHT_DECAY = 0.01  # decoupled from the gradient, for all parameters
 SECOND_BETA = 0.99

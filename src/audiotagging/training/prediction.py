@@ -20,10 +20,10 @@ from audiotagging.base.machine import check_machine
 from audiotagging.base.progress import track
 from audiotagging.members import LINEAR, Member
 from audiotagging.training.augmentation import VIEWS, normalise, resample
+from audiotagging.training.batches import Store
 from audiotagging.training.devices import allow_tf32, autocast, best_device, move
 from audiotagging.training.linear_model import LinearModel, clip_statistics
 from audiotagging.training.networks import NETWORKS
-from audiotagging.training.spectrogram_store import Store
 
 WINDOWS = 128  # windows per batch
 

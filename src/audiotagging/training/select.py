@@ -13,9 +13,14 @@ import numpy as np
 import pandas as pd
 
 from audiotagging.artifacts.initial_weights import write_init
-from audiotagging.artifacts.noisy_choice import read_chosen_list
 from audiotagging.artifacts.predictions import Predictions, write_predictions
-from audiotagging.artifacts.selection import DEALT_FOLDS, LINEAR_PREDICTIONS, with_folds, write_selection
+from audiotagging.artifacts.selection import (
+    DEALT_FOLDS,
+    LINEAR_PREDICTIONS,
+    read_chosen_list,
+    with_folds,
+    write_selection,
+)
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_listing, read_spectrograms
 from audiotagging.base.files import atomic_folder
 from audiotagging.members import LINEAR
@@ -35,7 +40,7 @@ def select(
 
     Args:
         spectrograms: The folder of shards.
-        noisy_choice: The choice of noisy clips to train on (`audiotagging.artifacts.noisy_choice`).
+        noisy_choice: The choice of noisy clips to train on (`audiotagging.artifacts.selection`).
         init: The weights to start with (`audiotagging.artifacts.initial_weights`).
         seed: Seed of the folds.
         out: The folder to create.

@@ -29,15 +29,14 @@ from audiotagging.base.processes import TERMINATED
 from audiotagging.base.wording import counted
 from audiotagging.members import LINEAR, Member
 from audiotagging.statistics.metrics import label_table, lwlrap
+from audiotagging.training.batches import Targets, split
 from audiotagging.training.checkpoints import Checkpoints, run_checkpoints
 from audiotagging.training.devices import best_device, device_name
-from audiotagging.training.fine_tuning import candidates, choose
 from audiotagging.training.identity import code_version, run_identity, run_seed
 from audiotagging.training.linear_model import clip_statistics, fit_linear_model
 from audiotagging.training.loop import Run
-from audiotagging.training.training_data import Targets, split
+from audiotagging.training.starting_weights import candidates, choose, starting_point
 from audiotagging.training.training_progress import TrainingProgress
-from audiotagging.training.warm_start import starting_point
 from audiotagging.training.weights_file import read_weights, start_with
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from audiotagging.artifacts.noisy_choice import NOISY_CHOICES
+from audiotagging.artifacts.selection import NOISY_CHOICES
 from audiotagging.base.wording import counted
 from audiotagging.data.corrections import correct
 from audiotagging.data.layouts.audioset import read_audioset, tables_of_segments

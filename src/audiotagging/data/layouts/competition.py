@@ -8,12 +8,11 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from audiotagging.artifacts.noisy_choice import NOISY_CHOICES, read_list
+from audiotagging.artifacts.selection import NOISY_CHOICES, read_list
 from audiotagging.base.errors import UserError
 from audiotagging.base.wording import counted
-from audiotagging.data.bad_clips import BAD_CLIPS
 from audiotagging.data.corrections import corrections_note, read_corrections
-from audiotagging.data.layouts.competition_tables import Table, find_classes, read_tables
+from audiotagging.data.layouts.competition_tables import BAD_CLIPS, Table, find_classes, read_tables
 from audiotagging.data.layouts.contents import FOLDS, Classes, Clip, Contents
 from audiotagging.data.layouts.label_cells import split_labels
 from audiotagging.sounds.formats import is_sound_name

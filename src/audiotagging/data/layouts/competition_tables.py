@@ -9,6 +9,16 @@ from audiotagging.base.csv_table import TableError, read_table
 from audiotagging.data.layouts.contents import Classes, check_classes
 from audiotagging.data.layouts.label_cells import clean, split_labels
 
+BAD_CLIPS = {
+    "f76181c4.wav": "wrong labels",
+    "77b925c2.wav": "wrong labels",
+    "6a1f682a.wav": "wrong labels",
+    "c7db12aa.wav": "wrong labels",
+    "7752cc8a.wav": "wrong labels",
+    "1d44b0bd.wav": "no signal",
+}
+
+
 LABELLED = ("fname", "labels")  # columns
 
 

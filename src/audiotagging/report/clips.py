@@ -1,15 +1,48 @@
-"""Spectrograms as pictures, all at the same number of pixels per second, and the axis of time below them."""
+"""Clips on the page: their spectrograms as pictures on one axis of time, and their sounds."""
 
 import base64
 import io
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
 from PIL import Image
 
+from audiotagging.artifacts.excerpts import Excerpt
 from audiotagging.evaluation.run_facts import FRAMES_PER_SECOND
+
+ELEMENT_BYTES = 400  # of a player, without its URL
+
+
+def audio_url(excerpt: Excerpt) -> str:
+    """Return an excerpt as a data URL, for the attribute `src` of an `<audio>` element."""
+    return "data:audio/ogg;base64," + base64.b64encode(excerpt.sound).decode()
+
+
+def choose_players(excerpts: Mapping[str, Excerpt], *, clips: Sequence[str], room: int) -> dict[str, str]:
+    """Choose the clips that get players.
+
+    Args:
+        excerpts: Excerpts by clip.
+        clips: The clips of a page in the order in which they get players. One that the page shows twice is there twice.
+        room: Number of bytes that all players may take.
+
+    Returns:
+        Data URLs by clip.
+    """
+    places = Counter(clips)
+    players = {}
+    for clip in places:  # in the order of their first places
+        if clip in excerpts:
+            url = audio_url(excerpts[clip])
+            size = places[clip] * (len(url) + ELEMENT_BYTES)
+            if size <= room:
+                players[clip] = url
+                room -= size
+    return players
+
 
 LONGEST = 10.0  # seconds; of longer clips, this much is shown
 WIDTH = 360  # pixels, of the whole axis
