@@ -17,7 +17,7 @@ def stage(*, image: str) -> Callable[..., Any]:
     the function, and the library's gate runs that program.
 
     Args:
-        image: A target of docker/Dockerfile: "data", "training" or "results".
+        image: A target of docker/Dockerfile, one of `images.TARGETS`.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:

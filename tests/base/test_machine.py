@@ -118,7 +118,7 @@ def test_memory_that_was_freed_between_what_is_in_use_is_given_back():
 
 @pytest.mark.parametrize(("limit", "lacks"), [(2**30, True), (2**36, False)])
 def test_memory_lacks_where_as_much_as_a_file_needs_cannot_be_had(limit, lacks):
-    program = "import resource, sys; from audiotagging import machine\n"
+    program = "import resource, sys; from audiotagging.base import machine\n"
     program += "resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2); print(machine._lacks_memory())"
     done = subprocess.run([sys.executable, "-c", program, str(limit)], capture_output=True, text=True, check=True)
     assert done.stdout == f"{lacks}\n"

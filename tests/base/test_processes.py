@@ -33,7 +33,7 @@ def test_a_stage_ends_when_its_standard_input_is_closed(start):
 
 
 def test_a_stage_that_does_not_react_ends_all_the_same(start):
-    deaf = "from audiotagging import processes; processes.PATIENCE = 0"
+    deaf = "from audiotagging.base import processes; processes.PATIENCE = 0"
     deaf += "\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf', flush=True)\ntime.sleep(600)"
     with start(deaf, stdin=subprocess.PIPE, env={STDIN_IS_OPEN: "1"}) as stage:
         assert stage.stdout.readline() == "deaf\n"

@@ -21,7 +21,7 @@ OTHERS = {
     ("files.py", "unlink"),  # the temporary file of this block
     ("working_folder.py", "rmdir"),  # fails unless the folder is empty
     ("outputs.py", "rmdir"),
-    ("places.py", "delete_file"),  # in an object store
+    ("storage.py", "delete_file"),  # in an object store
     ("checkpoints.py", "delete_file"),  # in an object store, or by the name of a checkpoint
     ("checkpoints.py", "delete_dir"),  # in an object store
 }
