@@ -153,7 +153,6 @@ def audiotagging(
 
     selection = select(
         noisy_choice=ingested.outputs["noisy_choice"],
-        init=ingested.outputs["init"],
         seed=seed,
         spectrograms=spectrograms,
     ).output
@@ -163,6 +162,7 @@ def audiotagging(
             row=row,
             spectrograms=spectrograms,
             selection=selection,
+            init=ingested.outputs["init"],
             seed=seed,
             checkpoints=checkpoints,
             champions=champions,

@@ -21,7 +21,7 @@ from audiotagging.artifacts.model_folder import model_name
 from audiotagging.artifacts.predictions import Predictions, read_predictions
 from audiotagging.artifacts.spectrogram_shards import Spectrograms, read_clips, read_spectrograms
 from audiotagging.base.errors import UserError
-from audiotagging.base.files import atomic_file, digest, named, require
+from audiotagging.base.files import atomic_file, named, require
 from audiotagging.base.progress import track
 from audiotagging.base.typed_json import write_json
 from audiotagging.base.wording import counted
@@ -116,7 +116,7 @@ def _teach(out: Path, predictions: Predictions, teacher: Tagger, *, kept: Path) 
         "%s taught by the models that were not trained on them, %s by all models",
         *(counted(len(scores), "clip"), len(rest.clips)),
     )
-    path = kept / f"taught-{digest(teacher.sources)[:16]}.npy"
+    path = kept / f"taught-{teacher.networks.version()}.npy"
     if not path.exists():
         with atomic_file(path) as partial, partial.open("wb") as file:
             np.save(file, _score_all(teacher, rest))

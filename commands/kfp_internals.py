@@ -27,7 +27,7 @@ import urllib3
 from kfp.dsl import Artifact
 from kfp.local import cache, docker_task_handler, logging_utils, subprocess_task_handler, task_dispatcher
 from kfp.local.io import IOStore
-from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
+from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor, task_spec_utils
 from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 from kfp.local.status import Status
 
@@ -46,9 +46,12 @@ TIMEOUT = 60  # seconds to wait for the answer of a server, and for more of it
 MOST_SECONDS, MOST_BYTES = 600, 2**28  # for an answer that is read into memory; that on a run of 30 rows has megabytes
 CHUNK = 2**16
 
+ITERATION = "create_parameter_loop_iteration_task_spec"  # makes the description of a loop that of one row
+
 # What is replaced while a pipeline runs on this machine, and the behaviour that is to be avoided.
 REPLACED: tuple[tuple[Any, str, str], ...] = (
     (ConditionEvaluator, "_resolve_pipeline_channel", "finds no output of a stage that has several"),
+    (task_spec_utils, ITERATION, "gives the stages in a loop its row in place of every output of a stage before"),
     (enhanced_dag_orchestrator, "ParallelExecutor", "runs at most two rows of a loop at once, whatever the limit is"),
     (task_executor, "execute_single_task", "reports only in its log that the outputs of a stage come from the cache"),
     (task_dispatcher, "run_single_task_implementation", "reports only in its log that a stage starts, ends or fails"),
@@ -58,6 +61,8 @@ REPLACED: tuple[tuple[Any, str, str], ...] = (
     (logging_utils, "local_logger_context", "replaces the handlers of the root logger in several threads at once"),
     (logging_utils, "indented_print", "replaces Python's `print` in several threads at once"),
 )
+
+_KFP_ITERATION = task_spec_utils.create_parameter_loop_iteration_task_spec
 
 
 @dataclass(frozen=True)
@@ -167,6 +172,7 @@ def local_runner(
     values = {
         "_resolve_pipeline_channel": _resolve,
         "LocalCache": Cache,
+        ITERATION: _iteration,
         "ParallelExecutor": ParallelExecutor,
         "execute_single_task": execute_single_task,
         "run_single_task_implementation": run_single_task_implementation,
@@ -336,6 +342,15 @@ def _resolve(channel_ref: str, io_store: IOStore) -> Any:
     """Return the value of an output of a stage in a condition, `pipelinechannel--STAGE-OUTPUT`."""
     stage, _, output = channel_ref.removeprefix("pipelinechannel--").rpartition("-")
     return io_store.get_task_output(stage, output)
+
+
+def _iteration(original_task_spec: Any, loop_item: Any, loop_task_name: str) -> Any:
+    """Return kfp's description of one row of a loop, with the outputs of earlier stages that it replaced by the row."""
+    iteration = _KFP_ITERATION(original_task_spec, loop_item, loop_task_name)
+    for name, value in original_task_spec.inputs.parameters.items():
+        if value.HasField("task_output_parameter"):
+            iteration.inputs.parameters[name].CopyFrom(value)
+    return iteration
 
 
 def _with_environment(executor: Any, environment: Mapping[str, str]) -> Any:

@@ -36,7 +36,7 @@ WRITTEN = (
     *("submission.csv", "ensemble.json", "predictions.parquet", "scores.json", "report.html", "student.json"),
     *("suspicious.csv", "audit.html", "log.txt", "logs/*.txt", "predictions/*.parquet"),
     *(f"models/*/{name}" for name in MODEL),
-    *(f"selection/{name}" for name in ("folds.csv", "noisy.csv", "init.json", "linear.parquet")),
+    *(f"selection/{name}" for name in ("folds.csv", "noisy.csv", "linear.parquet")),
     *(f"selection/judge/{name}" for name in MODEL),  # by an earlier version
     *(f"spectrograms/{name}.csv" for name in ("alike", "incomplete", "rejected")),
     *(f"spectrograms/{name}.parquet" for name in ("?????-of-?????", "acoustics", "excerpts")),

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from audiotagging.artifacts.champions_folder import champion_folder
 from audiotagging.base.errors import UserError, in_one_line
-from audiotagging.base.files import atomic_file, check_target, digest, path_text
+from audiotagging.base.files import atomic_file, check_target, path_text
 from audiotagging.base.progress import track
 from audiotagging.base.spreadsheet import shown_field
 from audiotagging.base.typed_json import write_json
@@ -217,7 +217,7 @@ def _results(args: argparse.Namespace, tagger: Tagger, found: list[tuple[Path, P
     options = {
         name: getattr(args, name) for name in ("every", "overlap", "merge", "top", "precision", "format", "channel")
     }
-    open_results(args.out, Settings(models=digest(tagger.sources), **options))
+    open_results(args.out, Settings(models=tagger.networks.version(), **options))
     return results
 
 

@@ -6,15 +6,14 @@ from components.stage import stage
 
 
 @stage(image="training")
-def select(noisy_choice: dict, init: dict, seed: int, spectrograms: Input[Dataset], selection: Output[Dataset]) -> None:
+def select(noisy_choice: dict, seed: int, spectrograms: Input[Dataset], selection: Output[Dataset]) -> None:
     """Assign the curated clips to folds, and choose the noisy clips to train on.
 
     Args:
         noisy_choice: The choice of noisy clips, from `ingest`.
-        init: The weights to start with, from `ingest`, for `train`.
         seed: Seed of the folds.
         spectrograms: The output of `preprocess`.
-        selection: A folder with folds.csv and noisy.csv, and init.json if there are weights to start with.
+        selection: A folder with folds.csv and noisy.csv.
     """
     from pathlib import Path
 
@@ -22,5 +21,5 @@ def select(noisy_choice: dict, init: dict, seed: int, spectrograms: Input[Datase
     from audiotagging.training.select import select
 
     meter = Meter()
-    select(Path(spectrograms.path), noisy_choice=noisy_choice, init=init, seed=seed, out=Path(selection.path))
+    select(Path(spectrograms.path), noisy_choice=noisy_choice, seed=seed, out=Path(selection.path))
     selection.metadata.update(meter.cost())

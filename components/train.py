@@ -10,6 +10,7 @@ def train(
     row: dict,
     spectrograms: Input[Dataset],
     selection: Input[Dataset],
+    init: dict,
     seed: int,
     checkpoints: str,
     champions: str,
@@ -23,6 +24,7 @@ def train(
         row: A row of `audiotagging.members.rows`: the fields of a Member and `fold`.
         spectrograms: The output of `preprocess`.
         selection: The output of `select`.
+        init: The weights to start with, from `ingest`.
         seed: Seed of the run. The seed of each member and fold is derived from it.
         checkpoints: Folder or URI for the checkpoints of interrupted trainings. An empty string disables them.
         champions: The champions folder, for a warm start. An empty string disables it.
@@ -43,6 +45,7 @@ def train(
         row=row,
         spectrograms=Path(spectrograms.path),
         selection=Path(selection.path),
+        init=init,
         out=Path(model.path),
         seed=seed,
         checkpoints=checkpoints,

@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import re
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from helpers.tiny_ensemble import tag_options
 from audiotagging.artifacts.acoustics import Acoustics
 from audiotagging.artifacts.acoustics_table import read_acoustics, write_acoustics
 from audiotagging.artifacts.champions_folder import champion_folder, read_champion
+from audiotagging.artifacts.ensemble_folder import read_version
 from audiotagging.artifacts.predictions import Predictions, read_predictions, write_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.base.errors import UserError
@@ -129,6 +131,19 @@ def test_other_predictions_or_weights_are_another_version(tmp_path, file):
     else:
         replace_weights(path.parent, b"other")
     assert promote_run(run, tmp_path / "second")["version"] != first["version"]
+
+
+def test_an_ensemble_has_the_same_version_before_it_is_promoted_and_afterwards(tmp_path, runs):
+    out = tmp_path / "out"  # as the command `run` leaves it
+    shutil.copytree(runs["good"] / "averaged", out)
+    shutil.copytree(runs["good"] / "models", out / "models")
+    version = promote_run(runs["good"], tmp_path / "champions")["version"]
+    champion = champion_folder(tmp_path / "champions")
+    assert [read_version(path) for path in (out, out / "models", champion)] == [version] * 3
+    (out / "models").rename(tmp_path / "models")  # without predictions, the weights count alone
+    assert (
+        re.fullmatch("[0-9a-f]{16}", read_version(tmp_path / "models")) and read_version(tmp_path / "models") != version
+    )
 
 
 @pytest.mark.parametrize(("test_labels", "name", "part"), [(True, "all", "test"), (False, "out_of_fold", "validation")])

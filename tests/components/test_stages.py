@@ -81,7 +81,7 @@ def row_of(member, fold):
 
 def call_train(run, out, *, fold=0, metrics=None, **changes):
     model = artifact(Model, out)
-    options = {"seed": 1, "checkpoints": "", "champions": "", "warm_start": 0.0}
+    options = {"seed": 1, "init": {}, "checkpoints": "", "champions": "", "warm_start": 0.0}
     train.python_func(
         row=row_of(SHORT, fold),
         spectrograms=artifact(Dataset, run / "spectrograms"),
@@ -175,11 +175,7 @@ def test_train_begins_with_the_weights_that_ingest_describes(run, tmp_path, monk
     for path in models_of(source):
         replace_weights(path, save(network.state_dict()))
     monkeypatch.setattr("audiotagging.training.loop.one_cycle", lambda step, *, steps, lr: (0.0, 0.9))  # learns nothing
-    options = {"seed": 534, "spectrograms": artifact(Dataset, run / "spectrograms"), "noisy_choice": {"noisy": "all"}}
-    selection = artifact(Dataset, tmp_path / "selection")
-    select.python_func(init={"path": str(source / "models"), "sha256": "any"}, selection=selection, **options)
-    (run / "selection" / "init.json").write_bytes((tmp_path / "selection" / "init.json").read_bytes())
-    call_train(run, tmp_path / "model")
+    call_train(run, tmp_path / "model", init={"path": str(source / "models"), "sha256": "any"})
     weights = load_file(weights_path(tmp_path / "model"))
     assert torch.equal(weights["body.0.0.weight"], network.state_dict()["body.0.0.weight"])
     shared = read_classes(run / "spectrograms").index(read_classes(source / "spectrograms")[0])
@@ -193,12 +189,11 @@ def test_train_begins_with_the_weights_that_ingest_describes(run, tmp_path, monk
 def test_select(run, tmp_path):
     options = {"seed": 1, "spectrograms": artifact(Dataset, run / "spectrograms")}
     selection = artifact(Dataset, tmp_path / "all")
-    select.python_func(noisy_choice={"noisy": "all"}, selection=selection, init={}, **options)
-    assert not (tmp_path / "all" / "init.json").exists()
+    select.python_func(noisy_choice={"noisy": "all"}, selection=selection, **options)
     assert_cost(selection.metadata)
     assert len(read_noisy_clips(tmp_path / "all")) == 20
     agreeing = artifact(Dataset, tmp_path / "agreeing")
-    select.python_func(noisy_choice={"noisy": "agreement"}, init={}, selection=agreeing, **options)
+    select.python_func(noisy_choice={"noisy": "agreement"}, selection=agreeing, **options)
     assert 0 < len(read_noisy_clips(tmp_path / "agreeing")) < 20
     assert read_folds(tmp_path / "agreeing") == read_folds(tmp_path / "all") == read_folds(run / "selection")
 

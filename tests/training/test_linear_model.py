@@ -49,7 +49,7 @@ def test_the_model_is_the_logistic_regression_of_scikit_learn():
 
 
 def test_agreement_takes_the_clips_whose_labels_are_right(spectrograms, tmp_path):
-    select(spectrograms, noisy_choice={"noisy": "agreement"}, init={}, seed=1, out=tmp_path / "selection")
+    select(spectrograms, noisy_choice={"noisy": "agreement"}, seed=1, out=tmp_path / "selection")
     chosen = read_noisy_clips(tmp_path / "selection", read_clips(spectrograms))
     right = {f"noisy{number:02}.wav" for number in range(48) if number % 9 >= 3}
     assert set(chosen["fname"]) == right and (chosen["margin"].astype(float) > 0).all()
@@ -57,7 +57,7 @@ def test_agreement_takes_the_clips_whose_labels_are_right(spectrograms, tmp_path
 
 @pytest.mark.parametrize("noisy", ["none", "all"])
 def test_every_curated_clip_is_predicted_by_a_model_that_did_not_see_it(spectrograms, tmp_path, noisy):
-    select(spectrograms, noisy_choice={"noisy": noisy}, init={}, seed=1, out=tmp_path / "selection")
+    select(spectrograms, noisy_choice={"noisy": noisy}, seed=1, out=tmp_path / "selection")
     found, clips = read_predictions(tmp_path / "selection" / LINEAR_PREDICTIONS), read_clips(spectrograms)
     assert found.classes == CLASSES and set(found.rows["part"]) == {"validation"}
     statistics, truth = read_statistics(spectrograms, clips), label_table(clips["labels"].tolist(), CLASSES)
@@ -71,10 +71,10 @@ def test_every_curated_clip_is_predicted_by_a_model_that_did_not_see_it(spectrog
 
 @pytest.mark.parametrize("fold", [-1, 2])
 def test_a_member_is_the_model_that_was_fitted_without_its_fold(spectrograms, tmp_path, fold):
-    select(spectrograms, noisy_choice={"noisy": "all"}, init={}, seed=1, out=tmp_path / "selection")
+    select(spectrograms, noisy_choice={"noisy": "all"}, seed=1, out=tmp_path / "selection")
     places = {"spectrograms": spectrograms, "selection": tmp_path / "selection"}
     row = asdict(LINEAR_MEMBER) | {"fold": fold}
-    train_row(row, **places, out=tmp_path / "model", seed=1, checkpoints="", champions="", warm_start=0.0)
+    train_row(row, **places, init={}, out=tmp_path / "model", seed=1, checkpoints="", champions="", warm_start=0.0)
     predict(tmp_path / "model", **places, out=tmp_path / "predictions.parquet")
     found = read_predictions(tmp_path / "predictions.parquet")
     expected = read_predictions(tmp_path / "selection" / LINEAR_PREDICTIONS)

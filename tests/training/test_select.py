@@ -43,7 +43,7 @@ def spectrograms(tmp_path, folds):
 
 def test_the_tables_own_folds_win_over_dealt_ones(spectrograms, folds, tmp_path):
     for seed in (1, 2):
-        select(spectrograms, noisy_choice={"noisy": "none"}, init={}, seed=seed, out=tmp_path / str(seed))
+        select(spectrograms, noisy_choice={"noisy": "none"}, seed=seed, out=tmp_path / str(seed))
         dealt = stratify(CURATED, LABELS, shares=[1] * DEALT_FOLDS, seed=seed).tolist()
         assert read_folds(tmp_path / str(seed)) == dict(zip(CURATED, folds if folds[0] >= 0 else dealt, strict=True))
 
@@ -61,7 +61,7 @@ def test_the_chosen_noisy_clips_are_written_in_the_order_of_their_table(spectrog
     (tmp_path / "names.txt").write_text("noisy5.wav\nnoisy1.wav\nnoisy2.wav\n")
     (tmp_path / "good_idx.csv").write_text("idx\n1\n2\n5\n")
     choice = describe_choice(noisy, folder=tmp_path)
-    select(spectrograms, noisy_choice=choice, init={}, seed=1, out=tmp_path / "selection")
+    select(spectrograms, noisy_choice=choice, seed=1, out=tmp_path / "selection")
     chosen = list(read_noisy_clips(tmp_path / "selection")["fname"])
     assert chosen == [NOISY[number] for number in expected]
     if chosen:  # it can be given as a list to a later run

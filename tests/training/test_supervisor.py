@@ -180,6 +180,7 @@ def test_a_training_that_is_killed_ends_with_the_weights_of_one_that_is_not(tmp_
         "seed": 1,
         "champions": "",
         "warm_start": 0.0,
+        "init": {},
         "checkpoints": str(tmp_path / "checkpoints") if checkpoints else "",
     }
     supervise("audiotagging.training.train:train_row", out=tmp_path / "whole", **options)

@@ -285,6 +285,27 @@ def test_bodies_that_do_not_fit_are_refused_with_the_tensor(tmp_path, network, c
         read_weights(tmp_path / "weights.pth")
 
 
+def test_networks_with_the_same_names_of_tensors_are_told_apart_by_their_shapes(tmp_path, monkeypatch):
+    widths = {"narrow": 8, "wide": 16, "wider": 24}
+    others = {name: lambda outputs, width=width: Widths(width, outputs) for name, width in widths.items()}
+    monkeypatch.setattr("audiotagging.training.weights_file.NETWORKS", others)
+    for name in widths:
+        torch.save(others[name](4).state_dict(), tmp_path / f"{name}.pth")
+        assert read_weights(tmp_path / f"{name}.pth").network == name
+    torch.save(others["wide"](4).state_dict() | {"body.0.0.weight": torch.zeros(16, 5)}, tmp_path / "odd.pth")
+    with pytest.raises(UserError, match=r"expected body.0.0.weight of wide to be \[16, 3\], found \[16, 5\]"):
+        read_weights(tmp_path / "odd.pth")
+
+
+class Widths(torch.nn.Module):
+    """A body of some width, and a head."""
+
+    def __init__(self, width, outputs):
+        super().__init__()
+        self.body = torch.nn.Sequential(torch.nn.Sequential(torch.nn.Linear(3, width)), torch.nn.Linear(width, 2))
+        self.head = torch.nn.Linear(2, outputs)
+
+
 def test_an_xresnet_without_attention_is_none_of_the_networks_with_18_layers(tmp_path):
     torch.save(later_xresnet((2, 2, 2, 2), expansion=1, version=1).state_dict(), tmp_path / "weights.pth")
     with pytest.raises(UserError, match=r"expected weights of xresnet18ssa, .*, found no body.5.attention"):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
 from audiotagging.base.errors import UserError
-from audiotagging.base.files import check_target, digest
+from audiotagging.base.files import check_target
 from audiotagging.base.typed_json import convert, read_json
 
 POINTER = "champion.json"
@@ -249,16 +249,6 @@ def best_folder(champions: Path) -> Path | None:
     """
     champion = read_champion(champions)
     return None if champion is None else _named_folder(champions, best_version(champion))
-
-
-def version_of(folder: Path, *, sources: Sequence[Path]) -> str:
-    """Return the version of an ensemble: the name of its folder in a champions folder, or the beginning of a digest.
-
-    Args:
-        folder: The folder of the ensemble.
-        sources: The folders and files that determine its scores.
-    """
-    return folder.name if folder.parent.name == VERSIONS else digest(sources)[:16]
 
 
 def version_folder(champions: Path, version: str) -> Path:

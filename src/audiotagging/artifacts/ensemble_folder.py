@@ -5,16 +5,19 @@ submission.csv        one row per test clip: `fname`, then the ensemble's score 
 ensemble.json         how the members are averaged, and what their average means (`Averaging`)
 """
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 
 from audiotagging.artifacts.averaging import AVERAGING, Averaging, read_averaging
-from audiotagging.artifacts.model_folder import model_folders
+from audiotagging.artifacts.champions_folder import VERSIONS
+from audiotagging.artifacts.model_folder import model_folders, read_facts, weights_path
 from audiotagging.artifacts.predictions import Predictions, read_predictions, write_predictions
 from audiotagging.base.errors import UserError
-from audiotagging.base.files import atomic_folder
+from audiotagging.base.files import atomic_folder, sha256
 from audiotagging.base.typed_json import write_json
 
 ENSEMBLE = "ensemble"  # the "member" under which the prediction table holds the ensemble's own scores
@@ -30,14 +33,33 @@ def write_ensemble(folder: Path, *, predictions: Predictions, submission: pd.Dat
         write_json(partial / AVERAGING, asdict(averaging))
 
 
-def ensemble_sources(folder: Path) -> list[Path]:
-    """Return what determines the scores of an ensemble, from the output of a run or from its folder `models`.
+def ensemble_version(ensemble: Path, models: Sequence[Path]) -> str:
+    """Return the version of an ensemble: the beginning of a digest of its predictions, its averages and its weights.
 
-    These are the folders of its models and `ensemble.json`, which may be missing. The list is empty without models.
+    Args:
+        ensemble: The folder of the ensemble. Of models that were copied without it, the weights count alone.
+        models: The folders of its models.
     """
+    digest = hashlib.sha256()
+    for path in (ensemble / PREDICTIONS, ensemble / AVERAGING):
+        if path.exists():
+            digest.update(bytes.fromhex(sha256(path)))
+    for model in sorted(models, key=lambda model: read_facts(model).name):
+        digest.update(bytes.fromhex(sha256(weights_path(model))))
+    return digest.hexdigest()[:16]
+
+
+def read_version(folder: Path) -> str:
+    """Return the version of an ensemble, before it is promoted and afterwards.
+
+    Args:
+        folder: Its folder in a champions folder, which has the version for a name, or the output of a run, or the
+            folder `models` of that.
+    """
+    if folder.parent.name == VERSIONS:
+        return folder.name
     models = folder / "models" if (folder / "models").is_dir() else folder
-    found = model_folders(models)
-    return [*found, *(path for path in [models.parent / AVERAGING] if found and path.exists())]
+    return ensemble_version(models.parent, model_folders(models))
 
 
 def read_ensemble(folder: Path) -> tuple[Predictions, Averaging]:

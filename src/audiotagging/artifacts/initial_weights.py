@@ -6,12 +6,8 @@ their content, so that other weights of the same name train again:
 
     {}                                      new weights
     {"path": PATH, "sha256": DIGEST}        the file or folder, with a digest of its content
-
-It passes through `select` as the file init.json of the selection: kfp's local runner replaces all parameters that go
-from a stage into the loop by the row of the loop.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +15,8 @@ from audiotagging.artifacts.champions_folder import champion_folder
 from audiotagging.artifacts.model_folder import FACTS, WEIGHTS, model_folders
 from audiotagging.base.errors import UserError
 from audiotagging.base.files import digest
-from audiotagging.base.typed_json import read_json, write_json
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
-INIT = "init.json"
 
 
 def initial_weights(init: Path) -> list[Path]:
@@ -64,19 +58,3 @@ def describe_init(init: Path | None) -> dict[str, Any]:
         UserError: If there are no weights of this name.
     """
     return {"path": str(init), "sha256": digest(initial_weights(init))} if init else {}
-
-
-def write_init(selection: Path, init: Mapping[str, Any]) -> None:
-    """Write the description into the folder of a selection, unless there are only new weights."""
-    if init:
-        write_json(selection / INIT, dict(init))
-
-
-def read_init(selection: Path) -> dict[str, str]:
-    """Read the description from the folder of a selection.
-
-    Raises:
-        UserError: If the file is corrupt.
-    """
-    path = selection / INIT
-    return read_json(path, dict[str, str]) if path.exists() else {}

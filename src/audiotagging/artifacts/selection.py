@@ -4,7 +4,6 @@ noisy.csv        the noisy clips to train on: `fname` and, if they were chosen b
                  lowest score of the clip's labels exceeds the highest score of its other classes. A later run can take
                  it as its list.
 folds.csv        the fold of every curated clip: `fname` and `fold`
-init.json        the weights to start with, if there are any (`initial_weights`)
 linear.parquet   the predictions of a linear model of the same clips and folds, to compare the ensemble with
 
 The user's choice of noisy clips to train on, which may be a list.

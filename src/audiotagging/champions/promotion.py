@@ -21,7 +21,8 @@ from audiotagging.artifacts.champions_folder import (
     version_folder,
     withdrawn,
 )
-from audiotagging.artifacts.ensemble_folder import read_ensemble
+from audiotagging.artifacts.ensemble_folder import ensemble_version, read_ensemble
+from audiotagging.artifacts.model_folder import check_weights
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_fingerprint
 from audiotagging.artifacts.stored_version import read_version_predictions
 from audiotagging.base.errors import UserError
@@ -36,7 +37,6 @@ from audiotagging.champions.versions import (
     measure,
     record,
     store,
-    version_of,
 )
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,9 @@ def promote(
     """
     if policy not in POLICIES:
         raise UserError(f"expected to promote {', '.join(POLICIES)}, found {policy[:80]!r}")
-    version = version_of(ensemble, models)
+    for model in models:
+        check_weights(model)
+    version = ensemble_version(ensemble, models)
     clips, (predictions, _) = read_clips(spectrograms), read_ensemble(ensemble)
     champions.mkdir(parents=True, exist_ok=True)
     with file_lock(champions / LOCK):

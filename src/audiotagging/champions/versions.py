@@ -1,6 +1,5 @@
 """The versions in the champions folder: how they are stored, compared, put into use and forgotten."""
 
-import hashlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,8 +21,8 @@ from audiotagging.artifacts.champions_folder import (
     read_events,
     version_folder,
 )
-from audiotagging.artifacts.ensemble_folder import ENSEMBLE, PREDICTIONS
-from audiotagging.artifacts.model_folder import check_weights, read_facts
+from audiotagging.artifacts.ensemble_folder import ENSEMBLE
+from audiotagging.artifacts.model_folder import read_facts
 from audiotagging.artifacts.predictions import Predictions, read_predictions, write_predictions
 from audiotagging.artifacts.selection import read_noisy_clips
 from audiotagging.artifacts.spectrogram_shards import read_clips
@@ -35,7 +34,7 @@ from audiotagging.artifacts.stored_version import (
     write_version_clips,
 )
 from audiotagging.base.errors import UserError
-from audiotagging.base.files import atomic_file, atomic_folder, check_target, open_file, remove_partial
+from audiotagging.base.files import atomic_file, atomic_folder, check_target, remove_partial
 from audiotagging.base.removal import remove_leftovers
 from audiotagging.base.typed_json import write_json
 from audiotagging.base.working_folder import working_folder
@@ -45,23 +44,6 @@ from audiotagging.evaluation.comparison import compare_first_set
 from audiotagging.statistics.intervals import estimate_systems
 
 KEPT = 5  # number of newest former champions, and of newest other versions, that are never removed
-
-
-def version_of(ensemble: Path, models: Sequence[Path]) -> str:
-    """Return a hash of the predictions and weights, so that a retry of the stage finds the same version.
-
-    Raises:
-        UserError: If weights are corrupt, or if an earlier version trained a model without their digest.
-    """
-    with open_file(ensemble / PREDICTIONS) as file:
-        digest = hashlib.file_digest(file, "sha256")
-    for model in sorted(models, key=lambda model: read_facts(model).name):
-        check_weights(model)
-        weights = read_facts(model).sha256
-        if weights is None:
-            raise UserError(f"{model}: expected a model with the digest of its weights, found none; train it again")
-        digest.update(bytes.fromhex(weights))
-    return digest.hexdigest()[:16]
 
 
 def store(folder: Path, ensemble: Path, *, models: Sequence[Path], spectrograms: Path, selection: Path) -> None:

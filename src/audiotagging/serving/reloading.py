@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from audiotagging.artifacts.champions_folder import champion_folder, version_of
+from audiotagging.artifacts.champions_folder import champion_folder
 from audiotagging.artifacts.mels import MELS
 from audiotagging.base.gate import explain
 from audiotagging.base.machine import give_back_memory
@@ -28,7 +28,7 @@ class Loaded:
 
     Attributes:
         folder: Where they were loaded from.
-        version: Their version, as `champion.version_of` explains.
+        version: Their version (`Networks.version`).
         tagger: The ensemble.
     """
 
@@ -97,4 +97,4 @@ def _load(folder: Path) -> Loaded:
     folder = champion_folder(folder) or folder
     tagger = load_tagger(folder)
     tagger.score([PROBE])
-    return Loaded(folder, version_of(folder, sources=tagger.sources), tagger)
+    return Loaded(folder, tagger.networks.version(), tagger)

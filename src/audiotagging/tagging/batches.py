@@ -13,8 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from audiotagging.artifacts.champions_folder import champion_folder, version_of
-from audiotagging.artifacts.ensemble_folder import ensemble_sources
+from audiotagging.artifacts.champions_folder import champion_folder
+from audiotagging.artifacts.ensemble_folder import read_version
+from audiotagging.artifacts.model_folder import model_folders
 from audiotagging.base.errors import UserError
 from audiotagging.base.files import path_text
 from audiotagging.base.processes import TERMINATED
@@ -228,12 +229,11 @@ def _parts(out: Place, *, batch: str, shard: int) -> Iterator[Callable[[TaggedFi
 def _identify(models: Path) -> tuple[Path, str]:
     """Return the folder of an ensemble, and its version."""
     folder = champion_folder(models) or models
-    sources = ensemble_sources(folder)
-    if not sources:
+    if not model_folders(folder / "models" if (folder / "models").is_dir() else folder):
         raise UserError(
             f"--models: expected a champions folder or the output of a run, found no models in {models}; name another"
         )
-    return folder, version_of(folder, sources=sources)
+    return folder, read_version(folder)
 
 
 def _divide(sizes: list[int], shards: int) -> list[int]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from audiotagging.artifacts.onnx_facts import INPUT, MEMBER_SCORES, from_metadata
 from audiotagging.base.errors import UserError
-from audiotagging.base.files import regular, sha256
+from audiotagging.base.files import digest, regular, sha256
 from audiotagging.base.machine import check_machine, threads
 from audiotagging.tagging.tagger import Steps, finish
 
@@ -53,13 +53,17 @@ class OnnxNetworks:
         self.classes = facts.classes
         self.members = list(facts.averaging.weights)
         self.averaging = facts.averaging
-        self.sources = [path, *(path.parent / name for name in facts.weights)]
-        for name, digest in facts.weights.items():
-            if sha256(path.parent / name) != digest:
+        self._files = [path, *(path.parent / name for name in facts.weights)]
+        for name, expected in facts.weights.items():
+            if sha256(path.parent / name) != expected:
                 raise UserError(
                     f"{path.parent / name}: expected the weights that {path.name} was written with, found others; copy "
                     "the folder again"
                 )
+
+    def version(self) -> str:
+        """Return the version of the exported model, which differs from that of the ensemble: so do its scores."""
+        return digest(self._files)[:16]
 
     def score(self, spectrograms: Sequence[np.ndarray]) -> np.ndarray:
         """Score spectrograms, as `tagger.Networks` explains."""

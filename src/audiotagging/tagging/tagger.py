@@ -66,13 +66,14 @@ class Networks(Protocol):
         classes: The classes, in the order of the scores.
         members: Ids of the members, in the order of the scores.
         averaging: How the members are averaged, and what their average means.
-        sources: The folders and files that determine the scores.
     """
 
     classes: list[str]
     members: list[str]
     averaging: Averaging
-    sources: list[Path]
+
+    def version(self) -> str:
+        """Return the version of the ensemble: 16 hexadecimal digits, which change with its scores."""
 
     def score(self, spectrograms: Sequence[np.ndarray]) -> np.ndarray:
         """Score spectrograms as the pipeline scores clips.
@@ -95,14 +96,12 @@ class Tagger:
         networks: Its networks.
         classes: The classes, in the order of the scores.
         averaging: How the members are averaged, and what their average means.
-        sources: The folders and files that determine the scores.
     """
 
     def __init__(self, networks: Networks) -> None:
         self.networks = networks
         self.classes = networks.classes
         self.averaging = networks.averaging
-        self.sources = networks.sources
 
     def tag(self, paths: Iterable[Path], *, channel: int | None = None) -> Iterator[Tagged]:
         """Yield the tags of every file, in order.

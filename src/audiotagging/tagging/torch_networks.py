@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from audiotagging.artifacts.averaging import AVERAGING, Averaging, read_averaging
-from audiotagging.artifacts.ensemble_folder import ensemble_sources
+from audiotagging.artifacts.ensemble_folder import read_version
+from audiotagging.artifacts.model_folder import model_folders
 from audiotagging.base.errors import UserError
 from audiotagging.base.machine import threads
 from audiotagging.tagging.tagger import Steps, finish
@@ -42,13 +43,12 @@ class TorchNetworks:
                 f"{run}: expected the output of a run, found no folder there; `audiotagging run --out OUT` makes one"
             )
         folder = run / "models" if (run / "models").is_dir() else run
-        self.sources = ensemble_sources(run)
-        models = [load_model(path) for path in self.sources if path.is_dir()]
+        models = [load_model(path) for path in model_folders(folder)]
         if not models:
             raise UserError(
                 f"{folder}: expected the output of a run or its folder `models`, found no model in it; name another"
             )
-        self._precision = precision
+        self._run, self._precision = run, precision
         self.classes = models[0].classes
         for model in models:
             if model.classes != self.classes:
@@ -61,6 +61,10 @@ class TorchNetworks:
         self.members = list(self.models)
         self.averaging = _averaging(folder, self.members, self.classes, may_be_missing=folder == run)
         torch.set_num_threads(threads())
+
+    def version(self) -> str:
+        """Return the version of the ensemble: that which it has as a champion, or would have."""
+        return read_version(self._run)
 
     def score(self, spectrograms: Sequence[np.ndarray]) -> np.ndarray:
         """Score spectrograms, as `tagger.Networks` explains."""

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audiotagging.artifacts.initial_weights import write_init
 from audiotagging.artifacts.predictions import Predictions, write_predictions
 from audiotagging.artifacts.selection import (
     DEALT_FOLDS,
@@ -33,15 +32,12 @@ CHUNK = 512  # clips whose spectrograms are in memory at once
 logger = logging.getLogger(__name__)
 
 
-def select(
-    spectrograms: Path, *, noisy_choice: Mapping[str, Any], init: Mapping[str, Any], seed: int, out: Path
-) -> None:
+def select(spectrograms: Path, *, noisy_choice: Mapping[str, Any], seed: int, out: Path) -> None:
     """Write the folder of a selection (`audiotagging.artifacts.selection`).
 
     Args:
         spectrograms: The folder of shards.
         noisy_choice: The choice of noisy clips to train on (`audiotagging.artifacts.selection`).
-        init: The weights to start with (`audiotagging.artifacts.initial_weights`).
         seed: Seed of the folds.
         out: The folder to create.
 
@@ -63,7 +59,6 @@ def select(
     with atomic_folder(out) as part:
         write_selection(part, folds=folds, noisy_clips=chosen.rename(columns={"clip": "fname"}))
         write_predictions(part / LINEAR_PREDICTIONS, linear)
-        write_init(part, init)
 
 
 def deal_folds(curated: pd.DataFrame, *, seed: int) -> dict[str, int]:

@@ -20,7 +20,6 @@ import pandas as pd
 import torch
 from safetensors.torch import save
 
-from audiotagging.artifacts.initial_weights import read_init
 from audiotagging.artifacts.model_folder import ModelFacts, write_model
 from audiotagging.artifacts.selection import read_folds, read_noisy_clips, with_folds
 from audiotagging.artifacts.spectrogram_shards import Spectrograms, read_clips, read_fingerprint, read_spectrograms
@@ -47,6 +46,7 @@ def train_row(
     *,
     spectrograms: Path,
     selection: Path,
+    init: Mapping[str, str],
     out: Path,
     seed: int,
     checkpoints: str,
@@ -58,7 +58,8 @@ def train_row(
     Args:
         row: A row of `audiotagging.members.rows`: the fields of a Member and `fold`.
         spectrograms: The folder of shards.
-        selection: The folder of the selection: folds, noisy clips, and the weights to start with.
+        selection: The folder of the selection: folds and noisy clips.
+        init: The weights to start with (`audiotagging.artifacts.initial_weights`), or nothing for new ones.
         out: The folder of the model to create.
         seed: Seed of the run. The seed of each member and fold is derived from it.
         checkpoints: Folder or URI for the checkpoints of interrupted trainings. An empty string disables them.
@@ -75,7 +76,7 @@ def train_row(
         member, start = starting_point(
             member, fold=fold, champions=Path(champions), spectrograms=spectrograms, share=warm_start
         )
-    elif not starts_anew and (init := read_init(selection)):
+    elif not starts_anew and init:
         weights = candidates(Path(init["path"]))
         start = choose(weights, member, fold=fold, seed=seed, fingerprint=read_fingerprint(spectrograms))
     train(

@@ -203,14 +203,19 @@ def _network_of(file: Path, tensors: Mapping[str, Tensor]) -> str:
         if not name.startswith("head.") and not name.endswith(COUNTERS)
     }
     bodies = {name: _body_shapes(name) for name in NETWORKS}
-    for network, expected in bodies.items():
-        if found.keys() == expected.keys():
-            for name, shape in expected.items():
-                if found[name] != shape:
-                    raise UserError(
-                        f"{file}: expected {name} of {network} to be {shape}, found {found[name]}; name other weights"
-                    )
-            return network
+    differing = {
+        network: [name for name, shape in expected.items() if found[name] != shape]
+        for network, expected in bodies.items()
+        if found.keys() == expected.keys()
+    }
+    if differing:
+        network = min(differing, key=lambda network: len(differing[network]))
+        for name in differing[network]:
+            raise UserError(
+                f"{file}: expected {name} of {network} to be {bodies[network][name]}, found {found[name]}; name other "
+                "weights"
+            )
+        return network
     closest = min(bodies, key=lambda network: len(found.keys() ^ bodies[network].keys()))
     odd = min(found.keys() - bodies[closest].keys(), default="")
     what = f"the tensor {odd[:80]!r}" if odd else f"no {min(bodies[closest].keys() - found.keys())}"
