@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from audiotagging.artifacts.averaging import Averaging
-from audiotagging.artifacts.model_folder import ModelFacts
+from audiotagging.artifacts.model_folder import ModelMetadata
 from audiotagging.export.onnx_files import write_onnx
 from audiotagging.members import DEMO, REFERENCE, Member
 from audiotagging.tagging.onnx_networks import OnnxNetworks
@@ -32,7 +32,7 @@ def member_row(member: Member, *, clips: int, precision: str) -> Row:
     """
     torch.manual_seed(1)
     model = Model(NETWORKS[member.network](VIEWS * len(CLASSES)).eval(), member, CLASSES, fold=-1)
-    facts = ModelFacts(
+    facts = ModelMetadata(
         member=member,
         fold=-1,
         seed=1,

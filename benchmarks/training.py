@@ -17,7 +17,7 @@ from audiotagging.artifacts.spectrogram_shards import Spectrograms
 from audiotagging.members import REFERENCE, Member
 from audiotagging.training.augmentation import VIEWS
 from audiotagging.training.devices import best_device, move
-from audiotagging.training.loop import Run
+from audiotagging.training.loop import TrainingRun
 from audiotagging.training.networks import NETWORKS, SimpleSelfAttention
 from audiotagging.training.prediction import Model, score_clips
 from benchmarks.frame import Row, race
@@ -43,10 +43,10 @@ def _clips() -> Spectrograms:
     return Spectrograms(clips, rng.integers(0, 256, (offsets[-1], 128), np.uint8), offsets, CLASSES)
 
 
-def run_of(member: Member) -> Run:
+def run_of(member: Member) -> TrainingRun:
     """Return a member's training on the clips, before its first step."""
     torch.manual_seed(1)
-    return Run(member, _clips(), fold=-1, device=DEVICE, precision="auto")
+    return TrainingRun(member, _clips(), fold=-1, device=DEVICE, precision="auto")
 
 
 def _waited(call: Callable[[], object]) -> Callable[[], None]:
@@ -60,7 +60,7 @@ def _waited(call: Callable[[], object]) -> Callable[[], None]:
     return wait
 
 
-class PlainRun(Run):
+class PlainRun(TrainingRun):
     """The same training in float32, channels first, with attention through positions x positions."""
 
     def __init__(self, member: Member):

@@ -17,7 +17,7 @@ from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.preprocessing import listen
 from audiotagging.data.sources import resolve
 from audiotagging.data.summary import describe, describe_classes, describe_incomplete, durations
-from commands.parameters import add_data_options, here
+from commands.parameters import absolute_paths, add_data_options
 from commands.reading import reading_of
 
 
@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
         dataset = read_dataset(
             folder,
             noisy=args.noisy,
-            corrections=here(args.corrections),
-            reading=Reading.from_dict(reading_of(args, here=True)),
+            corrections=absolute_paths(args.corrections),
+            reading=Reading.from_dict(reading_of(args, absolute=True)),
             test_share=args.test_share,
             seed=args.seed,
         )

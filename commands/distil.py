@@ -24,13 +24,13 @@ from audiotagging.base.errors import UserError
 from audiotagging.base.files import atomic_file, named, require
 from audiotagging.base.progress import track
 from audiotagging.base.typed_json import write_json
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.base.working_folder import working_folder
 from audiotagging.ensemble.ensembling import ensemble
 from audiotagging.ensemble.labelled_clips import labelled_sets
 from audiotagging.members import override
 from audiotagging.studies.distillation import LABELS, STUDENT, mix_targets, student_of
-from audiotagging.studies.student import STUDENT_FACTS, Estimate, StudentFacts, StudentScores, compare_student
+from audiotagging.studies.student import STUDENT_METADATA, Estimate, StudentMetadata, StudentScores, compare_student
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.tagger import Tagger
 from audiotagging.training.batches import Targets
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     if folder.exists() and not args.force:
         raise UserError(f"{folder} exists already; replace it with --force")
     if folder.exists():
-        check_replaced(folder, what="a student", made=STUDENT_FACTS)
+        check_replaced(folder, what="a student", made=STUDENT_METADATA)
     predictions, averaging = read_ensemble(out)
     if averaging.mean == "rank":
         raise UserError(
@@ -90,13 +90,13 @@ def run(args: argparse.Namespace) -> int:
         predict(model, spectrograms=out / "spectrograms", selection=out / "selection", out=table)
         ensemble([table], spectrograms=out / "spectrograms", out=partial / AVERAGED, mean="arithmetic", weights="equal")
         move_up(partial)
-        content = StudentFacts(
+        content = StudentMetadata(
             like=like.member.id,
             learned={"clips": len(taught.clips), "labels": LABELS},
             times_as_fast=_times_as_fast(teacher, load_tagger(partial), out / "spectrograms"),
             scores=_score(out, partial, predictions, member=like.member.id),
         )
-        write_json(partial / STUDENT_FACTS, content)
+        write_json(partial / STUDENT_METADATA, content)
     _print(content)
     print(f"\n{folder}")
     return 0
@@ -114,7 +114,7 @@ def _teach(out: Path, predictions: Predictions, teacher: Tagger, *, kept: Path) 
     rest = read_spectrograms(out / "spectrograms", clips=[clip for clip in clips["clip"] if clip not in scores])
     logger.info(
         "%s taught by the models that were not trained on them, %s by all models",
-        *(counted(len(scores), "clip"), len(rest.clips)),
+        *(pluralize(len(scores), "clip"), len(rest.clips)),
     )
     path = kept / f"taught-{teacher.networks.version()}.npy"
     if not path.exists():
@@ -163,7 +163,7 @@ def _times_as_fast(teacher: Tagger, student: Tagger, spectrograms: Path) -> floa
     return min(seconds[0]) / min(seconds[1])
 
 
-def _print(content: StudentFacts) -> None:
+def _print(content: StudentMetadata) -> None:
     """Print what the student learned, and how it compares with the ensemble."""
     scores = content["scores"]
     print(f"\n{content['times_as_fast']:.1f} times as fast as the ensemble")
@@ -176,7 +176,7 @@ def _print(content: StudentFacts) -> None:
         f"{content['like']} alone": scores["alone"],
     }
     width = max(map(len, rows))
-    print(f"\n{'lwlrap':<{width}}{'':>8}  95 % interval, {counted(scores['clips'], 'test clip')}")
+    print(f"\n{'lwlrap':<{width}}{'':>8}  95 % interval, {pluralize(scores['clips'], 'test clip')}")
     for name, values in rows.items():
         print(f"{name:<{width}}{_estimate(values, '.4f')}")
     print(f"\nstudent - ensemble{_estimate(scores['student_minus_ensemble'], '+.4f')}")

@@ -19,9 +19,9 @@ from audiotagging.base.removal import remove_leftovers
 from audiotagging.base.typed_json import read_json
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.preprocessing import excerpts_of
-from audiotagging.evaluation.mistakes import NAME as SUSPICIOUS
-from audiotagging.evaluation.scores import Facts
-from audiotagging.report.audit_page import NAME as AUDIT_PAGE
+from audiotagging.evaluation.mistakes import SUSPICIOUS_FILE
+from audiotagging.evaluation.scores import StoredScores
+from audiotagging.report.audit_page import AUDIT_PAGE
 from audiotagging.report.evaluate import evaluate
 from commands.outputs import print_findings
 from commands.reading import add_reading_options, reading_of
@@ -78,10 +78,10 @@ def evaluate_again(out: Path, *, before: Path | None = None, **options: Any) -> 
     models = model_folders(out / "models")
     if not models:
         raise UserError(f"{out / 'models'}: expected one folder per trained model, found none; name another run")
-    for name in ("scores.json", "report.html", AUDIT_PAGE, SUSPICIOUS):
+    for name in ("scores.json", "report.html", AUDIT_PAGE, SUSPICIOUS_FILE):
         check_target(out / name)
     remove_leftovers(out, marker="scores.json")
-    earlier = read_json(out / "scores.json", Facts)
+    earlier = read_json(out / "scores.json", StoredScores)
     return evaluate(
         out,
         models=models,
@@ -97,7 +97,7 @@ def evaluate_again(out: Path, *, before: Path | None = None, **options: Any) -> 
     )
 
 
-def _promotion(earlier: Facts) -> Promotion | None:
+def _promotion(earlier: StoredScores) -> Promotion | None:
     if "promotion" not in earlier:
         return None
     return Promotion(decision=earlier["promotion"], history=earlier.get("champions", []))

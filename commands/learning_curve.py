@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from audiotagging.artifacts.mels import MELS
-from audiotagging.artifacts.model_folder import ModelFacts
+from audiotagging.artifacts.model_folder import ModelMetadata
 from audiotagging.artifacts.selection import read_folds, read_noisy_clips, with_folds
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.base.errors import UserError, in_one_line
@@ -29,8 +29,15 @@ from audiotagging.base.wording import duration
 from audiotagging.base.working_folder import working_folder
 from audiotagging.members import Member, override
 from audiotagging.report.report import signed
-from audiotagging.studies.learning_curve import NAME, Facts, Trained, is_clear, summarise, write_gains
-from audiotagging.studies.subsets import SHARES, Training, deal_draws, plan_trainings, train_all
+from audiotagging.studies.learning_curve import (
+    LEARNING_CURVE_FILES,
+    StudyMetadata,
+    Trained,
+    is_clear,
+    summarise,
+    write_gains,
+)
+from audiotagging.studies.subsets import SHARES, Training, deal_subsets, plan_trainings, train_all
 from commands import check_counts
 from commands.local.console import LOG
 from commands.local.slots import divide, usable_gpus
@@ -71,14 +78,14 @@ def run(args: argparse.Namespace) -> int:
     member = replace(member, freeze_epochs=0)  # its trainings start with new weights
     spectrograms, folder = args.out / "spectrograms", args.out / LEARNING_CURVE
     folder.mkdir(exist_ok=True)
-    for name in (f"{NAME}.json", f"{NAME}.csv", f"{NAME}.html", LOG):
+    for name in (f"{LEARNING_CURVE_FILES}.json", f"{LEARNING_CURVE_FILES}.csv", f"{LEARNING_CURVE_FILES}.html", LOG):
         check_target(folder / name)
     remove_leftovers(args.out, marker="scores.json")
     clips = with_folds(read_clips(spectrograms), read_folds(args.out / "selection"))
     part, scored, drawn = divide_clips(clips)
     noisy = list(read_noisy_clips(args.out / "selection", clips)["fname"])
     trainings = plan_trainings(
-        deal_draws(list(drawn["clip"]), list(drawn["labels"]), seed=trained.seed),
+        deal_subsets(list(drawn["clip"]), list(drawn["labels"]), seed=trained.seed),
         member=member,
         noisy_clips=noisy,
         scored=(part, list(scored["clip"])),
@@ -97,13 +104,13 @@ def run(args: argparse.Namespace) -> int:
             )
             for each in trainings
         ],
-        Facts(member=member, seed=trained.seed, more=args.clips, noisy=len(noisy), part=part),
+        StudyMetadata(member=member, seed=trained.seed, more=args.clips, noisy=len(noisy), part=part),
         spectrograms=spectrograms,
         drawn=list(drawn["clip"]),
     )
     write_gains(folder, content)
     _print(content)
-    print(f"\n{folder / f'{NAME}.html'}")
+    print(f"\n{folder / f'{LEARNING_CURVE_FILES}.html'}")
     return 0
 
 
@@ -133,7 +140,7 @@ def divide_clips(clips: pd.DataFrame) -> tuple[str, pd.DataFrame, pd.DataFrame]:
     return part, scored, drawn
 
 
-def _seconds(trained: ModelFacts, member: Member) -> float:
+def _seconds(trained: ModelMetadata, member: Member) -> float:
     """Estimate the seconds of a training from those of the run."""
     crops = [
         each.cycles * each.epochs * each.epoch_size * each.batch_size * each.size**2

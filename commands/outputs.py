@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
-from audiotagging.artifacts.model_folder import ModelFacts, model_folders, model_name, read_facts
+from audiotagging.artifacts.model_folder import ModelMetadata, model_folders, model_name, read_metadata
 from audiotagging.base.errors import UserError
 from audiotagging.base.files import move, named, sync, walk
 from audiotagging.base.removal import LEFTOVER, MARKER, is_marked, remove
@@ -23,7 +23,7 @@ from audiotagging.base.typed_json import read_json
 from audiotagging.base.working_folder import working_folder
 from audiotagging.ensemble.labelled_clips import SETS
 from audiotagging.evaluation.findings import findings
-from audiotagging.evaluation.scores import NAME, Scores
+from audiotagging.evaluation.scores import SCORES_FILE, Scores
 from audiotagging.members import LINEAR
 
 AVERAGED, AUDIT = "averaged", "audit"  # folders whose files are moved to OUT itself
@@ -186,13 +186,13 @@ def new_out(out: Path, *, work: Path) -> Iterator[Path]:
         raise
 
 
-def choose_model(models: Path, name: str | None) -> ModelFacts:
+def choose_model(models: Path, name: str | None) -> ModelMetadata:
     """Return the facts about the network of a member or, without a name, about the one that trained fastest.
 
     Raises:
         UserError: If there is no such model.
     """
-    every = [read_facts(folder) for folder in model_folders(models)]
+    every = [read_metadata(folder) for folder in model_folders(models)]
     found = [facts for facts in every if facts.member.network != LINEAR]
     chosen = [facts for facts in found if name in (None, facts.member.id)]
     if not chosen:
@@ -211,7 +211,7 @@ def move_up(out: Path) -> None:
 
 def print_results(out: Path) -> None:
     """Print the scores of the ensemble and its members, and the paths of the results."""
-    scores = read_json(out / NAME, Scores)
+    scores = read_json(out / SCORES_FILE, Scores)
     yardstick = "linear" in scores and LINEAR not in scores["members"]
     linear = {"linear model": scores["linear"]} if yardstick else {}
     _print_table("lwlrap", scores["members"] | linear | {"ensemble": scores["ensemble"]})

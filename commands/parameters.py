@@ -271,7 +271,7 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def here(paths: Iterable[str]) -> list[str]:
+def absolute_paths(paths: Iterable[str]) -> list[str]:
     """Make the paths of files absolute if they exist here. The others stay relative to the data folder."""
     return [str(Path(path).resolve()) if Path(path).is_file() else path for path in paths]
 

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     dataset = read_dataset(
         args.data,
         noisy=args.noisy,
-        reading=Reading.from_dict(reading_of(args, here=True)),
+        reading=Reading.from_dict(reading_of(args, absolute=True)),
         test_share=args.test_share,
         seed=args.seed,
     )

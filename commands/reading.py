@@ -54,15 +54,15 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def reading_of(args: argparse.Namespace, *, here: bool = False) -> dict[str, Any]:
+def reading_of(args: argparse.Namespace, *, absolute: bool = False) -> dict[str, Any]:
     """Return the parameter of the pipeline: what the options change of `audiotagging.data.layouts.reading.Reading`.
 
     Args:
         args: The parsed options.
-        here: Whether the sounds may be in a folder of this machine, whose path is then made absolute.
+        absolute: Whether the sounds may be in a folder of this machine, whose path is then made absolute.
     """
     sounds = args.sounds
-    if here and sounds and not (Path(args.data) / sounds).is_dir() and Path(sounds).is_dir():
+    if absolute and sounds and not (Path(args.data) / sounds).is_dir() and Path(sounds).is_dir():
         sounds = str(Path(sounds).resolve())
     wishes = {
         "table": args.table,

@@ -28,7 +28,7 @@ from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.ingest import check_folds
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.sources import resolve, resolve_init
-from audiotagging.evaluation.scores import NAME, Facts
+from audiotagging.evaluation.scores import SCORES_FILE, StoredScores
 from audiotagging.runs.notification import describe_run, post
 from commands import add_pipeline, check_counts
 from commands.budget import rows_within, uses_budget
@@ -41,7 +41,7 @@ from commands.local.containers import add_docker, check_docker, docker_runner
 from commands.local.runner import StageError, run_pipeline
 from commands.local.slots import divide, stored_bytes, usable_gpus
 from commands.outputs import REPLACED, layout, new_out, print_results, work_of, working_on
-from commands.parameters import add_notify, add_parameters, here, parameters
+from commands.parameters import absolute_paths, add_notify, add_parameters, parameters
 from commands.reading import reading_of
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _candidate(out: Path, before: Collection[Event]) -> Event | None:
     """Return what the run added to the history of the champions, if it did."""
-    events = read_json(out / NAME, Facts).get("champions", [])
+    events = read_json(out / SCORES_FILE, StoredScores).get("champions", [])
     added = [event for event in events if event["action"] == "candidate" and event not in before]
     return added[-1] if added else None
 
@@ -130,8 +130,8 @@ def _run_stages(
     values |= {
         "data": str(dataset.folder),
         "downloads": str(folders["--downloads"]),
-        "corrections": here(args.corrections),
-        "reading": reading_of(args, here=True),
+        "corrections": absolute_paths(args.corrections),
+        "reading": reading_of(args, absolute=True),
     }
     champions = folders.get("--champions")
     if champions:
@@ -173,7 +173,7 @@ def _check_options(args: argparse.Namespace) -> None:
 
 def _check_weights(init: Path, values: Mapping[str, Any]) -> None:
     """Check the weights to start with, and say which member starts with which, before any stage runs."""
-    from audiotagging.training.starting_weights import check  # here, because torch takes seconds to import
+    from audiotagging.training.starting_weights import check  # absolute_paths, because torch takes seconds to import
 
     check(init, values["rows"], seed=values["seed"])
 
@@ -184,8 +184,8 @@ def _prepare_data(args: argparse.Namespace) -> Dataset:
     dataset = read_dataset(
         folder.resolve(),
         noisy=args.noisy,
-        corrections=here(args.corrections),
-        reading=Reading.from_dict(reading_of(args, here=True)),
+        corrections=absolute_paths(args.corrections),
+        reading=Reading.from_dict(reading_of(args, absolute=True)),
         test_share=args.test_share,
         seed=args.seed,
     )

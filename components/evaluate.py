@@ -37,7 +37,7 @@ def evaluate(
     from audiotagging.artifacts.champions_folder import Promotion
     from audiotagging.base.machine import Meter, add_up, select_prefixed
     from audiotagging.base.typed_json import read_json
-    from audiotagging.evaluation.run_facts import Origin
+    from audiotagging.evaluation.run_metadata import Origin
     from audiotagging.report.evaluate import evaluate
 
     meter = Meter()

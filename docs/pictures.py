@@ -151,7 +151,7 @@ def draw_pipeline(graph: GraphComponent, *, loop: str) -> str:
 
 
 def _card(name: str, stage: Stage, x: float) -> str:
-    """Draw a stage with its description in the docstring of pipeline.py. A stage in the loop is a pile of cards."""
+    """Subset a stage with its description in the docstring of pipeline.py. A stage in the loop is a pile of cards."""
     text = re.search(rf"^ +\d\. {name} +(.*)$", pipeline.__doc__ or "", re.MULTILINE)
     assert text, f"pipeline.py does not say what {name} does"
     left, top, width, height = x - COLUMN / 2 + 5, 30, COLUMN - 12, TOP - 44

@@ -24,7 +24,7 @@ from torch import nn
 from audiotagging.artifacts.averaging import Averaging
 from audiotagging.artifacts.champions_folder import Champion, History, champion_folder, read_events
 from audiotagging.artifacts.excerpts import read_excerpts
-from audiotagging.artifacts.model_folder import ModelFacts, read_history
+from audiotagging.artifacts.model_folder import ModelMetadata, read_history
 from audiotagging.artifacts.predictions import read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_spectrograms
 from audiotagging.base.errors import UserError
@@ -33,7 +33,7 @@ from audiotagging.champions.promotion import promote
 from audiotagging.champions.rescoring import newer_clips
 from audiotagging.ensemble.ensembling import ensemble
 from audiotagging.evaluation.comparison import compare
-from audiotagging.evaluation.scores import Facts, Scores
+from audiotagging.evaluation.scores import Scores, StoredScores
 from audiotagging.members import DEMO
 from audiotagging.report import evaluate as evaluation
 from audiotagging.tagging.loading import load_tagger
@@ -45,7 +45,7 @@ CLASSES = 4
 
 
 @dataclass(frozen=True)
-class Place:
+class Storage:
     """What the readers read: a finished run, another one, a champions folder, and a place for what they write."""
 
     run: Path
@@ -90,7 +90,7 @@ def intact(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(NETWORKS, MEMBERS[0].network, tiny)
         patch.setattr(evaluation.html, "render", lambda scores, **_: "")
-        yield Place(run, other, champions, folder / "sound.wav", folder / "scratch")
+        yield Storage(run, other, champions, folder / "sound.wav", folder / "scratch")
 
 
 # The readers. Each returns something that depends on all that it reads.
@@ -131,7 +131,7 @@ def print_results(place):
 
 
 def evaluate_again(place):
-    return read_json(place.run / "scores.json", Facts)
+    return read_json(place.run / "scores.json", StoredScores)
 
 
 def predict_again(place):
@@ -282,7 +282,7 @@ KINDS = {
     "history.json": History,
     "ensemble.json": Averaging,
     "scores.json": Scores,
-    "member.json": ModelFacts,
+    "member.json": ModelMetadata,
 }
 
 

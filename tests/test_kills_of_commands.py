@@ -21,7 +21,7 @@ from helpers.tagging_fixtures import run, sounds  # noqa: F401
 from safetensors.torch import save
 
 from audiotagging.artifacts.champions_folder import read_champion, read_events
-from audiotagging.artifacts.model_folder import read_facts
+from audiotagging.artifacts.model_folder import read_metadata
 from audiotagging.base import files
 from audiotagging.members import REFERENCE
 from audiotagging.tagging import batches
@@ -132,7 +132,7 @@ class Distil(Tag):
             fabricate_run(self.out, classes=3, clips=6, folds=[0], members=members)
             for model in models_of(self.out):
                 torch.manual_seed(1)
-                network = NETWORKS[read_facts(model).member.network](VIEWS * 3)
+                network = NETWORKS[read_metadata(model).member.network](VIEWS * 3)
                 replace_weights(model, save(network.state_dict()))
             finish_run(self.out)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from audiotagging.base.wording import counted, duration, listed
+from audiotagging.base.wording import duration, listed, pluralize
 from audiotagging.runs.run_stages import Pod, Stage, Workflow, described
 from commands.cluster.waiting import trouble, waits_for
 
@@ -76,7 +76,7 @@ class Progress:
             names.append(f"{len(at_work) - NAMED} more")
         waiting = sum(stage.state == "waiting" for stage in workflow.stages)
         parts = [f"at work: {listed(names)}"] if names else ["nothing is at work"]
-        parts += [f"{counted(waiting, 'stage')} waiting"] if waiting else []
+        parts += [f"{pluralize(waiting, 'stage')} waiting"] if waiting else []
         yield self.line(now, f"nothing has changed for {duration(UNCHANGED.total_seconds())}; {', '.join(parts)}")
 
     def _is_new(self, who: str, text: str) -> bool:

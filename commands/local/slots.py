@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from audiotagging.base.machine import memory_limit, threads
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.members import LINEAR
 from components.images import image
 
@@ -47,7 +47,7 @@ class Slots:
         """Return a readable summary."""
         first = self.rows[0]
         where = "on GPUs" if "CUDA_VISIBLE_DEVICES" in first else "on the CPU"
-        members = f"{counted(len(self.rows), 'member')} at once {where}"
+        members = f"{pluralize(len(self.rows), 'member')} at once {where}"
         return f"training {members}, threads per member: {first['OMP_NUM_THREADS']}"
 
 

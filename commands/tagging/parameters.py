@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from audiotagging.artifacts.calibration import PROMISES
+from audiotagging.artifacts.calibration import TARGET_PRECISIONS
 from commands import check_counts
 
 # Defaults of the pipeline's parameters and of the options that set them.
@@ -56,7 +56,7 @@ def add_tag_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--precision",
         type=float,
-        choices=PROMISES,
+        choices=TARGET_PRECISIONS,
         metavar="SHARE",
         help="only tags of which this share (0.8, 0.9 or 0.95) is right on clips like those of training, with "
         "calibrated scores",

@@ -15,7 +15,7 @@ from kfp.local.config import LocalRunnerType
 from audiotagging.base.errors import UserError
 from audiotagging.base.gate import CODES, say
 from audiotagging.base.object_store import check_url
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.base.working_folder import working_folder
 from commands import add_pipeline, check_counts
 from commands.kfp_internals import images_of
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     folders = {name: _folder(values[name]) for name in ("data", "out")} | {"models": Path(args.models).resolve()}
     values |= {name: str(folder) for name, folder in folders.items() if folder}
     slots = divide([{}] * values["shards"], stored=0, parallel=values["shards"], gpus=gpus)
-    logger.info("tagging at most %s at once", counted(values["shards"], "shard"))
+    logger.info("tagging at most %s at once", pluralize(values["shards"], "shard"))
     try:
         with working_folder(work_of(folders["out"] or Path(PurePosixPath(values["out"]).name).resolve())) as work:
             runner = _docker(args, folders, work) if args.docker else local.SubprocessRunner(use_venv=False)

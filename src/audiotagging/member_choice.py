@@ -8,7 +8,7 @@ the standard library, as `members` does.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from audiotagging.base.wording import counted, duration, number
+from audiotagging.base.wording import duration, number, pluralize
 from audiotagging.members import LINEAR, LINEAR_MEMBER, REFERENCE, Member
 
 # The members in the order in which they join. Those with binary cross-entropy and a small head learn soonest.
@@ -112,7 +112,7 @@ class Choice:
         first, networks = self.members[0], len(self.members) - 1
         crops = first.cycles * first.epochs * first.epoch_size * first.batch_size
         each = " each" if networks > 1 else ""
-        what = f"{counted(networks, 'network')} of {first.size} px, {number(crops)} crops{each}, and a linear model"
+        what = f"{pluralize(networks, 'network')} of {first.size} px, {number(crops)} crops{each}, and a linear model"
         if list(self.members) == list(REFERENCE):
             what = "the published members"
         return f"{what}, about {duration(self.seconds)}"

@@ -2,7 +2,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from audiotagging.artifacts.excerpts import NAME, ROW_GROUP_CLIPS, Excerpt, ExcerptWriter, read_excerpts
+from audiotagging.artifacts.excerpts import EXCERPTS, ROW_GROUP_CLIPS, Excerpt, ExcerptWriter, read_excerpts
 from audiotagging.base.errors import UserError
 
 ROW = {"clip": ["clip0.wav"], "start": [0.0], "seconds": [1.0], "sound": [b"OggS"]}
@@ -21,7 +21,7 @@ def write(folder, count):
 def test_the_excerpts_of_some_clips_are_read(tmp_path):
     count = 2 * ROW_GROUP_CLIPS + 3
     write(tmp_path, count)
-    assert pq.ParquetFile(tmp_path / NAME).num_row_groups == 3
+    assert pq.ParquetFile(tmp_path / EXCERPTS).num_row_groups == 3
     places = [0, ROW_GROUP_CLIPS - 1, ROW_GROUP_CLIPS, count - 1]
     read = read_excerpts(tmp_path, clips=[*(f"clip{place}.wav" for place in places), "another.wav"])
     assert read == {f"clip{place}.wav": excerpt(place) for place in places}
@@ -45,9 +45,9 @@ def test_a_clip_cannot_have_two(tmp_path):
 @pytest.mark.parametrize("table", [None, {"clip": ["clip0.wav"]}, {**ROW, "start": [None]}, {**ROW, "sound": ["text"]}])
 def test_what_is_no_table_of_excerpts_is_refused(tmp_path, table):
     if table:
-        pq.write_table(pa.table(table), tmp_path / NAME)
+        pq.write_table(pa.table(table), tmp_path / EXCERPTS)
     else:
-        (tmp_path / NAME).write_bytes(b"PAR1, or something like it")
+        (tmp_path / EXCERPTS).write_bytes(b"PAR1, or something like it")
     with pytest.raises(UserError, match=r"excerpts\.parquet: this table is corrupt"):
         read_excerpts(tmp_path, ["clip0.wav"])
 

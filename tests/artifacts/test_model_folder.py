@@ -12,11 +12,11 @@ import pytest
 from helpers.fabricated import fabricate_model
 
 from audiotagging.artifacts.model_folder import (
-    ModelFacts,
+    ModelMetadata,
     check_weights,
     model_folders,
-    read_facts,
     read_history,
+    read_metadata,
     weights_path,
     write_model,
 )
@@ -30,12 +30,12 @@ def model(tmp_path):
 
 
 def test_what_is_written_is_read(tmp_path, model):
-    facts, history = read_facts(model), read_history(model)
+    facts, history = read_metadata(model), read_history(model)
     copy = tmp_path / "copy"
     write_model(copy, facts=facts, history=history, weights=b"weights")
     digest = hashlib.sha256(b"weights").hexdigest()
     assert (
-        read_facts(copy) == replace(facts, sha256=digest)
+        read_metadata(copy) == replace(facts, sha256=digest)
         and facts.member == REFERENCE[5]
         and facts.name == "xresnet50-bce-fold2"
     )
@@ -47,14 +47,14 @@ def test_what_is_written_is_read(tmp_path, model):
 def test_a_model_is_there_when_it_is_complete(tmp_path, model):
     history = read_history(model).drop(columns="loss")  # written last
     with pytest.raises(KeyError, match="loss"):
-        write_model(tmp_path / "next", facts=read_facts(model), history=history, weights=b"weights")
+        write_model(tmp_path / "next", facts=read_metadata(model), history=history, weights=b"weights")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_all_files_of_a_model_can_be_read_by_those_whom_the_umask_allows(tmp_path, model):
     before = os.umask(0o022)
     try:
-        write_model(tmp_path / "next", facts=read_facts(model), history=read_history(model), weights=b"weights")
+        write_model(tmp_path / "next", facts=read_metadata(model), history=read_history(model), weights=b"weights")
     finally:
         os.umask(before)
     assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "next").iterdir()} == {0o644}
@@ -89,14 +89,14 @@ def test_weights_are_those_that_were_written(model, caplog):
     assert "an earlier version wrote this model" in caplog.text
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(ModelFacts)])
+@pytest.mark.parametrize("name", [field.name for field in fields(ModelMetadata)])
 @pytest.mark.parametrize("value", [True, 7.5])
 def test_facts_of_another_type_are_refused(model, name, value):
-    facts = asdict(read_facts(model))
+    facts = asdict(read_metadata(model))
     value = "text" if isinstance(facts[name], float) and value else value
     (model / "member.json").write_text(json.dumps(facts | {name: value}))
     with pytest.raises(UserError, match=rf"member\.json: expected {name} to be .*, found .*; restore the original"):
-        read_facts(model)
+        read_metadata(model)
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def test_facts_of_another_type_are_refused(model, name, value):
     ],
 )
 def test_facts_out_of_range_are_refused(model, change, message):
-    (model / "member.json").write_text(json.dumps(asdict(read_facts(model)) | change))
+    (model / "member.json").write_text(json.dumps(asdict(read_metadata(model)) | change))
     with pytest.raises(UserError, match=rf"member\.json: {message}"):
-        read_facts(model)
+        read_metadata(model)
 
 
 def test_corrupt_files_are_named(model):
@@ -120,7 +120,7 @@ def test_corrupt_files_are_named(model):
         read_history(model)
     (model / "member.json").write_text('{"member": {}}')
     with pytest.raises(UserError, match=r"member\.json: expected the key fold, found no such key"):
-        read_facts(model)
+        read_metadata(model)
     (model / "member.json").unlink()
     with pytest.raises(UserError, match=r"model: expected the folder of a trained model, found no member\.json"):
-        read_facts(model)
+        read_metadata(model)

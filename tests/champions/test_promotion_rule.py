@@ -5,7 +5,7 @@ import pytest
 
 from audiotagging.artifacts.champions_folder import Comparison
 from audiotagging.champions.promotion_rule import FORESEEABLE, POLICIES, decide, judge, more_clips
-from audiotagging.statistics.intervals import draw_scores, interval
+from audiotagging.statistics.intervals import bootstrap, interval
 
 
 def comparison(difference, low, high, *, clips=400):
@@ -78,7 +78,7 @@ def test_the_number_of_clips_that_would_decide_does_decide(shift):
 
 def compared(gains):
     """Compare two systems, given by how much more precise one is at the only label of each clip."""
-    low, high = interval(draw_scores(gains[:, None], np.ones((len(gains), 1)))[:, 0])
+    low, high = interval(bootstrap(gains[:, None], np.ones((len(gains), 1)))[:, 0])
     return comparison(float(gains.mean()), low, high, clips=len(gains))
 
 

@@ -11,7 +11,7 @@ from helpers.fabricated import fabricate_run, finish_run, models_of, replace_wei
 from safetensors.torch import save
 
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, read_ensemble
-from audiotagging.artifacts.model_folder import read_facts
+from audiotagging.artifacts.model_folder import read_metadata
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_spectrograms
 from audiotagging.base.processes import TERMINATED
 from audiotagging.members import REFERENCE
@@ -33,7 +33,7 @@ def make_run(folder, **options):
     run = fabricate_run(folder, **{"classes": 3, "clips": 6, "folds": [0], "members": MEMBERS} | options)
     for place, model in enumerate(models_of(run)):
         torch.manual_seed(place)
-        network = NETWORKS[read_facts(model).member.network](VIEWS * 3)
+        network = NETWORKS[read_metadata(model).member.network](VIEWS * 3)
         replace_weights(model, save(network.state_dict()))
     finish_run(run)
     return run

@@ -30,7 +30,7 @@ def test_options_become_a_reading(tmp_path, monkeypatch):
     assert found == Reading("a.csv", "wav", columns, ("wind", "rain"), allow_unlabelled=True, min_confidence=0)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
-    assert reading_of(parse("--sounds", "elsewhere"), here=True) == {"sounds": str(tmp_path / "elsewhere")}
+    assert reading_of(parse("--sounds", "elsewhere"), absolute=True) == {"sounds": str(tmp_path / "elsewhere")}
 
 
 @pytest.mark.parametrize(

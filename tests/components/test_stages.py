@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 
 from audiotagging.artifacts.champions_folder import read_champion
 from audiotagging.artifacts.excerpts import read_excerpts
-from audiotagging.artifacts.model_folder import read_facts, read_history, weights_path
+from audiotagging.artifacts.model_folder import read_history, read_metadata, weights_path
 from audiotagging.artifacts.predictions import read_predictions
 from audiotagging.artifacts.selection import read_folds, read_noisy_clips, write_selection
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_fingerprint
@@ -180,10 +180,10 @@ def test_train_begins_with_the_weights_that_ingest_describes(run, tmp_path, monk
     assert torch.equal(weights["body.0.0.weight"], network.state_dict()["body.0.0.weight"])
     shared = read_classes(run / "spectrograms").index(read_classes(source / "spectrograms")[0])
     assert torch.equal(weights["head.2.weight"][shared::3], network.state_dict()["head.2.weight"])
-    start = read_facts(tmp_path / "model").start
+    start = read_metadata(tmp_path / "model").start
     assert start.source == str(source / "models" / f"{REFERENCE[2].id}-fold-1")
     assert [each.partition(" of ")[0] for each in start.new] == ["head.2.weight", "head.2.bias"]
-    assert start.sha256 == read_facts(Path(start.source)).sha256
+    assert start.sha256 == read_metadata(Path(start.source)).sha256
 
 
 def test_select(run, tmp_path):
@@ -203,7 +203,7 @@ def test_train(run, tmp_path):
     model = call_train(run, tmp_path / "model", metrics=metrics)
     assert model.metadata.items() >= {"member": SHORT.id, "fold": 0}.items()
     assert_cost(model.metadata)
-    facts = read_facts(tmp_path / "model")
+    facts = read_metadata(tmp_path / "model")
     assert (facts.member, facts.fold, facts.seed) == (SHORT, 0, 1)
     assert facts.classes == read_classes(run / "spectrograms")
     history = read_history(tmp_path / "model")
@@ -249,7 +249,7 @@ def test_train_begins_with_the_champion(run, tmp_path, monkeypatch, in_this_proc
     assert set(metrics.metadata) == {"loss"}  # Kubeflow takes no NaN
     name = "body.0.0.weight"
     assert torch.equal(load_file(weights_path(tmp_path / "model"))[name], champion.state_dict()[name])
-    assert read_facts(tmp_path / "model").member == replace(SHORT, epochs=1)
+    assert read_metadata(tmp_path / "model").member == replace(SHORT, epochs=1)
 
 
 def call_promote(run, champions, **options):

@@ -12,7 +12,7 @@ from helpers.data_folder import RATE
 import pipeline
 from audiotagging.artifacts.near_duplicates import describe_alike, read_alike, write_alike
 from audiotagging.data.dataset import read_dataset
-from audiotagging.data.near_duplicates import BANDS, PIECES, Texture, find_alike, take_texture
+from audiotagging.data.near_duplicates import BANDS, PIECES, AcousticFingerprint, acoustic_fingerprint, find_alike
 from audiotagging.data.preprocessing import listen, preprocess
 from audiotagging.sounds.audio import trim
 from audiotagging.sounds.spectrogram import trimmed_spectrogram
@@ -51,7 +51,7 @@ def bursts(seed, seconds=2):
 
 def texture(sound):
     samples = trim(sound.astype(np.float32))
-    return take_texture(trimmed_spectrogram(samples), samples=len(samples))
+    return acoustic_fingerprint(trimmed_spectrogram(samples), samples=len(samples))
 
 
 def alike(sounds):
@@ -100,7 +100,7 @@ def table():
     fingerprints[2_400], fingerprints[1_100], fingerprints[[3, 999]] = (
         fingerprints[place] for place in (7, 1_050, 1_050)
     )
-    return [Texture(each.astype(np.float16), 100 + place % 10) for place, each in enumerate(fingerprints)]
+    return [AcousticFingerprint(each.astype(np.float16), 100 + place % 10) for place, each in enumerate(fingerprints)]
 
 
 def test_clips_that_are_alike_are_found_in_large_tables_and_put_together(table):
@@ -115,7 +115,7 @@ def test_clips_that_are_alike_are_found_in_large_tables_and_put_together(table):
 
 
 def test_memory_does_not_grow_with_the_number_of_pairs():
-    one = Texture(np.full(PIECES * BANDS, 1 / np.sqrt(PIECES * BANDS), np.float16), 100)
+    one = AcousticFingerprint(np.full(PIECES * BANDS, 1 / np.sqrt(PIECES * BANDS), np.float16), 100)
     tracemalloc.start()
     assert find_alike([one] * 5_000, [""] * 5_000) == [list(range(5_000))]
     _, peak = tracemalloc.get_traced_memory()

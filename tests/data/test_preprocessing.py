@@ -16,7 +16,7 @@ import soundfile
 from kfp import dsl
 
 from audiotagging.artifacts.acoustics_table import read_acoustics
-from audiotagging.artifacts.excerpts import NAME, read_excerpts
+from audiotagging.artifacts.excerpts import EXCERPTS, read_excerpts
 from audiotagging.artifacts.spectrogram_shards import (
     read_clips,
     read_fingerprint,
@@ -27,8 +27,8 @@ from audiotagging.artifacts.spectrogram_shards import (
 from audiotagging.base.errors import UserError
 from audiotagging.data import preprocessing
 from audiotagging.data.dataset import Dataset, fingerprint, read_dataset
-from audiotagging.data.negative_clips import make_disturbances
 from audiotagging.data.preprocessing import preprocess
+from audiotagging.data.synthetic_negatives import make_disturbances
 from audiotagging.demo import write_dataset
 from audiotagging.sounds.acoustics import measure
 from audiotagging.sounds.audio import RATE, trim
@@ -115,8 +115,8 @@ def test_excerpts_are_kept_beside_the_same_shards(tmp_path, dataset):
     preprocess(dataset, tmp_path / "again", **options, keep_audio=True, workers=3)
     kept = files(tmp_path / "kept")
     assert kept == files(tmp_path / "again")
-    assert kept.keys() - files(tmp_path / "silent") == {NAME}
-    assert {name: data for name, data in kept.items() if name != NAME} == files(tmp_path / "silent")
+    assert kept.keys() - files(tmp_path / "silent") == {EXCERPTS}
+    assert {name: data for name, data in kept.items() if name != EXCERPTS} == files(tmp_path / "silent")
     excerpts = read_excerpts(tmp_path / "kept", clips=dataset.clips["clip"])
     parts, bad = dataset.clips.set_index("clip")["part"], ("03.wav", "65.wav")
     assert list(excerpts) == [clip for clip in dataset.clips["clip"] if parts[clip] != "noisy" and clip not in bad]
@@ -165,7 +165,7 @@ def test_the_command(tmp_path):
     preprocess_command.add_arguments(parser)
     args = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
     assert preprocess_command.run(parser.parse_args([*args, "--workers", "2", "--keep-audio"])) == 0
-    assert (tmp_path / "out" / NAME).exists()
+    assert (tmp_path / "out" / EXCERPTS).exists()
     clips = read_clips(tmp_path / "out")["part"].value_counts()
     assert clips.drop("disturbance").to_dict() == {"curated": 26, "noisy": 13, "test": 13}
     with pytest.raises(UserError, match="at least 1, found 0"):

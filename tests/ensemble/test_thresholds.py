@@ -7,11 +7,11 @@ from sklearn.metrics import precision_score, recall_score
 
 from audiotagging.ensemble.thresholds import (
     ERROR,
-    PROMISES,
+    TARGET_PRECISIONS,
     chances_of,
     clopper_pearson,
     fewest_clips,
-    find_floors,
+    find_min_scores,
     find_thresholds,
     lowest_scores,
     wilson,
@@ -38,7 +38,7 @@ def test_clopper_pearson_equals_scipy(clips, share):
     assert clopper_pearson(right, clips) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
-@pytest.mark.parametrize("promised", PROMISES)
+@pytest.mark.parametrize("promised", TARGET_PRECISIONS)
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.97, 1.0])
 def test_chances_are_those_of_the_binomial_distribution(promised, share):
     labels = np.random.default_rng(1).random(20_000) < share
@@ -46,7 +46,7 @@ def test_chances_are_those_of_the_binomial_distribution(promised, share):
     assert chances_of(labels, precision=promised) == pytest.approx(expected, abs=1e-8)
 
 
-@pytest.mark.parametrize("promised", PROMISES)
+@pytest.mark.parametrize("promised", TARGET_PRECISIONS)
 def test_fewest_clips_is_the_first_number_that_can_keep_a_promise(promised):
     fewest = fewest_clips(promised)
     assert exact(fewest - 1, fewest - 1).low < promised <= exact(fewest, fewest).low
@@ -61,7 +61,7 @@ def test_a_threshold_is_the_last_one_before_the_first_that_fails(seed):
         column = "ab".index(label)
         labels, found = truth[:, column], scores[:, column]
         expected = {}
-        for promised in PROMISES:
+        for promised in TARGET_PRECISIONS:
             for value in np.unique(found)[::-1]:
                 passed = found >= value
                 if passed.sum() < fewest_clips(promised):
@@ -79,7 +79,7 @@ def test_a_threshold_is_the_last_one_before_the_first_that_fails(seed):
             assert [each.low, each.high] == pytest.approx([*expected[each.promised][1]])
 
 
-@pytest.mark.parametrize("promised", PROMISES)
+@pytest.mark.parametrize("promised", TARGET_PRECISIONS)
 def test_nine_of_ten_data_sets_have_no_threshold_if_the_precision_is_just_below_the_promise(promised):
     """No threshold keeps the promise here, and hundreds of scores could look as if one did."""
     rng = np.random.default_rng(1)
@@ -98,14 +98,14 @@ def draw(rng, clips, skill):
 
 def test_promises_are_kept_on_clips_that_the_thresholds_were_not_chosen_on():
     rng = np.random.default_rng(1)
-    kept = {promised: [] for promised in PROMISES}
+    kept = {promised: [] for promised in TARGET_PRECISIONS}
     for _ in range(300):
         skill = rng.uniform(1.5, 4)
         for threshold in find_thresholds(*draw(rng, 300, skill), ["a"])["a"]:
             truth, scores = draw(rng, 20_000, skill)
             kept[threshold.promised].append(truth[scores >= threshold.score].mean() >= threshold.promised)
     assert all(len(each) > 50 for each in kept.values())
-    assert {promised: np.mean(each) > 0.9 for promised, each in kept.items()} == dict.fromkeys(PROMISES, True)
+    assert {promised: np.mean(each) > 0.9 for promised, each in kept.items()} == dict.fromkeys(TARGET_PRECISIONS, True)
 
 
 @pytest.mark.parametrize("positives", [0, 3, 10])
@@ -123,8 +123,8 @@ def test_floors_lie_above_the_disturbances_that_have_not_the_label():
     truth = np.array([[False, True, True], [False, False, True]])
     scores = np.array([[0.2, 0.9, 0.5], [0.5, 0.75, 0.6]], np.float32)
     # Odds of 1 and of 3, each times exp(0.3) = 1.34986.
-    assert find_floors(truth, scores) == pytest.approx([1.34986 / 2.34986, 4.04958 / 5.04958, -np.inf], abs=1e-5)
-    assert list(find_floors(truth[:0], scores[:0])) == [-np.inf] * 3
+    assert find_min_scores(truth, scores) == pytest.approx([1.34986 / 2.34986, 4.04958 / 5.04958, -np.inf], abs=1e-5)
+    assert list(find_min_scores(truth[:0], scores[:0])) == [-np.inf] * 3
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_floors_lie_above_the_disturbances_that_have_not_the_label():
 def test_a_floor_raises_thresholds_or_leaves_none(floor, expected):
     truth = np.arange(100)[:, None] < 30
     scores = np.where(truth, 0.5 + 0.01 * np.arange(100)[:, None], 0.1)
-    (found,) = find_thresholds(truth, scores, ["a"], floors=np.array([floor])).values()
+    (found,) = find_thresholds(truth, scores, ["a"], min_scores=np.array([floor])).values()
     assert {each.promised: each.score for each in found} == pytest.approx(expected)
     for each in found:
         passed = scores >= each.score

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import precision_score, recall_score
 
-from audiotagging.artifacts.calibration import PROMISES, sigmoid
+from audiotagging.artifacts.calibration import TARGET_PRECISIONS, sigmoid
 from audiotagging.ensemble.calibration import cross_calibrate, fit_calibration
 from audiotagging.ensemble.labelled_clips import LabelledSet
 from audiotagging.ensemble.thresholds import find_thresholds
@@ -48,7 +48,7 @@ def test_calibrated_scores_are_compared_with_those_of_before(sets, fitted):
 def test_promises_are_compared_with_what_the_tags_that_pass_keep(sets, fitted):
     _, thresholds = fitted
     described = describe_thresholds(thresholds, sets, CLASSES, loudest={})
-    assert [row["promised"] for row in described["promises"]] == list(PROMISES)
+    assert [row["promised"] for row in described["promises"]] == list(TARGET_PRECISIONS)
     for row in described["promises"]:
         ends = {label: t.score for label in CLASSES for t in thresholds[label] if t.promised == row["promised"]}
         assert row["classes"] == len(ends) >= 1
@@ -75,7 +75,7 @@ def test_a_promise_that_cannot_be_made_has_a_reason(sets, fitted):
     assert reasons["good"] == [None] * 3
     assert reasons["poor"][1:] == ["too imprecise"] * 2
     assert reasons["rare"][1:] == ["too few clips"] * 2
-    assert all([promise["promised"] for promise in row["promises"]] == list(PROMISES) for row in rows.values())
+    assert all([promise["promised"] for promise in row["promises"]] == list(TARGET_PRECISIONS) for row in rows.values())
 
 
 NOISE = dict.fromkeys(CLASSES, "white noise")
@@ -91,7 +91,7 @@ def test_a_threshold_that_was_raised_says_by_what_and_from_where(sets, fitted):
     _, before = fitted
     lowest, *_, highest = before["good"]
     floor = (lowest.score + highest.score) / 2
-    after = find_thresholds(truth, scores, CLASSES, floors=np.array([floor, np.inf, np.inf]))
+    after = find_thresholds(truth, scores, CLASSES, min_scores=np.array([floor, np.inf, np.inf]))
     first, *_, last = describe_thresholds(after, sets, CLASSES, loudest=NOISE)["classes"][0]["promises"]
     assert first["before"] == lowest.score < floor < first["score"] and first["above"] == "white noise"
     assert last["score"] == highest.score and "before" not in last

@@ -18,7 +18,7 @@ from helpers.modules import BLOCK
 from helpers.tagging_fixtures import calibrated, run, sounds, tagger  # noqa: F401
 from helpers.tiny_ensemble import MEMBERS, READABLE
 
-from audiotagging.artifacts.model_folder import model_folders, read_facts
+from audiotagging.artifacts.model_folder import model_folders, read_metadata
 from audiotagging.base.errors import UserError
 from audiotagging.base.files import sha256
 from audiotagging.export.folder import export
@@ -74,7 +74,7 @@ def umask():
 
 
 def test_the_metadata_say_how_to_use_a_file_and_how_it_was_trained(exported, calibrated, torch_tagger):  # noqa: F811
-    facts = {each.name: each for each in map(read_facts, model_folders(calibrated[0] / "models"))}
+    facts = {each.name: each for each in map(read_metadata, model_folders(calibrated[0] / "models"))}
     for path in [exported / "ensemble.onnx", *(exported / name for name in MODELS)]:
         model = onnx.load(path, load_external_data=False)
         metadata = {prop.key: json.loads(prop.value) for prop in model.metadata_props}

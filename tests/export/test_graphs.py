@@ -12,7 +12,7 @@ from helpers.tiny_ensemble import chirp, tiny
 from torch import nn
 
 from audiotagging.artifacts.averaging import MEANS, Averaging, average
-from audiotagging.artifacts.onnx_facts import INPUT, MEMBER_SCORES, SCORES
+from audiotagging.artifacts.onnx_metadata import INPUT, MEMBER_SCORES, SCORES
 from audiotagging.base.machine import threads
 from audiotagging.export.graphs import ClipScores, EnsembleScores, LinearScores, Spectrogram
 from audiotagging.export.onnx_files import EXAMPLE, EXAMPLE_SAMPLES, SAMPLES, export_graph

@@ -10,7 +10,7 @@ from helpers.fabricated import fabricate_run, finish_run, models_of
 
 from audiotagging.artifacts.averaging import Averaging, read_averaging
 from audiotagging.artifacts.calibration import Calibration, Curve, Threshold
-from audiotagging.artifacts.model_folder import read_facts
+from audiotagging.artifacts.model_folder import read_metadata
 from audiotagging.export.model_card import model_card, read_scores
 
 FILES = {"ensemble.onnx": "0" * 64, "tagger.onnx": "1" * 64}
@@ -32,7 +32,7 @@ def finished(request, tmp_path_factory):
 
 
 def card_of(run, *, scores=True, student=None):
-    facts = [read_facts(path) for path in models_of(run)]
+    facts = [read_metadata(path) for path in models_of(run)]
     return model_card(
         facts,
         averaging=read_averaging(run, classes=facts[0].classes),
@@ -82,7 +82,7 @@ def test_the_header_is_yaml_with_the_score(finished):
 def test_the_card_has_data_recipe_classes_and_checksums(finished):
     _, run = finished
     card, scores = card_of(run), json.loads((run / "scores.json").read_text())
-    facts = [read_facts(path) for path in models_of(run)]
+    facts = [read_metadata(path) for path in models_of(run)]
     assert {name: int(row[0].replace(" ", "")) for name, row in table(card, "Training data").items()} == {
         part["part"]: part["clips"] for part in scores["data"]["parts"]
     }
@@ -106,17 +106,17 @@ def test_without_folds_there_are_no_thresholds(finished):
 
 def test_thresholds_are_those_of_the_ensemble(tmp_path):
     run = fabricate_run(tmp_path, pictures=False, classes=2, clips=4)
-    classes = read_facts(models_of(run)[0]).classes
+    classes = read_metadata(models_of(run)[0]).classes
     curve = Curve([-1.0, 1.0], [-1.0, 1.0])
     thresholds = [
         Threshold(promised, score, clips=20, precision=0.98, low=0.96, high=0.99, recall=0.5)
         for promised, score in ((0.8, 0.25), (0.95, 0.75))
     ]
     calibration = Calibration("platt", {}, False, dict.fromkeys(classes, curve))
-    members = {read_facts(path).member.id for path in models_of(run)}
+    members = {read_metadata(path).member.id for path in models_of(run)}
     weights = dict.fromkeys(members, 1 / len(members))
     averaging = Averaging("arithmetic", weights, calibration, {classes[0]: thresholds, classes[1]: []})
-    facts = [read_facts(path) for path in models_of(run)]
+    facts = [read_metadata(path) for path in models_of(run)]
     card = model_card(facts, averaging=averaging, scores=None, student=None, files=FILES, opset=20, difference=0)
     shown = [html.escape(label, quote=False) for label in classes]
     lines = [line for line in card.splitlines() if line.startswith(tuple(f"| {label} |" for label in shown))]

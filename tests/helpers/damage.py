@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from audiotagging.artifacts.averaging import Averaging
 from audiotagging.artifacts.champions_folder import Champion, Event
-from audiotagging.artifacts.model_folder import ModelFacts
+from audiotagging.artifacts.model_folder import ModelMetadata
 from audiotagging.members import Member
 
 Damage = tuple[str, Callable[[Path], None]]
@@ -43,7 +43,7 @@ BY_NAME = {
 # Keys with a default, because earlier versions did not write them.
 OF_LATER_VERSIONS = {
     field.name
-    for kind in (Averaging, Member, ModelFacts)
+    for kind in (Averaging, Member, ModelMetadata)
     for field in fields(kind)
     if (field.default, field.default_factory) != (MISSING, MISSING)
 } | {name for kind in (Champion, Event) for name in kind.__optional_keys__}

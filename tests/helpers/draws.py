@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from audiotagging.artifacts.spectrogram_shards import read_clips
-from audiotagging.studies.subsets import deal_draws, plan_trainings
+from audiotagging.studies.subsets import deal_subsets, plan_trainings
 from helpers.noisy_spectrograms import MEMBER
 
 SHORT = replace(MEMBER, epochs=2, epoch_size=2)
@@ -18,7 +18,7 @@ def clips_of(spectrograms, part="curated"):
 def plan(spectrograms, *, member=SHORT, seed=1, noisy_clips=(), scored=SCORED):
     curated = clips_of(spectrograms)
     return plan_trainings(
-        deal_draws(list(curated["clip"]), list(curated["labels"]), seed=seed),
+        deal_subsets(list(curated["clip"]), list(curated["labels"]), seed=seed),
         member=member,
         noisy_clips=list(noisy_clips),
         scored=scored,

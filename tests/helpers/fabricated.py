@@ -11,14 +11,14 @@ import pandas as pd
 
 from audiotagging.artifacts.champions_folder import Comparison, Decision, Event, Measured, Promotion
 from audiotagging.artifacts.excerpts import ExcerptWriter
-from audiotagging.artifacts.model_folder import ModelFacts, read_facts, read_history, write_model
+from audiotagging.artifacts.model_folder import ModelMetadata, read_history, read_metadata, write_model
 from audiotagging.artifacts.predictions import Predictions, read_predictions, write_predictions
 from audiotagging.artifacts.selection import LINEAR_PREDICTIONS, write_selection
 from audiotagging.artifacts.spectrogram_shards import NEGATIVE, ShardWriter, read_classes, read_clips
 from audiotagging.artifacts.verified import Verified, write_verified
 from audiotagging.base.machine import Meter
 from audiotagging.ensemble.ensembling import ensemble
-from audiotagging.evaluation.run_facts import Origin
+from audiotagging.evaluation.run_metadata import Origin
 from audiotagging.members import LINEAR, REFERENCE, Member
 from audiotagging.report.evaluate import evaluate
 from audiotagging.sounds.audio import RATE
@@ -118,7 +118,7 @@ def fabricate_model(folder: Path, member: Member, *, fold: int, classes: Sequenc
             "seconds": 61.5,
         }
     )
-    facts = ModelFacts(
+    facts = ModelMetadata(
         member=member,
         fold=fold,
         seed=534,
@@ -135,7 +135,7 @@ def fabricate_model(folder: Path, member: Member, *, fold: int, classes: Sequenc
 
 def replace_weights(folder: Path, weights: bytes) -> None:
     """Give a model other weights, as training would have written them."""
-    facts, history = read_facts(folder), read_history(folder)
+    facts, history = read_metadata(folder), read_history(folder)
     shutil.rmtree(folder)
     write_model(folder, facts=facts, history=history, weights=weights)
 

@@ -43,10 +43,10 @@ def say(folder):
 
 def train_and_be_killed_once(marker, **arguments):
     """Train, in the first try until the end of the second epoch, before its checkpoint is written."""
-    from audiotagging.training.loop import Run
+    from audiotagging.training.loop import TrainingRun
     from audiotagging.training.train import train_row
 
-    finish_epoch = Run.finish_epoch
+    finish_epoch = TrainingRun.finish_epoch
 
     def killed(run):
         finish_epoch(run)
@@ -54,5 +54,5 @@ def train_and_be_killed_once(marker, **arguments):
             marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Run.finish_epoch = killed
+    TrainingRun.finish_epoch = killed
     train_row(**arguments)

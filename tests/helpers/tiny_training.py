@@ -7,7 +7,7 @@ import torch
 
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
 from audiotagging.members import Member
-from audiotagging.training.loop import Run
+from audiotagging.training.loop import TrainingRun
 
 CLASSES = ["hum", "whine", "hiss", "rumble"]
 TINY = Member(
@@ -46,4 +46,4 @@ def assert_same_weights(first, second):
 
 def start(member, data, *, fold=-1, seed=1):
     torch.manual_seed(seed)
-    return Run(member, data, fold=fold, device=torch.device("cpu"), precision="float32")
+    return TrainingRun(member, data, fold=fold, device=torch.device("cpu"), precision="float32")

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from audiotagging.artifacts.champions_folder import Comparison, Decision, Promotion
 from audiotagging.artifacts.excerpts import Excerpt, read_excerpts
 from audiotagging.artifacts.spectrogram_shards import read_clips
-from audiotagging.evaluation import run_facts
+from audiotagging.evaluation import run_metadata
 from audiotagging.members import REFERENCE
 from audiotagging.report import report as html
 from audiotagging.report.clips import ELEMENT_BYTES, audio_url, choose_players
@@ -293,7 +293,7 @@ def test_signed(value, text):
 
 
 def test_frames_last_as_long_as_the_spectrograms_have_them():
-    assert run_facts.FRAMES_PER_SECOND == spectrogram.RATE / spectrogram.HOP
+    assert run_metadata.FRAMES_PER_SECOND == spectrogram.RATE / spectrogram.HOP
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")

@@ -10,7 +10,7 @@ from helpers.tiny_training import CLASSES, TINY, write_shards
 from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 
-from audiotagging.artifacts.model_folder import read_facts
+from audiotagging.artifacts.model_folder import read_metadata
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.members import DEMO, REFERENCE
 from audiotagging.statistics.metrics import label_table
@@ -94,5 +94,5 @@ def test_labels_as_scores_train_the_same_network_as_labels(shards, tmp_path):
     expected, same, other = (weights(tmp_path / name) for name in ("labels", "same", "other"))
     assert all(torch.equal(expected[name], same[name]) for name in expected)
     assert not all(torch.equal(expected[name], other[name]) for name in expected)
-    assert read_facts(tmp_path / "labels").targets is None
-    assert read_facts(tmp_path / "same").targets == Targets(list(clips["clip"]), labels).digest
+    assert read_metadata(tmp_path / "labels").targets is None
+    assert read_metadata(tmp_path / "same").targets == Targets(list(clips["clip"]), labels).digest

@@ -15,7 +15,7 @@ from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips
 from audiotagging.base.errors import UserError
 from audiotagging.members import DEMO
 from audiotagging.statistics.metrics import label_table
-from audiotagging.studies.learning_curve import Facts, Trained, render, summarise, write_gains
+from audiotagging.studies.learning_curve import StudyMetadata, Trained, render, summarise, write_gains
 from docs.pictures import CHROMIUM
 
 SHARES, DRAWS = (0.25, 0.5, 0.75, 1.0), (1, 2, 3)
@@ -58,7 +58,7 @@ def written(request, tmp_path_factory):
         part, scored, drawn = "curated", drawn[:30], drawn[30:]
     skill = np.linspace(0.2, 1.0, len(read_classes(run / "spectrograms")))
     trained = fabricate_trainings(run, part=part, scored=scored, drawn=drawn, skill=skill)
-    facts = Facts(member=DEMO[0], seed=534, more=20, noisy=4, part=part)
+    facts = StudyMetadata(member=DEMO[0], seed=534, more=20, noisy=4, part=part)
     content = summarise(trained, facts, spectrograms=run / "spectrograms", drawn=drawn)
     folder = run / "learning-curve"
     folder.mkdir()
@@ -131,7 +131,7 @@ def test_predictions_of_no_known_class_are_refused(tmp_path):
     clips = read_clips(run / "spectrograms")
     names = list(clips["clip"][clips["part"] == "test"])
     trained = fabricate_trainings(run, part="test", scored=names, drawn=names, skill=np.ones(2))
-    facts = Facts(member=DEMO[0], seed=534, more=20, noisy=0, part="test")
+    facts = StudyMetadata(member=DEMO[0], seed=534, more=20, noisy=0, part="test")
     with pytest.raises(UserError, match="expected a class with clips to train on and to score, found none; add clips"):
         summarise(trained, facts, spectrograms=run / "spectrograms", drawn=[])
 

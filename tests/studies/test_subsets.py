@@ -11,7 +11,7 @@ from helpers.noisy_spectrograms import CLASSES, MEMBER, write_spectrograms
 
 from audiotagging.artifacts.predictions import read_predictions
 from audiotagging.statistics.metrics import label_table, lwlrap
-from audiotagging.studies.subsets import DRAWS, SHARES, deal_draws, train_and_score
+from audiotagging.studies.subsets import DRAWS, SHARES, deal_subsets, train_and_score
 
 pytestmark = pytest.mark.usefixtures("narrow_networks")
 
@@ -24,7 +24,7 @@ def spectrograms(tmp_path_factory):
 def test_draws_are_nested_stratified_and_different():
     names = [f"{number:03}.wav" for number in range(200)]
     labels = [["Dog"] if number % 5 else ["Bird", "Rain"] for number in range(200)]
-    found = deal_draws(names, labels, seed=1)
+    found = deal_subsets(names, labels, seed=1)
     assert [(draw.number, draw.share) for draw in found] == [
         (number, share) for number in range(1, DRAWS + 1) for share in SHARES
     ]
@@ -36,7 +36,7 @@ def test_draws_are_nested_stratified_and_different():
         assert set(smaller.clips) < set(larger.clips) or larger.share == SHARES[0]
     quarters = [frozenset(draw.clips) for draw in found if draw.share == SHARES[0]]
     assert len(set(quarters)) == DRAWS
-    assert found == deal_draws(names, labels, seed=1) != deal_draws(names, labels, seed=2)
+    assert found == deal_subsets(names, labels, seed=1) != deal_subsets(names, labels, seed=2)
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from audiotagging.base.typed_json import write_json
 from audiotagging.tagging import batches
 from audiotagging.tagging.batch_results import Options
 from audiotagging.tagging.batches import collect, find
-from audiotagging.tagging.storage import open_place
+from audiotagging.tagging.storage import open_storage
 from commands import tag as tag_command
 
 OPTIONS = Options(window=1.0, overlap=0.25, merge=True, top=2, precision=0)
@@ -47,7 +47,7 @@ class Pipeline:
         return self.files(batch)
 
     def table(self, batch, name):
-        with open_place(self.out).local(f"batches/{batch.name}/{name}.parquet") as path:
+        with open_storage(self.out).local(f"batches/{batch.name}/{name}.parquet") as path:
             return pq.read_table(path)
 
     def files(self, batch):
@@ -55,7 +55,7 @@ class Pipeline:
 
     def all_files(self):
         """Return the files of all batches, in the order of the batches."""
-        out = open_place(self.out)
+        out = open_storage(self.out)
         found = []
         for name in sorted(name for name in out.list("batches") if name.endswith("files.parquet")):
             with out.local(name) as path:
@@ -121,7 +121,7 @@ def test_a_batch_has_what_the_command_tag_prints(pipeline, recordings, champions
         batches.tag(batch, new=pipeline.new, shard=shard)
     counts = collect(batch)
     expected = tagged_by_command(capsys, monkeypatch, recordings, champions)
-    with open_place(pipeline.out).local(f"batches/{batch.name}/tags.csv") as path:
+    with open_storage(pipeline.out).local(f"batches/{batch.name}/tags.csv") as path:
         assert path.read_text() == expected
     assert set(pipeline.files(batch)) == NAMES
     numbers = {"files": 10, "unreadable": 2, "tags": len(expected.splitlines()) - 1}
@@ -235,7 +235,7 @@ def test_a_batch_that_was_interrupted_while_it_was_written_is_written_whole(pipe
 
         return call
 
-    kind = type(open_place(pipeline.out))
+    kind = type(open_storage(pipeline.out))
     with monkeypatch.context() as patch:
         for name in ("put", "remove"):
             patch.setattr(kind, name, until_killed(getattr(kind, name)))
@@ -243,7 +243,7 @@ def test_a_batch_that_was_interrupted_while_it_was_written_is_written_whole(pipe
             collect(batch)
     pipeline.run()
     assert sorted(pipeline.all_files()) == sorted(NAMES)
-    assert pipeline.run() == [] and not open_place(pipeline.out).list("parts")
+    assert pipeline.run() == [] and not open_storage(pipeline.out).list("parts")
 
 
 def test_a_stage_that_is_told_to_end_keeps_what_it_has_tagged(pipeline, monkeypatch):
@@ -270,7 +270,7 @@ def test_parts_are_written_while_a_shard_is_tagged(pipeline, monkeypatch):
     monkeypatch.setattr(batches, "PART_SECONDS", 0)
     batch, (shard,) = pipeline.find(shards=1)
     batches.tag(batch, new=pipeline.new, shard=shard)
-    assert len(open_place(pipeline.out).list("parts")) == len(NAMES)
+    assert len(open_storage(pipeline.out).list("parts")) == len(NAMES)
     collect(batch)
     assert pipeline.files(batch) == sorted(NAMES, key=Path)
 

@@ -55,8 +55,8 @@ def at_half_level(samples):
     return quantised(samples / 2)
 
 
-def draw_scores(rng, sounds, *, skill=3.0, mix=None):
-    """Draw scores of three members: each sees the true class of a sound, more clearly with more skill, and noise."""
+def bootstrap(rng, sounds, *, skill=3.0, mix=None):
+    """Subset scores of three members: each sees the true class of a sound, more clearly with more skill, and noise."""
     truth = rng.choice(len(LABELS), sounds, p=mix)
     logits = rng.normal(-3, 1, (3, sounds, len(LABELS)))
     logits[:, np.arange(sounds), truth] += skill
@@ -65,12 +65,12 @@ def draw_scores(rng, sounds, *, skill=3.0, mix=None):
 
 
 def draw(rng, sounds, *, acoustics=None, **scores):
-    """Draw sounds with scores and acoustics, by default of normal distributions."""
+    """Subset sounds with scores and acoustics, by default of normal distributions."""
     if acoustics is None:
         acoustics = pd.DataFrame(
             rng.normal([-20, 80, 9000, 1], [8, 40, 1500, 0.5], (sounds, 4)), columns=Acoustics._fields
         )
-    return Sounds([f"{number}.wav" for number in range(sounds)], *draw_scores(rng, sounds, **scores), acoustics)
+    return Sounds([f"{number}.wav" for number in range(sounds)], *bootstrap(rng, sounds, **scores), acoustics)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_superiority_is_the_mann_whitney_test(files, clips, digits):
 
 
 def test_agreement_is_the_lwlrap_of_each_member_with_the_best_tags_of_each_other():
-    _, scores = draw_scores(np.random.default_rng(1), 50, skill=1.0)
+    _, scores = bootstrap(np.random.default_rng(1), 50, skill=1.0)
     pairs = [(one, other) for one in range(3) for other in range(3) if one != other]
     expected = [lwlrap(np.eye(len(LABELS))[scores[other].argmax(axis=1)] > 0, scores[one]) for one, other in pairs]
     assert agreement_of(scores).mean() == pytest.approx(np.mean(expected))

@@ -7,7 +7,7 @@ import pytest
 from audiotagging.base.errors import UserError
 from audiotagging.tagging.batch_results import Options, check_settings, complete_batch
 from audiotagging.tagging.output_folder import Settings, open_results
-from audiotagging.tagging.storage import open_place
+from audiotagging.tagging.storage import open_storage
 
 SETTINGS = Settings(models="0", every=1.0, overlap=0.0, merge=False, top=5, precision=None, format="csv")
 OPTIONS = Options(window=1.0, overlap=0.0, merge=False, top=5, precision=0.0)
@@ -18,7 +18,7 @@ def open_tags(folder):
 
 
 def open_batches(folder):
-    check_settings(open_place(str(folder)), OPTIONS, where=str(folder))
+    check_settings(open_storage(str(folder)), OPTIONS, where=str(folder))
 
 
 def names(folder):
@@ -60,7 +60,7 @@ def test_of_an_incomplete_batch_only_its_own_files_are_removed(tmp_path):
         (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "out" / name).touch()
     complete_batch(
-        open_place(str(tmp_path / "out")), batch="20260102T000000Z", champion="0", compare=lambda sounds: None
+        open_storage(str(tmp_path / "out")), batch="20260102T000000Z", champion="0", compare=lambda sounds: None
     )
     assert {name for name in names(tmp_path / "out") if "20260102" not in name} == {"settings.json", *mine}
 
@@ -71,5 +71,5 @@ def test_a_batch_behind_a_link_is_not_touched(tmp_path):
     (tmp_path / "mine" / "20260101T000000Z" / "tags.csv").touch()
     (tmp_path / "out" / "batches").symlink_to(tmp_path / "mine")
     with pytest.raises(UserError, match="batches: expected a folder, found a link"):
-        complete_batch(open_place(str(tmp_path / "out")), batch="b", champion="0", compare=lambda sounds: None)
+        complete_batch(open_storage(str(tmp_path / "out")), batch="b", champion="0", compare=lambda sounds: None)
     assert (tmp_path / "mine" / "20260101T000000Z" / "tags.csv").exists()

@@ -11,7 +11,7 @@ from audiotagging.artifacts.spectrogram_shards import Spectrograms
 from audiotagging.members import DEMO
 from audiotagging.training import batches as training_data
 from audiotagging.training.batches import Store
-from audiotagging.training.loop import Run
+from audiotagging.training.loop import TrainingRun
 from audiotagging.training.networks import NETWORKS
 from audiotagging.training.prediction import score
 
@@ -36,7 +36,7 @@ def run(request, data, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
 
     def prepare(member):
-        run = Run(member, data, fold=0, device=META, precision="auto")
+        run = TrainingRun(member, data, fold=0, device=META, precision="auto")
         run.optimiser.step = lambda: None
         if request.param == "in host memory":
             run.data.store = Store(data.frames, data.offsets, device=torch.device("cpu"))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from audiotagging.artifacts.spectrogram_shards import Spectrograms
 from audiotagging.base.errors import UserError
 from audiotagging.members import CHOICES, RANGES, Member
-from audiotagging.training.loop import Run
+from audiotagging.training.loop import TrainingRun
 from audiotagging.training.networks import NETWORKS
 
 INTEGERS = {name for name in RANGES if Member.__dataclass_fields__[name].type is int}
@@ -57,7 +57,7 @@ def test_whatever_a_member_accepts_trains_a_batch_and_scores_clips(clips, fields
     small = {"network": "xresnet18ssa", "loss": "bce", "epochs": 1, "size": 32, "batch_size": 4, "epoch_size": 2}
     member = Member(**{"id": "any"} | small | fields)
     torch.manual_seed(1)
-    run = Run(member, clips, fold=0, device=torch.device("cpu"), precision="float32")
+    run = TrainingRun(member, clips, fold=0, device=torch.device("cpu"), precision="float32")
     run.train_step()
     run.check()
     assert 0 <= run.validate() <= 1

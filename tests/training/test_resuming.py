@@ -15,7 +15,7 @@ import torch
 from helpers.tiny_training import SHORT, TINY, assert_same_weights, write_shards
 from safetensors.torch import load_file
 
-from audiotagging.training.loop import Run
+from audiotagging.training.loop import TrainingRun
 from audiotagging.training.train import train
 
 pytestmark = pytest.mark.usefixtures("narrow_networks")
@@ -39,14 +39,14 @@ def test_a_preempted_run_ends_with_the_same_weights(tmp_path, shards, monkeypatc
     member = replace(TINY, network=network, epochs=1, validate_every=1)
     train(member, **options, out=tmp_path / "whole")
     steps = itertools.count(1)
-    train_step = Run.train_step
+    train_step = TrainingRun.train_step
 
     def preempted(run):
         train_step(run)
         if next(steps) == stop:
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(Run, "train_step", preempted)
+    monkeypatch.setattr(TrainingRun, "train_step", preempted)
     options |= {"checkpoints": f"{tmp_path}/checkpoints", "out": tmp_path / "resumed"}
     with pytest.raises(SystemExit) as stopped:
         train(member, **options)
@@ -101,7 +101,7 @@ def test_a_run_that_is_killed_while_its_body_is_frozen_ends_with_the_same_weight
     options = {"fold": 0, "seed": 1, "spectrograms": shards, "start": tmp_path / "model"}
     member = replace(TINY, cycles=1, freeze_epochs=1)
     train(member, **options, out=tmp_path / "whole")
-    train_step = Run.train_step
+    train_step = TrainingRun.train_step
 
     def preempted(run):
         train_step(run)
@@ -110,7 +110,7 @@ def test_a_run_that_is_killed_while_its_body_is_frozen_ends_with_the_same_weight
 
     options |= {"checkpoints": f"{tmp_path}/checkpoints", "out": tmp_path / "resumed"}
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "train_step", preempted)
+        patch.setattr(TrainingRun, "train_step", preempted)
         with pytest.raises(SystemExit):
             train(member, **options)
     train(member, **options)

@@ -8,7 +8,7 @@ from helpers.fabricated import fabricate_model, fabricate_run, replace_weights
 from helpers.published_networks import published_state
 from safetensors.torch import save, save_file
 
-from audiotagging.artifacts.model_folder import read_facts
+from audiotagging.artifacts.model_folder import read_metadata
 from audiotagging.base.errors import UserError
 from audiotagging.members import REFERENCE, rows
 from audiotagging.training.networks import NETWORKS
@@ -138,4 +138,4 @@ def test_check_refuses_weights_that_no_member_can_use_and_damaged_ones(tmp_path)
 
 def test_facts_of_an_earlier_version_have_no_start(tmp_path):
     models(tmp_path, (replace(FOCAL, epochs=1), -1))
-    assert read_facts(tmp_path / f"{FOCAL.id}-fold-1").start is None
+    assert read_metadata(tmp_path / f"{FOCAL.id}-fold-1").start is None

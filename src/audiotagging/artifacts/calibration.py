@@ -11,7 +11,7 @@ import numpy as np
 from audiotagging.base.errors import UserError
 
 METHODS = ("platt", "isotonic")  # keys of results.calibrate.METHODS
-PROMISES = (0.8, 0.9, 0.95)  # precisions that thresholds promise
+TARGET_PRECISIONS = (0.8, 0.9, 0.95)  # precisions that thresholds promise
 EDGE = 1e-6  # scores are limited to [EDGE, 1 - EDGE], so that their logits are finite
 
 

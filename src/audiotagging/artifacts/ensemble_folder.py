@@ -14,7 +14,7 @@ import pandas as pd
 
 from audiotagging.artifacts.averaging import AVERAGING, Averaging, read_averaging
 from audiotagging.artifacts.champions_folder import VERSIONS
-from audiotagging.artifacts.model_folder import model_folders, read_facts, weights_path
+from audiotagging.artifacts.model_folder import model_folders, read_metadata, weights_path
 from audiotagging.artifacts.predictions import Predictions, read_predictions, write_predictions
 from audiotagging.base.errors import UserError
 from audiotagging.base.files import atomic_folder, sha256
@@ -44,7 +44,7 @@ def ensemble_version(ensemble: Path, models: Sequence[Path]) -> str:
     for path in (ensemble / PREDICTIONS, ensemble / AVERAGING):
         if path.exists():
             digest.update(bytes.fromhex(sha256(path)))
-    for model in sorted(models, key=lambda model: read_facts(model).name):
+    for model in sorted(models, key=lambda model: read_metadata(model).name):
         digest.update(bytes.fromhex(sha256(weights_path(model))))
     return digest.hexdigest()[:16]
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from audiotagging.base.tables import check_columns, corrupt_table, row_groups
 
-NAME = "excerpts.parquet"
+EXCERPTS = "excerpts.parquet"
 ROW_GROUP_CLIPS = 128  # about 2 MB
 SCHEMA = pa.schema(
     [
@@ -57,7 +57,7 @@ class ExcerptWriter:
         Args:
             folder: The folder to write the file to.
         """
-        self.path = folder / NAME
+        self.path = folder / EXCERPTS
         self.rows: list[dict[str, Any]] = []  # of the next row group
         self.file: pq.ParquetWriter | None = None
 
@@ -105,7 +105,7 @@ def read_excerpts(spectrograms: Path, clips: Collection[str]) -> dict[str, Excer
     Raises:
         UserError: If the file cannot be read or is corrupt.
     """
-    path, wanted = spectrograms / NAME, pa.array(list(clips), pa.string())
+    path, wanted = spectrograms / EXCERPTS, pa.array(list(clips), pa.string())
     found: dict[str, Excerpt] = {}
     if len(wanted) == 0 or not path.exists():
         return found

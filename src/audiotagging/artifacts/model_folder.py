@@ -1,7 +1,7 @@
 """The folder of a trained model: one member, trained with one fold held out.
 
     weights.safetensors   the network's weights
-    member.json           the facts about its training (`ModelFacts`), with a digest of the weights
+    member.json           the facts about its training (`ModelMetadata`), with a digest of the weights
     history.parquet       one row per epoch
 
 A key that an earlier version did not write has a default. This module reads everything but the weights, and needs no
@@ -59,7 +59,7 @@ class Start:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelFacts:
+class ModelMetadata:
     """The facts about the training of a model: the content of `member.json`.
 
     Attributes:
@@ -118,7 +118,7 @@ def model_name(member_id: str, fold: float) -> str:
     return f"{member_id}-fold{int(fold)}"
 
 
-def write_model(folder: Path, *, facts: ModelFacts, history: pd.DataFrame, weights: bytes) -> None:
+def write_model(folder: Path, *, facts: ModelMetadata, history: pd.DataFrame, weights: bytes) -> None:
     """Write the folder of a model. It appears only when it is complete.
 
     Args:
@@ -148,7 +148,7 @@ def weights_path(folder: Path) -> Path:
     return folder / WEIGHTS
 
 
-def read_facts(folder: Path) -> ModelFacts:
+def read_metadata(folder: Path) -> ModelMetadata:
     """Read the facts about the training of a model.
 
     Raises:
@@ -157,7 +157,7 @@ def read_facts(folder: Path) -> ModelFacts:
     path = folder / FACTS
     if not path.is_file():
         raise UserError(f"{folder}: expected the folder of a trained model, found no {FACTS} in it; name another")
-    return read_json(path, ModelFacts)
+    return read_json(path, ModelMetadata)
 
 
 def check_weights(folder: Path) -> None:
@@ -166,7 +166,7 @@ def check_weights(folder: Path) -> None:
     Raises:
         UserError: If they are not. The weights of a model that an earlier version trained cannot be checked.
     """
-    expected, path = read_facts(folder).sha256, folder / WEIGHTS
+    expected, path = read_metadata(folder).sha256, folder / WEIGHTS
     if expected is None:
         logger.debug("%s: an earlier version wrote this model, without the digest of its weights", folder)
     elif sha256(path) != expected:

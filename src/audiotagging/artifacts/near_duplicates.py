@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from audiotagging.base.tables import read_csv, write_csv
-from audiotagging.base.wording import counted, listed
+from audiotagging.base.wording import listed, pluralize
 
 ALIKE = "alike.csv"
 GROUPS_NAMED = 3
@@ -67,11 +67,11 @@ def describe_alike(groups: Sequence[Sequence[str]], clips: pd.DataFrame) -> list
 
 def _describe(groups: Sequence[Sequence[str]], *, which: str, what: str) -> str:
     shown, left = groups[:GROUPS_NAMED], len(groups) - GROUPS_NAMED
-    named = "; ".join([*map(_name, shown), *([f"and {counted(left, 'more group')}"] if left > 0 else [])])
+    named = "; ".join([*map(_name, shown), *([f"and {pluralize(left, 'more group')}"] if left > 0 else [])])
     is_cut = left > 0 or any(len(group) > CLIPS_NAMED for group in shown)
     where = f"; {ALIKE} beside the spectrograms of a run lists all" if is_cut else ""
-    clips = counted(sum(map(len, groups)), "clip")
-    return f"{clips}{which} sound alike in {counted(len(groups), 'group')} {what}: {named}{where}".replace(" ;", ";")
+    clips = pluralize(sum(map(len, groups)), "clip")
+    return f"{clips}{which} sound alike in {pluralize(len(groups), 'group')} {what}: {named}{where}".replace(" ;", ";")
 
 
 def _name(clips: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from audiotagging.base.typed_json import read_json, write_json
-from audiotagging.base.wording import counted, number
+from audiotagging.base.wording import number, pluralize
 
 NAME = "verified.json"
 
@@ -57,7 +57,7 @@ def describe_verified(verified: Verified) -> str:
         >>> describe_verified(Verified(2, 40, 1, 3e-05, "EPYC", {"librosa": "0.11.0"})).partition(": ")[2]
         'equal but for rounding (0.003 % of their pixels are one level off), 1 of them from samples that we decoded'
     """
-    clips = f"{number(verified.checked)} of {counted(verified.clips, 'clip')} checked"
+    clips = f"{number(verified.checked)} of {pluralize(verified.clips, 'clip')} checked"
     librosa = f"against librosa {verified.libraries['librosa']}"
     if not verified.checked:
         return f"{clips} {librosa}: those that were drawn cannot be used"

@@ -13,11 +13,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}".replace(",", " ")
 
 
-def counted(count: int, noun: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """Return a number with its noun, in the plural if needed.
 
     Examples:
-        >>> counted(1, "clip"), counted(1840, "clip"), counted(2, "batch"), counted(3, "epoch")
+        >>> pluralize(1, "clip"), pluralize(1840, "clip"), pluralize(2, "batch"), pluralize(3, "epoch")
         ('1 clip', '1 840 clips', '2 batches', '3 epochs')
     """
     plural = noun + ("es" if noun.endswith(("s", "tch")) else "s")

@@ -15,7 +15,7 @@ import pandas as pd
 
 from audiotagging.artifacts.champions_folder import best_folder
 from audiotagging.artifacts.ensemble_folder import PREDICTIONS
-from audiotagging.artifacts.model_folder import model_folders, read_facts
+from audiotagging.artifacts.model_folder import model_folders, read_metadata
 from audiotagging.artifacts.predictions import Predictions, read_predictions, write_predictions
 from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_spectrograms
 from audiotagging.artifacts.stored_version import read_version_clips, read_version_predictions
@@ -86,9 +86,9 @@ def newer_clips(folder: Path, *, ensemble: Path, spectrograms: Path) -> pd.DataF
 
 
 def _predict(folder: Path, new: pd.DataFrame, *, spectrograms: Path, precision: str) -> Predictions:
-    paths = sorted(model_folders(folder / "models"), key=lambda path: read_facts(path).name)
+    paths = sorted(model_folders(folder / "models"), key=lambda path: read_metadata(path).name)
     rows, scores = [], []
-    for member, folds in groupby(paths, key=lambda path: read_facts(path).member.id):
+    for member, folds in groupby(paths, key=lambda path: read_metadata(path).member.id):
         models = [load_model(path) for path in folds]
         for part, name in PARTS.items():
             data = read_spectrograms(spectrograms, parts=[name], clips=list(new["clip"][new["part"] == part]))

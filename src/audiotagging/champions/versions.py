@@ -22,7 +22,7 @@ from audiotagging.artifacts.champions_folder import (
     version_folder,
 )
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE
-from audiotagging.artifacts.model_folder import read_facts
+from audiotagging.artifacts.model_folder import read_metadata
 from audiotagging.artifacts.predictions import Predictions, read_predictions, write_predictions
 from audiotagging.artifacts.selection import read_noisy_clips
 from audiotagging.artifacts.spectrogram_shards import read_clips
@@ -62,7 +62,7 @@ def store(folder: Path, ensemble: Path, *, models: Sequence[Path], spectrograms:
     with atomic_folder(folder) as partial:
         shutil.copytree(ensemble, partial, dirs_exist_ok=True)
         for model in models:
-            shutil.copytree(model, partial / "models" / read_facts(model).name)
+            shutil.copytree(model, partial / "models" / read_metadata(model).name)
         if (spectrograms / ACOUSTICS).exists():
             shutil.copy(spectrograms / ACOUSTICS, partial)
         noisy_clips = set(read_noisy_clips(selection)["fname"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from audiotagging.base.csv_table import TableError, read_table
 from audiotagging.base.spreadsheet import from_field
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.data.layouts.competition_tables import LABELLED
 from audiotagging.data.layouts.contents import Classes, Contents
 from audiotagging.data.layouts.label_cells import split_labels
@@ -79,4 +79,4 @@ def correct(contents: Contents, paths: Sequence[Path], *, problems: list[str]) -
 def corrections_note(source: str, corrections: Mapping[str, list[str]]) -> str:
     """Return how many clips have corrected labels, and how many are left out."""
     left_out = sum(not labels for labels in corrections.values())
-    return f"{source}: {counted(len(corrections) - left_out, 'clip')} with corrected labels, {left_out} left out"
+    return f"{source}: {pluralize(len(corrections) - left_out, 'clip')} with corrected labels, {left_out} left out"

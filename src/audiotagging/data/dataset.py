@@ -15,7 +15,7 @@ import pandas as pd
 
 from audiotagging.artifacts.selection import NOISY_CHOICES
 from audiotagging.base.errors import UserError
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.data.layouts.choice import read_layout
 from audiotagging.data.layouts.contents import Clip
 from audiotagging.data.layouts.reading import AS_FOUND, Reading
@@ -30,7 +30,9 @@ class DataError(UserError):
 
     def __init__(self, folder: Path, problems: list[str]) -> None:
         more = (
-            f" (and {counted(len(problems) - 1, 'more problem')}; `check` lists them all)" if len(problems) > 1 else ""
+            f" (and {pluralize(len(problems) - 1, 'more problem')}; `check` lists them all)"
+            if len(problems) > 1
+            else ""
         )
         super().__init__(f"{folder}: {problems[0]}{more}")
         self.problems = problems

@@ -10,7 +10,7 @@ import pandas as pd
 
 from audiotagging.artifacts.selection import DEALT_FOLDS, describe_choice
 from audiotagging.base.errors import UserError
-from audiotagging.base.wording import counted, listed
+from audiotagging.base.wording import listed, pluralize
 from audiotagging.data.dataset import DataError, Dataset, fingerprint, read_dataset
 from audiotagging.data.layouts.contents import shorten
 from audiotagging.data.layouts.reading import AS_FOUND, Reading
@@ -113,9 +113,9 @@ def _find_problem(clips: pd.DataFrame, wanted: list[int]) -> str:
         return f"all curated clips are of one group and in fold {folds[0]}: none is left to train on if it is held out"
     if missing := [str(fold) for fold in wanted if fold not in folds]:
         which = f"fold {missing[0]}, which is" if len(missing) == 1 else f"folds {listed(missing)}, which are"
-        groups = f" (their {counted(curated['group'].nunique(), 'group')} stay together)" * curated["group"].any()
+        groups = f" (their {pluralize(curated['group'].nunique(), 'group')} stay together)" * curated["group"].any()
         return (
-            f"no curated clip is in {which} to be held out: the clips are in {counted(len(folds), 'fold')}{groups}; "
+            f"no curated clip is in {which} to be held out: the clips are in {pluralize(len(folds), 'fold')}{groups}; "
             f"hold out some or all of --folds {','.join(map(str, folds))}"
         )
     for fold in wanted if is_known else ():

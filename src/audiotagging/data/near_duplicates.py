@@ -39,7 +39,7 @@ TEXTURE = 1.0  # levels of the spectrogram; below, a fingerprint is of nothing b
 BLOCK = 1024  # fingerprints to compare with as many others at once
 
 
-class Texture(NamedTuple):
+class AcousticFingerprint(NamedTuple):
     """What a clip sounds like.
 
     Attributes:
@@ -51,7 +51,7 @@ class Texture(NamedTuple):
     frames: int
 
 
-def take_texture(spectrogram: np.ndarray, *, samples: int) -> Texture:
+def acoustic_fingerprint(spectrogram: np.ndarray, *, samples: int) -> AcousticFingerprint:
     """Return the fingerprint of a clip.
 
     Args:
@@ -66,8 +66,8 @@ def take_texture(spectrogram: np.ndarray, *, samples: int) -> Texture:
     picture = np.add.reduceat(bands, starts) / sizes[:, None]
     texture = picture - picture.mean(axis=0) - picture.mean(axis=1, keepdims=True) + picture.mean()
     if texture.std() < TEXTURE:
-        return Texture(np.zeros(PIECES * BANDS, np.float16), len(part))
-    return Texture((texture / np.linalg.norm(texture)).astype(np.float16).ravel(), len(part))
+        return AcousticFingerprint(np.zeros(PIECES * BANDS, np.float16), len(part))
+    return AcousticFingerprint((texture / np.linalg.norm(texture)).astype(np.float16).ravel(), len(part))
 
 
 def _without_padding(spectrogram: np.ndarray, samples: int) -> np.ndarray:
@@ -84,11 +84,11 @@ def _loud_part(spectrogram: np.ndarray) -> np.ndarray:
     return spectrogram[loud[0] : loud[-1] + 1]
 
 
-def find_alike(textures: Sequence[Texture | None], groups: Sequence[str]) -> list[list[int]]:
+def find_alike(fingerprints: Sequence[AcousticFingerprint | None], groups: Sequence[str]) -> list[list[int]]:
     """Return the clips that sound alike. Clips that both sound like a third one are together.
 
     Args:
-        textures: What each clip sounds like, or None for a clip that is left out.
+        fingerprints: What each clip sounds like, or None for a clip that is left out.
         groups: The group of every clip, or "" for none. Clips of one group may sound alike.
 
     Returns:
@@ -98,27 +98,26 @@ def find_alike(textures: Sequence[Texture | None], groups: Sequence[str]) -> lis
         >>> rng = np.random.default_rng(1)
         >>> noise = rng.integers(0, 256, (400, 128), np.uint8)
         >>> other = rng.integers(0, 256, (400, 128), np.uint8)
-        >>> find_alike([take_texture(each, samples=300_000) for each in (noise, other, noise // 2)], ["", "", ""])
+        >>> found = [acoustic_fingerprint(each, samples=300_000) for each in (noise, other, noise // 2)]
+        >>> find_alike(found, ["", "", ""])
         [[0, 2]]
     """
-    usable = [
-        (texture.frames, place) for place, texture in enumerate(textures) if texture and texture.fingerprint.any()
-    ]
+    usable = [(each.frames, place) for place, each in enumerate(fingerprints) if each and each.fingerprint.any()]
     if not usable:
         return []
     lengths, places = map(np.array, zip(*sorted(usable), strict=True))
-    table = np.stack([textures[place].fingerprint for place in places])  # type: ignore[union-attr]
+    table = np.stack([fingerprints[place].fingerprint for place in places])  # type: ignore[union-attr]
     _, group = np.unique([groups[place] for place in places], return_inverse=True)
     grouped = np.array([groups[place] != "" for place in places])
     root = np.arange(len(places))  # the same for clips that are alike
     starts = range(0, len(places), BLOCK)
     for start in track(starts, label="compare clips", total=len(starts)):
         rows = slice(start, start + BLOCK)
-        fingerprints = table[rows].astype(np.float32)
+        these = table[rows].astype(np.float32)
         end = np.searchsorted(lengths, lengths[rows][-1] / LENGTHS, side="right")  # none is as long from there on
         for other in range(start, int(end), BLOCK):
             columns = slice(other, other + BLOCK)
-            similar = fingerprints @ table[columns].astype(np.float32).T >= ALIKE
+            similar = these @ table[columns].astype(np.float32).T >= ALIKE
             if other == start:
                 similar = np.triu(similar, k=1)
             if not similar.any():

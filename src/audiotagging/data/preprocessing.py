@@ -30,12 +30,12 @@ from audiotagging.base.errors import UserError
 from audiotagging.base.machine import threads
 from audiotagging.base.processes import CONTEXT, end_with_parent
 from audiotagging.base.progress import track
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.data.dataset import Dataset, read_dataset
 from audiotagging.data.dataset import fingerprint as take_fingerprint
 from audiotagging.data.layouts.reading import AS_FOUND, Reading
-from audiotagging.data.near_duplicates import Texture, find_alike, take_texture
-from audiotagging.data.negative_clips import make_disturbances
+from audiotagging.data.near_duplicates import AcousticFingerprint, acoustic_fingerprint, find_alike
+from audiotagging.data.synthetic_negatives import make_disturbances
 from audiotagging.data.verification import verifying
 from audiotagging.sounds.acoustics import measure
 from audiotagging.sounds.audio import RATE, SoundError, decode, trim
@@ -71,7 +71,7 @@ class Processed:
         excerpt: An excerpt to listen to, if one was asked for.
         silent: Whether no sample is louder than `SILENT`.
         clipped: Whether a share of more than `CLIPPED` of the samples has full scale.
-        texture: What it sounds like (`near_duplicates.take_texture`).
+        texture: What it sounds like (`near_duplicates.acoustic_fingerprint`).
         acoustics: Its level, band and hum, without the silence at both ends.
         read: Seconds of its file that can be heard.
         stated: Seconds that the header of its file states, if the file was cut short.
@@ -85,7 +85,7 @@ class Processed:
     excerpt: Excerpt | None = None
     silent: bool = False
     clipped: bool = False
-    texture: Texture | None = None
+    texture: AcousticFingerprint | None = None
     acoustics: Acoustics | None = None
     read: float = 0.0
     stated: float | None = None
@@ -173,7 +173,7 @@ def preprocess(
     """
     clips, before = dataset.clips, _states(dataset.clips)
     repairs: Counter[str] = Counter()
-    textures: list[Texture | None] = []
+    fingerprints: list[AcousticFingerprint | None] = []
     measured: list[tuple[str, str, Acoustics]] = []
     incomplete: list[tuple[str, str, float, float | None, str]] = []
     metadata = {"mel": json.dumps(SETTINGS), "fingerprint": fingerprint, "notes": json.dumps(dataset.notes)}
@@ -204,13 +204,13 @@ def preprocess(
                 excerpts.add(clip.clip, result.excerpt)
             if result.acoustics:
                 measured.append((clip.clip, clip.part, result.acoustics))
-            textures.append(result.texture)
+            fingerprints.append(result.texture)
             incomplete += [(clip.clip, clip.part, result.read, result.stated, note) for note in result.notes]
         if _states(clips) != before:
             raise UserError(f"{dataset.folder} has changed while it was read; wait until it is complete, and try again")
         _check_rejected(writer.rejected, Counter(clips["part"]), max_rejected)
         _add_disturbances(writer, dataset)
-        write_alike(writer.working, _alike(clips, textures))
+        write_alike(writer.working, _alike(clips, fingerprints))
         write_acoustics(writer.working, measured)
         write_incomplete(writer.working, incomplete)
         verified = check.finish(clips=len(clips) - len(writer.rejected))
@@ -218,7 +218,7 @@ def preprocess(
             write_verified(writer.working, verified)
             logger.info(describe_verified(verified))
     counts = [f"{count} {what}" for what, count in sorted(repairs.items())]
-    logger.info("%s: %s", counted(len(clips), "clip"), ", ".join([f"{len(writer.rejected)} rejected", *counts]))
+    logger.info("%s: %s", pluralize(len(clips), "clip"), ", ".join([f"{len(writer.rejected)} rejected", *counts]))
 
 
 class Heard(NamedTuple):
@@ -251,7 +251,7 @@ def listen(dataset: Dataset, *, max_rejected: float, fingerprint: str = "", veri
         WrongSpectrogramError: If a spectrogram is not that of librosa.
     """
     clips = dataset.clips
-    textures: list[Texture | None] = []
+    fingerprints: list[AcousticFingerprint | None] = []
     rows, rejected = [], []
     with verifying(clips, count=verify, fingerprint=fingerprint) as check:
         results = _process_all(_pieces(clips, keep_audio=False), threads())
@@ -262,18 +262,18 @@ def listen(dataset: Dataset, *, max_rejected: float, fingerprint: str = "", veri
                 rejected.append({"clip": clip.clip, "part": clip.part, "reason": result.reason})
             else:
                 check.take(place, result.spectrogram)
-            textures.append(result.texture)
+            fingerprints.append(result.texture)
             rows.append((result.seconds, result.spectrogram is None, result.silent, result.clipped, result.notes))
         _check_rejected(rejected, Counter(clips["part"]), max_rejected)
         verified = check.finish(clips=len(clips) - len(rejected))
     heard = pd.DataFrame(rows, columns=["seconds", "unreadable", "silent", "clipped", "notes"])
-    return Heard(heard, _alike(clips, textures), verified)
+    return Heard(heard, _alike(clips, fingerprints), verified)
 
 
-def _alike(clips: pd.DataFrame, textures: Sequence[Texture | None]) -> list[list[str]]:
+def _alike(clips: pd.DataFrame, fingerprints: Sequence[AcousticFingerprint | None]) -> list[list[str]]:
     """Return the names of the clips that sound alike, group by group."""
     names = clips["clip"].tolist()
-    return [[names[place] for place in places] for places in find_alike(textures, clips["group"].tolist())]
+    return [[names[place] for place in places] for places in find_alike(fingerprints, clips["group"].tolist())]
 
 
 def excerpts_of(folder: Path, clips: Collection[str], *, reading: Reading = AS_FOUND) -> dict[str, Excerpt]:
@@ -395,7 +395,7 @@ def _process(piece: Piece) -> Processed:
         excerpt=make_excerpt(samples) if piece.keep_audio else None,
         silent=bool(loudness.max() <= SILENT),
         clipped=bool((loudness >= FULL_SCALE).mean() > CLIPPED),
-        texture=take_texture(spectrogram, samples=len(samples)),
+        texture=acoustic_fingerprint(spectrogram, samples=len(samples)),
         acoustics=measure(samples),
         read=sound.recording.frames / sound.recording.rate,
         stated=sound.recording.stated,

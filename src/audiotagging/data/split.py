@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 import numpy as np
 
 from audiotagging.artifacts.selection import DEALT_FOLDS
-from audiotagging.base.wording import counted, listed
+from audiotagging.base.wording import listed, pluralize
 from audiotagging.data.layouts.contents import Clip, Contents, shorten
 from audiotagging.statistics.stratification import stratify
 
@@ -46,12 +46,12 @@ def draw_test_clips(contents: Contents, *, share: float, seed: int, problems: li
     tested, trained = _labels(clips, part="test"), _labels(clips, part="curated")
     if untested := [name for name in contents.classes if name not in tested]:
         contents.notes.append(
-            f"--test-share {share:g} draws no clip of {counted(len(untested), 'class')}, so that no score on test "
+            f"--test-share {share:g} draws no clip of {pluralize(len(untested), 'class')}, so that no score on test "
             f"clips counts {_them(untested)}: {_name_classes(untested, training)}"
         )
     if untrained := [name for name in contents.classes if name not in trained]:
         problems.append(
-            f"--test-share {share:g} draws every clip of {counted(len(untrained), 'class')}, so that none is left to "
+            f"--test-share {share:g} draws every clip of {pluralize(len(untrained), 'class')}, so that none is left to "
             f"train on: {_name_classes(untrained, training)}; draw with another --seed or a smaller share, or name "
             "the test clips in a column split"
         )
@@ -87,8 +87,8 @@ def deal_folds(contents: Contents, *, seed: int) -> bool:
         fill, there = "fills" if groups == 1 else "fill", "there is" if len(folds) == 1 else "there are"
         beside = " beside the validation clips" if first else ""
         contents.notes.append(
-            f"{counted(groups, 'group')} of training clips{beside} {fill} at most "
-            f"{counted(min(groups, most), 'fold')}: {there} {_name_folds(folds)}"
+            f"{pluralize(groups, 'group')} of training clips{beside} {fill} at most "
+            f"{pluralize(min(groups, most), 'fold')}: {there} {_name_folds(folds)}"
         )
     return True
 
@@ -110,7 +110,7 @@ def _name_classes(names: list[str], clips: list[Clip]) -> str:
         own = [clip for clip in clips if name in clip.labels]
         folds = {clip.fold for clip in own if clip.fold >= 0}
         where = f" in {_name_folds(folds)}" if folds else ""
-        described.append(f"{name!r} ({counted(len(set(_units(own))), noun)}{where})")
+        described.append(f"{name!r} ({pluralize(len(set(_units(own))), noun)}{where})")
     more = [f"{len(names) - CLASSES_NAMED} more"] if len(names) > CLASSES_NAMED else []
     return listed([*described, *more])
 
@@ -162,13 +162,13 @@ def _note_rare_classes(contents: Contents, training: list[Clip], folds: Collecti
     few = [name for name in contents.classes if 0 < len(places[name]) < count and name not in alone]
     if alone:
         contents.notes.append(
-            f"{source}: {counted(len(alone), 'class')} in one fold only, so that no model that holds it out is trained "
-            f"on {_them(alone)}: {_name_classes(alone, training)}; left out of the out-of-fold scores, the fitted "
-            "weights, the thresholds and the suspicious labels"
+            f"{source}: {pluralize(len(alone), 'class')} in one fold only, so that no model that holds it out is "
+            f"trained on {_them(alone)}: {_name_classes(alone, training)}; left out of the out-of-fold scores, the "
+            "fitted weights, the thresholds and the suspicious labels"
         )
     if few:
         contents.notes.append(
-            f"{source}: {counted(len(few), 'class')} in fewer than the {count} folds: {_name_classes(few, training)}"
+            f"{source}: {pluralize(len(few), 'class')} in fewer than the {count} folds: {_name_classes(few, training)}"
         )
 
 
@@ -181,11 +181,11 @@ def _check_groups(clips: list[Clip], problems: list[str]) -> None:
     sides = [name for name, group in members.items() if len({clip.part for clip in group}) > 1]
     if sides:
         problems.append(
-            f"{counted(len(sides), 'group')} with both training and test clips ({shorten(sides)}); put each on one "
+            f"{pluralize(len(sides), 'group')} with both training and test clips ({shorten(sides)}); put each on one "
             "side, or leave the split out and use --test-share"
         )
     torn = [name for name, group in members.items() if len({clip.fold for clip in group if clip.part == "curated"}) > 1]
     if torn:
         problems.append(
-            f"{counted(len(torn), 'group')} in several folds ({shorten(torn)}); put each in one, or leave folds out"
+            f"{pluralize(len(torn), 'group')} in several folds ({shorten(torn)}); put each in one, or leave folds out"
         )

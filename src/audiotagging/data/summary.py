@@ -12,7 +12,7 @@ import pandas as pd
 
 from audiotagging.base.machine import threads
 from audiotagging.base.progress import track
-from audiotagging.base.wording import counted, number
+from audiotagging.base.wording import number, pluralize
 from audiotagging.data.dataset import DataError, Dataset
 from audiotagging.data.layouts.contents import PARTS
 from audiotagging.data.layouts.tree import name_of
@@ -73,7 +73,7 @@ def describe_incomplete(dataset: Dataset, heard: pd.DataFrame) -> list[str]:
     notes = {path: "; ".join(found) for path, found in rows if found}  # the clips of a recording have the same
     lines = [f"{name_of(os.path.relpath(path, dataset.folder))}: {text}" for path, text in notes.items()]
     if len(lines) > FILES_SHOWN:
-        lines[FILES_SHOWN:] = [f"and {counted(len(lines) - FILES_SHOWN, 'more file')} of which something is not used"]
+        lines[FILES_SHOWN:] = [f"and {pluralize(len(lines) - FILES_SHOWN, 'more file')} of which something is not used"]
     return lines
 
 
@@ -97,7 +97,7 @@ def describe_classes(dataset: Dataset, heard: pd.DataFrame) -> list[str]:
         sized = "".join(f"{cell:>{size}}" for cell, (_, size) in zip(cells, columns, strict=True))
         lines.append(f"{str(name)[:width]:<{width}}{sized}")
     if len(lines) > CLASSES_SHOWN + 1:
-        lines[CLASSES_SHOWN + 1 :] = [f"and {counted(len(lines) - CLASSES_SHOWN - 1, 'more class')}"]
+        lines[CLASSES_SHOWN + 1 :] = [f"and {pluralize(len(lines) - CLASSES_SHOWN - 1, 'more class')}"]
     return lines
 
 
@@ -123,9 +123,9 @@ def describe(dataset: Dataset, seconds: np.ndarray) -> list[str]:
         lines.append(f"left out because they cannot be read: {', '.join(unreadable)}")
     clips_of = dataset.clips[dataset.clips["part"] == "curated"].explode("labels").groupby("labels").size()
     fewest, most = clips_of.idxmin(), clips_of.idxmax()
-    balance = f"from {counted(clips_of[fewest], 'curated clip')} ({fewest}) to {number(clips_of[most])} ({most})"
+    balance = f"from {pluralize(clips_of[fewest], 'curated clip')} ({fewest}) to {number(clips_of[most])} ({most})"
     if clips_of[fewest] == clips_of[most]:
-        balance = f"{counted(clips_of[most], 'curated clip')} each"
+        balance = f"{pluralize(clips_of[most], 'curated clip')} each"
     noisy = f"; noisy clips: {dataset.noisy}" if (dataset.clips["part"] == "noisy").any() else ""
-    lines.append(f"{counted(len(dataset.classes), 'class')}, {balance}{noisy}")
+    lines.append(f"{pluralize(len(dataset.classes), 'class')}, {balance}{noisy}")
     return lines

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from audiotagging.artifacts.calibration import EDGE, Calibration, Curve, calibrate, logits, sigmoid
-from audiotagging.statistics.intervals import draw_scores, estimate_systems, interval
+from audiotagging.statistics.intervals import bootstrap, estimate_systems, interval
 
 # Number of clips with the label for which a class's own curve counts as much as the shared one. Of the numbers from 5
 # to 200, 40 gave a low log loss both on the test clips of four parts of ESC-10 and in their cross-validations.
@@ -145,7 +145,7 @@ def _is_clearly_better(truth: np.ndarray, probabilities: np.ndarray, than: np.nd
     """Return whether the interval of the difference in log loss, by a paired bootstrap over clips, is below zero."""
     values, others = logits(probabilities), logits(than)
     differences = np.logaddexp(0, values) - np.logaddexp(0, others) - truth * (values - others)
-    _, high = interval(draw_scores(differences.mean(axis=1, keepdims=True), np.ones((len(truth), 1)))[:, 0])
+    _, high = interval(bootstrap(differences.mean(axis=1, keepdims=True), np.ones((len(truth), 1)))[:, 0])
     return high < 0
 
 

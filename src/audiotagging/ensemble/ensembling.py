@@ -15,7 +15,7 @@ from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, 
 from audiotagging.base.errors import UserError
 from audiotagging.ensemble.calibration import fit_calibration
 from audiotagging.ensemble.labelled_clips import Gathered, disturbance_set, gather, out_of_fold_set
-from audiotagging.ensemble.thresholds import find_floors, find_thresholds
+from audiotagging.ensemble.thresholds import find_min_scores, find_thresholds
 from audiotagging.statistics.metrics import lwlrap
 
 SELECTIONS = 50  # number of times that fit_weights picks a member
@@ -178,8 +178,8 @@ def _calibrate_out_of_fold(
     submitted = "calibrated" if calibration.submitted else "uncalibrated"
     logger.info("calibration: %s; log loss %s; the submission is %s", calibration.method, losses, submitted)
     made = disturbance_set(averaged, clips)
-    floors = find_floors(made.truth, made.systems[ENSEMBLE]) if made.clips else None
-    return calibration, find_thresholds(scored.truth, scores, averaged.classes, floors=floors)
+    min_scores = find_min_scores(made.truth, made.systems[ENSEMBLE]) if made.clips else None
+    return calibration, find_thresholds(scored.truth, scores, averaged.classes, min_scores=min_scores)
 
 
 def _name(table: Predictions, path: Path) -> str:

@@ -11,7 +11,7 @@ ends the sequence. All thresholds before it keep the promise with a confidence o
 them needs an error in the first test of one.
 
 The clips all have something to tag. So that silence and noise are not tagged, a threshold also lies above the scores of
-the disturbances (`audiotagging.data.negative_clips`).
+the disturbances (`audiotagging.data.synthetic_negatives`).
 """
 
 import math
@@ -20,7 +20,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from audiotagging.artifacts.calibration import PROMISES, Threshold, logits, sigmoid
+from audiotagging.artifacts.calibration import TARGET_PRECISIONS, Threshold, logits, sigmoid
 
 ERROR = 0.1  # probability that a class has a threshold that does not keep its promise
 
@@ -113,13 +113,13 @@ def fewest_clips(promised: float) -> int:
     """Return the number of clips that a promise needs if all of them are right.
 
     Examples:
-        >>> [fewest_clips(promised) for promised in PROMISES]
+        >>> [fewest_clips(promised) for promised in TARGET_PRECISIONS]
         [11, 22, 45]
     """
     return math.ceil(math.log(ERROR) / math.log(promised))
 
 
-def find_floors(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+def find_min_scores(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Return the score of every class above which disturbances are not tagged, by `MARGIN` above the highest wrong one.
 
     Args:
@@ -134,22 +134,22 @@ def find_floors(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def find_thresholds(
-    truth: np.ndarray, scores: np.ndarray, classes: Sequence[str], *, floors: np.ndarray | None = None
+    truth: np.ndarray, scores: np.ndarray, classes: Sequence[str], *, min_scores: np.ndarray | None = None
 ) -> dict[str, list[Threshold]]:
-    """Find the lowest threshold of every class for each of `PROMISES`.
+    """Find the lowest threshold of every class for each of `TARGET_PRECISIONS`.
 
     Args:
         truth: True where the clip has the label, bool, shape (clips, classes).
         scores: Out-of-fold scores, shape (clips, classes).
         classes: The classes.
-        floors: The score of every class that its thresholds must lie above, shape (classes,). The default is none.
+        min_scores: The score of every class that its thresholds must lie above, shape (classes,). The default is none.
 
     Returns:
         The thresholds of every class. A promise that the clips do not allow is left out.
     """
-    if floors is None:
-        floors = np.full(len(classes), -np.inf)
-    columns = zip(classes, truth.T, scores.T, floors, strict=True)
+    if min_scores is None:
+        min_scores = np.full(len(classes), -np.inf)
+    columns = zip(classes, truth.T, scores.T, min_scores, strict=True)
     return {label: _find_thresholds(labels, found, floor) for label, labels, found, floor in columns}
 
 
@@ -168,7 +168,7 @@ def _find_thresholds(labels: np.ndarray, scores: np.ndarray, floor: float) -> li
     last = np.flatnonzero(np.append(scores[:-1] > scores[1:], True))  # the last clip of every score
     right = np.cumsum(labels)
     thresholds = []
-    for promised in PROMISES:
+    for promised in TARGET_PRECISIONS:
         tested = last[last + 1 >= fewest_clips(promised)]
         passes = chances_of(labels, precision=promised)[tested] <= ERROR
         kept = tested[np.logical_and.accumulate(passes) & (scores[tested] > floor)]

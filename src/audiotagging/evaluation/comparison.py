@@ -11,13 +11,13 @@ from audiotagging.base.errors import UserError
 from audiotagging.base.files import require
 from audiotagging.base.typed_json import read_json
 from audiotagging.ensemble.labelled_clips import SETS, LabelledSet, check_predictions, labelled_sets
-from audiotagging.evaluation.scores import NAME, Facts
+from audiotagging.evaluation.scores import SCORES_FILE, StoredScores
 from audiotagging.statistics.intervals import compare_classes, estimate_systems
 from audiotagging.statistics.metrics import mean_average_precision
 
 
 @dataclass(frozen=True)
-class Run:
+class ComparedRun:
     """What is compared of a run."""
 
     folder: Path
@@ -128,15 +128,15 @@ def align(old: LabelledSet, new: LabelledSet) -> tuple[LabelledSet, LabelledSet,
     return old, new, notes
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> ComparedRun:
     """Read a run.
 
     Raises:
         UserError: If the folder is not the output of a run, or is corrupt.
     """
-    require(folder, PREDICTIONS, AVERAGING, NAME, "spectrograms", what="the output of a run")
+    require(folder, PREDICTIONS, AVERAGING, SCORES_FILE, "spectrograms", what="the output of a run")
     predictions, _ = read_ensemble(folder)
     sets = labelled_sets(predictions, check_predictions(folder, predictions, folder / "spectrograms"))
-    scores = read_json(folder / NAME, Facts)
+    scores = read_json(folder / SCORES_FILE, StoredScores)
     noisy_clips = set(scores["selection"]["clips"])
-    return Run(folder, predictions.classes, sets, scores["run"]["fingerprints"], noisy_clips)
+    return ComparedRun(folder, predictions.classes, sets, scores["run"]["fingerprints"], noisy_clips)

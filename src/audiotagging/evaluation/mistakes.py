@@ -22,7 +22,7 @@ from audiotagging.base.spreadsheet import to_field
 from audiotagging.ensemble.calibration import cross_calibrate
 from audiotagging.statistics.metrics import label_precisions, margins
 
-NAME = "suspicious.csv"
+SUSPICIOUS_FILE = "suspicious.csv"
 COLUMNS = ("fname", "labels", "label", "probability", "rank", "instead", "instead_probability")
 SUSPICIOUS_PER_CLASS = 10  # clips with the same label in doubt, so that one hard class does not hide all others
 

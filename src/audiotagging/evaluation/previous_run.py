@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from audiotagging.artifacts.model_folder import ModelFacts, model_folders, read_facts
+from audiotagging.artifacts.model_folder import ModelMetadata, model_folders, read_metadata
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.ensemble.labelled_clips import LabelledSet
 from audiotagging.evaluation.comparison import compare_first_set, read_run
@@ -18,7 +18,7 @@ def compare_with_before(
     sets: Mapping[str, LabelledSet],
     clips: pd.DataFrame,
     noisy_clips: Collection[str],
-    models: Collection[ModelFacts],
+    models: Collection[ModelMetadata],
 ) -> Before | None:
     """Compare a run with the one before it.
 
@@ -35,7 +35,7 @@ def compare_with_before(
     Raises:
         UserError: If the folder is not the output of a run, or is corrupt.
     """
-    old, old_models = read_run(before), [read_facts(folder) for folder in model_folders(before / "models")]
+    old, old_models = read_run(before), [read_metadata(folder) for folder in model_folders(before / "models")]
     found = None
     if all(facts.classes == old.classes for facts in models):
         found = compare_first_set(old.sets, sets)

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audiotagging.artifacts.calibration import PROMISES, Calibration, Threshold, calibrate
+from audiotagging.artifacts.calibration import TARGET_PRECISIONS, Calibration, Threshold, calibrate
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE
 from audiotagging.ensemble.calibration import cross_calibrate
 from audiotagging.ensemble.labelled_clips import LabelledSet
-from audiotagging.ensemble.thresholds import fewest_clips, find_floors, find_thresholds, lowest_scores, wilson
+from audiotagging.ensemble.thresholds import fewest_clips, find_min_scores, find_thresholds, lowest_scores, wilson
 from audiotagging.statistics.metrics import calibration_bins, calibration_error, lwlrap
 
 NEGATIVES = "clips without labels"
@@ -89,7 +89,7 @@ def describe_negatives(
     promises = []
     if out_of_fold:
         unraised = find_thresholds(out_of_fold.truth, out_of_fold.systems[ENSEMBLE], classes)
-        for promised in PROMISES:
+        for promised in TARGET_PRECISIONS:
             before, after = (
                 int((scores >= lowest_scores(found, classes, promised=promised)).sum()) / minutes
                 for found in (unraised, thresholds)
@@ -136,10 +136,10 @@ def _count_tags(
     second_half = (kinds.groupby(kinds).cumcount() >= kinds.groupby(kinds).transform("size") / 2).to_numpy()
     raised = []
     for half in (~second_half, second_half):
-        floors = find_floors(disturbances.truth[half], disturbances.systems[ENSEMBLE][half])
-        raised.append(find_thresholds(*fitted_to, floors=floors))
+        min_scores = find_min_scores(disturbances.truth[half], disturbances.systems[ENSEMBLE][half])
+        raised.append(find_thresholds(*fitted_to, min_scores=min_scores))
     counts = {}
-    for promised in PROMISES:
+    for promised in TARGET_PRECISIONS:
         before, *after = (
             (wrong >= lowest_scores(thresholds, classes, promised=promised)).sum(axis=1)
             for thresholds in (unraised, *raised)
@@ -218,13 +218,13 @@ def describe_thresholds(
         found, before = ({each.promised: each for each in group[label]} for group in (thresholds, unraised))
         described = [
             _describe(promised, found.get(promised), before.get(promised), clips=clips, loudest=loudest.get(label))
-            for promised in PROMISES
+            for promised in TARGET_PRECISIONS
         ]
         if label in unheard:
-            described = [{"promised": promised, "reason": "only in one fold"} for promised in PROMISES]
+            described = [{"promised": promised, "reason": "only in one fold"} for promised in TARGET_PRECISIONS]
         rows.append({"label": label, "clips": clips, "promises": described})
     promises = []
-    for promised in PROMISES:
+    for promised in TARGET_PRECISIONS:
         lowest = lowest_scores(thresholds, classes, promised=promised)
         count = int(np.isfinite(lowest).sum())
         kept = {name: _observe(scored, lowest) for name, scored in sets.items()}

@@ -4,7 +4,7 @@ from typing import NotRequired, TypedDict
 
 from audiotagging.artifacts.champions_folder import Decision, Event
 
-NAME = "scores.json"
+SCORES_FILE = "scores.json"
 
 
 class Estimate(TypedDict):
@@ -78,7 +78,7 @@ class Selection(TypedDict):
     clips: list[str]
 
 
-class Run(TypedDict):
+class RunMetadata(TypedDict):
     """The fingerprints of the data that the members were trained on."""
 
     fingerprints: list[str]
@@ -123,7 +123,7 @@ class StageCost(TypedDict):
 
 
 class OriginSummary(TypedDict):
-    """Where a run came from, and what it cost (`audiotagging.evaluation.run_facts.summarise_origin`)."""
+    """Where a run came from, and what it cost (`audiotagging.evaluation.run_metadata.summarise_origin`)."""
 
     command: str
     started: str
@@ -141,11 +141,11 @@ class EnsembleScores(TypedDict):
     ensemble: dict[str, float]
 
 
-class Facts(EnsembleScores):
+class StoredScores(EnsembleScores):
     """What earlier versions wrote too."""
 
     members: dict[str, dict[str, float]]
-    run: Run
+    run: RunMetadata
     selection: Selection
     promotion: NotRequired[Decision]
     champions: NotRequired[list[Event]]
@@ -153,7 +153,7 @@ class Facts(EnsembleScores):
     origin: NotRequired[OriginSummary]
 
 
-class Scores(Facts):
+class Scores(StoredScores):
     """What is printed when a run is done."""
 
     mean_average_precision: dict[str, dict[str, float]]

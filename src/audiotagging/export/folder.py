@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from audiotagging.artifacts.mels import MELS
-from audiotagging.artifacts.model_folder import model_folders, read_facts
-from audiotagging.artifacts.onnx_facts import ENSEMBLE
+from audiotagging.artifacts.model_folder import model_folders, read_metadata
+from audiotagging.artifacts.onnx_metadata import ENSEMBLE
 from audiotagging.base.files import atomic_folder, sha256
-from audiotagging.export.model_card import NAME, model_card, read_scores
+from audiotagging.export.model_card import MODEL_CARD, model_card, read_scores
 from audiotagging.export.onnx_files import OPSET, write_onnx
-from audiotagging.studies.student import read_student_facts
+from audiotagging.studies.student import read_student_metadata
 from audiotagging.tagging.onnx_networks import OnnxNetworks
 from audiotagging.tagging.torch_networks import TorchNetworks
 
@@ -34,8 +34,8 @@ def export(run: Path, out: Path) -> None:
     """
     networks = TorchNetworks(run, precision="float32")
     folder = run / "models" if (run / "models").is_dir() else run
-    scores, student = read_scores(run), read_student_facts(run)
-    facts = {(each.member.id, each.fold): each for each in map(read_facts, model_folders(folder))}
+    scores, student = read_scores(run), read_student_metadata(run)
+    facts = {(each.member.id, each.fold): each for each in map(read_metadata, model_folders(folder))}
     models = [(model, facts[name, model.fold]) for name, folds in networks.models.items() for model in folds]
     weights = {name: networks.averaging.weights[name] for name in networks.members}
     with atomic_folder(out) as partial:
@@ -54,7 +54,7 @@ def export(run: Path, out: Path) -> None:
             opset=OPSET,
             difference=difference,
         )
-        (partial / NAME).write_text(card, encoding="utf-8")
+        (partial / MODEL_CARD).write_text(card, encoding="utf-8")
 
 
 def _difference(networks: TorchNetworks, exported: OnnxNetworks) -> float:

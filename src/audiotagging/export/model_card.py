@@ -10,16 +10,16 @@ from typing import Any, NotRequired, TypedDict
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from audiotagging.artifacts.averaging import Averaging
-from audiotagging.artifacts.calibration import PROMISES
-from audiotagging.artifacts.model_folder import ModelFacts
+from audiotagging.artifacts.calibration import TARGET_PRECISIONS
+from audiotagging.artifacts.model_folder import ModelMetadata
 from audiotagging.base.errors import in_one_line
 from audiotagging.base.typed_json import read_json
-from audiotagging.base.wording import counted, number
+from audiotagging.base.wording import number, pluralize
 from audiotagging.sounds.audio import RATE
 from audiotagging.sounds.spectrogram import HOP, SHORTEST
-from audiotagging.studies.student import Estimate, StudentFacts
+from audiotagging.studies.student import Estimate, StudentMetadata
 
-NAME = "MODEL_CARD.md"
+MODEL_CARD = "MODEL_CARD.md"
 SCORES = "scores.json"
 SETS = {"all": "test clips", "out_of_fold": "out-of-fold clips"}
 
@@ -90,7 +90,7 @@ ENVIRONMENT = Environment(
 )
 ENVIRONMENT.filters |= {
     "cell": _cell,
-    "counted": counted,
+    "pluralize": pluralize,
     "number": number,
     "fold": lambda fold: "none" if fold < 0 else str(fold),
     "threshold": lambda score: "" if score is None else f"{score:.4f}",
@@ -108,11 +108,11 @@ def read_scores(run: Path) -> CardScores | None:
 
 
 def model_card(
-    models: Sequence[ModelFacts],
+    models: Sequence[ModelMetadata],
     *,
     averaging: Averaging,
     scores: CardScores | None,
-    student: StudentFacts | None,
+    student: StudentMetadata | None,
     files: Mapping[str, str],
     opset: int,
     difference: float,
@@ -132,7 +132,7 @@ def model_card(
     scored_set = scores.get("scored") if scores else None
     scored = scores["estimates"][scored_set] if scores and scored_set else None
     classes = models[0].classes
-    lowest = {promised: averaging.lowest_scores(promised) for promised in PROMISES}
+    lowest = {promised: averaging.lowest_scores(promised) for promised in TARGET_PRECISIONS}
     context: dict[str, Any] = {
         "members": members,
         "averaging": averaging,
@@ -152,7 +152,7 @@ def model_card(
         "set": scored_set and SETS[scored_set],
         "estimates": {"ensemble": scored["ensemble"], **scored["members"]} if scored else {},
         "precisions": scores["mean_average_precision"] if scores else {},
-        "promises": PROMISES,
+        "promises": TARGET_PRECISIONS,
         "thresholds": {promised: {label: found.get(label) for label in classes} for promised, found in lowest.items()},
         "rate": RATE,
         "shortest": SHORTEST // RATE,
@@ -164,7 +164,9 @@ def model_card(
     return ENVIRONMENT.get_template("model_card.md.jinja").render(context)
 
 
-def _headline(student: StudentFacts | None, scored: Estimates | None, *, set_name: str | None) -> dict[str, Any] | None:
+def _headline(
+    student: StudentMetadata | None, scored: Estimates | None, *, set_name: str | None
+) -> dict[str, Any] | None:
     """Return the one score that the header has, if there is any."""
     if student and student["scores"]:
         compared = student["scores"]
@@ -172,7 +174,7 @@ def _headline(student: StudentFacts | None, scored: Estimates | None, *, set_nam
     return scored and {"score": scored["ensemble"]["score"], "clips": scored["clips"], "set": set_name}
 
 
-def _versions(models: Sequence[ModelFacts]) -> dict[str, list[str]]:
+def _versions(models: Sequence[ModelMetadata]) -> dict[str, list[str]]:
     found: dict[str, set[str]] = {}
     for each in models:
         for name, version in each.versions.items():

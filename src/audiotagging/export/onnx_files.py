@@ -27,15 +27,15 @@ from torch import Tensor, nn
 
 from audiotagging.artifacts.averaging import Averaging
 from audiotagging.artifacts.mels import MELS
-from audiotagging.artifacts.model_folder import ModelFacts
-from audiotagging.artifacts.onnx_facts import (
+from audiotagging.artifacts.model_folder import ModelMetadata
+from audiotagging.artifacts.onnx_metadata import (
     ENSEMBLE,
     INPUT,
     MEMBER_SCORES,
     SCORES,
     SPECTROGRAM,
     TAGGER,
-    OnnxFacts,
+    OnnxMetadata,
 )
 from audiotagging.base.files import sha256
 from audiotagging.base.progress import track
@@ -73,7 +73,7 @@ class Part:
     names: Mapping[str, str]
 
 
-def write_onnx(out: Path, *, models: Sequence[tuple[Model, ModelFacts]], averaging: Averaging) -> None:
+def write_onnx(out: Path, *, models: Sequence[tuple[Model, ModelMetadata]], averaging: Averaging) -> None:
     """Write the files of an ensemble.
 
     Args:
@@ -93,7 +93,7 @@ def write_onnx(out: Path, *, models: Sequence[tuple[Model, ModelFacts]], averagi
         shutil.copymode(path, data)  # only its owner may read what `onnx` has written
         weights[data.name] = sha256(data)
         alone = Averaging("arithmetic", {facts.member.id: 1.0})
-        of_model = OnnxFacts(classes=classes, averaging=alone, weights={data.name: weights[data.name]})
+        of_model = OnnxMetadata(classes=classes, averaging=alone, weights={data.name: weights[data.name]})
         _save(graph, path, asdict(of_model) | {"recipe": _recipe([facts])})
         parts.append(Part(graph, f"{facts.name}/", {INPUT: INPUT}))
 
@@ -107,7 +107,7 @@ def write_onnx(out: Path, *, models: Sequence[tuple[Model, ModelFacts]], averagi
     first = Part(spectrogram, "spectrogram/", _same(SAMPLES, INPUT))
     tagger = _join([first, Part(ensemble, "", _same(INPUT, SCORES, MEMBER_SCORES))])
 
-    together = asdict(OnnxFacts(classes=classes, averaging=averaging, weights=weights)) | {"recipe": _recipe(recipe)}
+    together = asdict(OnnxMetadata(classes=classes, averaging=averaging, weights=weights)) | {"recipe": _recipe(recipe)}
     _save(ensemble, out / ENSEMBLE, together)
     _save(tagger, out / TAGGER, together)
     _save(spectrogram, out / SPECTROGRAM, {"settings": SETTINGS})
@@ -117,7 +117,7 @@ def _on_cpu(model: Model) -> Model:
     return replace(model, network=model.network.to("cpu", memory_format=torch.contiguous_format))  # type: ignore[call-overload]
 
 
-def _recipe(models: Sequence[ModelFacts]) -> list[dict[str, Any]]:
+def _recipe(models: Sequence[ModelMetadata]) -> list[dict[str, Any]]:
     """Return how the models were trained, without the classes, which are the same for all of them."""
     return [{key: value for key, value in asdict(facts).items() if key != "classes"} for facts in models]
 

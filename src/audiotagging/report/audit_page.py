@@ -18,7 +18,7 @@ from audiotagging.evaluation.mistakes import PER_CLASS
 from audiotagging.report.clips import choose_players, draw_clip, time_axis
 from audiotagging.report.report import ENVIRONMENT, PAGE_BYTES, length
 
-NAME = "audit.html"
+AUDIT_PAGE = "audit.html"
 CLIPS_SHOWN = 100  # pictures have at most 62 kB, so the page stays below `PAGE_BYTES`
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from audiotagging.artifacts.excerpts import Excerpt
-from audiotagging.evaluation.run_facts import FRAMES_PER_SECOND
+from audiotagging.evaluation.run_metadata import FRAMES_PER_SECOND
 
 ELEMENT_BYTES = 400  # of a player, without its URL
 
@@ -75,7 +75,7 @@ def time_axis(lengths: Collection[float]) -> TimeAxis:
 
 
 def draw_clip(spectrogram: np.ndarray, *, seconds: float, axis: TimeAxis) -> str:
-    """Draw the spectrogram of a clip without its padding, as far as it fits on the axis.
+    """Subset the spectrogram of a clip without its padding, as far as it fits on the axis.
 
     Args:
         spectrogram: uint8, shape (frames, 128). Short clips are padded on both sides.

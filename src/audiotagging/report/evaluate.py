@@ -27,7 +27,7 @@
 * `promotion`: the decision on whether the ensemble becomes the champion, if a champions folder was given
   (`audiotagging.champions.promotion`); `champions`: the history of the champions, at most `EVENTS` events of it.
 * `before`: the comparison with the run before, if one was given (`audiotagging.evaluation.previous_run`).
-* `origin`: the command line of the run, when it ran, and what each stage cost (`run_facts.summarise_origin`).
+* `origin`: the command line of the run, when it ran, and what each stage cost (`run_metadata.summarise_origin`).
 """
 
 import logging
@@ -52,7 +52,7 @@ from audiotagging.base.csv_table import TableError, read_table
 from audiotagging.base.errors import UserError
 from audiotagging.base.files import atomic_file
 from audiotagging.base.typed_json import write_json
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.ensemble.labelled_clips import (
     LabelledSet,
     check_predictions,
@@ -61,8 +61,13 @@ from audiotagging.ensemble.labelled_clips import (
     labelled_sets,
     negative_set,
 )
-from audiotagging.evaluation.mistakes import NAME as SUSPICIOUS
-from audiotagging.evaluation.mistakes import confusions, suspicious_clips, worst_clips, write_suspicious
+from audiotagging.evaluation.mistakes import (
+    SUSPICIOUS_FILE,
+    confusions,
+    suspicious_clips,
+    worst_clips,
+    write_suspicious,
+)
 from audiotagging.evaluation.previous_run import compare_with_before
 from audiotagging.evaluation.reliability import (
     describe_calibration,
@@ -71,7 +76,7 @@ from audiotagging.evaluation.reliability import (
     describe_thresholds,
     loudest_kinds,
 )
-from audiotagging.evaluation.run_facts import (
+from audiotagging.evaluation.run_metadata import (
     Origin,
     read_models,
     summarise_data,
@@ -360,10 +365,10 @@ def _write_audit(
     excerpts_of: Callable[[Collection[str]], Mapping[str, Excerpt]],
 ) -> None:
     """Write the table of suspicious clips, and the page to correct the first of them on."""
-    write_suspicious(folder / SUSPICIOUS, suspicious)
+    write_suspicious(folder / SUSPICIOUS_FILE, suspicious)
     shown = [row["clip"] for row in suspicious[: audit_page.CLIPS_SHOWN]]
     write_audit(
-        folder / audit_page.NAME,
+        folder / audit_page.AUDIT_PAGE,
         suspicious,
         seconds=_seconds(clips),
         pictures=_pictures(spectrograms, shown),
@@ -382,7 +387,7 @@ def _notes(spectrograms: Path, clips: pd.DataFrame, predictions: Predictions) ->
     if predictions.unheard:
         names = ", ".join(predictions.unheard)
         notes.append(
-            f"{counted(len(predictions.unheard), 'class')} in one fold only, which the models that score it were not "
+            f"{pluralize(len(predictions.unheard), 'class')} in one fold only, which the models that score it were not "
             f"trained on: left out of the out-of-fold scores, the thresholds and the suspicious labels: {names}"
         )
     return notes

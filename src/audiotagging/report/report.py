@@ -16,7 +16,7 @@ from markupsafe import Markup
 from audiotagging.artifacts.champions_folder import BY_HAND
 from audiotagging.artifacts.excerpts import Excerpt
 from audiotagging.base.wording import duration
-from audiotagging.evaluation.run_facts import TrainedModel
+from audiotagging.evaluation.run_metadata import TrainedModel
 from audiotagging.members import LINEAR
 from audiotagging.report.clips import choose_players, draw_clip, time_axis
 from audiotagging.report.figures import (
@@ -281,7 +281,7 @@ def _champions_plot(scores: Mapping[str, Any]) -> Markup | None:
 
 
 def _curves(models: Sequence[TrainedModel], *, chance: float | None) -> dict[str, Markup]:
-    """Draw the learning curves of every network. Members with the same loss share its axis."""
+    """Subset the learning curves of every network. Members with the same loss share its axis."""
     histories: dict[str, dict[int, Any]] = {}
     losses: dict[str, list[Any]] = {}
     loss_of = {}

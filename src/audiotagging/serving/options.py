@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.datastructures import QueryParams
 
-from audiotagging.artifacts.calibration import PROMISES
+from audiotagging.artifacts.calibration import TARGET_PRECISIONS
 from audiotagging.serving.limits import RefusedError
 from audiotagging.tagging.windows import MOST_OVERLAP, WINDOW_SECONDS, check_windows
 
@@ -39,8 +39,8 @@ class Options:
         """Check the options."""
         if not 1 <= self.top <= MOST_TAGS:
             raise RefusedError(422, f"top: expected a number from 1 to {MOST_TAGS}, found {self.top}")
-        if self.precision is not None and self.precision not in PROMISES:
-            raise RefusedError(422, f"precision: expected {_alternatives(PROMISES)}, found {self.precision:g}")
+        if self.precision is not None and self.precision not in TARGET_PRECISIONS:
+            raise RefusedError(422, f"precision: expected {_alternatives(TARGET_PRECISIONS)}, found {self.precision:g}")
         if self.every is None:
             for name, given in (("overlap", self.overlap), ("merge", self.merge)):
                 if given:
@@ -88,8 +88,8 @@ PARAMETERS = {
     ),
     "precision": Parameter(
         _matching(NUMBER, float),
-        _alternatives(PROMISES),
-        {"type": "number", "enum": list(PROMISES)},
+        _alternatives(TARGET_PRECISIONS),
+        {"type": "number", "enum": list(TARGET_PRECISIONS)},
         "Only tags of which this share is right on clips like those of training, with calibrated scores. It needs "
         "models that were trained with folds.",
     ),

@@ -20,7 +20,7 @@ import numpy as np
 
 from audiotagging.base.files import open_file
 from audiotagging.base.machine import check_machine
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.sounds.channels import ChannelMeter, Mix, to_mono
 from audiotagging.sounds.ffmpeg import open_ffmpeg
 from audiotagging.sounds.formats import ffmpeg_format, looks_like_mp3, skip_id3
@@ -262,7 +262,7 @@ def _examine(file: BinaryIO, *, bound: Bound, keep: bool = False) -> tuple[Recor
 def _with_channel(recording: Recording, number: int) -> Recording:
     """Return a recording of which a channel is used that the user has chosen."""
     if number > recording.channels:
-        raise SoundError(f"expected a channel {number}, found {counted(recording.channels, 'channel')}")
+        raise SoundError(f"expected a channel {number}, found {pluralize(recording.channels, 'channel')}")
     channels = (number - 1,) if number else tuple(range(recording.channels))
     notes = tuple(note for note in recording.notes if note != recording.mix.note)
     return replace(recording, mix=Mix(channels), notes=notes)

@@ -16,12 +16,10 @@ from audiotagging.statistics.metrics import average_precisions, label_precisions
 
 DRAWS = 1000
 SEED = 534
-LEVEL = 0.95
+CONFIDENCE = 0.95
 
 
-def draw_scores(
-    numerators: np.ndarray, denominators: np.ndarray, *, draws: int = DRAWS, seed: int = SEED
-) -> np.ndarray:
+def bootstrap(numerators: np.ndarray, denominators: np.ndarray, *, draws: int = DRAWS, seed: int = SEED) -> np.ndarray:
     """Score systems on clips drawn with replacement.
 
     Args:
@@ -42,7 +40,7 @@ def draw_scores(
         return (counts @ numerators) / (counts @ denominators)
 
 
-def interval(scores: np.ndarray, *, level: float = LEVEL) -> tuple[float, float]:
+def interval(scores: np.ndarray, *, level: float = CONFIDENCE) -> tuple[float, float]:
     """Return the percentile interval that contains the share `level` of the scores.
 
     Args:
@@ -76,7 +74,7 @@ def estimate_systems(
         `difference`, `difference_low` and `difference_high` (the reference's score minus the other's).
     """
     keys = [(group, name) for group, systems in others.items() for name in systems]
-    points, draws = draw_systems(truth, [reference, *(others[group][name] for group, name in keys)])
+    points, draws = bootstrap_systems(truth, [reference, *(others[group][name] for group, name in keys)])
     first, *rest = [estimate(float(points[system]), draws[:, system]) for system in range(len(points))]
     groups: dict[str, dict[str, Estimate]] = {group: {} for group in others}
     for system, ((group, name), found) in enumerate(zip(keys, rest, strict=True), 1):
@@ -89,7 +87,7 @@ def estimate_systems(
     return first, groups
 
 
-def draw_systems(truth: np.ndarray, systems: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def bootstrap_systems(truth: np.ndarray, systems: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Score systems on all clips, and on the same draws of clips for all of them.
 
     Args:
@@ -101,7 +99,7 @@ def draw_systems(truth: np.ndarray, systems: Sequence[np.ndarray]) -> tuple[np.n
     """
     sums = np.stack([label_precisions(truth, system).sum(axis=1) for system in systems], axis=1)  # (clips, systems)
     labels = truth.sum(axis=1, keepdims=True).astype(np.float64)
-    return sums.sum(axis=0) / labels.sum(), draw_scores(sums, labels)
+    return sums.sum(axis=0) / labels.sum(), bootstrap(sums, labels)
 
 
 def estimate(score: float, draws: np.ndarray) -> Estimate:
@@ -126,7 +124,7 @@ def estimate_classes(truth: np.ndarray, scores: np.ndarray, classes: list[str]) 
     ranked = average_precisions(truth, scores)[present]
     precisions, truth = label_precisions(truth, scores)[:, present], truth[:, present].astype(np.float64)
     points = precisions.sum(axis=0) / truth.sum(axis=0)
-    draws = draw_scores(precisions, truth)
+    draws = bootstrap(precisions, truth)
     rows = [
         {"label": classes[column], "clips": int(truth[:, place].sum())}
         | estimate(float(points[place]), draws[:, place])
@@ -152,7 +150,7 @@ def compare_classes(truth: np.ndarray, old: np.ndarray, new: np.ndarray, classes
     present = np.flatnonzero(truth.any(axis=0))
     before, after = label_precisions(truth, old)[:, present], label_precisions(truth, new)[:, present]
     labels = truth[:, present].astype(np.float64)
-    draws = draw_scores(after - before, labels)
+    draws = bootstrap(after - before, labels)
     rows = []
     for place, column in enumerate(present):
         clips = labels[:, place].sum()

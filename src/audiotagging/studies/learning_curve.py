@@ -42,7 +42,7 @@ HEIGHT = 240.0  # points
 
 
 def curve_plot(content: dict[str, Any]) -> str:
-    """Draw the curve up to the clips that there are, and dashed beyond them. The axis of the clips is logarithmic.
+    """Subset the curve up to the clips that there are, and dashed beyond them. The axis of the clips is logarithmic.
 
     Args:
         content: The content of `learning_curve.json`, as `audiotagging.studies.learning_curve` describes it.
@@ -83,7 +83,7 @@ def curve_plot(content: dict[str, Any]) -> str:
         return svg(figure, "lwlrap by the number of curated clips, and what more clips are expected to bring")
 
 
-NAME = "learning_curve"
+LEARNING_CURVE_FILES = "learning_curve"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ class Trained:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class StudyMetadata:
     """What all trainings have in common, as the module's docstring describes it."""
 
     member: Member
@@ -114,7 +114,9 @@ class Facts:
     part: str
 
 
-def summarise(trained: Sequence[Trained], facts: Facts, *, spectrograms: Path, drawn: Sequence[str]) -> dict[str, Any]:
+def summarise(
+    trained: Sequence[Trained], facts: StudyMetadata, *, spectrograms: Path, drawn: Sequence[str]
+) -> dict[str, Any]:
     """Return the content of `learning_curve.json`.
 
     Args:
@@ -189,11 +191,11 @@ def write_gains(folder: Path, content: dict[str, Any]) -> None:
         folder: An existing folder.
         content: From `summarise`.
     """
-    with atomic_file(folder / f"{NAME}.json") as partial:
+    with atomic_file(folder / f"{LEARNING_CURVE_FILES}.json") as partial:
         write_json(partial, content)
-    with atomic_file(folder / f"{NAME}.csv") as partial:
+    with atomic_file(folder / f"{LEARNING_CURVE_FILES}.csv") as partial:
         _write_table(partial, content)
-    with atomic_file(folder / f"{NAME}.html") as partial:
+    with atomic_file(folder / f"{LEARNING_CURVE_FILES}.html") as partial:
         partial.write_text(render(content), encoding="utf-8")
 
 

@@ -7,9 +7,9 @@ from typing import TypedDict
 import numpy as np
 
 from audiotagging.base.typed_json import read_json
-from audiotagging.statistics.intervals import draw_systems, interval
+from audiotagging.statistics.intervals import bootstrap_systems, interval
 
-STUDENT_FACTS = "student.json"
+STUDENT_METADATA = "student.json"
 
 
 class Estimate(TypedDict):
@@ -56,7 +56,7 @@ class Learned(TypedDict):
     labels: float
 
 
-class StudentFacts(TypedDict):
+class StudentMetadata(TypedDict):
     """The content of `student.json`.
 
     Attributes:
@@ -72,14 +72,14 @@ class StudentFacts(TypedDict):
     scores: StudentScores | None
 
 
-def read_student_facts(run: Path) -> StudentFacts | None:
+def read_student_metadata(run: Path) -> StudentMetadata | None:
     """Read what a student learned. Return None where there is no student.
 
     Raises:
         UserError: If the file is corrupt.
     """
-    path = run / STUDENT_FACTS
-    return read_json(path, StudentFacts) if path.is_file() else None
+    path = run / STUDENT_METADATA
+    return read_json(path, StudentMetadata) if path.is_file() else None
 
 
 def compare_student(
@@ -100,7 +100,9 @@ def compare_student(
         The comparison. The share of the gain that the student keeps is None if the interval of the gain reaches 0,
         because it then says nothing.
     """
-    scores = np.vstack(draw_systems(truth, [student, ensemble, *alone]))  # all clips in the first row, draws below it
+    scores = np.vstack(
+        bootstrap_systems(truth, [student, ensemble, *alone])
+    )  # all clips in the first row, draws below it
     taught, whole, single = scores[:, 0], scores[:, 1], scores[:, 2:].mean(axis=1)
     gain = whole - single
     gained = _estimate(gain)

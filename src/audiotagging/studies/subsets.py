@@ -33,7 +33,7 @@ from audiotagging.statistics.stratification import stratify
 from audiotagging.training.checkpoints import run_checkpoints
 from audiotagging.training.devices import best_device
 from audiotagging.training.identity import run_identity, run_seed
-from audiotagging.training.loop import Run
+from audiotagging.training.loop import TrainingRun
 from audiotagging.training.prediction import Model, score_clips
 from audiotagging.training.train import train_to_the_end
 
@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Draw:
+class Subset:
     """The clips to train on.
 
     Attributes:
@@ -59,7 +59,7 @@ class Draw:
     clips: list[str]
 
 
-def deal_draws(clips: Sequence[str], labels: Sequence[Sequence[str]], *, seed: int) -> list[Draw]:
+def deal_subsets(clips: Sequence[str], labels: Sequence[Sequence[str]], *, seed: int) -> list[Subset]:
     """Return the draws: for each of `DRAWS` and each of `SHARES` the clips, with those of the smaller shares.
 
     Args:
@@ -72,7 +72,7 @@ def deal_draws(clips: Sequence[str], labels: Sequence[Sequence[str]], *, seed: i
         quarters = stratify(clips, labels, shares=[1] * len(SHARES), seed=seed + number)
         for place, share in enumerate(SHARES):
             chosen = [clip for clip, quarter in zip(clips, quarters, strict=True) if quarter <= place]
-            draws.append(Draw(number, share, chosen))
+            draws.append(Subset(number, share, chosen))
     return draws
 
 
@@ -90,7 +90,7 @@ class Training:
         identity: What determines the predictions.
     """
 
-    draw: Draw
+    draw: Subset
     member: Member
     noisy_clips: list[str]
     scored: tuple[str, list[str]]
@@ -105,7 +105,7 @@ class Training:
 
 
 def plan_trainings(
-    draws: Sequence[Draw],
+    draws: Sequence[Subset],
     *,
     member: Member,
     noisy_clips: list[str],
@@ -152,7 +152,7 @@ def train_and_score(training: Training, *, folder: Path, checkpoints: str) -> No
         training.spectrograms, parts=["curated", "noisy"], clips=[*training.draw.clips, *training.noisy_clips]
     )
     torch.manual_seed(run_seed(training.member, fold=-1, seed=training.seed))
-    run = Run(training.member, data, fold=-1, device=best_device(), precision="auto")
+    run = TrainingRun(training.member, data, fold=-1, device=best_device(), precision="auto")
     with run_checkpoints(checkpoints, identity=dict(training.identity)) as kept:
         train_to_the_end(run, kept)
         model = Model(run.network.eval(), training.member, data.classes, -1)

@@ -34,7 +34,7 @@ from audiotagging.base.typed_json import read_json, write_json
 from audiotagging.tagging.drift import Drift, Sounds
 from audiotagging.tagging.formats import FORMATS, ROW_GROUP, write_file
 from audiotagging.tagging.output_folder import SETTINGS
-from audiotagging.tagging.storage import Place, State
+from audiotagging.tagging.storage import State, Storage
 from audiotagging.tagging.tagger import Tagged
 from audiotagging.tagging.windows import Tag
 
@@ -144,7 +144,7 @@ class Counts:
     tags: int
 
 
-def check_settings(out: Place, options: Options, *, where: str) -> None:
+def check_settings(out: Storage, options: Options, *, where: str) -> None:
     """Write the options to a new folder of results, or check that it holds results of the same options.
 
     Args:
@@ -179,7 +179,7 @@ def check_settings(out: Place, options: Options, *, where: str) -> None:
             )
 
 
-def known_files(out: Place) -> dict[str, Known]:
+def known_files(out: Storage) -> dict[str, Known]:
     """Return what is known of every file that was tagged before, by its name.
 
     Raises:
@@ -192,12 +192,12 @@ def known_files(out: Place) -> dict[str, Known]:
     return known
 
 
-def has_parts(out: Place) -> bool:
+def has_parts(out: Storage) -> bool:
     """Return whether an earlier batch was interrupted."""
     return bool(_tables(out, PARTS))
 
 
-def write_part(out: Place, files: Sequence[TaggedFile], *, batch: str, shard: int) -> None:
+def write_part(out: Storage, files: Sequence[TaggedFile], *, batch: str, shard: int) -> None:
     """Write what a shard has tagged since its last part.
 
     Args:
@@ -215,7 +215,7 @@ def write_part(out: Place, files: Sequence[TaggedFile], *, batch: str, shard: in
 
 
 def complete_batch(
-    out: Place, *, batch: str, champion: str, compare: Callable[[Sounds], Drift | None]
+    out: Storage, *, batch: str, champion: str, compare: Callable[[Sounds], Drift | None]
 ) -> tuple[Counts, Drift | None]:
     """Make a batch of everything that is in parts, and remove the parts.
 
@@ -254,7 +254,7 @@ def complete_batch(
     return counts, drift
 
 
-def _remove_incomplete(out: Place) -> None:
+def _remove_incomplete(out: Storage) -> None:
     """Remove what is left of batches that were interrupted while they were written. Their parts are still there."""
     written = out.list(BATCHES)
     complete = {PurePosixPath(name).parent for name in written if PurePosixPath(name).name == FILES}
@@ -289,7 +289,7 @@ class _Rows:
         return (self._read(path)[number] for path, number in self._places)
 
 
-def _in_batches(out: Place) -> dict[str, Known]:
+def _in_batches(out: Storage) -> dict[str, Known]:
     """Return what is known from complete batches."""
     known: dict[str, Known] = {}
     for name in _tables(out, BATCHES):
@@ -344,6 +344,6 @@ def _row(each: TaggedFile) -> dict[str, Any]:
     return row
 
 
-def _tables(out: Place, folder: str) -> list[str]:
+def _tables(out: Storage, folder: str) -> list[str]:
     """Return the Parquet files in a folder of OUT, oldest first."""
     return sorted((name for name in out.list(folder) if name.endswith(".parquet")), key=PurePosixPath)

@@ -21,7 +21,7 @@ from audiotagging.base.files import path_text
 from audiotagging.base.processes import TERMINATED
 from audiotagging.base.progress import track
 from audiotagging.base.tables import read_parquet, write_parquet
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.sounds.audio import SoundError
 from audiotagging.sounds.formats import is_sound_path
 from audiotagging.sounds.recordings import examine
@@ -39,7 +39,7 @@ from audiotagging.tagging.batch_results import (
 )
 from audiotagging.tagging.drift import Drift, NoTestClipsError, Sounds, compare, read_test_clips
 from audiotagging.tagging.loading import load_tagger
-from audiotagging.tagging.storage import Place, open_place
+from audiotagging.tagging.storage import Storage, open_storage
 from audiotagging.tagging.tagger import Tagger
 from audiotagging.tagging.windows import Choose, check_windows, choice, tag_windows
 
@@ -98,10 +98,10 @@ def find(data: str, *, out: str, models: Path, options: Options, shards: int, ne
     """
     check_windows(every=options.window, overlap=options.overlap, every_is="--window", overlap_is="--overlap")
     folder, champion = _identify(models)
-    sounds = {name: state for name, state in open_place(data).list().items() if is_sound_path(PurePosixPath(name))}
+    sounds = {name: state for name, state in open_storage(data).list().items() if is_sound_path(PurePosixPath(name))}
     if not sounds:
         raise UserError(f"--data: expected a folder with sound files, found none in {data}; name another")
-    results = open_place(out)
+    results = open_storage(out)
     check_settings(results, options, where=out)
     known = known_files(results)
     found = {
@@ -117,7 +117,7 @@ def find(data: str, *, out: str, models: Path, options: Options, shards: int, ne
     ]
     write_parquet(new, pa.Table.from_pylist(rows, NEW))
     batch = Batch(name=_new_name(results), data=data, out=out, models=str(folder), champion=champion, options=options)
-    logger.info("%s of %s to tag with %s", len(found), counted(len(sounds), "sound"), champion)
+    logger.info("%s of %s to tag with %s", len(found), pluralize(len(sounds), "sound"), champion)
     interrupted = [0] if has_parts(results) else []  # so that they become a batch even if nothing is new
     return batch, sorted(set(numbers)) or interrupted
 
@@ -135,7 +135,7 @@ def tag(batch: Batch, *, new: Path, shard: int) -> None:
         SystemExit: On SIGTERM, with code 143, after writing a part.
     """
     rows = [row for row in read_parquet(new).to_pylist() if row["shard"] == shard]
-    data, out = open_place(batch.data), open_place(batch.out)
+    data, out = open_storage(batch.data), open_storage(batch.out)
     known = known_files(out)
     if not rows:
         return
@@ -174,13 +174,13 @@ def collect(batch: Batch) -> dict[str, Any]:
         return compare(sounds, test, classes=classes)
 
     counts, drift = complete_batch(
-        open_place(batch.out), batch=batch.name, champion=batch.champion, compare=compare_with_test_clips
+        open_storage(batch.out), batch=batch.name, champion=batch.champion, compare=compare_with_test_clips
     )
     unreadable = f" ({counts.unreadable} unreadable)" if counts.unreadable else ""
     where = f"{batch.out.rstrip('/')}/{BATCHES}/{batch.name}"
     for line in drift.lines() if drift else []:
         logger.info("%s", line.strip())
-    logger.info("%s%s, %s: %s", counted(counts.files, "file"), unreadable, counted(counts.tags, "tag"), where)
+    logger.info("%s%s, %s: %s", pluralize(counts.files, "file"), unreadable, pluralize(counts.tags, "tag"), where)
     return {"batch": batch.name, **asdict(counts), "drift": drift.verdict if drift else ""}
 
 
@@ -198,7 +198,7 @@ def _tag_file(path: Path, tagger: Tagger, choose: Choose, options: Options, *, c
 
 
 @contextmanager
-def _parts(out: Place, *, batch: str, shard: int) -> Iterator[Callable[[TaggedFile], None]]:
+def _parts(out: Storage, *, batch: str, shard: int) -> Iterator[Callable[[TaggedFile], None]]:
     """Provide a function that takes files. They are written every minute, and at the end, also after an error."""
     waiting: list[TaggedFile] = []
     last = time.monotonic()
@@ -247,7 +247,7 @@ def _divide(sizes: list[int], shards: int) -> list[int]:
     return numbers
 
 
-def _new_name(out: Place) -> str:
+def _new_name(out: Storage) -> str:
     """Return the time as the name of a new batch: now, or a second after the newest one if clocks went backwards.
 
     What a later batch says of a sound counts.

@@ -22,7 +22,7 @@ from audiotagging.artifacts.acoustics_table import ACOUSTICS, read_acoustics
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, PREDICTIONS, read_ensemble
 from audiotagging.base.errors import UserError, in_one_line
 from audiotagging.base.files import path_text
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.statistics.two_samples import Difference, Moved, difference_of, moved_tags
 from audiotagging.tagging.tagger import Tagged
 
@@ -118,7 +118,7 @@ class Drift:
 
     def lines(self) -> list[str]:
         """Return the comparison as lines of text."""
-        lines = [f"{self.verdict}: {counted(self.files, 'file')} compared with {counted(self.clips, 'test clip')}"]
+        lines = [f"{self.verdict}: {pluralize(self.files, 'file')} compared with {pluralize(self.clips, 'test clip')}"]
         lines += [f"  {reason}" for reason in self.reasons]
         if self.unusual:
             named = "; ".join(f"{in_one_line(each.file)} ({', '.join(each.why)})" for each in self.unusual)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from audiotagging.artifacts.champions_folder import champion_folder
-from audiotagging.artifacts.onnx_facts import ENSEMBLE
+from audiotagging.artifacts.onnx_metadata import ENSEMBLE
 from audiotagging.base.errors import UserError
 from audiotagging.tagging.tagger import Networks, Tagger
 

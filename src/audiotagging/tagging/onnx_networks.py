@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from audiotagging.artifacts.onnx_facts import INPUT, MEMBER_SCORES, from_metadata
+from audiotagging.artifacts.onnx_metadata import INPUT, MEMBER_SCORES, from_metadata
 from audiotagging.base.errors import UserError
 from audiotagging.base.files import digest, regular, sha256
 from audiotagging.base.machine import check_machine, threads

@@ -29,7 +29,7 @@ class State(NamedTuple):
     modified: int
 
 
-class Place(Protocol):
+class Storage(Protocol):
     """A folder, which may not exist yet."""
 
     def list(self, folder: str = "") -> dict[str, State]:
@@ -51,7 +51,7 @@ class Place(Protocol):
         """Remove what killed processes left of files of results."""
 
 
-def open_place(location: str) -> Place:
+def open_storage(location: str) -> Storage:
     """Return the folder with a path, or with a URL as `audiotagging.base.object_store.open_store` takes it.
 
     Raises:

@@ -28,7 +28,7 @@ KEPT = 2
 WAIT = 120  # seconds: an interrupted process may still be writing its last checkpoint
 DIGEST_BYTES = 32
 SUFFIX = ".checkpoint"
-NAME = re.compile(rf"\d{{9,}}\{SUFFIX}")
+CHECKPOINT_NAME = re.compile(rf"\d{{9,}}\{SUFFIX}")
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,9 @@ class Checkpoints:
     def _paths(self) -> list[str]:
         """Return the paths of all checkpoints, oldest first."""
         found = self.files.get_file_info(FileSelector(self.folder, allow_not_found=True))
-        return sorted(info.path for info in found if NAME.fullmatch(info.base_name) and info.type == FileType.File)
+        return sorted(
+            info.path for info in found if CHECKPOINT_NAME.fullmatch(info.base_name) and info.type == FileType.File
+        )
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 
@@ -25,7 +25,7 @@ def device_name(device: torch.device) -> str:
     """Return the name of the device, as a report shows it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{torch.cpu.get_capabilities().get('cpu_name', 'CPU')}, {counted(torch.get_num_threads(), 'thread')}"
+    return f"{torch.cpu.get_capabilities().get('cpu_name', 'CPU')}, {pluralize(torch.get_num_threads(), 'thread')}"
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -1,4 +1,4 @@
-"""The training loop. `Run` holds everything that changes during training; its state is what a checkpoint saves.
+"""The training loop. `TrainingRun` holds everything that changes during training; its state is what a checkpoint saves.
 
 The loop rarely waits for the device: losses are collected there and checked only every `CHECK_EVERY` steps.
 """
@@ -26,7 +26,7 @@ SECOND_BETA = 0.99
 CHECK_EVERY = 50  # steps between checks of the losses
 
 
-class Run:
+class TrainingRun:
     """The training of a member with one fold held out, at some step.
 
     Attributes:

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from audiotagging.artifacts.model_folder import check_weights, read_facts, weights_path
+from audiotagging.artifacts.model_folder import check_weights, read_metadata, weights_path
 from audiotagging.artifacts.predictions import Predictions, write_predictions
 from audiotagging.artifacts.selection import read_folds, read_noisy_clips, unheard_classes, with_folds
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_spectrograms
@@ -51,7 +51,7 @@ def load_model(folder: Path) -> Model:
     Raises:
         UserError: If the folder contains no model, or if the model is corrupt.
     """
-    facts = read_facts(folder)
+    facts = read_metadata(folder)
     network: nn.Module
     if facts.member.network == LINEAR:
         network = LinearModel(len(facts.classes))

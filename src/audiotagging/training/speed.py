@@ -13,7 +13,7 @@ from audiotagging.artifacts.mels import MELS
 from audiotagging.artifacts.spectrogram_shards import Spectrograms
 from audiotagging.members import Member
 from audiotagging.training.devices import best_device
-from audiotagging.training.loop import Run
+from audiotagging.training.loop import TrainingRun
 
 MEMBER = Member(id="speed", network="xresnet18ssa", loss="bce", epochs=1000, size=64, batch_size=32, epoch_size=10)
 WARM_UP, MEASURED = 1.0, 2.0  # seconds
@@ -26,13 +26,13 @@ def measure_speed() -> float:
     names = [f"{clip}.wav" for clip in range(32)]
     clips = pd.DataFrame({"clip": names, "part": "curated", "labels": [["a"], ["b"]] * 16, "fold": -1})
     data = Spectrograms(clips, frames, np.arange(33, dtype=np.int64) * 300, ["a", "b"])
-    run = Run(MEMBER, data, fold=-1, device=best_device(), precision="auto")
+    run = TrainingRun(MEMBER, data, fold=-1, device=best_device(), precision="auto")
     _steps(run, WARM_UP)
     steps, seconds = _steps(run, MEASURED)
     return steps * MEMBER.batch_size / seconds
 
 
-def _steps(run: Run, seconds: float) -> tuple[int, float]:
+def _steps(run: TrainingRun, seconds: float) -> tuple[int, float]:
     """Train for some seconds, and return the number of steps and the seconds that they took."""
     first, started = run.step, time.monotonic()
     while time.monotonic() - started < seconds:

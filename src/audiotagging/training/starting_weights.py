@@ -8,7 +8,7 @@ from typing import Any
 
 from audiotagging.artifacts.champions_folder import champion_folder
 from audiotagging.artifacts.initial_weights import initial_weights
-from audiotagging.artifacts.model_folder import ModelFacts, model_name, read_facts
+from audiotagging.artifacts.model_folder import ModelMetadata, model_name, read_metadata
 from audiotagging.artifacts.spectrogram_shards import read_classes
 from audiotagging.base.errors import UserError
 from audiotagging.members import LINEAR, Member
@@ -48,7 +48,7 @@ def starting_point(
         )
         return member, None
     model = folder / "models" / model_name(member.id, fold)
-    facts = read_facts(model) if model.exists() else None
+    facts = read_metadata(model) if model.exists() else None
     if facts is None or facts.member.network != member.network or facts.classes != read_classes(spectrograms):
         logger.info("%s starts with new weights: the champion has no matching model", member.id)
         return member, None
@@ -71,7 +71,7 @@ class Candidate:
 
     path: Path
     network: str
-    facts: ModelFacts | None = None
+    facts: ModelMetadata | None = None
 
 
 def candidates(init: Path) -> list[Candidate]:
@@ -82,7 +82,7 @@ def candidates(init: Path) -> list[Candidate]:
     """
     found = []
     for path in initial_weights(init):
-        facts = read_facts(path) if path.is_dir() else None
+        facts = read_metadata(path) if path.is_dir() else None
         found.append(Candidate(path, facts.member.network if facts else read_weights(path).network, facts))
     return found
 
@@ -107,7 +107,7 @@ def choose(
         The folder of a model, or a file of weights. None if there are none of its network.
     """
 
-    def has_seen(facts: ModelFacts | None) -> bool:
+    def has_seen(facts: ModelMetadata | None) -> bool:
         if facts is None or fold < 0 or facts.fingerprint != fingerprint:
             return False
         return (facts.fold, facts.seed) != (fold, seed)

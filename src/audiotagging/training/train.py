@@ -20,12 +20,12 @@ import pandas as pd
 import torch
 from safetensors.torch import save
 
-from audiotagging.artifacts.model_folder import ModelFacts, write_model
+from audiotagging.artifacts.model_folder import ModelMetadata, write_model
 from audiotagging.artifacts.selection import read_folds, read_noisy_clips, with_folds
 from audiotagging.artifacts.spectrogram_shards import Spectrograms, read_clips, read_fingerprint, read_spectrograms
 from audiotagging.base.errors import UserError
 from audiotagging.base.processes import TERMINATED
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.members import LINEAR, Member
 from audiotagging.statistics.metrics import label_table, lwlrap
 from audiotagging.training.batches import Targets, split
@@ -33,7 +33,7 @@ from audiotagging.training.checkpoints import Checkpoints, run_checkpoints
 from audiotagging.training.devices import best_device, device_name
 from audiotagging.training.identity import code_version, run_identity, run_seed
 from audiotagging.training.linear_model import clip_statistics, fit_linear_model
-from audiotagging.training.loop import Run
+from audiotagging.training.loop import TrainingRun
 from audiotagging.training.starting_weights import candidates, choose, starting_point
 from audiotagging.training.training_progress import TrainingProgress
 from audiotagging.training.weights_file import read_weights, start_with
@@ -137,7 +137,7 @@ def train(
     if folds is not None:
         data = replace(data, clips=with_folds(data.clips, folds))
     fingerprint = read_fingerprint(spectrograms)
-    facts = ModelFacts(
+    facts = ModelMetadata(
         member=member,
         fold=fold,
         seed=seed,
@@ -169,7 +169,7 @@ def train(
     if targets is not None:
         identity["targets"] = targets.digest
     torch.manual_seed(run_seed(member, fold=fold, seed=seed))
-    run = Run(member, data, fold=fold, device=best_device(), precision=precision, targets=targets)
+    run = TrainingRun(member, data, fold=fold, device=best_device(), precision=precision, targets=targets)
     origin = start_with(run.network, initial, data.classes) if initial else None
     with run_checkpoints(checkpoints, identity=identity) as kept:
         train_to_the_end(run, kept)
@@ -185,7 +185,7 @@ def train(
         write_model(out, facts=facts, history=pd.DataFrame(run.history), weights=save(weights))
 
 
-def train_linear_model(data: Spectrograms, *, facts: ModelFacts, out: Path) -> None:
+def train_linear_model(data: Spectrograms, *, facts: ModelMetadata, out: Path) -> None:
     """Fit a linear model to all clips that are not held out, and write the folder of the model.
 
     Raises:
@@ -201,12 +201,12 @@ def train_linear_model(data: Spectrograms, *, facts: ModelFacts, out: Path) -> N
     loss = -np.log(np.where(truth, scores, 1 - scores).clip(1e-9))[training].sum(axis=1).mean()
     scored = lwlrap(truth[held_out], scores[held_out]) if truth[held_out].any() else float("nan")
     history = {"epoch": 1, "cycle": 1, "loss": float(loss), "lr": 0.0, "lwlrap": scored, "seconds": seconds}
-    logger.info("fitted to %s", counted(len(training), "clip"))
+    logger.info("fitted to %s", pluralize(len(training), "clip"))
     facts = replace(facts, seconds=seconds, crops_per_second=len(training) / seconds)
     write_model(out, facts=facts, history=pd.DataFrame([history]), weights=save(model.state_dict()))
 
 
-def train_to_the_end(run: Run, kept: Checkpoints | None) -> None:
+def train_to_the_end(run: TrainingRun, kept: Checkpoints | None) -> None:
     """Do all steps that remain since the newest checkpoint. Write a checkpoint after every epoch and on SIGTERM."""
     state = kept.latest() if kept else None
     if state is not None:

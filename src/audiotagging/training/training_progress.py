@@ -5,8 +5,8 @@ import math
 import time
 
 from audiotagging.base.progress import Pace
-from audiotagging.base.wording import counted, duration, number
-from audiotagging.training.loop import Run
+from audiotagging.base.wording import duration, number, pluralize
+from audiotagging.training.loop import TrainingRun
 
 logger = logging.getLogger(__name__)
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 class TrainingProgress:
     """Logs what is going to be trained, a line about it from time to time, and a summary at the end."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: TrainingRun) -> None:
         """Start with the present step of the run, which may have resumed from a checkpoint."""
         self._run, self._pace = run, Pace()
         self._start, self._first, self._seconds = time.monotonic(), run.step, run.seconds
@@ -22,15 +22,15 @@ class TrainingProgress:
         self._epochs = member.cycles * member.epochs
         logger.info(
             "training on %s: %s of %s of %s",
-            *(counted(len(run.data.training), "clip"), counted(self._epochs, "epoch")),
-            *(counted(member.epoch_size, "batch"), counted(member.batch_size, "crop")),
+            *(pluralize(len(run.data.training), "clip"), pluralize(self._epochs, "epoch")),
+            *(pluralize(member.epoch_size, "batch"), pluralize(member.batch_size, "crop")),
         )
 
     def after_step(self) -> None:
         """Log a line if it is time, or the summary after the last step."""
         run = self._run
         if run.step == run.steps:
-            logger.info("trained %s, %s", counted(self._epochs, "epoch"), self._figures())
+            logger.info("trained %s, %s", pluralize(self._epochs, "epoch"), self._figures())
         elif self._pace.due():
             epoch = math.ceil(run.step / run.member.epoch_size)
             rate = (time.monotonic() - self._start) / (run.step - self._first)

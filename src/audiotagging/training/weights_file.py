@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from audiotagging.artifacts.model_folder import Start, check_weights, read_facts, weights_path
+from audiotagging.artifacts.model_folder import Start, check_weights, read_metadata, weights_path
 from audiotagging.base.errors import UserError
 from audiotagging.base.files import regular, sha256
 from audiotagging.base.machine import check_machine
@@ -142,7 +142,7 @@ def read_weights(path: Path) -> Weights:
     file = path
     if path.is_dir():
         check_weights(path)
-        file, classes = weights_path(path), read_facts(path).classes
+        file, classes = weights_path(path), read_metadata(path).classes
     found = _read_tensors(file)
     published = OURS not in found
     if published:

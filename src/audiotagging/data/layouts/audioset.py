@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from audiotagging.base.csv_table import TableError, read_records
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes
 from audiotagging.data.layouts.label_cells import split_labels
 from audiotagging.data.layouts.splits import TEST, split_in
@@ -55,20 +55,20 @@ def read_audioset(tree: Tree, tables: Sequence[PurePosixPath], *, problems: list
             clips += [Clip(name_of(sound), part, str(tree.folder / sound), labels) for sound in sounds.pop(video, ())]
         notes.append(
             f"{name_of(file)}: column 'YTID' is used as path, column 'positive_labels' is used as labels; not used: "
-            f"start_seconds, end_seconds, because clips are segments; {counted(missing, 'segment')} without a clip"
+            f"start_seconds, end_seconds, because clips are segments; {pluralize(missing, 'segment')} without a clip"
         )
     if names:
         notes.append(f"{NAMES} names the labels, with ' and ' instead of commas")
     else:
         notes.append(f"there is no {NAMES}, so that classes are called as in the tables, such as /m/09x0r")
     if left := sum(map(len, sounds.values())) + sum(CLIP.fullmatch(sound.stem) is None for sound in tree.sounds):
-        notes.append(f"{counted(left, 'sound')} of no segment, left out")
+        notes.append(f"{pluralize(left, 'sound')} of no segment, left out")
     clips.sort(key=lambda clip: clip.part == "test")
     classes = sorted({label for clip in clips if clip.part == "curated" for label in clip.labels})
     check_classes(classes, source=source, problems=problems)
     known = set(classes)
     if untrained := {label for clip in clips for label in clip.labels if label not in known}:
-        notes.append(f"{counted(len(untrained), 'label')} of test clips, which no training clip has, left out")
+        notes.append(f"{pluralize(len(untrained), 'label')} of test clips, which no training clip has, left out")
         for clip in clips:
             clip.labels = [label for label in clip.labels if label in known]
     return Contents(source, classes, clips, tree.notes(used={*tables, *([named] if named else [])}) + notes)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from audiotagging.artifacts.selection import NOISY_CHOICES
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.data.corrections import correct
 from audiotagging.data.layouts.audioset import read_audioset, tables_of_segments
 from audiotagging.data.layouts.class_folders import read_class_folders
@@ -172,7 +172,9 @@ def _read_folders(tree: Tree, tables: Sequence[Table], reading: Reading, problem
 
 def _found(tree: Tree) -> str:
     """Return what is in a folder, as text."""
-    found = [f"{counted(len(tree.sounds), 'sound')} in no folder"] if tree.sounds else []
+    found = [f"{pluralize(len(tree.sounds), 'sound')} in no folder"] if tree.sounds else []
     if tree.others:
-        found.append(f"{counted(len(tree.others), 'other file')} ({shorten([name_of(file) for file in tree.others])})")
+        found.append(
+            f"{pluralize(len(tree.others), 'other file')} ({shorten([name_of(file) for file in tree.others])})"
+        )
     return ", ".join(found) or "no files"

@@ -7,7 +7,7 @@ be in `DIR/train/`, if there is no other folder beside it than `test/`.
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes, shorten
 from audiotagging.data.layouts.label_cells import clean
 from audiotagging.data.layouts.tree import Tree, name_of
@@ -42,7 +42,7 @@ def read_class_folders(tree: Tree, *, used: Collection[PurePosixPath] = (), prob
     notes = tree.notes(used=used)
     if loose:
         names = shorten([name_of(sound) for sound in loose])
-        notes.append(f"{counted(len(loose), 'sound')} in no folder of a class, left out: {names}")
+        notes.append(f"{pluralize(len(loose), 'sound')} in no folder of a class, left out: {names}")
     return Contents(SOURCE, classes, clips, notes)
 
 

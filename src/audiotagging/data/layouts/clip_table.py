@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from audiotagging.base.progress import track
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes, shorten
 from audiotagging.data.layouts.label_files import cut_clips, inside, outside
 from audiotagging.data.layouts.reading import Reading
@@ -77,7 +77,7 @@ def read_clip_tables(
     ]
     if unlisted := [name_of(sound) for sound in tree.sounds if sound not in rows]:
         lists = source if len(tables) == 1 else "the tables"
-        notes.append(f"{lists}: {counted(len(unlisted), 'sound')} not listed, left out: {shorten(unlisted)}")
+        notes.append(f"{lists}: {pluralize(len(unlisted), 'sound')} not listed, left out: {shorten(unlisted)}")
     return Contents(source, classes, clips, notes)
 
 

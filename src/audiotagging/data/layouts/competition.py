@@ -10,7 +10,7 @@ from pathlib import Path
 
 from audiotagging.artifacts.selection import NOISY_CHOICES, read_list
 from audiotagging.base.errors import UserError
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.data.corrections import corrections_note, read_corrections
 from audiotagging.data.layouts.competition_tables import BAD_CLIPS, Table, find_classes, read_tables
 from audiotagging.data.layouts.contents import FOLDS, Classes, Clip, Contents
@@ -87,7 +87,9 @@ class ClipReader:
             if clip.labels or clip.clip not in corrections:
                 clips.append(clip)
         if bad:
-            self.notes.append(f"{table.name}: {counted(len(bad), 'clip')} known to be bad, left out: {', '.join(bad)}")
+            self.notes.append(
+                f"{table.name}: {pluralize(len(bad), 'clip')} known to be bad, left out: {', '.join(bad)}"
+            )
         if corrections:
             self.notes.append(corrections_note(table.name, corrections))
         unlisted = self._files["curated"].difference(table.rows["fname"])
@@ -167,7 +169,9 @@ class ClipReader:
         """Yield the line (0 for none) and the clip of every name, and check its file and that no other part has it."""
         folder, files = FOLDERS[part], self._files[part]
         if lines and not files:
-            self.problems.append(f"{folder}/ is missing or empty; put {counted(len(lines), 'clip')} of {source} there")
+            self.problems.append(
+                f"{folder}/ is missing or empty; put {pluralize(len(lines), 'clip')} of {source} there"
+            )
         for name, line in lines.items():
             where = f"{source} line {line}" if line else source
             if files and name not in files:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from audiotagging.base.progress import track
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.data.layouts.contents import Clip, Contents, check_classes, shorten
 from audiotagging.data.layouts.label_cells import check_separators, split_labels
 from audiotagging.data.layouts.reading import Reading
@@ -94,15 +94,15 @@ def read_label_files(tree: Tree, files: Sequence[PurePosixPath], *, reading: Rea
     check_separators(reader.texts, problems=problems)
     notes = outside(notes) + tree.notes(used=known) + reader.notes
     if reader.unsure:
-        left = counted(reader.unsure, "label")
+        left = pluralize(reader.unsure, "label")
         notes.append(f"{SOURCE}: {left} less sure than {reading.min_confidence:g}, left out")
     if unlabelled:
         names = shorten([name_of(sound) for sound in unlabelled])
-        notes.append(f"{counted(len(unlabelled), 'sound')} without a label file, left out: {names}")
+        notes.append(f"{pluralize(len(unlabelled), 'sound')} without a label file, left out: {names}")
     validation = sum(split_of_folders(sound.parts[:-1]) == VALIDATION for sound in labels_of)
     notes += validation_note(validation)
     notes.append(
-        f"{counted(len(clips), 'clip')} cut from {counted(len(labels_of), 'recording')}; each recording is a group"
+        f"{pluralize(len(clips), 'clip')} cut from {pluralize(len(labels_of), 'recording')}; each recording is a group"
     )
     return Contents(SOURCE, classes, clips, notes)
 
@@ -156,7 +156,7 @@ def outside(notes: list[str]) -> list[str]:
     """Return notes on labels outside of their recordings, of which only some are named if there are many."""
     if len(notes) <= NOTES:
         return notes
-    more = counted(len(notes) - NOTES, "more label")
+    more = pluralize(len(notes) - NOTES, "more label")
     return [*notes[:NOTES], f"and {more} outside of the recordings, left out"]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from audiotagging.artifacts.spectrogram_shards import NEGATIVE
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.data.layouts.contents import Contents, check_classes
 
 
@@ -29,8 +29,8 @@ def without_negatives(contents: Contents, names: Sequence[str], *, problems: lis
     if found:
         test = sum(clip.part == "test" for clip in found)
         notes.append(
-            f"{counted(len(found) - test, 'training clip')} and {counted(test, 'test clip')} without labels: nothing "
-            "is to be tagged in them"
+            f"{pluralize(len(found) - test, 'training clip')} and {pluralize(test, 'test clip')} without labels: "
+            "nothing is to be tagged in them"
         )
     classes = [name for name in contents.classes if name not in names]
     if names:

@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.data.layouts.clip_table import read_clip_tables
 from audiotagging.data.layouts.contents import Contents
 from audiotagging.data.layouts.reading import Reading
@@ -75,7 +75,7 @@ def read_scenes(
     what = "test clips" if len(evaluated) == 1 else f"folds 0 to {len(evaluated) - 1}"
     notes = [*contents.notes, f"{SETUP}/: the clips to evaluate are {what}"]
     if left := len(contents.clips) - len(clips):
-        notes.append(f"{SETUP}/: {counted(left, 'clip')} in none of its lists, left out")
+        notes.append(f"{SETUP}/: {pluralize(left, 'clip')} in none of its lists, left out")
     return replace(contents, clips=clips, notes=notes)
 
 

@@ -8,7 +8,7 @@ folder `_background_noise_` are no class.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.data.layouts.contents import Contents, shorten
 from audiotagging.data.layouts.splits import TEST, TRAIN, VALIDATION, VALIDATION_FOLD, split_in, validation_note
 from audiotagging.data.layouts.table_files import Table
@@ -37,18 +37,18 @@ def apply_lists(contents: Contents, lists: Sequence[Table], tree: Tree, *, negat
     for table in lists:
         split = split_in(table.file.stem) or TRAIN
         split_of |= {str(tree.folder / sound): split for sound in table.sounds}
-        notes.append(f"{table.name} lists {counted(len(table.sounds), f'{split} clip')}")
+        notes.append(f"{table.name} lists {pluralize(len(table.sounds), f'{split} clip')}")
     notes += validation_note(sum(split == VALIDATION for split in split_of.values()))
     noise = [clip for clip in clips if clip.labels == [NOISE]]
     if noise and NOISE not in negatives:
         clips = [clip for clip in clips if clip.labels != [NOISE]]
         notes.append(
-            f"{NOISE}/: {counted(len(noise), 'recording')} of noise, which is no class, left out; --negatives {NOISE} "
-            "makes it clips without labels"
+            f"{NOISE}/: {pluralize(len(noise), 'recording')} of noise, which is no class, left out; --negatives "
+            f"{NOISE} makes it clips without labels"
         )
     if TRAIN in split_of.values() and (left := [clip.clip for clip in clips if clip.path not in split_of]):
         clips = [clip for clip in clips if clip.path in split_of]
-        notes.append(f"{counted(len(left), 'sound')} in none of the lists, left out: {shorten(left)}")
+        notes.append(f"{pluralize(len(left), 'sound')} in none of the lists, left out: {shorten(left)}")
     for clip in clips:
         split = split_of.get(clip.path, TRAIN)
         clip.part = "test" if split == TEST else "curated"

@@ -6,7 +6,7 @@ Here, validation clips are training clips in fold 0, so that `--folds 0` holds t
 import re
 from collections.abc import Iterable
 
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 VALIDATION_FOLD = 0
@@ -44,7 +44,7 @@ def split_of_folders(folders: Iterable[str]) -> str | None:
 
 def validation_note(count: int) -> list[str]:
     """Return what becomes of validation clips or recordings, if there are some."""
-    what = counted(count, "validation sound")
+    what = pluralize(count, "validation sound")
     return (
         [f"{what} in fold {VALIDATION_FOLD}: --folds {VALIDATION_FOLD} holds out what the data mean to"]
         if count

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from audiotagging.base.csv_table import wide_encoding
 from audiotagging.base.files import open_file, path_text
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.data.layouts.table_files import ALWAYS_TABLES, SUFFIXES, Table
 from audiotagging.data.layouts.tree import Tree, name_of
 
@@ -41,7 +41,7 @@ def suspects(tables: Sequence[Table], tree: Tree) -> Iterator[str]:
             yield f"{name_of(file)} may have the labels, but is {what}, or move it away if the folders are the classes"
     if found := _of_half(tree, texts_beside(tree, tree.sounds)):
         yield (
-            f"{name_of(found[0])} may have the labels ({counted(len(found), 'such file')}), but is no label file of "
+            f"{name_of(found[0])} may have the labels ({pluralize(len(found), 'such file')}), but is no label file of "
             "Audacity or Raven: save them as such, or move them away if the folders are the classes"
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from audiotagging.base.errors import UserError
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.data.layouts.columns import NO, YES, near_misses
 from audiotagging.data.layouts.contents import FOLDS, shorten
 from audiotagging.data.layouts.label_cells import check_separators, is_list, is_part, is_vector, split_labels
@@ -97,13 +97,13 @@ class RowReader:
         if separator not in ("", ","):
             self.notes.append(f"{name}: {separator!r} separates labels")
         if self._absent:
-            missing = f"{counted(len(self._absent), 'row')} of sounds that are not here"
+            missing = f"{pluralize(len(self._absent), 'row')} of sounds that are not here"
             self.notes.append(f"{name}: {missing}, left out: {shorten(self._absent)}")
         if self._unsure and self._reading.min_confidence is None:
             self.problems.append(uncertain(self._unsure[0], count=len(self._unsure)))
         elif self._unsure:
             least = f"{self._reading.min_confidence:g}"
-            self.notes.append(f"{name}: {counted(len(self._unsure), 'label')} less sure than {least}, left out")
+            self.notes.append(f"{name}: {pluralize(len(self._unsure), 'label')} less sure than {least}, left out")
         return rows
 
     def _field(self, fields: Sequence[str], role: str) -> str:
@@ -275,7 +275,7 @@ class RowReader:
             first.labels = list(dict.fromkeys([*first.labels, *row.labels]))
             first.events += row.events
         if several:
-            what = f"{counted(len(several), 'clip')} in several rows, with the labels of all of them"
+            what = f"{pluralize(len(several), 'clip')} in several rows, with the labels of all of them"
             self.notes.append(f"{self._table.name}: {what}: {shorten(sorted(several))}")
         return list(joined.values())
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from audiotagging.base.csv_table import CODE_PAGE, TRIED, TableError, read_records, read_text, wide_encoding
 from audiotagging.base.files import open_file
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.data.layouts.columns import NAMES, plain_name
 from audiotagging.data.layouts.contents import shorten
 from audiotagging.data.layouts.label_cells import is_part, is_vector, split_labels
@@ -230,7 +230,7 @@ def uncertain(where: str, *, count: int) -> str:
         count: How many there are.
     """
     return (
-        f"{where} says how sure the label is ({counted(count, 'such label')}), but a label is either right or wrong: "
+        f"{where} says how sure the label is ({pluralize(count, 'such label')}), but a label is either right or wrong: "
         "take those from a value on with --min-confidence, such as .5"
     )
 

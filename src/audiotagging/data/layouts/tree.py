@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from audiotagging.base.errors import in_one_line
 from audiotagging.base.files import path_text, walk
-from audiotagging.base.wording import counted
+from audiotagging.base.wording import pluralize
 from audiotagging.data.layouts.contents import shorten
 from audiotagging.sounds.formats import is_hidden, is_sound_name
 
@@ -33,9 +33,9 @@ class Tree:
         """Return how many files are left out because they are neither sounds nor used otherwise."""
         found = []
         if others := [file for file in self.others if file not in used]:
-            found.append(f"{counted(len(others), 'file')} of other kinds, left out: {_named(others)}")
+            found.append(f"{pluralize(len(others), 'file')} of other kinds, left out: {_named(others)}")
         if self.hidden:
-            found.append(f"{counted(self.hidden, 'hidden file')} left out")
+            found.append(f"{pluralize(self.hidden, 'hidden file')} left out")
         return found
 
 

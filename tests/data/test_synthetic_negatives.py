@@ -7,8 +7,8 @@ import pytest
 import soundfile
 from scipy.signal import find_peaks, welch
 
-from audiotagging.data import negative_clips as disturbances
-from audiotagging.data.negative_clips import KINDS, NAMES, NOTHING, make_disturbances
+from audiotagging.data import synthetic_negatives as disturbances
+from audiotagging.data.synthetic_negatives import KINDS, NAMES, NOTHING, make_disturbances
 from audiotagging.sounds.audio import RATE, trim
 
 NONE = pd.DataFrame({"path": [], "start": [], "end": [], "labels": []})

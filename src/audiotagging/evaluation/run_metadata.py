@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audiotagging.artifacts.model_folder import ModelFacts, read_facts, read_history
+from audiotagging.artifacts.model_folder import ModelMetadata, read_history, read_metadata
 from audiotagging.artifacts.selection import read_noisy_clips
 from audiotagging.artifacts.verified import Verified
 from audiotagging.base.errors import UserError
@@ -43,7 +43,7 @@ class TrainedModel:
         history: The learning curve, one row per epoch.
     """
 
-    facts: ModelFacts
+    facts: ModelMetadata
     history: pd.DataFrame
 
 
@@ -58,7 +58,7 @@ def read_models(folders: Sequence[Path], *, members: Collection[str], classes: S
     Raises:
         UserError: If a folder is corrupt, or if the models are not those of the ensemble.
     """
-    models = [TrainedModel(read_facts(folder), read_history(folder)) for folder in folders]
+    models = [TrainedModel(read_metadata(folder), read_history(folder)) for folder in folders]
     for folder, model in zip(folders, models, strict=True):
         if model.facts.classes != list(classes) or model.facts.member.id not in members:
             raise UserError(
@@ -73,7 +73,7 @@ def read_models(folders: Sequence[Path], *, members: Collection[str], classes: S
 
 def summarise_training(models: Sequence[TrainedModel]) -> dict[str, dict[str, Any]]:
     """Return each member's settings and the cost of its training, over all of its folds."""
-    members: dict[str, list[ModelFacts]] = {}
+    members: dict[str, list[ModelMetadata]] = {}
     for model in models:
         members.setdefault(model.facts.member.id, []).append(model.facts)
     return {

@@ -18,7 +18,7 @@ INPUT, SCORES, MEMBER_SCORES = "spectrogram", "scores", "member_scores"  # of an
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnnxFacts:
+class OnnxMetadata:
     """What is needed to use a file.
 
     Attributes:
@@ -38,7 +38,7 @@ class OnnxFacts:
                 raise UserError(f"expected weights in files beside it, found the name {name[:80]!r}")
 
 
-def from_metadata(metadata: Mapping[str, str], *, path: Path) -> OnnxFacts:
+def from_metadata(metadata: Mapping[str, str], *, path: Path) -> OnnxMetadata:
     """Return what is needed to use a file.
 
     Args:
@@ -48,10 +48,10 @@ def from_metadata(metadata: Mapping[str, str], *, path: Path) -> OnnxFacts:
     Raises:
         UserError: If the command `export` did not write them.
     """
-    wanted = [field.name for field in fields(OnnxFacts) if field.name in metadata]
+    wanted = [field.name for field in fields(OnnxMetadata) if field.name in metadata]
     if not wanted:
         raise UserError(
             f"{path}: expected a model that `audiotagging export` wrote, found another one; name such a file"
         )
     content = ", ".join(f'"{key}": {metadata[key]}' for key in wanted)
-    return parse_json(f"{{{content}}}", OnnxFacts, source=path, advice="export the model again")
+    return parse_json(f"{{{content}}}", OnnxMetadata, source=path, advice="export the model again")
