@@ -75,7 +75,7 @@ def test_the_edges_are_those_of_the_picture(spec):
     assert producers(tasks["ingest"]) == set()
     assert producers(tasks["preprocess"]) == {"ingest"}
     assert producers(tasks["select"]) == {"ingest", "preprocess"}
-    assert producers(loop_task) == {"preprocess", "select"}
+    assert producers(loop_task) == {"ingest", "preprocess", "select"}
     assert set(inner) == {"train", "predict"}
     assert producers(inner["predict"]) == {"train"}
     assert producers(tasks["ensemble"]) == {"preprocess", loop}

@@ -24,7 +24,7 @@ def test_clips_with_a_class_that_their_models_never_heard_are_taught_by_all_mode
         return np.full((len(data.clips), len(data.classes)), 0.5, np.float32)
 
     monkeypatch.setattr(distil, "_score_all", score_all)
-    teacher = SimpleNamespace(sources=[run / "ensemble.json"])
+    teacher = SimpleNamespace(networks=SimpleNamespace(version=lambda: "0123456789abcdef"))
     distil._teach(run, read_ensemble(run)[0], teacher, kept=tmp_path)
     clips = read_clips(run / "spectrograms").query("part == 'curated'")
     assert sorted(taught_by_all) == sorted(clips["clip"][[UNHEARD in labels for labels in clips["labels"]]])

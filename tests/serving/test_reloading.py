@@ -13,7 +13,7 @@ from helpers.browser import wait_for
 from helpers.fabricated import models_of, replace_weights
 from safetensors.torch import load_file, save
 
-from audiotagging.base.files import digest
+from audiotagging.artifacts.ensemble_folder import ensemble_version
 from audiotagging.serving import reloading
 from audiotagging.serving.app import REFUSED
 
@@ -64,7 +64,7 @@ def test_a_new_champion_answers_as_soon_as_it_can_and_the_old_one_until_then(cha
 def test_the_folder_of_a_version_has_its_name_and_another_folder_that_of_its_models(champions, run):
     assert reloading._load(champions / "versions" / SECOND).version == SECOND
     first, again = reloading._load(run), reloading._load(run / "models")
-    assert first.version == again.version == digest([*models_of(run), run / "ensemble.json"])[:16]
+    assert first.version == again.version == ensemble_version(run, models_of(run))
 
 
 @pytest.mark.parametrize("break_it", ["a corrupt version", "a missing version", "a corrupt champion.json", "a pipe"])
