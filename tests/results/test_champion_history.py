@@ -14,6 +14,8 @@ from audiotagging.results.ensembling import ENSEMBLE
 from audiotagging.results.promotion import accept, highest_difference, pin, roll_back, unpin
 from audiotagging.results.versions import compare_versions
 
+pytestmark = pytest.mark.usefixtures("blank_plots")
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):

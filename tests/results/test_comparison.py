@@ -13,6 +13,8 @@ from audiotagging.results.comparison import compare
 from audiotagging.results.scoring import compare_classes
 from commands.compare import run as run_command
 
+pytestmark = pytest.mark.usefixtures("blank_plots")
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):

@@ -15,6 +15,8 @@ from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.results.comparison import read_run
 from audiotagging.results.ensembling import fit_weights
 
+pytestmark = pytest.mark.usefixtures("blank_plots")
+
 UNHEARD = "Class_003"
 
 
