@@ -4,11 +4,13 @@
 
 The server is a process of its own, and listens at this machine alone. The requests and the tagger take turns, so that
 both see the machine in the same state; the one that waits does nothing. Every answer is compared with that of the
-tagger. The memory of the server is that before the first and after the last turn.
+tagger. The memory of the server is that before the first and after the last turn. In the end, some requests are sent
+one after the other beside eight hostile ones: sounds of ten minutes in 0.6 MB.
 """
 
 import argparse
 import asyncio
+import io
 import json
 import re
 import signal
@@ -21,12 +23,14 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import soundfile
 
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.tagger import Tagger
 
 TURNS = 10
 ALONE = 20  # requests per turn that are sent one after the other
+HOSTILE = 8  # requests that are always in progress beside honest ones
 
 
 class Server:
@@ -74,6 +78,24 @@ async def load(
     return total, [seconds for seconds, _ in found], [answer for _, answer in found]
 
 
+async def load_beside_hostile(url: str, files: list[tuple[str, bytes]]) -> list[float]:
+    """Send the files one after the other while hostile requests are in progress. Return the seconds of each."""
+    content = io.BytesIO()
+    soundfile.write(content, np.random.default_rng(0).uniform(-1, 1, 599_000), 1000, format="WAV", subtype="PCM_U8")
+
+    async def attack() -> None:
+        while True:
+            await load(url, [("hostile", content.getvalue())], at_once=1)
+
+    attacks = [asyncio.create_task(attack()) for _ in range(HOSTILE)]
+    await asyncio.sleep(1)  # until they are in progress
+    _, latencies, _ = await load(url, files, at_once=1)
+    for each in attacks:
+        each.cancel()
+    await asyncio.wait(attacks)
+    return latencies
+
+
 def tag(tagger: Tagger, paths: list[Path]) -> tuple[float, dict[str, dict[str, float]]]:
     """Return the seconds that the tagger takes for some files together, and the scores of every file by label."""
     begin = time.perf_counter()
@@ -119,6 +141,7 @@ def main() -> None:
             if answer.status_code == httpx.codes.OK:
                 found = {row["label"]: row["score"] for row in json.loads(answer.text)[0]["tags"]}
                 differences.append(max(abs(found[label] - score) for label, score in expected[name].items()))
+    beside = asyncio.run(load_beside_hostile(server.url, files[:ALONE]))
     code = server.end()
 
     print(f"{args.requests} requests, {args.at_once} at once: statuses {dict(statuses)}, exit code {code}")
@@ -129,6 +152,8 @@ def main() -> None:
         "ms, one request after the other, median": (1e3 * np.median(alone), 1e3 * np.median(one)),
         f"ms, {args.at_once} at once, median": (1e3 * np.median(latencies), 1e3 * np.median(one)),
         f"ms, {args.at_once} at once, 99 %": (1e3 * np.quantile(latencies, 0.99), 1e3 * np.median(one)),
+        f"ms, beside {HOSTILE} hostile ones, median": (1e3 * np.median(beside), 1e3 * np.median(one)),
+        f"ms, beside {HOSTILE} hostile ones, slowest": (1e3 * max(beside), 1e3 * np.median(one)),
     }
     print(f"{'':42}{'server':>10}{'tagger':>10}{'ratio':>8}")
     for name, (ours, other) in rows.items():

@@ -1,4 +1,5 @@
 import argparse
+import gc
 import os
 import signal
 from datetime import timedelta
@@ -13,15 +14,24 @@ from helpers.data_folder import CLASSES, RATE, write_table
 from helpers.kubeflow_server import KubeflowServer
 from helpers.s3_server import S3Server
 from kfp.dsl.pipeline_task import PipelineTask
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 import pipeline
 from audiotagging.base import errors
-from commands import kfp_internals, main
+from commands import budget, kfp_internals, main
 from commands.cluster import client, events, following
 
 # In a script, processes in the background ignore SIGINT, and so would everything that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before a test imports onnxruntime itself
+
+
+gc.disable()  # until everything is imported and collected, all of which stays
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items):
@@ -38,7 +48,8 @@ def quick_compiler():
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PipelineTask, "_ensure_container_spec_exists", lambda task: None)
-        patch.setattr(yaml, "dump", partial(yaml.dump, Dumper=yaml.CDumper))
+        for name in ("dump", "dump_all"):
+            patch.setattr(yaml, name, partial(getattr(yaml, name), Dumper=yaml.CDumper))
         yield
 
 
@@ -46,6 +57,24 @@ def quick_compiler():
 def no_hidden_secrets(monkeypatch):
     """Hide no secrets of earlier tests, which may be words of messages."""
     monkeypatch.setattr(errors, "_hidden", set())
+
+
+@pytest.fixture(autouse=True)
+def known_speed(monkeypatch):
+    """Measure no speed of this machine before a run without members: that takes seconds in a process of its own."""
+    monkeypatch.setattr(budget, "_measure", lambda: 100.0)
+
+
+@pytest.fixture(scope="module")
+def blank_plots():
+    """Draw nothing in the plots of reports, for a module of tests that look at anything else."""
+
+    def print_svg(canvas, file, metadata):
+        file.write('<svg viewBox="0 0 1 1"></svg>')
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FigureCanvasSVG, "print_svg", print_svg)
+        yield
 
 
 @pytest.fixture(scope="module")

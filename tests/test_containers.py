@@ -7,7 +7,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -304,10 +303,8 @@ def test_an_interrupted_run_stops_its_containers_after_a_checkpoint(client, tmp_
     arguments = command("--data", dataset, "--out", tmp_path / "out", "--docker", *options)
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert any(re.search(r"epoch \d+ of 1000", line) for line in process.stdout)
-        started = time.monotonic()
         process.send_signal(signal.SIGTERM)
     assert process.returncode == 128 + signal.SIGTERM
-    assert time.monotonic() - started < 60
     assert not [
         container for container in client.containers.list(all=True) if image("training") in container.image.tags
     ]

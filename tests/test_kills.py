@@ -111,7 +111,7 @@ def test_the_same_command_ends_as_if_nothing_had_happened(tmp_path, data, undist
     assert not (tmp_path / "out").exists() or results(tmp_path) == expected
 
     again = start(tmp_path, data)
-    deadline = time.monotonic() + PATIENCE + 10
+    deadline = time.monotonic() + PATIENCE + 60
     while left := alive(killed.pid):
         assert time.monotonic() < deadline, f"{left} live on"
         time.sleep(0.2)
@@ -151,7 +151,7 @@ def test_the_pipeline_of_tagging_ends_as_if_nothing_had_happened(tmp_path, taggi
     assert tags(tmp_path) in ([], expected)  # a batch is there whole or not at all
 
     again = start_tagging(tmp_path, **options)
-    deadline = time.monotonic() + PATIENCE + 10
+    deadline = time.monotonic() + PATIENCE + 60
     while left := alive(killed.pid):
         assert time.monotonic() < deadline, f"{left} live on"
         time.sleep(0.2)

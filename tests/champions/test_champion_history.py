@@ -14,6 +14,8 @@ from audiotagging.champions.versions import compare_versions
 from audiotagging.ensemble.ensembling import ENSEMBLE
 from audiotagging.statistics.metrics import lwlrap
 
+pytestmark = pytest.mark.usefixtures("blank_plots")
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):

@@ -23,7 +23,7 @@ from audiotagging.training.networks import NETWORKS
 from commands import distil, main
 from commands.outputs import check_out
 
-pytestmark = pytest.mark.usefixtures("narrow_networks")
+pytestmark = pytest.mark.usefixtures("narrow_networks", "blank_plots")
 
 MEMBERS = [replace(member, size=32, frames=128) for member in REFERENCE[:2]]
 QUICK = ["--set", "epochs=1", "epoch_size=2", "batch_size=4"]

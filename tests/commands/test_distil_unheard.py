@@ -2,12 +2,15 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from helpers.fabricated import fabricate_run, finish_run, predictions_of
 
 from audiotagging.artifacts.ensemble_folder import read_ensemble
 from audiotagging.artifacts.predictions import read_predictions, write_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from commands import distil
+
+pytestmark = pytest.mark.usefixtures("blank_plots")
 
 UNHEARD = "Class_003"
 

@@ -198,7 +198,7 @@ def test_select(run, tmp_path):
     assert read_folds(tmp_path / "agreeing") == read_folds(tmp_path / "all") == read_folds(run / "selection")
 
 
-def test_train(run, tmp_path):
+def test_train(run, tmp_path, in_this_process):
     metrics = artifact(Metrics, tmp_path / "metrics")
     model = call_train(run, tmp_path / "model", metrics=metrics)
     assert model.metadata.items() >= {"member": SHORT.id, "fold": 0}.items()

@@ -100,9 +100,9 @@ def test_disturbances_follow(tmp_path, dataset):
 
 
 def test_the_number_of_workers_changes_no_byte(tmp_path, dataset):
-    for workers in (1, 2, 3, 10**20):
+    for workers in (1, 2, 10**20):
         preprocess(dataset, tmp_path / f"out{workers}", **OPTIONS, workers=workers)
-    assert files(tmp_path / "out1") == files(tmp_path / "out2") == files(tmp_path / "out3")
+    assert files(tmp_path / "out1") == files(tmp_path / "out2") == files(tmp_path / f"out{10**20}")
 
 
 @pytest.mark.slow
@@ -160,14 +160,14 @@ def test_clips_of_whose_files_something_was_not_used_are_listed(tmp_path, datase
 
 
 def test_the_command(tmp_path):
-    write_dataset(tmp_path / "data", curated=26, noisy=13, test=13)
+    write_dataset(tmp_path / "data", curated=13, noisy=13, test=13)
     parser = argparse.ArgumentParser()
     preprocess_command.add_arguments(parser)
     args = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
     assert preprocess_command.run(parser.parse_args([*args, "--workers", "2", "--keep-audio"])) == 0
     assert (tmp_path / "out" / EXCERPTS).exists()
     clips = read_clips(tmp_path / "out")["part"].value_counts()
-    assert clips.drop("disturbance").to_dict() == {"curated": 26, "noisy": 13, "test": 13}
+    assert clips.drop("disturbance").to_dict() == {"curated": 13, "noisy": 13, "test": 13}
     with pytest.raises(UserError, match="at least 1, found 0"):
         preprocess_command.run(parser.parse_args([*args, "--workers", "0"]))
 

@@ -15,6 +15,8 @@ from audiotagging.evaluation.mistakes import suspicious_clips, write_suspicious
 from audiotagging.report.audit_page import CLIPS_SHOWN, write_audit
 from docs.pictures import CHROMIUM
 
+pytestmark = pytest.mark.usefixtures("blank_plots")
+
 CLASSES = ["Bark", "Meow", 'Tick "tock"', "Rain 🌧"]
 
 

@@ -13,6 +13,8 @@ from audiotagging.statistics.intervals import compare_classes
 from audiotagging.statistics.metrics import label_precisions
 from commands.compare import run as run_command
 
+pytestmark = pytest.mark.usefixtures("blank_plots")
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):

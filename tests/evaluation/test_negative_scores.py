@@ -13,6 +13,8 @@ from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.ensemble.labelled_clips import LabelledSet, labelled_sets, negative_set, out_of_fold_set
 from audiotagging.evaluation.reliability import NEGATIVES, describe_negatives
 
+pytestmark = pytest.mark.usefixtures("blank_plots")
+
 CLASSES = ["Rain", "Buzz"]
 
 

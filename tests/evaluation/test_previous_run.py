@@ -16,6 +16,8 @@ from audiotagging.statistics.metrics import lwlrap
 from commands.evaluate import evaluate_again
 from commands.evaluate import run as run_command
 
+pytestmark = pytest.mark.usefixtures("blank_plots")
+
 
 def relabel(run, labels):
     """Give curated clips of a run other labels. Clips without labels are left out."""

@@ -15,6 +15,8 @@ from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.ensemble.ensembling import fit_weights
 from audiotagging.evaluation.comparison import read_run
 
+pytestmark = pytest.mark.usefixtures("blank_plots")
+
 UNHEARD = "Class_003"
 
 

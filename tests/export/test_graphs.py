@@ -90,7 +90,7 @@ def test_every_member_has_the_scores_of_torch(member):
 
 @pytest.mark.parametrize(
     ("frames", "overlap", "tail"),
-    slow_but([(64, 0, True), (128, 0.3, True), (128, 0, False), (256, 0.3, False)], (64, 0, True), (256, 0.3, False)),
+    slow_but([(64, 0, True), (128, 0.3, True), (128, 0, False), (256, 0.3, False)], (256, 0.3, False)),
 )
 def test_windows_are_those_of_the_pipeline(frames, overlap, tail):
     torch.manual_seed(1)

@@ -13,6 +13,8 @@ from audiotagging.artifacts.calibration import Calibration, Curve, Threshold
 from audiotagging.artifacts.model_folder import read_metadata
 from audiotagging.export.model_card import model_card, read_scores
 
+pytestmark = pytest.mark.usefixtures("blank_plots")
+
 FILES = {"ensemble.onnx": "0" * 64, "tagger.onnx": "1" * 64}
 RUNS = {
     "scored": {"test": True, "folds": (0, 1)},

@@ -26,6 +26,8 @@ from commands.evaluate import add_arguments
 from commands.evaluate import run as evaluate_again
 from commands.outputs import print_results
 
+pytestmark = pytest.mark.usefixtures("blank_plots")
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

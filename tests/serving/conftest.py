@@ -1,5 +1,6 @@
 """A server of the tiny ensemble, which runs in a thread of its own and is asked over real connections."""
 
+import socket
 import threading
 import time
 import warnings
@@ -22,6 +23,13 @@ class Running:
         self.service, self.server, self.url = service, server, url
         self.port = int(url.rpartition(":")[2])
         self.client = httpx.Client(base_url=url, timeout=60)
+
+    def send(self, content=b"", *, headers=(), length=None):
+        """Return a connection that has sent the beginning of a request."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        lines = ["POST /tag HTTP/1.1", "Host: localhost", f"Content-Length: {length or len(content)}", *headers, "", ""]
+        connection.sendall("\r\n".join(lines).encode() + content)
+        return connection
 
     def metric(self, name):
         """Return the value of a metric."""

@@ -14,6 +14,7 @@ import httpx
 import pytest
 import torch
 from helpers.fabricated import fabricate_run, models_of, replace_weights
+from helpers.slow import slow_but
 from helpers.tiny_ensemble import MEMBERS
 from safetensors.torch import save
 
@@ -38,7 +39,7 @@ def real(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", slow_but(PROGRAMS, "command"))
 def test_it_says_where_it_answers_and_ends_in_order(real, sounds, program):
     command = [sys.executable, *PROGRAMS[program], "--models", real, "--port", "0", "--drain", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:

@@ -15,14 +15,6 @@ from audiotagging.serving import server, uploads
 from audiotagging.serving.scoring import _Batch
 
 
-def request(served, content=b"", *, headers=(), length=None):
-    """Return a connection that has sent the beginning of a request."""
-    connection = socket.create_connection(("127.0.0.1", served.port), timeout=60)
-    lines = ["POST /tag HTTP/1.1", "Host: localhost", f"Content-Length: {length or len(content)}", *headers, "", ""]
-    connection.sendall("\r\n".join(lines).encode() + content)
-    return connection
-
-
 def answer_of(connection):
     """Return the status and the content of the answer on a connection."""
     answer = http.client.HTTPResponse(connection)
@@ -71,7 +63,7 @@ def test_forms_of_anything_but_files_are_refused(served):
 def test_a_client_that_is_gone_leaves_nothing_behind(served, sounds):
     content = (sounds / "plain.wav").read_bytes()
     for cut in (0, 1, 1000, len(content) - 1):
-        request(served, content[:cut], length=len(content)).close()
+        served.send(content[:cut], length=len(content)).close()
     name = 'audiotagging_requests_total{path="/tag",status="499"}'
     wait_for(lambda: name in served.client.get("/metrics").text and served.metric(name) >= 4)
     nothing_is_left(served)
@@ -82,7 +74,7 @@ def test_the_work_for_a_client_that_is_gone_ends(run, serve, monkeypatch):
     served = serve(run, seconds=1e5)
     decoders = served.service._decoders
     for _ in range(2):
-        connection = request(served, costly(20_000))
+        connection = served.send(costly(20_000))
         wait_for(lambda: children(decoders))
         connection.close()
         wait_for(lambda: not children(decoders))
@@ -92,7 +84,7 @@ def test_the_work_for_a_client_that_is_gone_ends(run, serve, monkeypatch):
 
 def test_a_client_that_sends_too_slowly_is_refused(served, monkeypatch):
     monkeypatch.setattr(uploads, "PATIENCE", 0.3)
-    connection = request(served, b"RIFF", length=100_000)
+    connection = served.send(b"RIFF", length=100_000)
     for _ in range(3):
         time.sleep(0.05)
         connection.sendall(b"x")
@@ -106,7 +98,7 @@ def test_a_client_that_never_asks_or_never_sends_the_rest_is_disconnected(served
     silent = socket.create_connection(("127.0.0.1", served.port), timeout=60)
     half = socket.create_connection(("127.0.0.1", served.port), timeout=60)
     half.sendall(b"POST /tag HTTP/1.1\r\nHost:")
-    refused = request(served, length=10**12)  # too large; the rest of it never comes
+    refused = served.send(length=10**12)  # too large; the rest of it never comes
     assert answer_of(refused)[0] == 413
     for connection in (silent, half, refused):
         assert connection.recv(1) == b""
@@ -115,7 +107,7 @@ def test_a_client_that_never_asks_or_never_sends_the_rest_is_disconnected(served
 def test_what_does_not_fit_in_the_queue_is_sent_away(run, sounds, serve, held):
     served = serve(run, queue=3)
     content = (sounds / "short.flac").read_bytes()
-    waiting = [request(served, content) for _ in range(3)]
+    waiting = [served.send(content) for _ in range(3)]
     wait_for(lambda: served.service.queue.taken == 3)
     answer = served.client.post("/tag", content=content)
     assert answer.status_code == 503 and answer.headers["retry-after"] == "5" and "error" in answer.json()
@@ -128,7 +120,7 @@ def test_what_does_not_fit_in_the_queue_is_sent_away(run, sounds, serve, held):
 
 def test_uploads_that_do_not_fit_in_memory_are_sent_away(run, serve):
     served = serve(run, upload=200_000)
-    parts = [request(served, bytes(190_000), length=200_000) for _ in range(4)]
+    parts = [served.send(bytes(190_000), length=200_000) for _ in range(4)]
     wait_for(lambda: served.service.memory.taken == 4 * 190_000)
     assert served.client.post("/tag", content=bytes(100_000)).status_code == 503
     for connection in parts:
@@ -142,10 +134,10 @@ def test_more_connections_than_files_can_be_open_are_sent_away_if_all_are_at_wor
 ):
     served = serve(run)
     content = (sounds / "short.flac").read_bytes()
-    at_work = [request(served, content) for _ in range(2)]
+    at_work = [served.send(content) for _ in range(2)]
     wait_for(lambda: served.service.queue.taken == 2)
     monkeypatch.setattr(server, "MOST_CONNECTIONS", 2)
-    refused = request(served, b"x")
+    refused = served.send(b"x")
     status, text = answer_of(refused)
     assert status == 503 and "too many connections" in text
     held.set()
@@ -186,7 +178,7 @@ def test_a_server_that_cannot_score_or_decode_says_so(run, serve, part):
 def test_what_is_in_progress_is_finished_at_the_end(run, sounds, serve, held):
     served = serve(run, drain=60)
     content = (sounds / "short.flac").read_bytes()
-    waiting = [request(served, content) for _ in range(2)]
+    waiting = [served.send(content) for _ in range(2)]
     wait_for(lambda: served.service.queue.taken == 2)
     assert "connection" not in served.client.get("/readyz").headers
     served.server.handle_exit(signal.SIGTERM, None)

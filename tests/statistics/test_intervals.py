@@ -19,6 +19,8 @@ from audiotagging.statistics.intervals import (
 )
 from audiotagging.statistics.metrics import label_precisions, label_table
 
+pytestmark = pytest.mark.usefixtures("blank_plots")
+
 RNG = np.random.default_rng(3)
 TRUTH = RNG.random((80, 5)) < 0.3
 TRUTH[:, 4] = False
