@@ -20,7 +20,7 @@ from kfp import local
 from kfp.local.config import LocalRunnerType
 
 from audiotagging.artifacts.champions_folder import Event, prepare_champions, read_events
-from audiotagging.artifacts.initial_weights import whole
+from audiotagging.artifacts.initial_weights import initial_weights, whole
 from audiotagging.base.errors import UserError
 from audiotagging.base.gate import CODES, say
 from audiotagging.base.typed_json import read_json
@@ -89,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
     if args.cache:
         check_cache(folders["--cache"])
     if init:
+        if init != folders.get("--champions"):
+            initial_weights(init)  # a wrong path is found at once, not after the machine was measured
         values["init"] = str(init)
     before = read_events(folders["--champions"]) if args.champions else []
     try:
