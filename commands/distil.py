@@ -29,8 +29,9 @@ from audiotagging.base.working_folder import working_folder
 from audiotagging.ensemble.ensembling import ensemble
 from audiotagging.ensemble.labelled_clips import labelled_sets
 from audiotagging.members import override
+from audiotagging.statistics.intervals import Estimate
 from audiotagging.studies.distillation import LABELS, STUDENT, mix_targets, student_of
-from audiotagging.studies.student import STUDENT_METADATA, Estimate, StudentMetadata, StudentScores, compare_student
+from audiotagging.studies.student import STUDENT_METADATA, StudentMetadata, StudentScores, compare_student
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.tagger import Tagger
 from audiotagging.training.batches import Targets

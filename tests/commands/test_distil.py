@@ -10,13 +10,14 @@ import torch
 from helpers.fabricated import fabricate_run, finish_run, models_of, replace_weights
 from safetensors.torch import save
 
+from audiotagging.artifacts.calibration import calibrate
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, read_ensemble
 from audiotagging.artifacts.model_folder import read_metadata
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_spectrograms
 from audiotagging.base.processes import TERMINATED
+from audiotagging.ensemble.calibration import fit_platt
 from audiotagging.members import REFERENCE
 from audiotagging.statistics.metrics import label_table
-from audiotagging.studies.distillation import fit_scale, scale
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.training.augmentation import VIEWS
 from audiotagging.training.networks import NETWORKS
@@ -78,10 +79,11 @@ def test_a_student_is_trained_scored_and_takes_the_place_of_the_ensemble(run, mo
     labels = dict(zip(known.clips["clip"], label_table(known.clips["labels"].tolist(), known.classes), strict=True))
     taught = {clip: out_of_fold.get(clip, scores) for clip, scores in by_all.items()}
     curated = [clip for clip in targets.clips if parts[clip] == "curated"]
-    slope, offset = fit_scale(*(np.stack([each[clip] for clip in curated]) for each in (taught, labels)))
+    scores, right = (np.stack([each[clip] for clip in curated]).ravel() for each in (taught, labels))
+    curve = fit_platt(scores, right > 0)
     for clip, scores in zip(targets.clips, targets.scores, strict=True):
         share = 0.1 if parts[clip] == "curated" else 0
-        expected = (1 - share) * scale(taught[clip], slope=slope, offset=offset) + share * labels[clip]
+        expected = (1 - share) * calibrate(taught[clip][:, None], [curve])[:, 0] + share * labels[clip]
         assert scores == pytest.approx(expected, abs=1e-5)
     assert 0 < len(out_of_fold) < 6
 

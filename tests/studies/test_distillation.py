@@ -10,11 +10,12 @@ from helpers.tiny_training import CLASSES, TINY, write_shards
 from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 
+from audiotagging.artifacts.calibration import logits
 from audiotagging.artifacts.model_folder import read_metadata
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.members import DEMO, REFERENCE
 from audiotagging.statistics.metrics import label_table
-from audiotagging.studies.distillation import LABELS, PATIENCE, fit_scale, mix_targets, scale, student_of
+from audiotagging.studies.distillation import LABELS, PATIENCE, mix_targets, student_of
 from audiotagging.training.batches import Targets
 from audiotagging.training.train import train
 
@@ -23,40 +24,25 @@ pytestmark = pytest.mark.usefixtures("narrow_networks")
 SHORT = replace(TINY, loss="bce", epochs=1, cycles=1)
 
 
-RNG = np.random.default_rng(1)
-TRUTH = RNG.random((400, 5)) < 0.2
-FLAT = 1 / (1 + np.exp(2.5 - 1.5 * TRUTH - RNG.normal(0, 0.6, TRUTH.shape)))  # log-odds around -1 and -2.5
-
-
-def test_scores_are_scaled_as_logistic_regression_does():
-    slope, offset = fit_scale(FLAT, TRUTH)
-    inputs = np.log(FLAT / (1 - FLAT)).reshape(-1, 1)
-    expected = LogisticRegression(C=1e9).fit(inputs, TRUTH.ravel())
-    assert (slope, offset) == pytest.approx((expected.coef_[0, 0], expected.intercept_[0]), rel=0.03)
-    scaled = scale(FLAT, slope=slope, offset=offset)
-    assert scaled == pytest.approx(expected.predict_proba(inputs)[:, 1].reshape(FLAT.shape), abs=0.01)
-
-
-@pytest.mark.parametrize(("right", "wrong"), [(0.9, 0.1), (0.3, 0.08), (0.99999, 0.00001), (1.0, 0.0)])
-def test_scores_that_agree_with_all_labels_become_almost_certain(right, wrong):
-    slope, offset = fit_scale(np.where(TRUTH, right, wrong), TRUTH)
-    scaled = scale(np.array([right, wrong]), slope=slope, offset=offset)
-    counts = TRUTH.sum(), (~TRUTH).sum()
-    assert scaled == pytest.approx([(counts[0] + 1) / (counts[0] + 2), 1 / (counts[1] + 2)], abs=1e-3)
-
-
 def test_labels_count_for_curated_clips_alone():
     clips = pd.DataFrame(
         {"clip": ["a", "b", "c"], "part": ["noisy", "curated", "curated"], "labels": [["x"], ["x", "z"], ["y"]]}
     )
     labels = np.array([[0, 0, 0], [1, 0, 1], [0, 1, 0]])
     scores = np.array([[0.2, 0.1, 0.1], [0.3, 0.1, 0.2], [0.1, 0.15, 0.2]], np.float32)
-    slope, offset = fit_scale(scores[1:], labels[1:] > 0)
-    scaled = scale(scores, slope=slope, offset=offset)
+    inputs, wanted = logits(scores[1:]).ravel(), labels[1:].ravel() > 0
+    right, wrong = wanted.sum(), (~wanted).sum()
+    # To Platt's targets, each label as a pair of weights.
+    platt = LogisticRegression(C=1e9, tol=1e-9, max_iter=1000).fit(
+        np.tile(inputs, 2)[:, None],
+        np.repeat([1, 0], len(inputs)),
+        np.concatenate([target := np.where(wanted, (right + 1) / (right + 2), 1 / (wrong + 2)), 1 - target]),
+    )
+    scaled = platt.predict_proba(logits(scores).reshape(-1, 1))[:, 1].reshape(scores.shape)
     targets = mix_targets(clips, dict(zip("abc", scores, strict=True)), classes=["x", "y", "z"])
     assert targets.clips == ["a", "b", "c"] and targets.scores.dtype == np.float32
-    assert targets.scores[0] == pytest.approx(scaled[0])
-    assert targets.scores[1:] == pytest.approx((1 - LABELS) * scaled[1:] + LABELS * labels[1:])
+    assert targets.scores[0] == pytest.approx(scaled[0], abs=1e-4)
+    assert targets.scores[1:] == pytest.approx((1 - LABELS) * scaled[1:] + LABELS * labels[1:], abs=1e-4)
 
 
 def test_scores_are_found_by_the_names_of_clips():

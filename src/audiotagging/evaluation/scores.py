@@ -1,26 +1,43 @@
-"""What is read of `scores.json`, which `audiotagging.report.evaluate` writes and describes."""
+"""The file `scores.json`, which `audiotagging.report.evaluate` writes, and the types of what is read of it.
+
+It holds every number that the report shows:
+
+* `version`: `SCHEMA_VERSION`, which grows when something that is read changes its meaning.
+* `ensemble`, `members`: lwlrap on each set of labelled clips. The sets are "all", "public" and "private" (test clips)
+  and "out_of_fold" (curated clips).
+* `mean_average_precision`: the mAP (macro) of the ensemble and of every member on each of these sets.
+* `estimates`: for each set, the same scores with 95 % intervals, their differences from the ensemble, the score of the
+  ensemble `without` each member, and the scores of a `linear` model and of a `baseline`; and the lwlrap of random
+  scores, `chance`.
+* `baseline`: the path of the baseline, if there is one.
+* `linear`: the lwlrap of a linear model of the same clips and folds, which networks have to beat, on each set.
+* `scored`: the set that `classes`, `worst` and `confusions` describe: all test clips if they have labels, else the
+  out-of-fold clips.
+* `classes`: the score of each class, with its interval, and what `intervals.describe_classes` says of it.
+* `worst`, `confusions`: the clips whose labels the ensemble ranks worst, and the classes that it confuses. The clips in
+  these and in `classes` have their length in `seconds`, without the silence at both ends, and, if they have an excerpt
+  to listen to, what is `heard` of them: from which second to which.
+* `calibration`, `thresholds`: how far the probabilities and thresholds can be trusted
+  (`audiotagging.evaluation.reliability`), if folds were held out.
+* `disturbances`: the best wrong tags of silence, noise, hum, clicks and quiet ends, and how many of them per minute
+  reach the thresholds (`audiotagging.evaluation.reliability`).
+* `suspicious`: the number of curated clips whose labels may be wrong (`audiotagging.evaluation.mistakes`), if folds
+  were held out.
+* `similarity`, `trained`, `data`, `selection`, `run`: facts about the members, their training data and their versions.
+  There is no `similarity` if nothing was predicted.
+* `promotion`: the decision on whether the ensemble becomes the champion, if a champions folder was given
+  (`audiotagging.champions.promotion`); `champions`: the history of the champions, at most `EVENTS` events of it.
+* `before`: the comparison with the run before, if one was given (`audiotagging.evaluation.previous_run`).
+* `origin`: the command line of the run, when it ran, and what each stage cost (`run_metadata.summarise_origin`).
+"""
 
 from typing import NotRequired, TypedDict
 
 from audiotagging.artifacts.champions_folder import Decision, Event
+from audiotagging.statistics.intervals import Compared, Estimate
 
 SCORES_FILE = "scores.json"
-
-
-class Estimate(TypedDict):
-    """A score and its 95 % interval."""
-
-    score: float
-    low: float
-    high: float
-
-
-class Compared(Estimate):
-    """The score of a system, and by how much the ensemble is better."""
-
-    difference: float
-    difference_low: float
-    difference_high: float
+SCHEMA_VERSION = 1
 
 
 class Estimates(TypedDict):
@@ -144,6 +161,7 @@ class EnsembleScores(TypedDict):
 class StoredScores(EnsembleScores):
     """What earlier versions wrote too."""
 
+    version: NotRequired[int]
     members: dict[str, dict[str, float]]
     run: RunMetadata
     selection: Selection

@@ -15,12 +15,12 @@ from audiotagging.artifacts.model_folder import ModelMetadata
 from audiotagging.base.errors import in_one_line
 from audiotagging.base.typed_json import read_json
 from audiotagging.base.wording import number, pluralize
+from audiotagging.evaluation.scores import SCORES_FILE, Estimates
 from audiotagging.sounds.audio import RATE
 from audiotagging.sounds.spectrogram import HOP, SHORTEST
-from audiotagging.studies.student import Estimate, StudentMetadata
+from audiotagging.studies.student import StudentMetadata
 
 MODEL_CARD = "MODEL_CARD.md"
-SCORES = "scores.json"
 SETS = {"all": "test clips", "out_of_fold": "out-of-fold clips"}
 
 
@@ -37,15 +37,6 @@ class Data(TypedDict):
     """The data that a run was trained and scored on."""
 
     parts: list[Part]
-
-
-class Estimates(TypedDict):
-    """The scores on one set of clips."""
-
-    clips: int
-    chance: float
-    ensemble: Estimate
-    members: dict[str, Estimate]
 
 
 class Selection(TypedDict):
@@ -104,7 +95,7 @@ def read_scores(run: Path) -> CardScores | None:
     Raises:
         UserError: If the file is corrupt.
     """
-    return read_json(run / SCORES, CardScores) if (run / SCORES).is_file() else None
+    return read_json(run / SCORES_FILE, CardScores) if (run / SCORES_FILE).is_file() else None
 
 
 def model_card(

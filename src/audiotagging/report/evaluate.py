@@ -1,34 +1,4 @@
-"""Scores the ensemble and its members, and writes the scores and the report.
-
-`scores.json` holds every number that the report shows:
-
-* `ensemble`, `members`: lwlrap on each set of labelled clips. The sets are "all", "public" and "private" (test clips)
-  and "out_of_fold" (curated clips).
-* `mean_average_precision`: the mAP (macro) of the ensemble and of every member on each of these sets.
-* `estimates`: for each set, the same scores with 95 % intervals, their differences from the ensemble, the score of the
-  ensemble `without` each member, and the scores of a `linear` model and of a `baseline`; and the lwlrap of random
-  scores, `chance`.
-* `baseline`: the path of the baseline, if there is one.
-* `linear`: the lwlrap of a linear model of the same clips and folds, which networks have to beat, on each set.
-* `scored`: the set that `classes`, `worst` and `confusions` describe: all test clips if they have labels, else the
-  out-of-fold clips.
-* `classes`: the score of each class, with its interval, and what `scoring.describe_classes` says of it.
-* `worst`, `confusions`: the clips whose labels the ensemble ranks worst, and the classes that it confuses. The clips in
-  these and in `classes` have their length in `seconds`, without the silence at both ends, and, if they have an excerpt
-  to listen to, what is `heard` of them: from which second to which.
-* `calibration`, `thresholds`: how far the probabilities and thresholds can be trusted
-  (`audiotagging.evaluation.reliability`), if folds were held out.
-* `disturbances`: the best wrong tags of silence, noise, hum, clicks and quiet ends, and how many of them per minute
-  reach the thresholds (`audiotagging.evaluation.reliability`).
-* `suspicious`: the number of curated clips whose labels may be wrong (`audiotagging.evaluation.mistakes`), if folds
-  were held out.
-* `similarity`, `trained`, `data`, `selection`, `run`: facts about the members, their training data and their versions.
-  There is no `similarity` if nothing was predicted.
-* `promotion`: the decision on whether the ensemble becomes the champion, if a champions folder was given
-  (`audiotagging.champions.promotion`); `champions`: the history of the champions, at most `EVENTS` events of it.
-* `before`: the comparison with the run before, if one was given (`audiotagging.evaluation.previous_run`).
-* `origin`: the command line of the run, when it ran, and what each stage cost (`run_metadata.summarise_origin`).
-"""
+"""Scores the ensemble and its members, and writes the scores and the report."""
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -85,7 +55,7 @@ from audiotagging.evaluation.run_metadata import (
     summarise_selection,
     summarise_training,
 )
-from audiotagging.evaluation.scores import Before, OriginSummary
+from audiotagging.evaluation.scores import SCHEMA_VERSION, Before, OriginSummary
 from audiotagging.members import LINEAR
 from audiotagging.report import audit_page
 from audiotagging.report import report as html
@@ -227,7 +197,7 @@ def evaluate(
         logger.info("mAP of the ensemble: %s", ", ".join(f"{name} {score:.4f}" for name, score in precisions.items()))
     page = html.render(result, models=trained, pictures=_pictures(spectrograms, shown), excerpts=excerpts)
     with atomic_file(scores) as scores_part, atomic_file(report) as report_part:
-        write_json(scores_part, result)
+        write_json(scores_part, {"version": SCHEMA_VERSION} | result)
         report_part.write_text(page, encoding="utf-8")
     return result
 

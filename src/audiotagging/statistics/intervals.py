@@ -8,7 +8,7 @@ draws. Systems that are drawn together see the same clips in every draw, so thei
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -54,12 +54,25 @@ def interval(scores: np.ndarray, *, level: float = CONFIDENCE) -> tuple[float, f
     return float(low), float(high)
 
 
-Estimate = dict[str, float]
+class Estimate(TypedDict):
+    """A score, or a difference between two, and its 95 % interval."""
+
+    score: float
+    low: float
+    high: float
+
+
+class Compared(Estimate):
+    """The score of a system, and by how much the reference is better."""
+
+    difference: float
+    difference_low: float
+    difference_high: float
 
 
 def estimate_systems(
     truth: np.ndarray, reference: np.ndarray, others: Mapping[str, Mapping[str, np.ndarray]]
-) -> tuple[Estimate, dict[str, dict[str, Estimate]]]:
+) -> tuple[Estimate, dict[str, dict[str, Compared]]]:
     """Estimate the lwlrap of a reference system and of other systems, and the differences between them.
 
     The bootstrap draws the same clips for all systems, so the differences are paired.
@@ -76,14 +89,15 @@ def estimate_systems(
     keys = [(group, name) for group, systems in others.items() for name in systems]
     points, draws = bootstrap_systems(truth, [reference, *(others[group][name] for group, name in keys)])
     first, *rest = [estimate(float(points[system]), draws[:, system]) for system in range(len(points))]
-    groups: dict[str, dict[str, Estimate]] = {group: {} for group in others}
+    groups: dict[str, dict[str, Compared]] = {group: {} for group in others}
     for system, ((group, name), found) in enumerate(zip(keys, rest, strict=True), 1):
         difference = estimate(float(points[0] - points[system]), draws[:, 0] - draws[:, system])
-        groups[group][name] = found | {
-            "difference": difference["score"],
-            "difference_low": difference["low"],
-            "difference_high": difference["high"],
-        }
+        groups[group][name] = Compared(
+            **found,
+            difference=difference["score"],
+            difference_low=difference["low"],
+            difference_high=difference["high"],
+        )
     return first, groups
 
 
@@ -105,7 +119,7 @@ def bootstrap_systems(truth: np.ndarray, systems: Sequence[np.ndarray]) -> tuple
 def estimate(score: float, draws: np.ndarray) -> Estimate:
     """Return a score with the ends of its interval: `score`, `low` and `high`."""
     low, high = interval(draws)
-    return {"score": score, "low": low, "high": high}
+    return Estimate(score=score, low=low, high=high)
 
 
 def estimate_classes(truth: np.ndarray, scores: np.ndarray, classes: list[str]) -> list[dict[str, Any]]:

@@ -6,11 +6,9 @@ distribution. A quantity differs if this share is far from one half and if chanc
 are needed: few files differ by chance, and among very many the smallest difference is significant.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 FALSE_ALARMS = 0.01  # the largest share of batches like the test clips in which anything may differ by chance
 LEAST = 0.1  # how far from one half the share of pairs must be, about a third of the standard deviation
@@ -100,15 +98,11 @@ def superiority(batch: np.ndarray, test: np.ndarray) -> tuple[float, float]:
 
     Returns:
         The share of pairs in which the batch has the higher value, where equal ones count half; and the two-sided
-        chance of such a share if both are from one distribution, by the normal approximation with ties (Lehmann,
-        "Nonparametrics", 1975, section 1.3).
+        chance of such a share if both are from one distribution, by the normal approximation with ties.
     """
-    files, clips = len(batch), len(test)
-    together = pd.Series(np.concatenate([batch, test]))
-    share = (together.rank().iloc[:files].sum() - files * (files + 1) / 2) / (files * clips)
-    total = files + clips
-    ties = together.value_counts().to_numpy().astype(np.float64)
-    variance = (total + 1 - (ties**3 - ties).sum() / (total * (total - 1))) / (12 * files * clips)
-    if variance <= 0:  # all values are equal
+    from scipy.stats import mannwhitneyu  # here, because importing it takes half a second
+
+    if np.ptp(np.concatenate([batch, test])) == 0:
         return 0.5, 1.0
-    return float(share), math.erfc(abs(share - 0.5) / math.sqrt(2 * variance))
+    found = mannwhitneyu(batch, test, use_continuity=False, method="asymptotic")
+    return float(found.statistic) / (len(batch) * len(test)), float(found.pvalue)

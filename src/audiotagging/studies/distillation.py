@@ -12,6 +12,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from audiotagging.artifacts.calibration import calibrate
+from audiotagging.ensemble.calibration import fit_platt
 from audiotagging.members import Member
 from audiotagging.statistics.metrics import label_table
 from audiotagging.training.batches import Targets
@@ -25,9 +27,6 @@ LABELS = 0.1
 # where a member would learn by heart. L. Beyer et al., "Knowledge distillation: a good teacher is patient and
 # consistent", CVPR 2022, arXiv:2106.05237.
 PATIENCE = 4
-NEWTON_STEPS = 50
-RIDGE = 1e-3  # keeps the steps finite
-EDGE = 1e-6  # scores closer to 0 or 1 count as this close
 
 
 def student_of(member: Member) -> Member:
@@ -37,46 +36,6 @@ def student_of(member: Member) -> Member:
     defined for targets of 0 and 1 alone. All of its crops count.
     """
     return replace(member, id=STUDENT, loss="bce", f2cl=1.0, freeze_epochs=0, epochs=PATIENCE * member.epochs)
-
-
-def fit_scale(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Fit the slope and the offset that make the log-odds of scores those of probabilities.
-
-    Scores of an ensemble are flat: focal losses and mixtures keep those of right classes far below 1 and those of wrong
-    ones far above 0, and a student would learn little from them. This is J. Platt's "Probabilistic outputs for support
-    vector machines and comparisons to regularized likelihood methods", 1999: logistic regression by Newton's method, to
-    targets slightly inside 0 and 1, so that it ends where labels and scores agree everywhere.
-
-    Args:
-        scores: Scores between 0 and 1, shape (clips, classes).
-        truth: True where the clip has the label, of the same shape.
-
-    Returns:
-        Slope and offset, the same for all classes.
-    """
-    inputs = np.stack([_log_odds(scores).ravel(), np.ones(scores.size)])
-    right, wrong = truth.sum(), (~truth).sum()
-    wanted = np.where(truth.ravel(), (right + 1) / (right + 2), 1 / (wrong + 2))
-    weights = np.zeros(2)
-    for _ in range(NEWTON_STEPS):
-        found = _probabilities(weights @ inputs)
-        curvature = (inputs * found * (1 - found)) @ inputs.T + RIDGE * np.eye(2)
-        weights += np.linalg.solve(curvature, inputs @ (wanted - found))
-    return float(weights[0]), float(weights[1])
-
-
-def scale(scores: np.ndarray, *, slope: float, offset: float) -> np.ndarray:
-    """Apply what `fit_scale` fitted, to float32."""
-    return _probabilities(slope * _log_odds(scores) + offset).astype(np.float32)
-
-
-def _log_odds(scores: np.ndarray) -> np.ndarray:
-    inside = np.clip(scores.astype(np.float64), EDGE, 1 - EDGE)
-    return np.log(inside / (1 - inside))
-
-
-def _probabilities(log_odds: np.ndarray) -> np.ndarray:
-    return 0.5 * (1 + np.tanh(log_odds / 2))
 
 
 def mix_targets(clips: pd.DataFrame, scores: Mapping[str, np.ndarray], *, classes: list[str]) -> Targets:
@@ -90,7 +49,9 @@ def mix_targets(clips: pd.DataFrame, scores: Mapping[str, np.ndarray], *, classe
     taught = np.stack([scores[clip] for clip in clips["clip"]])
     labels = label_table(clips["labels"].tolist(), classes)
     curated = (clips["part"] == "curated").to_numpy()
-    slope, offset = fit_scale(taught[curated], labels[curated])
-    taught = scale(taught, slope=slope, offset=offset)
+    # Scores of an ensemble are flat: focal losses and mixtures keep those of right classes far below 1 and those of
+    # wrong ones far above 0, and a student would learn little. One curve for all classes makes them probabilities.
+    curve = fit_platt(taught[curated].ravel(), labels[curated].ravel() > 0)
+    taught = calibrate(taught.reshape(-1, 1), [curve]).reshape(taught.shape).astype(np.float32)
     share = np.where(curated, LABELS, 0).astype(np.float32)[:, None]
     return Targets(list(clips["clip"]), (1 - share) * taught + share * labels)

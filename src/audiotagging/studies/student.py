@@ -7,17 +7,9 @@ from typing import TypedDict
 import numpy as np
 
 from audiotagging.base.typed_json import read_json
-from audiotagging.statistics.intervals import bootstrap_systems, interval
+from audiotagging.statistics.intervals import Estimate, bootstrap_systems, interval
 
 STUDENT_METADATA = "student.json"
-
-
-class Estimate(TypedDict):
-    """A number and its 95 % interval."""
-
-    score: float
-    low: float
-    high: float
 
 
 class StudentScores(TypedDict):
