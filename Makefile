@@ -46,7 +46,7 @@ export AUDIOTAGGING_REGISTRY ?= $(REGISTRY)
 export AUDIOTAGGING_TORCH ?= $(or $(TORCH),$(if $(OFFLINE),cuda,cpu))
 
 .DEFAULT_GOAL := help
-.PHONY: help run venv test test-all test-slow lint mutants bench pictures clean lock audit images push base-image test-containers manifests kind-up kind-test kind-down
+.PHONY: help run venv test test-all test-slow lint mutants bench pictures dist clean lock audit images push base-image test-containers manifests kind-up kind-test kind-down
 
 help: ## Print this help
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-18s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,7 +85,7 @@ mutants: $(ENVIRONMENT) ## Change the code bit by bit, and print the changes tha
 bench: $(ENVIRONMENT) ## Compare the speed of our code with alternatives
 	$(BIN)/python -m benchmarks
 
-pictures: $(ENVIRONMENT) ## Draw the pipelines for the documentation; REPORT=OUT/report.html takes a picture of that report too (needs Chromium)
+pictures: $(ENVIRONMENT) ## Draw the pictures of the documentation; REPORT=OUT/report.html takes one of that report too (needs Chromium)
 	$(BIN)/python -m docs.pictures $(REPORT)
 
 $(ENVIRONMENT): pyproject.toml $(LOCKS)
@@ -106,8 +106,14 @@ audit: $(ENVIRONMENT) ## Look the locked packages up in the database of known vu
 		2>/dev/null || { echo "audit: PyPI's database of vulnerabilities does not answer here; nothing was checked"; exit 3; }
 	$(BIN)/pip-audit --disable-pip --strict --requirement requirements/dev.txt --requirement requirements/torch-cuda.txt
 
+dist: $(ENVIRONMENT) ## Build the source distribution and, from that, the wheel, in dist/
+	rm -rf dist
+	$(BIN)/python -c "from setuptools import build_meta; build_meta.build_sdist('dist')" >/dev/null
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
+	@ls dist/*
+
 clean: ## Remove the environment, the demo data and all results
-	rm -rf .venv build mutants data/demo out
+	rm -rf .venv build dist mutants data/demo out
 
 ##@ Containers
 
