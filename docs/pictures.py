@@ -1,6 +1,7 @@
-"""Draws the pictures of the documentation: the compiled pipelines, and a report as a browser shows it.
+"""Draws the pictures of the documentation: the compiled pipelines, the rooms, and a report as a browser shows it.
 
-`make pictures` draws the pipelines. `make pictures REPORT=OUT/report.html` takes a picture of that report too.
+`make pictures` draws the pipelines and the rooms of the library. `make pictures REPORT=OUT/report.html` takes a picture
+of that report too.
 """
 
 import re
@@ -18,6 +19,8 @@ from kfp.dsl.graph_component import GraphComponent
 from PIL import Image
 
 import pipeline
+from docs.drawing import legend, picture
+from docs.rooms import draw_rooms
 
 FOLDER = Path(__file__).parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -32,20 +35,6 @@ PIPELINES = {
 COLUMN, LANE = 124, 27  # pixels: the width of a stage, the height of the line of an output
 TOP, MARGIN = 136, 12  # pixels
 LINE, LETTERS = 13.5, 16  # the text of a stage: pixels between its lines, characters per line
-STYLE = """
-  text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; fill: #1b1e22 }
-  .name { font-size: 14px; font-weight: 650 } .muted { fill: #5c646e } .small { font-size: 11px }
-  .data { --image: #0072b2 } .training { --image: #c24e00 } .results { --image: #00805e }
-  .tagging { --image: #7b3f98 }
-  .card { fill: #fdfdfc; stroke: #b9bfc6 } .bar, .dot { fill: var(--image) }
-  .lane { stroke: var(--image); stroke-width: 2 } .reader { fill: #fdfdfc; stroke: var(--image); stroke-width: 2 }
-  .guide { stroke: #dcdfe3 } .loop { fill: none; stroke: #9098a1; stroke-dasharray: 4 3 }
-  @media (prefers-color-scheme: dark) {
-    text { fill: #e7e8e6 } .muted { fill: #9ba4ae } .card, .reader { fill: #14171a } .card { stroke: #4a5259 }
-    .guide { stroke: #31373d }
-    .data { --image: #56b4e9 } .training { --image: #f0914a } .results { --image: #4cc9a0 }
-    .tagging { --image: #c79be0 }
-  }"""
 RETURNED = {"collect": "counts"}  # what stages return that have no other output
 
 
@@ -140,18 +129,13 @@ def draw_pipeline(graph: GraphComponent, *, loop: str) -> str:
         label = RETURNED[name] if output == "Output" else output
         parts.append(_lane(label, centres[name], readers, y=y, image=columns[name].image))
     images = dict.fromkeys(stage.image for stage in columns.values())
-    key = "".join(_legend(image, MARGIN + 10 + COLUMN * place, bottom + 24) for place, image in enumerate(images))
-    size = f'width="{width:g}" height="{bottom + 36:g}" viewBox="0 0 {width:g} {bottom + 36:g}"'
+    key = "".join(legend(image, MARGIN + 10 + COLUMN * place, bottom + 24) for place, image in enumerate(images))
     description = "The stages of the pipeline, and what passes between them"
-    body = "\n".join([*parts, key])
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{description}">\n'
-        f"<style>{STYLE}\n</style>\n{body}\n</svg>\n"
-    )
+    return picture("\n".join([*parts, key]), width=width, height=bottom + 36, description=description)
 
 
 def _card(name: str, stage: Stage, x: float) -> str:
-    """Subset a stage with its description in the docstring of pipeline.py. A stage in the loop is a pile of cards."""
+    """Draw a stage with its description in the docstring of pipeline.py. A stage in the loop is a pile of cards."""
     text = re.search(rf"^ +\d\. {name} +(.*)$", pipeline.__doc__ or "", re.MULTILINE)
     assert text, f"pipeline.py does not say what {name} does"
     left, top, width, height = x - COLUMN / 2 + 5, 30, COLUMN - 12, TOP - 44
@@ -175,11 +159,6 @@ def _lane(output: str, start: float, readers: list[float], *, y: float, image: s
     place = f'x="{start + 9:g}"' if readers else f'x="{start - 9:g}" text-anchor="end"'
     label = f'<text {place} y="{y - 6 if readers else y + 4:g}">{escape(output)}</text>'
     return f'<g class="{image}">{line}<circle class="dot" cx="{start:g}" cy="{y:g}" r="4.5"/>{dots}{label}</g>'
-
-
-def _legend(image: str, x: float, y: float) -> str:
-    dot = f'<circle class="dot" cx="{x}" cy="{y - 4:g}" r="4.5"/>'
-    return f'<g class="{image}">{dot}<text class="muted small" x="{x + 10}" y="{y:g}">image {image}</text></g>'
 
 
 def chromium(*options: str) -> str:
@@ -212,9 +191,10 @@ def photograph(page: Path, picture: Path, *, width: int, height: int, dark: bool
 if __name__ == "__main__":
     for name, (graph, loop) in PIPELINES.items():
         (FOLDER / name).write_text(draw_pipeline(graph, loop=loop))
+    (FOLDER / "rooms.svg").write_text(draw_rooms())
     if sys.argv[1:]:
         picture_path = FOLDER / "report.png"
         width, height = REPORT_SIZE
         photograph(Path(sys.argv[1]), picture_path, width=width, height=height)
-        picture = Image.open(picture_path).convert("RGB").quantize(128, method=Image.Quantize.FASTOCTREE)
-        picture.save(picture_path, optimize=True)
+        shown = Image.open(picture_path).convert("RGB").quantize(128, method=Image.Quantize.FASTOCTREE)
+        shown.save(picture_path, optimize=True)

@@ -9,11 +9,12 @@ import pytest
 
 from commands import COMMANDS, OF_PIPELINES, TAGGING, module_of
 from docs.pictures import PIPELINES, draw_pipeline
+from docs.rooms import draw_rooms
 
 ROOT = Path(__file__).parent.parent
 TEXTS = {
     path.relative_to(ROOT).as_posix(): path.read_text()
-    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"))
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / ".github").glob("*.md"))
 }
 TREE = re.search(r"## Where things are\n.*?```\n(.*?)```", TEXTS["CONTRIBUTING.md"], re.DOTALL)[1]
 CODE = [
@@ -95,6 +96,15 @@ def test_make_run_takes_every_source_of_data(data):
 def test_the_picture_of_a_pipeline_is_that_of_the_pipeline(name):
     graph, loop = PIPELINES[name]
     assert (ROOT / "docs" / name).read_text() == draw_pipeline(graph, loop=loop), "run `make pictures` to draw it again"
+
+
+def test_the_picture_of_the_rooms_is_that_of_the_imports():
+    assert (ROOT / "docs" / "rooms.svg").read_text() == draw_rooms(), "run `make pictures` to draw it again"
+
+
+def test_the_index_lists_every_page():
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert pages <= set(re.findall(r"\]\(([\w-]+\.md)\)", TEXTS["docs/index.md"]))
 
 
 @pytest.mark.parametrize("name", TEXTS)

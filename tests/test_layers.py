@@ -13,6 +13,7 @@ from helpers.slow import slow_but
 
 from audiotagging.base.import_closure import imported_modules
 from components.images import ONNX, PACKAGES, TARGETS, files
+from docs.rooms import rooms
 
 # The rooms of the library, and its modules beside them: each imports only what stands before it.
 ROOMS = (
@@ -100,6 +101,10 @@ def import_without(modules, packages, at=(PACKAGE.parent, ROOT)):
 
 def test_every_folder_of_the_library_is_a_room():
     assert {room(module) for module in MODULES} <= set(ROOMS)
+
+
+def test_the_tree_lists_the_rooms_in_their_order():
+    assert tuple(rooms()) == ROOMS
 
 
 @pytest.mark.parametrize("module", MODULES)
