@@ -223,6 +223,7 @@ def test_nothing_is_written_to_the_data_folder(folder, caplog, downloads):
     before = sorted(folder.rglob("*"))
     for _ in range(2):
         assert digests_of(folder, folder / downloads, caplog)[1] == 12
+        assert "every run reads all sounds, because" in caplog.text
     assert sorted(folder.rglob("*")) == before
 
 

@@ -64,6 +64,12 @@ def sound_digests(folder: Path, paths: Iterable[str], *, downloads: Path | None 
     """
     kept = Kept(folder, _kept_file(folder, downloads) if downloads else None)
     kept.read()
+    if downloads and kept.file is None:
+        logger.warning(
+            "every run reads all sounds, because %s is in the data folder, where nothing is written; name another "
+            "folder with --downloads",
+            downloads,
+        )
     found = {path: kept.find(path) for path in dict.fromkeys(paths)}
     missing = [path for path, digest in found.items() if not digest]
     if missing:

@@ -82,7 +82,9 @@ def data_differences(old: Path, new: Path) -> DataDifferences:
         found.append("the clips are in another order")
     verb = "differs" if len(rounded) == 1 else "differ"
     of = f"{len(rounded)} of {pluralize(len(shared), 'spectrogram')}"
-    return DataDifferences(found, f"{of} {verb} by {ROUNDING} level of 255, as by rounding" if rounded else "")
+    unknown = "" if sounds_are_known else " (an earlier version did not record the sounds)"
+    rounding = f"{of} {verb} by {ROUNDING} level of 255, as by rounding{unknown}"
+    return DataDifferences(found, rounding if rounded else "")
 
 
 def _read_clips(folder: Path) -> pd.DataFrame:
