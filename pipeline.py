@@ -103,7 +103,7 @@ def audiotagging(
     Args:
         data: The data folder, or the source of the data.
         rows: Members and folds to train, from `audiotagging.members.rows`.
-        downloads: Folder for downloads and unpacked archives.
+        downloads: Folder for downloads, unpacked archives and the digests of sounds.
         seed: Seed of every random choice.
         noisy: The noisy clips to train on: "all", "none", "agreement" (those with whose labels a linear model agrees),
             or the path of a list in the data folder.
@@ -141,6 +141,7 @@ def audiotagging(
     spectrograms = preprocess(
         folder=ingested.outputs["folder"],
         fingerprint=ingested.outputs["fingerprint"],
+        downloads=downloads,
         noisy_part=ingested.outputs["noisy_part"],
         corrections=corrections,
         reading=reading,

@@ -11,7 +11,7 @@ from pathlib import Path
 from audiotagging.artifacts.near_duplicates import describe_alike
 from audiotagging.artifacts.verified import describe_verified
 from audiotagging.base.errors import brief, in_one_line
-from audiotagging.data.dataset import DataError, fingerprint, read_dataset
+from audiotagging.data.dataset import DataError, fingerprint, read_dataset, take_digests
 from audiotagging.data.ingest import check_folds
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.preprocessing import listen
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         )
         check_folds(dataset, args.folds)
         lines = describe(dataset, durations(dataset, max_rejected=args.max_rejected))
-        found = fingerprint(dataset)
+        found = fingerprint(dataset, take_digests(dataset, downloads=Path(args.downloads)))
         heard = listen(dataset, max_rejected=args.max_rejected, fingerprint=found, verify=args.verify)
     except DataError as error:
         print(f"{brief(str(folder))} cannot be used. Problems: {len(error.problems)}")

@@ -31,9 +31,8 @@ def run(args: argparse.Namespace) -> int:
     if args.classes < 0:
         raise UserError(f"--classes: expected a number of at least 0, found {args.classes}")
     comparison = compare(args.old, args.new)
-    for note in comparison["notes"]:
-        print(note)
-    print(f"A: {args.old}\nB: {args.new}\n")
+    print(f"A: {args.old}\nB: {args.new}")
+    print(*comparison["notes"], "", sep="\n")
     print(f"{'lwlrap':<36}{'clips':>6}{'A':>8}{'B':>8}{'B - A':>9}  95 % interval")
     for name, row in comparison["sets"].items():
         interval = (row["difference_low"], row["difference_high"])

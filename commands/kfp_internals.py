@@ -40,6 +40,8 @@ from commands.local.slots import Slots
 VERSION = "2.17"
 # kfp's names for an item of the pipeline's parameter `rows`, and of the output `shards` of the stage `find`.
 ROW, SHARD = "pipelinechannel--rows-loop-item", "pipelinechannel--find-shards-loop-item"
+# By the name of a digest of some content, the names of what says beside it where that content lies.
+PLACES = {"fingerprint": ("folder", "downloads"), "sha256": ("path",)}
 # How kfp names the folder of a local run: the pipeline, and the time in microseconds.
 RUN = re.compile(r"[\w-]+-\d{4}(-\d\d){5}-\d{6}", re.ASCII)
 TIMEOUT = 60  # seconds to wait for the answer of a server, and for more of it
@@ -202,8 +204,11 @@ class CheckedCache(cache.LocalCache):
         self._folder = Path(cache_root).absolute().parent
 
     def compute_key(self, component_name: str, *, arguments: dict[str, Any], **others: Any) -> str:
-        """Return the key of a task, in which the paths of earlier outputs are relative to the cache."""
-        plain = self._serialize_value_for_key(arguments)
+        """Return the key of a task, in which the paths of earlier outputs are relative to the cache.
+
+        Where something lies whose content is known does not count: a copy elsewhere is the same.
+        """
+        plain = _without_places(self._serialize_value_for_key(arguments))
         return super().compute_key(
             component_name, arguments=_map_texts(plain, lambda text: text.replace(f"{self._folder}/", "\0")), **others
         )
@@ -285,6 +290,16 @@ def _map_uris(value: Any, change: Callable[[str], Any]) -> Any:
     if value.get(cache._ARTIFACT_MARKER):
         return value | {"uri": change(str(value.get("uri")))}
     return {key: _map_uris(each, change) for key, each in value.items()}
+
+
+def _without_places(value: Any) -> Any:
+    """Return the arguments of a stage without what says where content lies that they have a digest of."""
+    if isinstance(value, list):
+        return [_without_places(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    places = {place for name, places in PLACES.items() if name in value for place in places}
+    return {key: _without_places(each) for key, each in value.items() if key not in places}
 
 
 def _map_texts(value: Any, change: Callable[[str], str]) -> Any:

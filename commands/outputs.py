@@ -39,7 +39,7 @@ WRITTEN = (
     *(f"selection/{name}" for name in ("folds.csv", "noisy.csv", "linear.parquet")),
     *(f"selection/judge/{name}" for name in MODEL),  # by an earlier version
     *(f"spectrograms/{name}.csv" for name in ("alike", "incomplete", "rejected")),
-    *(f"spectrograms/{name}.parquet" for name in ("?????-of-?????", "acoustics", "excerpts")),
+    *(f"spectrograms/{name}.parquet" for name in ("?????-of-?????", "acoustics", "excerpts", "sounds")),
     "spectrograms/verified.json",
     *(f"{LEARNING_CURVE}/learning_curve.{ending}" for ending in ("json", "csv", "html")),
     *(f"{LEARNING_CURVE}/{name}" for name in ("log.txt", "predictions/*.parquet")),

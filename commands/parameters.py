@@ -150,7 +150,7 @@ def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) 
         "--downloads",
         default=DOWNLOADS,
         metavar="DIR",
-        help="folder for downloads and unpacked archives (default: %(default)s)",
+        help="folder for downloads, unpacked archives and the digests of sounds (default: %(default)s)",
     )
     data.add_argument(
         "--noisy",

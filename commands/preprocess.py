@@ -10,7 +10,7 @@ from pathlib import Path
 
 from audiotagging.base.files import partial_of
 from audiotagging.base.working_folder import check_ours
-from audiotagging.data.dataset import fingerprint, read_dataset
+from audiotagging.data.dataset import fingerprint, read_dataset, take_digests
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.preprocessing import preprocess
 from commands import check_counts
@@ -61,10 +61,12 @@ def run(args: argparse.Namespace) -> int:
         test_share=args.test_share,
         seed=args.seed,
     )
+    digests = take_digests(dataset)
     preprocess(
         dataset,
         out,
-        fingerprint=fingerprint(dataset),
+        fingerprint=fingerprint(dataset, digests),
+        digests=digests,
         max_rejected=args.max_rejected,
         keep_audio=args.keep_audio,
         verify=args.verify,

@@ -25,6 +25,7 @@ from audiotagging.base.errors import UserError
 from audiotagging.base.gate import CODES, say
 from audiotagging.base.typed_json import read_json
 from audiotagging.data.dataset import Dataset, read_dataset
+from audiotagging.data.digests import prepare_digests
 from audiotagging.data.ingest import check_folds
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.sources import resolve, resolve_init
@@ -128,10 +129,10 @@ def _run_stages(
     args: argparse.Namespace, values: dict[str, Any], folders: Mapping[str, Path], *, out: Path, work: Path
 ) -> None:
     """Run the pipeline in its working folder, and collect its outputs in OUT."""
-    dataset = _prepare_data(args)
+    dataset, downloads = _prepare_data(args), folders["--downloads"]
     values |= {
         "data": str(dataset.folder),
-        "downloads": str(folders["--downloads"]),
+        "downloads": str(downloads),
         "corrections": absolute_paths(args.corrections),
         "reading": reading_of(args, absolute=True),
     }
@@ -147,7 +148,7 @@ def _run_stages(
             images=images_of(args.pipeline),
             data=[dataset.folder, *(dataset.folder / path for path in values["corrections"]), *sounds, *weights],
             work=work,
-            writable=[champions] if champions else [],
+            writable=[*([champions] if champions else []), *prepare_digests(dataset.folder, downloads)],
             memory=args.memory,
         )
     gpus = usable_gpus(docker=args.docker)

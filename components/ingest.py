@@ -34,7 +34,8 @@ def ingest(
     Args:
         data: The data folder, or the source of the data.
         rows: Members and folds to train. A fold to hold out must have clips.
-        downloads: Folder for downloads and unpacked archives. The stage `preprocess` must be able to read it too.
+        downloads: Folder for downloads, unpacked archives and the digests of sounds. The stage `preprocess` must be
+            able to read it too.
         noisy: The noisy clips to train on.
         corrections: Paths of tables of corrected labels, relative to the data folder.
         reading: How the user wants the data folder to be read (`audiotagging.data.layouts.reading`).

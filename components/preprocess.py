@@ -9,6 +9,7 @@ from components.stage import stage
 def preprocess(
     folder: str,
     fingerprint: str,
+    downloads: str,
     noisy_part: bool,
     corrections: list,
     reading: dict,
@@ -24,6 +25,7 @@ def preprocess(
     Args:
         folder: The data folder.
         fingerprint: The fingerprint from `ingest`. If it changes, this stage runs again.
+        downloads: The same folder as for `ingest`, which kept the digests of the sounds there.
         noisy_part: Whether noisy clips are needed.
         corrections: The same paths as for `ingest`.
         reading: The same wishes as for `ingest`.
@@ -44,6 +46,7 @@ def preprocess(
     preprocess_folder(
         Path(folder),
         fingerprint=fingerprint,
+        downloads=Path(downloads),
         noisy_part=noisy_part,
         corrections=corrections,
         reading=Reading.from_dict(reading),

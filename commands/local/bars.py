@@ -28,7 +28,7 @@ class Bars:
         self._draw(line + "\n")
 
     def set(self, name: str, text: str, share: float) -> None:
-        """Subset a bar, or draw it again.
+        """Draw a bar, or draw it again.
 
         Args:
             name: Name of the task.

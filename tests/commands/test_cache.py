@@ -227,6 +227,27 @@ def test_a_copy_is_a_cache_of_its_own(root, tmp_path, made):
     assert kept(tmp_path / "copy") == set() and files_in(root) == originals
 
 
+@pytest.mark.parametrize(
+    ("others", "is_same"),
+    [
+        ({"folder": "/copy", "downloads": "/elsewhere"}, True),
+        ({"noisy_choice": {"path": "/copy/list.csv", "sha256": "1"}}, True),
+        ({"noisy_choice": {"path": "/data/list.csv", "sha256": "2"}}, False),
+        ({"fingerprint": "b"}, False),
+        ({"verify": 0}, False),
+    ],
+)
+def test_where_data_lie_whose_content_is_known_does_not_matter(tmp_path, others, is_same):
+    given = {"fingerprint": "a", "folder": "/data", "downloads": "/downloads", "verify": 16}
+    given["noisy_choice"] = {"path": "/data/list.csv", "sha256": "1"}
+    cache, stage = CheckedCache(str(tmp_path / ".kfp_cache")), {"image": "b", "full_command": []}
+    keys = [cache.compute_key("a", arguments=each, **stage) for each in (given, given | others)]
+    assert (keys[0] == keys[1]) is is_same
+    del given["fingerprint"]
+    keys = [cache.compute_key("a", arguments=each, **stage) for each in (given, given | {"folder": "/copy"})]
+    assert keys[0] != keys[1]
+
+
 @pytest.mark.parametrize("holds", ["letter.txt", MARKER, "link"])
 def test_what_is_no_cache_is_refused_and_stays(tmp_path, holds):
     folder = tmp_path / "mine"

@@ -106,6 +106,7 @@ def test_ingest_and_preprocess(data, tmp_path):
         assert found.folder == str(data) and found.noisy_choice["noisy"] == noisy and found.init == {}
         given = {"folder": found.folder, "noisy_part": found.noisy_part, "corrections": corrections, "reading": {}}
         given |= {
+            "downloads": options["downloads"],
             "max_rejected": 0.0,
             "test_share": 0.0,
             "split_seed": found.split_seed,
@@ -136,6 +137,7 @@ def test_preprocess_draws_the_test_clips_of_ingest(sounds, tmp_path):
         data=str(folder), rows=[row_of(SHORT, -1)], downloads=downloads, seed=7, init="", **options
     )
     given = options | {"split_seed": found.split_seed, "noisy_part": found.noisy_part, "keep_audio": False, "verify": 0}
+    given["downloads"] = downloads
     del given["noisy"]
     out = artifact(Dataset, tmp_path / "spectrograms")
     preprocess.python_func(folder=found.folder, fingerprint=found.fingerprint, spectrograms=out, **given)

@@ -8,7 +8,7 @@ from helpers.data_folder import write_table
 import pipeline
 from audiotagging.data.dataset import DataError, fingerprint, read_dataset
 from commands import main
-from commands.parameters import here
+from commands.parameters import absolute_paths
 
 ODD = 'Dög, "bark"; 🐶 =1+1.wav'
 
@@ -97,7 +97,7 @@ def test_check_takes_tables_here_and_in_the_data_folder(data, tmp_path, monkeypa
     write_table(tmp_path / "one.csv", ("fname", "labels"), ("c00.wav", "Meow"))
     write_table(data / "two.csv", ("fname", "labels"), ("c01.wav", ""))
     monkeypatch.chdir(tmp_path)
-    assert here(["one.csv", "two.csv"]) == [str(tmp_path / "one.csv"), "two.csv"]
+    assert absolute_paths(["one.csv", "two.csv"]) == [str(tmp_path / "one.csv"), "two.csv"]
     arguments = ["check", "--verify", "0", "--data", str(data), "--corrections", "one.csv", "--corrections", "two.csv"]
     assert main(pipeline.PIPELINES, arguments) == 0
     assert "1 clip with corrected labels, 1 left out" in capsys.readouterr().out

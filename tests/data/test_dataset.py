@@ -268,18 +268,12 @@ def test_without_noisy_clips(data):
         read_dataset(data, noisy="good.txt")
 
 
-def test_the_fingerprint_stays_where_nothing_changed(data, tmp_path):
-    copy = tmp_path / "elsewhere"
-    shutil.copytree(data, copy)  # keeps the times
-    assert fingerprint(read_dataset(copy)) == fingerprint(read_dataset(data))
-
-
 @pytest.mark.parametrize(
     "change",
     [
         lambda d: damage(d / "train_curated.csv", "c01.wav,Meow", "c01.wav,Bark"),
         lambda d: damage(d / "test_post_competition.csv", "Private", "Public"),
-        lambda d: os.utime(d / "test" / "t0.wav", (1, 1)),
+        lambda d: shutil.copy(d / "test" / "t1.wav", d / "test" / "t0.wav"),
         lambda d: (d / "train_noisy" / "n0.wav").open("ab").write(b"\0"),
     ],
 )

@@ -210,6 +210,7 @@ def test_the_stage_refuses_data_that_changed_since_ingest(tmp_path):
     found = fingerprint(read_dataset(folder))
     arguments = {"folder": str(folder), "fingerprint": found, "noisy_part": True, "corrections": []}
     arguments |= {
+        "downloads": str(tmp_path / "downloads"),
         "reading": {},
         "max_rejected": 0.01,
         "keep_audio": True,
@@ -217,7 +218,8 @@ def test_the_stage_refuses_data_that_changed_since_ingest(tmp_path):
         "split_seed": 0,
         "verify": 0,
     }
-    os.utime(next((folder / "test").iterdir()), (1, 1))
+    with next((folder / "test").iterdir()).open("ab") as sound:
+        sound.write(b"\0")
     with pytest.raises(UserError, match="has changed since ingest read it"):
         stage.preprocess.python_func(**arguments, spectrograms=dsl.Dataset(uri=str(tmp_path / "out")))
 

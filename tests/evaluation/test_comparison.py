@@ -34,7 +34,11 @@ def test_scores_and_differences_are_those_of_the_runs(runs):
     scores = [json.loads((run / "scores.json").read_text()) for run in runs]
     old, new = (each["ensemble"] for each in scores)
     precisions = [each["mean_average_precision"]["ensemble"] for each in scores]
-    assert comparison["notes"] == []
+    ids = sorted(member.id for member in REFERENCE[1:3])
+    assert comparison["notes"] == [
+        "The data are the same.",
+        f"In B, the settings differ: it also has {ids[0]} and {ids[1]}.",
+    ]
     assert list(comparison["sets"]) == ["all", "public", "private", "out_of_fold"]
     for name, row in comparison["sets"].items():
         assert row["old"]["score"] == pytest.approx(old[name])
@@ -48,6 +52,7 @@ def test_scores_and_differences_are_those_of_the_runs(runs):
 
 def test_a_run_equals_itself(runs):
     comparison = compare(runs[0], runs[0])
+    assert comparison["notes"] == ["The data are the same.", "The settings are the same."]
     assert all(row["difference_low"] == row["difference_high"] == 0 for row in comparison["sets"].values())
     assert all(row["difference"] == 0 for row in comparison["classes"])
 
@@ -78,13 +83,14 @@ def test_clips_of_only_one_run_are_reported_and_left_out(runs, tmp_path):
     fewer = fabricate_run(tmp_path, clips=300, members=REFERENCE[:1], folds=[0])  # half of the clips are out of fold
     finish_run(fewer)
     scores = json.loads((fewer / "scores.json").read_text())
-    scores["run"]["fingerprints"] = ["another"]
     scores["selection"]["clips"].pop()
     (fewer / "scores.json").write_text(json.dumps(scores))
     comparison = compare(runs[1], fewer)
+    ids = sorted(member.id for member in REFERENCE[1:3])
     assert comparison["notes"] == [
-        "The runs used different data: their fingerprints differ.",
-        "The runs were trained on different noisy clips.",
+        "The data are the same.",
+        f"In B, the settings differ: it lacks {ids[0]} and {ids[1]}; folds held out 0 instead of 0 and 1; 0 noisy "
+        "clips more to train on, and 1 fewer.",
         "out_of_fold: The comparison uses the 150 clips that are in both runs; 150 clips are only in the first run "
         "and 0 only in the second.",
     ]

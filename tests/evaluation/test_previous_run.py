@@ -60,15 +60,17 @@ def test_corrections_and_their_gain_are_in_the_scores_the_report_and_the_termina
     printed = capsys.readouterr().out
     scores = json.loads((new / "scores.json").read_text(encoding="utf-8"))
     before = scores["before"]
+    clips = read_clips(old / "spectrograms")
+    names = clips["clip"][clips["part"] == "curated"].tolist()
     assert before == {
         **{"set": "all", "clips": 60, "score": scores["ensemble"]["all"], "before": scores["ensemble"]["all"]},
         **{"difference": 0, "difference_low": 0, "difference_high": 0},
-        **{"corrected": 2, "left_out": 1, "rest_is_same": True},
+        "changes": [f"1 clip is gone ({names[2]})", f"2 clips have other labels ({names[0]} and {names[1]})"],
     }
-    sentence = "Curated clips with other labels since then: 2, left out: 1; nothing else changed."
+    sentence = f"Changed since then: {'; '.join(before['changes'])}."
     assert sentence in printed and "not clearly different from the run before" in printed
     page = (new / "report.html").read_text(encoding="utf-8")
-    assert "Not clearly different from the run before" in page and 'data-of="before/corrected"' in page
+    assert "Not clearly different from the run before" in page and sentence in page
     assert evaluate_again(new)["before"] == before  # it is kept
 
 
@@ -93,8 +95,19 @@ def test_the_gain_is_that_of_the_ensembles_on_the_test_clips(runs, tmp_path):
     assert (before["before"], before["score"]) == pytest.approx(tuple(found))
     assert before["difference_low"] <= before["difference"] == pytest.approx(found[1] - found[0])
     assert before["difference"] <= before["difference_high"] and before["difference_low"] < before["difference_high"]
-    assert (before["corrected"], before["left_out"], before["rest_is_same"]) == (0, 0, False)
-    assert not any("since then" in sentence for sentence in findings(evaluate_again(new)))
+    assert before["changes"] == [f"it lacks {REFERENCE[2].id}"]
+    assert f"Changed since then: it lacks {REFERENCE[2].id}." in " ".join(findings(evaluate_again(new)))
+
+
+def test_what_an_earlier_version_counted_is_kept(runs, tmp_path):
+    new = shutil.copytree(runs[1], tmp_path / "run")
+    scores = evaluate_again(new, before=runs[0])
+    del scores["before"]["changes"]
+    scores["before"] |= {"corrected": 2, "left_out": 0, "rest_is_same": True}
+    (new / "scores.json").write_text(json.dumps(scores))
+    assert "Changed since then: curated clips with other labels: 2." in " ".join(findings(evaluate_again(new)))
+    assert evaluate_again(new, before=new)["before"]["changes"] == []
+    assert "Changed since then: nothing." in (new / "report.html").read_text(encoding="utf-8")
 
 
 def test_another_run_is_refused_by_the_command(runs, tmp_path):

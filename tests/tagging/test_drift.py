@@ -56,7 +56,7 @@ def at_half_level(samples):
 
 
 def bootstrap(rng, sounds, *, skill=3.0, mix=None):
-    """Subset scores of three members: each sees the true class of a sound, more clearly with more skill, and noise."""
+    """Draw scores of three members: each sees the true class of a sound, more clearly with more skill, and noise."""
     truth = rng.choice(len(LABELS), sounds, p=mix)
     logits = rng.normal(-3, 1, (3, sounds, len(LABELS)))
     logits[:, np.arange(sounds), truth] += skill
@@ -65,7 +65,7 @@ def bootstrap(rng, sounds, *, skill=3.0, mix=None):
 
 
 def draw(rng, sounds, *, acoustics=None, **scores):
-    """Subset sounds with scores and acoustics, by default of normal distributions."""
+    """Draw sounds with scores and acoustics, by default of normal distributions."""
     if acoustics is None:
         acoustics = pd.DataFrame(
             rng.normal([-20, 80, 9000, 1], [8, 40, 1500, 0.5], (sounds, 4)), columns=Acoustics._fields

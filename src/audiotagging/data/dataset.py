@@ -7,7 +7,7 @@ together.
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pandas as pd
 from audiotagging.artifacts.selection import NOISY_CHOICES
 from audiotagging.base.errors import UserError
 from audiotagging.base.wording import pluralize
+from audiotagging.data.digests import sound_digests
 from audiotagging.data.layouts.choice import read_layout
 from audiotagging.data.layouts.contents import Clip
 from audiotagging.data.layouts.reading import AS_FOUND, Reading
@@ -103,21 +104,31 @@ def read_dataset(
     return Dataset(folder, contents.classes, clips, choice, contents.notes, is_drawn)
 
 
-def fingerprint(dataset: Dataset) -> str:
-    """Return a hash that changes when the clips, their labels or their audio files change.
+def take_digests(dataset: Dataset, *, downloads: Path | None = None) -> dict[str, str]:
+    """Return the digests of the sounds of a data set by path, as `digests.sound_digests` does."""
+    return sound_digests(dataset.folder, dataset.clips["path"], downloads=downloads)
 
-    It does not depend on the location of the folder, nor on the choice of noisy clips, except for "none", with which
-    the noisy part is not read. Audio files count by name, size and modification time, because reading 33 GB to find
-    that nothing has changed would take longer than it saves.
+
+def fingerprint(dataset: Dataset, digests: Mapping[str, str] | None = None) -> str:
+    """Return a hash that changes when the clips, their labels or the content of their sounds change.
+
+    It depends neither on where the folder is, nor on times, nor on the choice of noisy clips, except for "none", with
+    which the noisy part is not read. The order of the rows of a table counts, because training draws clips by it.
+
+    Args:
+        dataset: The data set.
+        digests: The digests of its sounds, from `take_digests`. By default all sounds are read.
 
     Returns:
         The SHA-256 digest in hexadecimal digits.
     """
+    digests = take_digests(dataset) if digests is None else digests
     digest = hashlib.sha256(json.dumps(dataset.classes).encode())
-    for clip in dataset.clips.itertuples():
-        status = Path(clip.path).stat()
-        row = [clip.clip, clip.part, clip.labels, clip.usage, clip.fold, status.st_size, status.st_mtime_ns]
-        if clip.end < math.inf:
+    # Which clips form a group matters to what is said of clips that sound alike. What groups are called does not.
+    groups = pd.factorize(dataset.clips["group"].where(dataset.clips["group"] != "", None))[0].tolist()
+    for clip, group in zip(dataset.clips.itertuples(), groups, strict=True):
+        row = [clip.clip, clip.part, sorted(clip.labels), clip.usage, clip.fold, group, digests[clip.path]]
+        if clip.start > 0 or clip.end < math.inf:
             row += [clip.start, clip.end]
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()

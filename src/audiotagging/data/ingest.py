@@ -11,7 +11,7 @@ import pandas as pd
 from audiotagging.artifacts.selection import DEALT_FOLDS, describe_choice
 from audiotagging.base.errors import UserError
 from audiotagging.base.wording import listed, pluralize
-from audiotagging.data.dataset import DataError, Dataset, fingerprint, read_dataset
+from audiotagging.data.dataset import DataError, Dataset, fingerprint, read_dataset, take_digests
 from audiotagging.data.layouts.contents import shorten
 from audiotagging.data.layouts.reading import AS_FOUND, Reading
 from audiotagging.data.sources import resolve
@@ -56,7 +56,8 @@ def ingest(
         data: Source of the data, as `audiotagging.data.sources.resolve` takes it.
         rows: Members and folds to train, as `audiotagging.members.rows` returns them. A fold to hold out must contain
             clips.
-        downloads: The folder for downloads and unpacked archives. The next stage must be able to read it too.
+        downloads: The folder for downloads, unpacked archives and the digests of sounds. The next stage must be able to
+            read it too.
         noisy: The noisy clips to train on: "none", "all", "agreement" or the path of a list.
         max_rejected: Share of a part's clips that may be unreadable.
         corrections: Paths of tables of corrected labels, relative to the data folder.
@@ -79,7 +80,7 @@ def ingest(
         logger.info(line)
     return Ingested(
         folder,
-        fingerprint(dataset),
+        fingerprint(dataset, take_digests(dataset, downloads=downloads)),
         noisy_choice=describe_choice(noisy, folder=folder),
         split_seed=seed if dataset.is_drawn else 0,
     )

@@ -8,7 +8,7 @@ time, so memory use does not grow with the data set.
 import json
 import logging
 from collections import Counter, deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from audiotagging.artifacts.acoustics_table import write_acoustics
 from audiotagging.artifacts.excerpts import Excerpt, ExcerptWriter
 from audiotagging.artifacts.incomplete import write_incomplete
 from audiotagging.artifacts.near_duplicates import write_alike
+from audiotagging.artifacts.sounds_table import write_sounds
 from audiotagging.artifacts.spectrogram_shards import ShardWriter
 from audiotagging.artifacts.verified import Verified, describe_verified, write_verified
 from audiotagging.base.errors import UserError
@@ -31,7 +32,7 @@ from audiotagging.base.machine import threads
 from audiotagging.base.processes import CONTEXT, end_with_parent
 from audiotagging.base.progress import track
 from audiotagging.base.wording import pluralize
-from audiotagging.data.dataset import Dataset, read_dataset
+from audiotagging.data.dataset import Dataset, read_dataset, take_digests
 from audiotagging.data.dataset import fingerprint as take_fingerprint
 from audiotagging.data.layouts.reading import AS_FOUND, Reading
 from audiotagging.data.near_duplicates import AcousticFingerprint, acoustic_fingerprint, find_alike
@@ -100,6 +101,7 @@ def preprocess_folder(
     max_rejected: float,
     keep_audio: bool,
     out: Path,
+    downloads: Path | None = None,
     corrections: Sequence[str] = (),
     reading: Reading = AS_FOUND,
     test_share: float = 0.0,
@@ -115,6 +117,7 @@ def preprocess_folder(
         max_rejected: Share of a part's clips that may be unusable.
         keep_audio: Whether to keep excerpts, as in `preprocess`.
         out: The folder of shards to create.
+        downloads: The folder for downloads, in which the digests of the sounds are kept. None keeps none.
         corrections: Paths of tables of corrected labels, relative to the data folder.
         reading: How the user wants the data folder to be read.
         test_share: Share of the clips of every class to make test clips, as in `read_dataset`.
@@ -133,9 +136,20 @@ def preprocess_folder(
         test_share=test_share,
         seed=seed,
     )
-    if take_fingerprint(dataset) != fingerprint:  # otherwise the cache would have other data under this fingerprint
+    digests = take_digests(dataset, downloads=downloads)
+    if (
+        take_fingerprint(dataset, digests) != fingerprint
+    ):  # otherwise the cache would have other data under this fingerprint
         raise UserError(f"{folder} has changed since ingest read it; run the pipeline again")
-    preprocess(dataset, out, fingerprint=fingerprint, max_rejected=max_rejected, keep_audio=keep_audio, verify=verify)
+    preprocess(
+        dataset,
+        out,
+        fingerprint=fingerprint,
+        digests=digests,
+        max_rejected=max_rejected,
+        keep_audio=keep_audio,
+        verify=verify,
+    )
 
 
 def preprocess(
@@ -143,6 +157,7 @@ def preprocess(
     out: Path,
     *,
     fingerprint: str,
+    digests: Mapping[str, str] | None = None,
     max_rejected: float,
     keep_audio: bool = False,
     verify: int = 0,
@@ -150,13 +165,14 @@ def preprocess(
 ) -> None:
     """Write the spectrograms of a data set to a folder of shards, with the acoustics of the clips.
 
-    Unusable clips are listed in its `rejected.csv`, those of which something was not used in `incomplete.csv`, and the
-    check against librosa is described in its `verified.json`.
+    Unusable clips are listed in its `rejected.csv`, those of which something was not used in `incomplete.csv`, the
+    digests of the sounds in `sounds.parquet`, and the check against librosa is described in its `verified.json`.
 
     Args:
         dataset: The clips.
         out: The folder to create.
         fingerprint: Fingerprint of the data set, which the shards record. It is also the seed of the draw for `verify`.
+        digests: The digests of the sounds by path, from `dataset.take_digests`, to record them in `sounds.parquet`.
         max_rejected: Share of a part's clips that may be unusable.
         keep_audio: Whether to keep an excerpt of every curated and labelled test clip, which the report can then play
             (`audiotagging.artifacts.excerpts`). The shards are the same with and without.
@@ -210,6 +226,8 @@ def preprocess(
             raise UserError(f"{dataset.folder} has changed while it was read; wait until it is complete, and try again")
         _check_rejected(writer.rejected, Counter(clips["part"]), max_rejected)
         _add_disturbances(writer, dataset)
+        if digests is not None:
+            write_sounds(writer.working, clips.assign(digest=clips["path"].map(digests)))
         write_alike(writer.working, _alike(clips, fingerprints))
         write_acoustics(writer.working, measured)
         write_incomplete(writer.working, incomplete)

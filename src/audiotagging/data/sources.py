@@ -18,6 +18,7 @@ from audiotagging.base.removal import remove_broken_link
 from audiotagging.data.archives import extract, extract_tar, is_tar
 from audiotagging.data.mirror import fetch, list_files, mirror
 from audiotagging.data.zenodo import ZENODO, download_record, place_of
+from audiotagging.sounds.formats import is_hidden
 
 # For each folder of Kaggle's and Zenodo's editions (or archive of this name with `.zip`), its path in the data folder.
 LAYOUT = {
@@ -98,7 +99,7 @@ def _mirror_folder(url: str, downloads: Path) -> Path:
 
 
 def _unpacked(archive: Path, downloads: Path) -> Path:
-    """Unpack an archive unless that has been done before, and return the folder."""
+    """Unpack an archive unless that has been done before, and return the folder, or the only one in it."""
     folder = downloads / f"{archive.stem}-{_state(archive, [archive])}"
     if folder.exists():
         remove_partial(folder)
@@ -108,7 +109,8 @@ def _unpacked(archive: Path, downloads: Path) -> Path:
                 extract_tar(archive, partial)
             else:
                 extract(archive, partial)
-    return folder
+    content = [path for path in folder.iterdir() if not is_hidden(path.name)]
+    return content[0] if len(content) == 1 and content[0].is_dir() else folder
 
 
 def _unpacked_record(record: str, source: Path, downloads: Path) -> Path:

@@ -1,19 +1,23 @@
 """Compares two runs on the labelled clips that both of them predicted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from audiotagging.artifacts.averaging import AVERAGING
 from audiotagging.artifacts.ensemble_folder import ENSEMBLE, PREDICTIONS, read_ensemble
+from audiotagging.artifacts.model_folder import model_folders, read_metadata
 from audiotagging.base.errors import UserError
 from audiotagging.base.files import require
 from audiotagging.base.typed_json import read_json
 from audiotagging.ensemble.labelled_clips import SETS, LabelledSet, check_predictions, labelled_sets
+from audiotagging.evaluation.differences import Settings, data_differences, settings_differences
 from audiotagging.evaluation.scores import SCORES_FILE, StoredScores
 from audiotagging.statistics.intervals import compare_classes, estimate_systems
 from audiotagging.statistics.metrics import mean_average_precision
+
+SPECTROGRAMS = "spectrograms"
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,7 @@ class ComparedRun:
     folder: Path
     classes: list[str]
     sets: dict[str, LabelledSet]
-    fingerprints: list[str]
-    noisy_clips: set[str]
+    settings: Settings
 
 
 def compare(old: Path, new: Path) -> dict[str, Any]:
@@ -35,7 +38,8 @@ def compare(old: Path, new: Path) -> dict[str, Any]:
         new: The output folder of the other run.
 
     Returns:
-        A dictionary with three entries. `notes` lists how the data of the runs differ, one sentence per difference.
+        A dictionary with three entries. `notes` says how the data and the settings of the runs differ, old being A and
+        new B; then how the clips differ that are scored.
         `sets` has one entry per set of clips that both runs scored: the number of `clips`, the estimates `old` and
         `new` (`score`, `low`, `high`), `difference`, `difference_low` and `difference_high` (new minus old), and
         `mean_average_precision` (`old` and `new`). `classes` lists the gain of every class on the first of these sets,
@@ -52,11 +56,9 @@ def compare(old: Path, new: Path) -> dict[str, Any]:
             f"{len(runs[1].classes)} in {new}, {len(set(runs[0].classes) ^ set(runs[1].classes))} of which are only "
             "in one of them; compare runs on the same classes"
         )
-    notes = []
-    if runs[0].fingerprints != runs[1].fingerprints:
-        notes.append("The runs used different data: their fingerprints differ.")
-    if runs[0].noisy_clips != runs[1].noisy_clips:
-        notes.append("The runs were trained on different noisy clips.")
+    notes = [describe_data(*data_differences(old / SPECTROGRAMS, new / SPECTROGRAMS))]
+    settings = settings_differences(runs[0].settings, runs[1].settings)
+    notes.append(f"In B, the settings differ: {'; '.join(settings)}." if settings else "The settings are the same.")
     sets: dict[str, dict[str, Any]] = {}
     classes: list[dict[str, Any]] = []
     for name in SETS:
@@ -77,6 +79,14 @@ def compare(old: Path, new: Path) -> dict[str, Any]:
             "compare runs on the same data"
         )
     return {"notes": notes, "sets": sets, "classes": classes}
+
+
+def describe_data(changes: Sequence[str], rounding: str) -> str:
+    """Return a sentence about the differences that `data_differences` found."""
+    found = [*changes, *filter(None, [rounding])]
+    if changes:
+        return f"In B, the data differ: {'; '.join(found)}."
+    return f"The data are the same{f'; {rounding}' if rounding else ''}."
 
 
 def compare_ensembles(old: LabelledSet, new: LabelledSet) -> dict[str, Any]:
@@ -134,9 +144,9 @@ def read_run(folder: Path) -> ComparedRun:
     Raises:
         UserError: If the folder is not the output of a run, or is corrupt.
     """
-    require(folder, PREDICTIONS, AVERAGING, SCORES_FILE, "spectrograms", what="the output of a run")
-    predictions, _ = read_ensemble(folder)
-    sets = labelled_sets(predictions, check_predictions(folder, predictions, folder / "spectrograms"))
-    scores = read_json(folder / SCORES_FILE, StoredScores)
-    noisy_clips = set(scores["selection"]["clips"])
-    return ComparedRun(folder, predictions.classes, sets, scores["run"]["fingerprints"], noisy_clips)
+    require(folder, PREDICTIONS, AVERAGING, SCORES_FILE, SPECTROGRAMS, what="the output of a run")
+    predictions, averaging = read_ensemble(folder)
+    sets = labelled_sets(predictions, check_predictions(folder, predictions, folder / SPECTROGRAMS))
+    models = [read_metadata(model) for model in model_folders(folder / "models")]
+    noisy_clips = read_json(folder / SCORES_FILE, StoredScores)["selection"]["clips"]
+    return ComparedRun(folder, predictions.classes, sets, Settings(models, averaging, noisy_clips))

@@ -80,15 +80,10 @@ def _promise(promise: Mapping[str, Any], scored: str) -> str:
 
 
 def _before(before: Mapping[str, Any]) -> str:
-    corrections = ""
-    if before["corrected"] or before["left_out"]:
-        corrections = (
-            f" Curated clips with other labels since then: {before['corrected']}, left out: {before['left_out']}"
-            f"{'; nothing else changed' if before['rest_is_same'] else ''}."
-        )
     return (
         f"It is {_comparison(before)} the run before, whose lwlrap on the same {before['clips']} "
-        f"{SETS[before['set']]} is {before['before']:.4f}: {_difference(before)}.{corrections}"
+        f"{SETS[before['set']]} is {before['before']:.4f}: {_difference(before)}. "
+        f"Changed since then: {'; '.join(before['changes']) or 'nothing'}."
     )
 
 

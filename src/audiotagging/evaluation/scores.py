@@ -95,12 +95,6 @@ class Selection(TypedDict):
     clips: list[str]
 
 
-class RunMetadata(TypedDict):
-    """The fingerprints of the data that the members were trained on."""
-
-    fingerprints: list[str]
-
-
 class Before(TypedDict):
     """A comparison with the run before, on the clips that both predicted and with their labels of now.
 
@@ -112,9 +106,9 @@ class Before(TypedDict):
         difference: The difference between the two.
         difference_low: Lower end of its 95 % interval.
         difference_high: Upper end of its 95 % interval.
-        corrected: Number of curated clips that have other labels now.
-        left_out: Number of curated clips that were there only before.
-        rest_is_same: Whether the members, folds and seeds and all other clips to train on are the same.
+        changes: What changed since then in the data and settings, one phrase each.
+        corrected: Of earlier versions: number of curated clips that have other labels now.
+        left_out: Of earlier versions: number of curated clips that were there only before.
     """
 
     set: str
@@ -124,9 +118,9 @@ class Before(TypedDict):
     difference: float
     difference_low: float
     difference_high: float
-    corrected: int
-    left_out: int
-    rest_is_same: bool
+    changes: NotRequired[list[str]]
+    corrected: NotRequired[int]
+    left_out: NotRequired[int]
 
 
 class StageCost(TypedDict):
@@ -163,7 +157,6 @@ class StoredScores(EnsembleScores):
 
     version: NotRequired[int]
     members: dict[str, dict[str, float]]
-    run: RunMetadata
     selection: Selection
     promotion: NotRequired[Decision]
     champions: NotRequired[list[Event]]

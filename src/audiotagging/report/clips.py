@@ -75,7 +75,7 @@ def time_axis(lengths: Collection[float]) -> TimeAxis:
 
 
 def draw_clip(spectrogram: np.ndarray, *, seconds: float, axis: TimeAxis) -> str:
-    """Subset the spectrogram of a clip without its padding, as far as it fits on the axis.
+    """Draw the spectrogram of a clip without its padding, as far as it fits on the axis.
 
     Args:
         spectrogram: uint8, shape (frames, 128). Short clips are padded on both sides.

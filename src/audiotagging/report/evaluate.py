@@ -31,6 +31,7 @@ from audiotagging.ensemble.labelled_clips import (
     labelled_sets,
     negative_set,
 )
+from audiotagging.evaluation.differences import Settings
 from audiotagging.evaluation.mistakes import (
     SUSPICIOUS_FILE,
     confusions,
@@ -38,7 +39,7 @@ from audiotagging.evaluation.mistakes import (
     worst_clips,
     write_suspicious,
 )
-from audiotagging.evaluation.previous_run import compare_with_before
+from audiotagging.evaluation.previous_run import compare_with_before, with_changes
 from audiotagging.evaluation.reliability import (
     describe_calibration,
     describe_false_alarms,
@@ -157,12 +158,11 @@ def evaluate(
         before = compare_with_before(
             before,
             sets=sets,
-            clips=clips,
-            noisy_clips=result["selection"]["clips"],
-            models=[model.facts for model in trained],
+            spectrograms=spectrograms,
+            settings=Settings([model.facts for model in trained], averaging, result["selection"]["clips"]),
         )
     if before:
-        result["before"] = before
+        result["before"] = with_changes(before)
     if promotion:
         result["promotion"] = promotion["decision"]
         result["champions"] = promotion["history"][-EVENTS:]

@@ -23,7 +23,7 @@ ROW = 20.0  # points
 def learning_curves(
     histories: Mapping[int, pd.DataFrame], *, member: str, losses: tuple[float, float], chance: float | None
 ) -> str:
-    """Subset a member's lwlrap (if it was validated), its training loss and its learning rate, with one line per fold.
+    """Draw a member's lwlrap (if it was validated), its training loss and its learning rate, with one line per fold.
 
     Args:
         histories: One table per fold, with the columns `epoch`, `loss`, `lr` and `lwlrap` and one row per epoch.
@@ -101,7 +101,7 @@ def measured_candidates(events: Sequence[Event]) -> list[Event]:
 
 
 def champions_plot(events: Sequence[Event]) -> str:
-    """Subset the lwlrap of versions with its interval, and that of the best champion of their time on the same clips.
+    """Draw the lwlrap of versions with its interval, and that of the best champion of their time on the same clips.
 
     Args:
         events: The history of the champions, with at least one of `measured_candidates`.
@@ -135,7 +135,7 @@ HEIGHT = 240.0  # points
 
 
 def reliability_plot(bins: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """Subset a line per kind of score, and the diagonal on which a score is the share of tags that are right.
+    """Draw a line per kind of score, and the diagonal on which a score is the share of tags that are right.
 
     Args:
         bins: By kind of score, a key of `COLOURS`: rows of `probability` and `share`.
@@ -186,7 +186,7 @@ def score_limits(rows: Sequence[ScoreRow]) -> tuple[float, float]:
 
 
 def score_plot(rows: Sequence[ScoreRow], *, description: str, limits: tuple[float, float], label_length: int) -> str:
-    """Subset the scores of each class: a bar for the clips with its label above one for the clips without it.
+    """Draw the scores of each class: a bar for the clips with its label above one for the clips without it.
 
     The axis is that of logits, log(p / (1 - p)), because most scores are close to 0.
 

@@ -136,7 +136,7 @@ def dot_plot(
     line_label: str = "",
     label_length: int | None = None,
 ) -> str:
-    """Subset one value with its interval per row.
+    """Draw one value with its interval per row.
 
     Args:
         rows: The rows, from top to bottom.

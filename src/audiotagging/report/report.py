@@ -281,7 +281,7 @@ def _champions_plot(scores: Mapping[str, Any]) -> Markup | None:
 
 
 def _curves(models: Sequence[TrainedModel], *, chance: float | None) -> dict[str, Markup]:
-    """Subset the learning curves of every network. Members with the same loss share its axis."""
+    """Draw the learning curves of every network. Members with the same loss share its axis."""
     histories: dict[str, dict[int, Any]] = {}
     losses: dict[str, list[Any]] = {}
     loss_of = {}

@@ -42,7 +42,7 @@ HEIGHT = 240.0  # points
 
 
 def curve_plot(content: dict[str, Any]) -> str:
-    """Subset the curve up to the clips that there are, and dashed beyond them. The axis of the clips is logarithmic.
+    """Draw the curve up to the clips that there are, and dashed beyond them. The axis of the clips is logarithmic.
 
     Args:
         content: The content of `learning_curve.json`, as `audiotagging.studies.learning_curve` describes it.
