@@ -14,7 +14,7 @@ from commands import TRAINING
 from commands.cluster.artifacts import fetch_from_page, fetch_from_store
 from commands.cluster.client import add_connection, connection
 from commands.cluster.outputs import find_outputs
-from commands.cluster.runs import add_run, find_run, pipeline_of
+from commands.cluster.runs import ENDED, add_run, find_run, pipeline_of
 from commands.outputs import new_out, print_results, working_on
 
 
@@ -51,6 +51,11 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(
                 f"run {found.run_id}: expected a run that trained, found one that tagged; its tags are in the folder "
                 "that its --out names"
+            )
+        if found.state in ENDED - {"SUCCEEDED"}:
+            raise UserError(
+                f"run {found.run_id}: expected a run that has succeeded, found one that has {found.state.lower()}; "
+                f"`audiotagging retry {found.run_id} --wait` runs what is missing, or name another run"
             )
         uris = find_outputs(client, found.run_id)
         if args.no_spectrograms:

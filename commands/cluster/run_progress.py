@@ -124,12 +124,14 @@ class Progress:
 
     def _standstill(self, workflow: Workflow, now: datetime) -> Iterator[str]:
         """Yield a line once the run has had no pod for long, although it has not ended."""
+        # Before Argo ends a run with a failed stage, it waits for as long as before another try, also if none comes.
+        patience = UNCHANGED if workflow.failed else IDLE
         if self._busy is None or any(workflow.unfinished):
             self._busy = now
-        elif now - self._busy >= IDLE and self._is_new("", str(self._busy)):
+        elif now - self._busy >= patience and self._is_new("", str(self._busy)):
             where = f"-n {workflow.namespace}" if workflow.namespace else "-A"
             yield (
-                f"Kubeflow shows no stage of this run at work, for {duration(IDLE.total_seconds())} now; "
+                f"Kubeflow shows no stage of this run at work, for {duration(patience.total_seconds())} now; "
                 f"`kubectl get pods {where}` shows whether Argo's workflow controller is running"
             )
 

@@ -180,6 +180,12 @@ def test_a_run_of_which_nothing_starts_says_so_once(lines):
     assert [text.startswith(line) for text in told] == [True] and "kubectl get pods -A" in told[0]
 
 
+def test_after_a_failure_a_run_may_stand_still_as_long_as_argo_waits(lines):
+    failed = parse_workflow(changed(recorded("retried"), ".evaluate", phase="Failed"))
+    told = lines(*[failed] * 4)
+    assert not any("no stage of this run at work" in line for line in told)
+
+
 def test_a_run_in_which_nothing_changes_says_so_every_few_minutes(server, lines):
     workflow, _ = look("Running")
     told = lines(*[workflow] * 11)
