@@ -142,7 +142,7 @@ def test_what_changes_training_changes_the_fingerprint(folder, change, reading):
 def digests_of(folder, downloads, caplog):
     """Return the digests of a folder, and how many files were read for them."""
     caplog.clear()
-    with caplog.at_level("INFO"):
+    with caplog.at_level("DEBUG"):
         found = sound_digests(folder, map(str, sorted(folder.rglob("*.wav"))), downloads=downloads)
     assert found == {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*.wav"))}
     return found, int((READ.search(caplog.text) or [0, 0])[1])

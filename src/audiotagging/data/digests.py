@@ -185,11 +185,13 @@ def _read_sounds(paths: Sequence[str], kept: Kept) -> dict[str, str]:
         finally:
             pool.shutdown(cancel_futures=True)
             is_kept = kept.write()
-    logger.info(
+    seconds = time.monotonic() - start
+    logger.log(
+        logging.INFO if seconds >= 1 else logging.DEBUG,  # what takes no time is not worth a line
         "read %s to know the same data again: %.2f GB in %.1f s%s",
         pluralize(len(paths), "sound"),
         size / 1e9,
-        time.monotonic() - start,
+        seconds,
         "; later runs read only those that are new or have changed" if is_kept else "",
     )
     if unreadable := [path for path in paths if not found[path]]:
