@@ -122,12 +122,12 @@ from pathlib import Path
 import numpy as np, pandas as pd, torch
 from audiotagging.artifacts.spectrogram_shards import Spectrograms
 from audiotagging.members import Member
-from audiotagging.training.loop import Run
+from audiotagging.training.loop import TrainingRun
 clips = pd.DataFrame({"clip": ["a", "b"], "labels": [["x"], ["y"]], "part": "curated", "fold": 0, "usage": ""})
 data = Spectrograms(clips, np.zeros((512, 128), np.uint8), np.array([0, 256, 512]), ["x", "y"])
 size, batch_size = map(int, sys.argv[1:])
 member = Member(id="m", network="xresnet50", loss="bce", epochs=1, epoch_size=2, size=size, batch_size=batch_size)
-run = Run(member, data, fold=-1, device=torch.device("cpu"), precision="float32")
+run = TrainingRun(member, data, fold=-1, device=torch.device("cpu"), precision="float32")
 run.train_step()
 run.train_step()
 if sys.platform == "darwin":
