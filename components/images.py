@@ -79,10 +79,15 @@ def relocate(reference: str, *, registry: str, torch: str) -> str:
 
 
 def context(target: str) -> bytes:
-    """Return the build context of a target as a tar archive, in which all files are readable by every user."""
+    """Return the build context of a target as a tar archive, in which all files are readable by every user.
+
+    It has the lists of packages of all images: Docker without BuildKit builds every stage of the Dockerfile that
+    is above the target.
+    """
     archive = io.BytesIO()
+    lists = [_name(path) for path in (ROOT / "requirements").glob("*.txt") if path.stem != "dev"]
     with tarfile.open(fileobj=archive, mode="w") as tar:
-        for file in files(target):
+        for file in sorted({*files(target), *lists}):
             content = _source(file).read_bytes()
             entry = tarfile.TarInfo(file)
             entry.size, entry.mode = len(content), 0o644
