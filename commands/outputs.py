@@ -215,8 +215,16 @@ def print_results(out: Path) -> None:
     yardstick = "linear" in scores and LINEAR not in scores["members"]
     linear = {"linear model": scores["linear"]} if yardstick else {}
     _print_table("lwlrap", scores["members"] | linear | {"ensemble": scores["ensemble"]})
-    precisions = scores["mean_average_precision"]
-    _print_table("mAP", {system: precisions.get(system, {}) for system in (*scores["members"], "ensemble")})
+    precisions = {
+        system: scores["mean_average_precision"].get(system, {}) for system in (*scores["members"], "ensemble")
+    }
+    for system, found in (scores["members"] | {"ensemble": scores["ensemble"]}).items():
+        if precisions[system].keys() != found.keys():
+            raise UserError(
+                f"{out / SCORES_FILE}: expected the mAP of {system} on {', '.join(found) or 'no set'}, as its lwlrap, "
+                f"found it on {', '.join(precisions[system]) or 'none'}; run `audiotagging evaluate` again"
+            )
+    _print_table("mAP", precisions)
     print_findings(scores)
     print()
     for name in ("report.html", "audit.html", "submission.csv", "scores.json", "models", "predictions", "spectrograms"):

@@ -35,8 +35,12 @@ def pytest_collection_finish():
 
 
 def pytest_collection_modifyitems(items):
-    """Start with the run of the whole pipeline, so that no process works on it alone in the end."""
-    items.sort(key=lambda item: item.path.name != "test_pipeline.py")
+    """Start with the run of the whole pipeline, so that no process works on it alone in the end.
+
+    Next come the kills of commands: they are forks of the process, and torch trains in no fork of what has trained.
+    """
+    order = {"test_pipeline.py": 0, "test_kills_of_commands.py": 1}
+    items.sort(key=lambda item: order.get(item.path.name, 2))
 
 
 @pytest.fixture(autouse=True, scope="session")

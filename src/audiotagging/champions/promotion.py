@@ -22,7 +22,7 @@ from audiotagging.artifacts.champions_folder import (
     withdrawn,
 )
 from audiotagging.artifacts.ensemble_folder import ensemble_version, read_ensemble
-from audiotagging.artifacts.model_folder import check_weights
+from audiotagging.artifacts.model_folder import check_weights, read_metadata
 from audiotagging.artifacts.spectrogram_shards import read_clips, read_fingerprint
 from audiotagging.artifacts.stored_version import read_version_predictions
 from audiotagging.base.errors import UserError
@@ -81,6 +81,8 @@ def promote(
         raise UserError(f"expected to promote {', '.join(POLICIES)}, found {policy[:80]!r}")
     for model in models:
         check_weights(model)
+        if read_metadata(model).sha256 is None:
+            raise UserError(f"{model}: expected a model with the digest of its weights, found none; train it again")
     version = ensemble_version(ensemble, models)
     clips, (predictions, _) = read_clips(spectrograms), read_ensemble(ensemble)
     champions.mkdir(parents=True, exist_ok=True)
