@@ -33,7 +33,7 @@ from audiotagging.champions.promotion import promote
 from audiotagging.champions.rescoring import newer_clips
 from audiotagging.ensemble.ensembling import ensemble
 from audiotagging.evaluation.comparison import compare
-from audiotagging.evaluation.scores import Scores, StoredScores
+from audiotagging.evaluation.scores import Scores, StoredScores, read_scores
 from audiotagging.members import DEMO
 from audiotagging.report import evaluate as evaluation
 from audiotagging.tagging.loading import load_tagger
@@ -127,7 +127,7 @@ def compare_both_ways(place):
 
 
 def print_results(place):
-    return read_json(place.run / "scores.json", Scores)
+    return read_scores(place.run / "scores.json")
 
 
 def evaluate_again(place):

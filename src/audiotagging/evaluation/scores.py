@@ -31,9 +31,12 @@ It holds every number that the report shows:
 * `origin`: the command line of the run, when it ran, and what each stage cost (`run_metadata.summarise_origin`).
 """
 
+from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from audiotagging.artifacts.champions_folder import Decision, Event
+from audiotagging.base.errors import UserError
+from audiotagging.base.typed_json import read_json
 from audiotagging.statistics.intervals import Compared, Estimate
 
 SCORES_FILE = "scores.json"
@@ -175,3 +178,20 @@ class Scores(StoredScores):
     suspicious: NotRequired[int]
     baseline: NotRequired[str]
     linear: NotRequired[dict[str, float]]
+
+
+def read_scores(path: Path) -> Scores:
+    """Read `scores.json`.
+
+    Raises:
+        UserError: If it is corrupt, or if a system has no mAP on a set on which it has an lwlrap.
+    """
+    scores = read_json(path, Scores)
+    for system, found in (scores["members"] | {"ensemble": scores["ensemble"]}).items():
+        precisions = scores["mean_average_precision"].get(system, {})
+        if precisions.keys() != found.keys():
+            raise UserError(
+                f"{path}: expected the mAP of {system} on {', '.join(found) or 'no set'}, as its lwlrap, found it on "
+                f"{', '.join(precisions) or 'none'}; run `audiotagging evaluate` again"
+            )
+    return scores
