@@ -85,7 +85,7 @@ def context(target: str) -> bytes:
     is above the target.
     """
     archive = io.BytesIO()
-    lists = [_name(path) for path in (ROOT / "requirements").glob("*.txt") if path.stem != "dev"]
+    lists = [_name(path) for path in _all_lists()]
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for file in sorted({*files(target), *lists}):
             content = _source(file).read_bytes()
@@ -106,11 +106,10 @@ def files(target: str) -> list[str]:
     if target == CLIENT:
         code = {ROOT / "pipeline.py", *(path for name in ("commands", "components") for path in _within(ROOT / name))}
         code |= {*_within(LIBRARY)}
-        packages = [path.stem for path in (ROOT / "requirements").glob("*.txt") if path.stem != "dev"]
+        lists = _all_lists()
     else:
         code = import_closure(entry_points(target), [LIBRARY, ROOT / "commands"])
-        packages = ["build", *PACKAGES[target]]
-    lists = [ROOT / "requirements" / f"{name}.txt" for name in packages]
+        lists = [ROOT / "requirements" / f"{name}.txt" for name in ("build", *PACKAGES[target])]
     return sorted(_name(path) for path in [ROOT / "docker" / "Dockerfile", *lists, *code])
 
 
@@ -129,6 +128,11 @@ def _images_of(function: ast.FunctionDef) -> list[str]:
     calls = [call for call in function.decorator_list if isinstance(call, ast.Call)]
     stages = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "stage"]
     return [ast.literal_eval(keyword.value) for call in stages for keyword in call.keywords if keyword.arg == "image"]
+
+
+def _all_lists() -> list[Path]:
+    """Return the lists of the packages of all images."""
+    return [path for path in (ROOT / "requirements").glob("*.txt") if path.stem != "dev"]
 
 
 def _name(path: Path) -> str:

@@ -90,6 +90,13 @@ def lacking(names, lists):
     }
 
 
+def copy_code(image, folder):
+    """Copy what an image contains to a folder."""
+    for name in files(image):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+
+
 def import_without(modules, packages, at=(PACKAGE.parent, ROOT)):
     """Import modules in a process of their own, in which some packages cannot be imported."""
     imports = "".join(f"import {module}\n" for module in sorted(modules))
@@ -155,9 +162,7 @@ def test_the_image_of_the_client_has_the_packages_that_its_commands_import():
 
 @pytest.mark.parametrize("image", slow_but(TARGETS, "results"))
 def test_the_modules_of_an_image_can_be_imported_with_its_packages_alone(image, tmp_path):
-    for name in files(image):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    copy_code(image, tmp_path)
     modules = {
         ".".join(path.relative_to(tmp_path / "src").with_suffix("").parts)
         for path in (tmp_path / "src").rglob("*.py")
@@ -171,9 +176,7 @@ def test_exports_need_no_kfp():
 
 
 def test_tagging_needs_torch_only_for_the_networks_of_a_run_and_parquet_only_to_write_it(tmp_path):
-    for name in files(ONNX):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    copy_code(ONNX, tmp_path)
     modules = {"commands.__init__", "commands.tag", "audiotagging.tagging.onnx_networks"}
     import_without(modules, TORCH | PLOTS | LIBROSA | PARQUET | {"kfp"}, at=[tmp_path / "src", tmp_path])
 

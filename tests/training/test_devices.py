@@ -9,7 +9,7 @@ import torch
 
 from audiotagging.artifacts.spectrogram_shards import Spectrograms
 from audiotagging.members import DEMO
-from audiotagging.training import batches as training_data
+from audiotagging.training import batches
 from audiotagging.training.batches import Store
 from audiotagging.training.loop import TrainingRun
 from audiotagging.training.networks import NETWORKS
@@ -82,10 +82,8 @@ def test_prediction_stays_on_the_device_and_waits_for_nothing(run, network, monk
 def test_a_tensor_on_the_cpu_would_be_noticed(run, where, monkeypatch):
     prepared = run(DEMO[0])
     if where == "the views":
-        original = training_data.augment
-        monkeypatch.setattr(
-            training_data, "augment", lambda crops, views, size: original(crops, torch.zeros(16), size=size)
-        )
+        original = batches.augment
+        monkeypatch.setattr(batches, "augment", lambda crops, views, size: original(crops, torch.zeros(16), size=size))
     else:
         prepared.data.labels = torch.zeros(2, 3)
     with pytest.raises((RuntimeError, NotImplementedError)):

@@ -15,8 +15,7 @@ from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_spectrog
 from audiotagging.base.errors import UserError
 from audiotagging.members import REFERENCE
 from audiotagging.statistics.metrics import label_table, lwlrap
-from audiotagging.training import batches as training_data
-from audiotagging.training import loop
+from audiotagging.training import batches, loop
 from audiotagging.training.batches import split, view_targets
 from audiotagging.training.checkpoints import Checkpoints
 from audiotagging.training.identity import run_seed
@@ -79,9 +78,7 @@ def test_a_picture_is_the_mixture_that_its_labels_and_share_say(tmp_path, monkey
             spectrogram = np.full((128, 128), 255 * label, np.uint8)
             options = {"part": "curated", "labels": [["black", "white"][label]], "fold": 0, "usage": "", "seconds": 2.0}
             writer.add(clip=f"{number}.wav", spectrogram=spectrogram, **options)
-    monkeypatch.setattr(
-        training_data, "augment", lambda crops, views, *, size: crops[:, None, :size, :size].float() / 255
-    )
+    monkeypatch.setattr(batches, "augment", lambda crops, views, *, size: crops[:, None, :size, :size].float() / 255)
     run = start(replace(TINY, batch_size=64), read_spectrograms(tmp_path / "shards"))
     pictures, targets, partners, share = run.batch()
     white, other_white = (labels.view(64, 4, 2)[..., 1].sum(dim=1) for labels in (targets, partners))

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from audiotagging.artifacts.acoustics import Acoustics
-from audiotagging.base.tables import check_columns, corrupt_table, read_parquet, write_parquet
+from audiotagging.base.tables import read_clip_rows, write_parquet
 
 ACOUSTICS = "acoustics.parquet"
 
@@ -47,12 +47,4 @@ def read_acoustics(folder: Path) -> pd.DataFrame | None:
     Raises:
         UserError: If the table cannot be read or is corrupt.
     """
-    path = folder / ACOUSTICS
-    if not path.exists():
-        return None
-    found = read_parquet(path)
-    check_columns(path, found, SCHEMA)
-    table = found.to_pandas()
-    if table.duplicated(["clip", "part"]).any():
-        raise corrupt_table(path, "a clip has several rows")
-    return table
+    return read_clip_rows(folder / ACOUSTICS, SCHEMA)

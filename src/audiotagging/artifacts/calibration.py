@@ -10,7 +10,7 @@ import numpy as np
 
 from audiotagging.base.errors import UserError
 
-METHODS = ("platt", "isotonic")  # keys of results.calibrate.METHODS
+METHODS = ("platt", "isotonic")  # keys of ensemble.calibration.METHODS
 TARGET_PRECISIONS = (0.8, 0.9, 0.95)  # precisions that thresholds promise
 EDGE = 1e-6  # scores are limited to [EDGE, 1 - EDGE], so that their logits are finite
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from audiotagging.artifacts.averaging import AVERAGING, Averaging, read_averaging
 from audiotagging.artifacts.champions_folder import VERSIONS
-from audiotagging.artifacts.model_folder import model_folders, read_metadata, weights_path
+from audiotagging.artifacts.model_folder import model_folders, models_folder, read_metadata, weights_path
 from audiotagging.artifacts.predictions import Predictions, read_predictions, write_predictions
 from audiotagging.base.errors import UserError
 from audiotagging.base.files import atomic_folder, sha256
@@ -43,9 +43,10 @@ def ensemble_version(ensemble: Path, models: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for path in (ensemble / PREDICTIONS, ensemble / AVERAGING):
         if path.exists():
-            digest.update(bytes.fromhex(sha256(path)))
-    for model in sorted(models, key=lambda model: read_metadata(model).name):
-        digest.update(bytes.fromhex(sha256(weights_path(model))))
+            digest.update(sha256(path).encode())
+    known = sorted(((read_metadata(model), model) for model in models), key=lambda each: each[0].name)
+    for metadata, model in known:  # an earlier version recorded no digest of the weights
+        digest.update((metadata.sha256 or sha256(weights_path(model))).encode())
     return digest.hexdigest()[:16]
 
 
@@ -58,7 +59,7 @@ def read_version(folder: Path) -> str:
     """
     if folder.parent.name == VERSIONS:
         return folder.name
-    models = folder / "models" if (folder / "models").is_dir() else folder
+    models = models_folder(folder)
     return ensemble_version(models.parent, model_folders(models))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from audiotagging.artifacts.champions_folder import champion_folder
-from audiotagging.artifacts.model_folder import FACTS, WEIGHTS, model_folders
+from audiotagging.artifacts.model_folder import FACTS, WEIGHTS, model_folders, models_folder
 from audiotagging.base.errors import UserError
 from audiotagging.base.files import digest
 
@@ -35,8 +35,7 @@ def initial_weights(init: Path) -> list[Path]:
         raise UserError(f"--init {init}: expected a file of weights or a folder of models, found nothing there")
     if (init / FACTS).is_file():
         return [init]
-    folder = champion_folder(init) or init
-    folder = folder / "models" if (folder / "models").is_dir() else folder
+    folder = models_folder(champion_folder(init) or init)
     found = model_folders(folder) + sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
     if not found:
         raise UserError(

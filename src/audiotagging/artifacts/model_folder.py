@@ -133,6 +133,11 @@ def write_model(folder: Path, *, facts: ModelMetadata, history: pd.DataFrame, we
         write_parquet(partial / HISTORY, pa.Table.from_pandas(history, HISTORY_SCHEMA, preserve_index=False))
 
 
+def models_folder(run: Path) -> Path:
+    """Return the folder of the models of a run, of which the output folder or this folder itself is given."""
+    return run / "models" if (run / "models").is_dir() else run
+
+
 def model_folders(parent: Path) -> list[Path]:
     """Return the folders of all models in a folder, sorted by name. They may be incomplete.
 

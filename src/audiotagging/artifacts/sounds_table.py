@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from audiotagging.base.tables import check_columns, corrupt_table, read_parquet, write_parquet
+from audiotagging.base.tables import read_clip_rows, write_parquet
 
 SOUNDS = "sounds.parquet"
 
@@ -36,12 +36,4 @@ def read_sounds(folder: Path) -> pd.DataFrame | None:
     Raises:
         UserError: If the table cannot be read or is corrupt.
     """
-    path = folder / SOUNDS
-    if not path.exists():
-        return None
-    found = read_parquet(path)
-    check_columns(path, found, SCHEMA)
-    table = found.to_pandas()
-    if table.duplicated(["clip", "part"]).any():
-        raise corrupt_table(path, "a clip has several rows")
-    return table
+    return read_clip_rows(folder / SOUNDS, SCHEMA)

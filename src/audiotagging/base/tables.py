@@ -122,3 +122,22 @@ def corrupt_table(path: Path, reason: object) -> UserError:
     return UserError(
         f"{path}: this table is corrupt ({first[:200]}); copy it again, or run the stage that wrote it again"
     )
+
+
+def read_clip_rows(path: Path, schema: pa.Schema) -> pd.DataFrame | None:
+    """Read a Parquet table with one row per clip, which its columns `clip` and `part` name.
+
+    Returns:
+        The table, or None if there is no such file.
+
+    Raises:
+        UserError: If the table cannot be read or is corrupt.
+    """
+    if not path.exists():
+        return None
+    found = read_parquet(path)
+    check_columns(path, found, schema)
+    table = found.to_pandas()
+    if table.duplicated(["clip", "part"]).any():
+        raise corrupt_table(path, "a clip has several rows")
+    return table

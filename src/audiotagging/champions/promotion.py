@@ -66,7 +66,8 @@ def promote(
         selection: The folder of the selection that they were trained on.
         champions: The champions folder (`audiotagging.artifacts.champions_folder`).
         rescored: A version, and the table of its predictions of clips that are newer.
-        policy: One of `verdict.POLICIES`: which candidates are promoted. The first ensemble always is, unless none are.
+        policy: One of `promotion_rule.POLICIES`: which candidates are promoted. The first ensemble always is, unless
+            none are.
         margin: The lwlrap that a champion may lose.
         run: Id of the run, for the history.
 

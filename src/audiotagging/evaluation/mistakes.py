@@ -37,7 +37,7 @@ def suspicious_clips(
         scores: Out-of-fold scores of the ensemble, shape (clips, classes).
         clips: Names of the clips.
         classes: The classes.
-        method: How the scores are calibrated, a key of `calibrate.METHODS`.
+        method: How the scores are calibrated, a key of `calibration.METHODS`.
 
     Returns:
         One row per clip, the lowest margin first: `clip`, `labels`, `label` (the one in doubt: the least likely of

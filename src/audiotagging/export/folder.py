@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from audiotagging.artifacts.mels import MELS
-from audiotagging.artifacts.model_folder import model_folders, read_metadata
+from audiotagging.artifacts.model_folder import model_folders, models_folder, read_metadata
 from audiotagging.artifacts.onnx_metadata import ENSEMBLE
 from audiotagging.base.files import atomic_folder, sha256
 from audiotagging.export.model_card import MODEL_CARD, model_card, read_scores
@@ -33,9 +33,8 @@ def export(run: Path, out: Path) -> None:
         UserError: If there is no such run, or if it is incomplete or corrupt.
     """
     networks = TorchNetworks(run, precision="float32")
-    folder = run / "models" if (run / "models").is_dir() else run
     scores, student = read_scores(run), read_student_metadata(run)
-    facts = {(each.member.id, each.fold): each for each in map(read_metadata, model_folders(folder))}
+    facts = {(each.member.id, each.fold): each for each in map(read_metadata, model_folders(models_folder(run)))}
     models = [(model, facts[name, model.fold]) for name, folds in networks.models.items() for model in folds]
     weights = {name: networks.averaging.weights[name] for name in networks.members}
     with atomic_folder(out) as partial:

@@ -13,7 +13,7 @@ STUDENT_METADATA = "student.json"
 
 
 class StudentScores(TypedDict):
-    """The lwlrap of a student on the labelled test clips, beside others. `results.distilled` computes it.
+    """The lwlrap of a student on the labelled test clips, beside others. `compare_student` computes it.
 
     Attributes:
         clips: Number of clips.

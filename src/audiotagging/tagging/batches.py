@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from audiotagging.artifacts.champions_folder import champion_folder
 from audiotagging.artifacts.ensemble_folder import read_version
-from audiotagging.artifacts.model_folder import model_folders
+from audiotagging.artifacts.model_folder import model_folders, models_folder
 from audiotagging.base.errors import UserError
 from audiotagging.base.files import path_text
 from audiotagging.base.processes import TERMINATED
@@ -229,7 +229,7 @@ def _parts(out: Storage, *, batch: str, shard: int) -> Iterator[Callable[[Tagged
 def _identify(models: Path) -> tuple[Path, str]:
     """Return the folder of an ensemble, and its version."""
     folder = champion_folder(models) or models
-    if not model_folders(folder / "models" if (folder / "models").is_dir() else folder):
+    if not model_folders(models_folder(folder)):
         raise UserError(
             f"--models: expected a champions folder or the output of a run, found no models in {models}; name another"
         )

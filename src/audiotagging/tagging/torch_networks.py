@@ -11,7 +11,7 @@ import torch
 
 from audiotagging.artifacts.averaging import AVERAGING, Averaging, read_averaging
 from audiotagging.artifacts.ensemble_folder import read_version
-from audiotagging.artifacts.model_folder import model_folders
+from audiotagging.artifacts.model_folder import model_folders, models_folder
 from audiotagging.base.errors import UserError
 from audiotagging.base.machine import threads
 from audiotagging.tagging.tagger import Steps, finish
@@ -42,7 +42,7 @@ class TorchNetworks:
             raise UserError(
                 f"{run}: expected the output of a run, found no folder there; `audiotagging run --out OUT` makes one"
             )
-        folder = run / "models" if (run / "models").is_dir() else run
+        folder = models_folder(run)
         models = [load_model(path) for path in model_folders(folder)]
         if not models:
             raise UserError(

@@ -1,6 +1,6 @@
 """Reads weights of any origin to start a training with, and puts them into a network.
 
-They are a model of this project, its weights alone, or the state dict of a published network (`published_names`), in
+They are a model of this project, its weights alone, or the state dict of a published network, in
 safetensors or as `torch.save` writes it. Files may come from anybody: of a file of torch, only tensors and plain values
 are unpickled, and no code is run.
 
@@ -210,7 +210,8 @@ def _network_of(file: Path, tensors: Mapping[str, Tensor]) -> str:
     }
     if differing:
         network = min(differing, key=lambda network: len(differing[network]))
-        for name in differing[network]:
+        if differing[network]:
+            name = differing[network][0]
             raise UserError(
                 f"{file}: expected {name} of {network} to be {bodies[network][name]}, found {found[name]}; name other "
                 "weights"
