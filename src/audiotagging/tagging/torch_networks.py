@@ -40,8 +40,8 @@ class TorchNetworks:
             threads: The number of threads of the process's computations on the CPU. The default is `machine.threads`.
 
         Raises:
-            UserError: If there is no such folder or no model in it, no such device, if the classes of the models differ, or if
-                `ensemble.json` averages other models.
+            UserError: If there is no such folder or no model in it, or no such device, if the classes of the models
+                differ, or if `ensemble.json` averages other models.
         """
         if not run.is_dir():
             raise UserError(
