@@ -14,15 +14,15 @@ HEAD = """\
 # The library
 
 `import audiotagging` offers what stands here, with type hints. It takes milliseconds: what a function needs is imported
-when one is first used, so only what tags with the networks of a run needs torch. What a caller can put right is a
-`UserError`, in one line; warnings and progress are logged (`logging`). The examples run as tests, where the run in the folder OUT tells barks, meows
-and rain apart; `np` is numpy. Two notebooks use the library:
+when one is first used, and torch only for the networks of a run. What a caller can put right is a `UserError`, in one
+line; warnings and progress are logged (`logging`). The examples run as tests, where the run in the folder OUT tells
+barks, meows and rain apart; `np` is numpy. Two notebooks use the library:
 [examples/from_folder_to_report.ipynb](../examples/from_folder_to_report.ipynb) and
 [examples/tag_and_explore.ipynb](../examples/tag_and_explore.ipynb).
 
-There is no function for a whole run, from a folder of sounds to a report: its stages run in processes of their own, some
-side by side, are resumed when one is killed, and reused. `audiotagging run` does that, and the functions here read what it
-wrote.
+There is no function for a whole run, from a folder of sounds to a report: its stages are processes, some of them side
+by side, which are resumed when one is killed, and reused. `audiotagging run` does that, and the functions here read
+what it wrote.
 
 <!-- Written by `make api` from src/audiotagging/api.py. -->
 """

@@ -87,10 +87,8 @@ class Tagger:
         self._tagger = tagger
         self.classes = tagger.classes
         self.members = tagger.networks.members
-        columns = {
-            precision: pd.Series(tagger.averaging.lowest_scores(precision), dtype=float) for precision in TARGET_PRECISIONS
-        }
-        self.thresholds = pd.DataFrame(columns, index=pd.Index(self.classes, name="label"))
+        lowest = {each: pd.Series(tagger.averaging.lowest_scores(each), dtype=float) for each in TARGET_PRECISIONS}
+        self.thresholds = pd.DataFrame(lowest, index=pd.Index(self.classes, name="label"))
 
     def tag(
         self,
