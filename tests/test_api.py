@@ -148,7 +148,7 @@ def test_what_is_no_sound_is_refused(ours, kind):
         ours.tag(*sound)
     with pytest.raises(audiotagging.UserError, match=message.replace("float64", "ndarray")):
         ours.windows(*sound, every=1)
-    if len(sound) == 2:
+    if not isinstance(sound[0], str) and len(sound) == 2:
         with pytest.raises(audiotagging.UserError, match=message):
             audiotagging.spectrogram(*sound)
 

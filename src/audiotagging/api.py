@@ -8,13 +8,11 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
-import soundfile
 from numpy.typing import ArrayLike
 
 from audiotagging.artifacts import predictions, spectrogram_shards
@@ -24,12 +22,13 @@ from audiotagging.artifacts.spectrogram_shards import Spectrograms
 from audiotagging.base.errors import UserError
 from audiotagging.base.files import path_text, require
 from audiotagging.base.progress import track
-from audiotagging.base.typed_json import read_json
+from audiotagging.evaluation import scores as stored_scores
 from audiotagging.evaluation.scores import SCORES_FILE, Scores
 from audiotagging.sounds.audio import decode_blocks
 from audiotagging.sounds.recordings import ChannelOf, Source, examine
+from audiotagging.sounds.samples import as_file
 from audiotagging.sounds.spectrogram import clip_spectrogram
-from audiotagging.sounds.streams import RATES, SoundError
+from audiotagging.sounds.streams import SoundError
 from audiotagging.statistics import metrics
 from audiotagging.tagging import tagger as tagging
 from audiotagging.tagging.loading import load_tagger
@@ -264,7 +263,7 @@ def spectrogram(samples: np.ndarray, rate: int) -> np.ndarray:
         (191, 128)
     """
     with _named(SAMPLES):
-        return clip_spectrogram(np.concatenate(list(decode_blocks(_as_file(samples, rate)))))
+        return clip_spectrogram(np.concatenate(list(decode_blocks(as_file(samples, rate)))))
 
 
 def read_spectrograms(
@@ -340,7 +339,7 @@ def read_scores(path: AnyPath) -> Scores:
         >>> sorted(scores["ensemble"])
         ['all', 'out_of_fold', 'private', 'public']
     """
-    return read_json(_file_of(path, SCORES_FILE), Scores)
+    return stored_scores.read_scores(_file_of(path, SCORES_FILE))
 
 
 def label_table(labels: Iterable[Sequence[str]], classes: Sequence[str]) -> np.ndarray:
@@ -485,7 +484,9 @@ def _sources(
         UserError: If they are neither paths nor samples.
     """
     if rate is not None:
-        return [""], [_as_file(sounds, rate)]
+        if isinstance(sounds, str | os.PathLike):
+            raise UserError(f"rate: expected none beside a file, which has its own, found {rate}; omit it")
+        return [""], [as_file(sounds, rate)]  # type: ignore[arg-type]
     if isinstance(sounds, str | os.PathLike):
         sounds = [sounds]
     paths = []
@@ -494,32 +495,6 @@ def _sources(
             raise UserError(f"expected paths of sound files, or samples beside their rate, found {type(each).__name__}")
         paths.append(Path(each))
     return [path_text(path) for path in paths], [*paths]
-
-
-def _as_file(samples: Any, rate: int) -> BinaryIO:
-    """Return samples as a sound file in memory, so that they are treated like any file.
-
-    Raises:
-        UserError: If they are not one channel of floating-point samples, or if there cannot be such a rate.
-    """
-    if isinstance(samples, str | os.PathLike):
-        raise UserError(f"rate: expected none beside a file, which has its own, found {rate}; omit it")
-    found = np.asarray(samples)
-    if found.ndim != 1:
-        raise UserError(
-            f"{SAMPLES}: expected one channel, shape (samples,), found shape {found.shape}; average the channels"
-        )
-    if not np.issubdtype(found.dtype, np.floating):
-        raise UserError(
-            f"{SAMPLES}: expected floating-point numbers, full scale being 1, found {found.dtype}; divide integers by "
-            "their full scale, such as 32768 for int16"
-        )
-    lowest, highest = RATES
-    if not (isinstance(rate, int | float | np.number) and lowest <= rate <= highest and int(rate) == rate):
-        raise UserError(f"rate: expected {lowest} to {highest} samples per second, found {rate!r}")
-    file = BytesIO()
-    soundfile.write(file, found.astype(np.float32), int(rate), format="RF64", subtype="FLOAT")  # of any length
-    return file
 
 
 @contextmanager
