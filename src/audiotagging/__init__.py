@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from audiotagging.api import (
-        Spectrograms,
         Tagger,
-        UserError,
         evaluate,
         label_table,
         load,
@@ -21,6 +19,18 @@ if TYPE_CHECKING:
         spectrogram,
         train,
     )
+    from audiotagging.artifacts.spectrogram_shards import Spectrograms
+    from audiotagging.base.errors import UserError
+else:  # type checkers would take any name for a public one
+
+    def __getattr__(name: str) -> Any:
+        """Return a public function or class (PEP 562)."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from audiotagging import api
+
+        return getattr(api, name)
+
 
 __all__ = [
     "Spectrograms",
@@ -36,15 +46,6 @@ __all__ = [
     "spectrogram",
     "train",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Return a public function or class (PEP 562)."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from audiotagging import api
-
-    return getattr(api, name)
 
 
 def __dir__() -> list[str]:
