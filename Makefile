@@ -46,7 +46,7 @@ export AUDIOTAGGING_REGISTRY ?= $(REGISTRY)
 export AUDIOTAGGING_TORCH ?= $(or $(TORCH),$(if $(OFFLINE),cuda,cpu))
 
 .DEFAULT_GOAL := help
-.PHONY: help run venv test test-all test-slow lint mutants bench pictures dist clean lock audit images push base-image test-containers manifests kind-up kind-test kind-down
+.PHONY: help run venv test test-all test-slow lint mutants bench pictures api dist clean lock audit images push base-image test-containers manifests kind-up kind-test kind-down
 
 help: ## Print this help
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-18s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ bench: $(ENVIRONMENT) ## Compare the speed of our code with alternatives
 
 pictures: $(ENVIRONMENT) ## Draw the pictures of the documentation; REPORT=OUT/report.html takes one of that report too (needs Chromium)
 	$(BIN)/python -m docs.pictures $(REPORT)
+
+api: $(ENVIRONMENT) ## Write docs/api.md, the reference of the library, from its docstrings
+	$(BIN)/python -m docs.api
 
 $(ENVIRONMENT): pyproject.toml $(LOCKS)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || \

@@ -50,7 +50,7 @@ def _spectrograms() -> tuple[Path, Spectrograms]:
     with ShardWriter(often, classes=read.classes) as writer:
         for repeat in range(REPEATS):
             for number, name in enumerate(read.clips["clip"]):
-                spectrogram = read.frames[read.offsets[number] : read.offsets[number + 1]]
+                spectrogram = read[number]
                 writer.add(
                     clip=f"{repeat}{name}",
                     part="curated",

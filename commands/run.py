@@ -30,10 +30,10 @@ from audiotagging.data.ingest import check_folds
 from audiotagging.data.layouts.reading import Reading
 from audiotagging.data.sources import resolve, resolve_init
 from audiotagging.evaluation.scores import SCORES_FILE, StoredScores
+from audiotagging.report.evaluate_again import evaluate_again
 from audiotagging.runs.notification import describe_run, post
 from commands import add_pipeline, check_counts
 from commands.budget import rows_within, uses_budget
-from commands.evaluate import evaluate_again
 from commands.folders import check_folders
 from commands.kfp_internals import images_of
 from commands.local.cache import CHECKPOINTS, cache_in_use, cache_size, check_cache

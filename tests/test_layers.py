@@ -35,6 +35,7 @@ ROOMS = (
     "tagging",
     "serving",
     "export",
+    "api",
 )
 PARQUET = {"pandas", "pyarrow"}
 SOUND = {"soundfile", "soxr", "scipy", "av"}

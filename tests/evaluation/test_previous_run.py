@@ -12,8 +12,8 @@ from audiotagging.artifacts.spectrogram_shards import ShardWriter, read_classes,
 from audiotagging.base.errors import UserError
 from audiotagging.evaluation.findings import findings
 from audiotagging.members import REFERENCE
+from audiotagging.report.evaluate_again import evaluate_again
 from audiotagging.statistics.metrics import lwlrap
-from commands.evaluate import evaluate_again
 from commands.evaluate import run as run_command
 
 pytestmark = pytest.mark.usefixtures("blank_plots")

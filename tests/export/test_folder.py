@@ -16,8 +16,9 @@ import onnxruntime
 import pytest
 from helpers.modules import BLOCK
 from helpers.tagging_fixtures import calibrated, run, sounds, tagger  # noqa: F401
-from helpers.tiny_ensemble import MEMBERS, READABLE
+from helpers.tiny_ensemble import MEMBERS, READABLE, tag_options
 
+import audiotagging
 from audiotagging.artifacts.model_folder import model_folders, read_metadata
 from audiotagging.base.errors import UserError
 from audiotagging.base.files import sha256
@@ -29,6 +30,7 @@ from audiotagging.tagging.tagger import Tagger
 from audiotagging.tagging.torch_networks import TorchNetworks
 from commands import main
 from commands.outputs import check_out
+from commands.tag import run as run_command
 
 ROOT = Path(__file__).parent.parent.parent
 MODELS = [f"{member.id}-fold{fold}.onnx" for member in MEMBERS for fold in (0, 1)]
@@ -214,3 +216,14 @@ def test_a_model_of_another_program_is_refused(exported, tmp_path):
 def test_the_command_refuses_a_folder_that_is_not_empty(exported, calibrated, capsys):  # noqa: F811
     assert main({}, ["export", str(calibrated[0]), "--to", str(exported)]) == 2
     assert "expected a new or an empty folder" in capsys.readouterr().err
+
+
+def test_the_library_scores_with_an_export_as_the_command_does(exported, sounds, capsys):  # noqa: F811
+    loaded = audiotagging.load(exported, device="cpu", threads=1)
+    path = sounds / "plain.wav"
+    assert run_command(tag_options(files=[path], models=exported, top=99, format="json")) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert loaded.tag(path)[["label", "score"]].to_dict("records") == row["tags"]
+    assert sorted(loaded.members) == sorted(member.id for member in MEMBERS)
+    with pytest.raises(UserError, match=r"expected cpu for the exported .*, found 'cuda'"):
+        audiotagging.load(exported, device="cuda")

@@ -215,6 +215,10 @@ class Spectrograms:
     offsets: np.ndarray
     classes: list[str]
 
+    def __getitem__(self, row: int) -> np.ndarray:
+        """Return the spectrogram of a row of `clips`: uint8, shape (frames, 128)."""
+        return self.frames[self.offsets[:-1][row] : self.offsets[1:][row]]
+
 
 def read_classes(folder: Path) -> list[str]:
     """Read the classes, in the order of the scores.

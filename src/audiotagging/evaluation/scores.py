@@ -54,6 +54,14 @@ class Estimates(TypedDict):
     baseline: NotRequired[dict[str, Compared]]
 
 
+class ClassScore(Estimate):
+    """The lwlrap and the average precision of the ensemble for a class, on the set of clips that `scored` names."""
+
+    label: str
+    clips: int
+    average_precision: float
+
+
 class Kind(TypedDict):
     """The lwlrap of calibrated or of uncalibrated scores."""
 
@@ -173,6 +181,7 @@ class Scores(StoredScores):
     mean_average_precision: dict[str, dict[str, float]]
     estimates: dict[str, Estimates]
     scored: NotRequired[str]
+    classes: NotRequired[list[ClassScore]]
     calibration: NotRequired[Calibrated]
     thresholds: NotRequired[Thresholds]
     suspicious: NotRequired[int]

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from audiotagging.artifacts.onnx_metadata import INPUT, MEMBER_SCORES, from_metadata
+from audiotagging.base import machine
 from audiotagging.base.errors import UserError
 from audiotagging.base.files import digest, regular, sha256
-from audiotagging.base.machine import check_machine, threads
 from audiotagging.tagging.tagger import Steps, finish
 
 # Its builds send events to their maker unless this is set before they are imported (Privacy.md in the package).
@@ -26,20 +26,24 @@ SEVERE = 3  # errors, without warnings
 class OnnxNetworks:
     """The networks of an exported ensemble or model. The attributes are those of `tagger.Networks`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, threads: int | None = None) -> None:
         """Load a file that `audiotagging export` wrote.
+
+        Args:
+            path: The file.
+            threads: The number of threads. The default is `machine.threads`.
 
         Raises:
             UserError: If it is missing, corrupt or another file, or if its weights are not those that it was written
                 with.
         """
         options = SessionOptions()
-        options.intra_op_num_threads = threads()
+        options.intra_op_num_threads = threads or machine.threads()
         options.log_severity_level = SEVERE
         try:
             self._session = InferenceSession(regular(path), options, providers=["CPUExecutionProvider"])
         except (*CORRUPT, state.RuntimeException, OSError) as error:
-            check_machine(error)
+            machine.check_machine(error)
             found = "no such file" if not path.exists() else str(error).partition("\n")[0][:200]
             raise UserError(
                 f"{path}: expected an exported model with its weights beside it, found {found}; copy the folder again"

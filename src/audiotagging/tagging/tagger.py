@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import BinaryIO, Protocol, TypeVar
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class Tagged:
     """A file and its tags.
 
     Attributes:
-        path: The file.
+        path: The file. "." for an open one.
         scores: Scores, higher for likelier classes, float32, shape (classes,). None if the file cannot be read.
         reason: Why the file cannot be read.
         member_scores: The scores of every member, shape (members, classes). None if the file cannot be read.
@@ -103,7 +103,7 @@ class Tagger:
         self.classes = networks.classes
         self.averaging = networks.averaging
 
-    def tag(self, paths: Iterable[Path], *, channel: int | None = None) -> Iterator[Tagged]:
+    def tag(self, files: Iterable[Path | BinaryIO], *, channel: int | None = None) -> Iterator[Tagged]:
         """Yield the tags of every file, in order.
 
         A file of up to a minute gets the same scores as a clip in the pipeline. A longer file is split into pieces of a
@@ -111,15 +111,15 @@ class Tagger:
         pieces.
 
         Args:
-            paths: The files.
+            files: The files: paths, or open binary files, of which the channel cannot be chosen.
             channel: The channel to use, as in `recordings.ChannelOf`. None for those that are neither silent nor cancel
                 each other.
         """
         waiting: deque[_File] = deque()
-        for path in paths:
-            file = _File(path)
+        for given in files:
+            file = _File(given if isinstance(given, Path) else Path())
             waiting.append(file)
-            source = path if channel is None else ChannelOf(path, channel)
+            source = ChannelOf(given, channel) if isinstance(given, Path) and channel is not None else given
             try:
                 file.notes = examine(source).notes
                 for spectrogram in piece_spectrograms(source, meter=file.meter):

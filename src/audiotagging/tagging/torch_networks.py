@@ -12,38 +12,44 @@ import torch
 from audiotagging.artifacts.averaging import AVERAGING, Averaging, read_averaging
 from audiotagging.artifacts.ensemble_folder import read_version
 from audiotagging.artifacts.model_folder import model_folders, models_folder
+from audiotagging.base import machine
 from audiotagging.base.errors import UserError
-from audiotagging.base.machine import threads
 from audiotagging.tagging.tagger import Steps, finish
+from audiotagging.training.devices import best_device, named_device
 from audiotagging.training.prediction import load_model, score_clips
 
 logger = logging.getLogger(__name__)
 
 
 class TorchNetworks:
-    """The networks of a run, on the GPU if there is one. The other attributes are those of `tagger.Networks`.
+    """The networks of a run. The other attributes are those of `tagger.Networks`.
 
     Attributes:
         models: The models of every member, one per fold.
     """
 
-    def __init__(self, run: Path, *, precision: str = "auto") -> None:
+    def __init__(
+        self, run: Path, *, precision: str = "auto", device: str | None = None, threads: int | None = None
+    ) -> None:
         """Load the models of a run and the settings of its average.
 
         Args:
             run: The output folder of a run, or its folder `models`.
             precision: "auto" or "float32", as in `devices.autocast`.
+            device: The device, as for `devices.named_device`. The default is the GPU if there is one.
+            threads: The number of threads of the process's computations on the CPU. The default is `machine.threads`.
 
         Raises:
-            UserError: If there is no such folder or no model in it, if the classes of the models differ, or if
-                `ensemble.json` averages other models.
+            UserError: If there is no such folder or no model in it, or no such device, if the classes of the models
+                differ, or if `ensemble.json` averages other models.
         """
         if not run.is_dir():
             raise UserError(
                 f"{run}: expected the output of a run, found no folder there; `audiotagging run --out OUT` makes one"
             )
         folder = models_folder(run)
-        models = [load_model(path) for path in model_folders(folder)]
+        chosen = best_device() if device is None else named_device(device)
+        models = [load_model(path, device=chosen) for path in model_folders(folder)]
         if not models:
             raise UserError(
                 f"{folder}: expected the output of a run or its folder `models`, found no model in it; name another"
@@ -60,7 +66,7 @@ class TorchNetworks:
         self.models = {name: list(folds) for name, folds in groupby(models, key=lambda model: model.member.id)}
         self.members = list(self.models)
         self.averaging = _averaging(folder, self.members, self.classes, may_be_missing=folder == run)
-        torch.set_num_threads(threads())
+        torch.set_num_threads(threads or machine.threads())
 
     def version(self) -> str:
         """Return the version of the ensemble: that which it has as a champion, or would have."""

@@ -6,6 +6,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from audiotagging.base.errors import UserError
 from audiotagging.base.wording import pluralize
 
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
@@ -14,6 +15,19 @@ AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 def best_device() -> torch.device:
     """Return the GPU if there is one, and otherwise the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def named_device(name: str) -> torch.device:
+    """Return the device that a user names: "cpu", "cuda", or "cuda:1" for the second GPU.
+
+    Raises:
+        UserError: If there is no such device.
+    """
+    kind, _, number = name.partition(":")
+    count = {"cpu": 1, "cuda": torch.cuda.device_count()}.get(kind, 0)
+    if not (number or "0").isdecimal() or int(number or 0) >= count:
+        raise UserError(f"device: expected cpu, or cuda where there is an NVIDIA GPU, found {name!r}; omit it")
+    return torch.device(name)
 
 
 def move(network: AnyNetwork, device: torch.device) -> AnyNetwork:

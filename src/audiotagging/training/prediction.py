@@ -45,8 +45,12 @@ class Model:
     fold: int
 
 
-def load_model(folder: Path) -> Model:
-    """Load a trained model, onto the GPU if there is one.
+def load_model(folder: Path, *, device: torch.device | None = None) -> Model:
+    """Load a trained model.
+
+    Args:
+        folder: The folder of the model.
+        device: Where it computes. The default is the GPU if there is one.
 
     Raises:
         UserError: If the folder contains no model, or if the model is corrupt.
@@ -58,7 +62,7 @@ def load_model(folder: Path) -> Model:
     else:
         network = NETWORKS[facts.member.network](VIEWS * len(facts.classes))
     load_weights(network, folder)
-    return Model(move(network, best_device()).eval(), facts.member, facts.classes, facts.fold)
+    return Model(move(network, device or best_device()).eval(), facts.member, facts.classes, facts.fold)
 
 
 def load_weights(network: nn.Module, folder: Path) -> None:
