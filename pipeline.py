@@ -11,6 +11,7 @@ The first one trains an ensemble of audio taggers from a folder of labelled soun
     7. rescore     let the best champion predict newer clips
     8. promote     make the ensemble the champion unless it is worse
     9. evaluate    compute the scores, write the report
+   10. conclude    note what the run was of, so that one without news ends early
 
 The second one tags new sounds with it:
 
@@ -22,7 +23,6 @@ The second one tags new sounds with it:
 """
 
 import sys
-from typing import NamedTuple
 
 if __name__ == "__main__":  # first, because the next imports take seconds, and an interrupt or an error may end them
     from audiotagging.base.gate import prepare_process
@@ -30,11 +30,12 @@ if __name__ == "__main__":  # first, because the next imports take seconds, and 
     prepare_process()
 
 from kfp import dsl
-from kfp.dsl import HTML, Collected, Dataset, Metrics, Model
+from kfp.dsl import Collected
 
 from commands.parameters import (
     CORRECTIONS,
     DOWNLOADS,
+    IF_CHANGED,
     KEEP_AUDIO,
     MARGIN,
     MAX_REJECTED,
@@ -49,6 +50,7 @@ from commands.parameters import (
 )
 from commands.tagging.parameters import ANY_PRECISION, MERGE, OVERLAP, SHARDS, TOP, WINDOW
 from components.collect import collect
+from components.conclude import conclude
 from components.ensemble import ensemble
 from components.evaluate import evaluate
 from components.find import find
@@ -60,19 +62,6 @@ from components.rescore import rescore
 from components.select import select
 from components.tag import tag
 from components.train import train
-
-
-class Outputs(NamedTuple):
-    """The outputs of a run."""
-
-    spectrograms: Dataset
-    selection: Dataset
-    models: list[Model]
-    predictions: list[Dataset]
-    averaged: Dataset
-    scores: Metrics
-    report: HTML
-    audit: Dataset
 
 
 @dsl.pipeline(name="audiotagging", description="Trains an ensemble of audio taggers from a folder of labelled sounds.")
@@ -96,8 +85,9 @@ def audiotagging(
     margin: float = MARGIN,
     warm_start: float = 0.0,
     init: str = "",
+    if_changed: bool = IF_CHANGED,
     command: str = "",
-) -> Outputs:
+) -> None:
     """Train, average and score the members.
 
     Args:
@@ -122,6 +112,7 @@ def audiotagging(
         margin: The lwlrap that a champion may lose.
         warm_start: Share of the epochs to train when starting with the champion's weights. 0 means new weights.
         init: The weights to start with: a path or a URL (`--init`). An empty string means new weights.
+        if_changed: Whether to end after the first stage if nothing has changed since the last run that ended well.
         command: The command line that started the run, for the report.
     """
     ingested = ingest(
@@ -135,84 +126,88 @@ def audiotagging(
         test_share=test_share,
         seed=seed,
         init=init,
+        keep_audio=keep_audio,
+        verify=verify,
+        mean=mean,
+        weights=weights,
+        champions=champions,
+        promotion=promotion,
+        margin=margin,
+        warm_start=warm_start,
+        if_changed=if_changed,
     )
     ingested.set_caching_options(False)  # it must check the data in every run
 
-    spectrograms = preprocess(
-        folder=ingested.outputs["folder"],
-        fingerprint=ingested.outputs["fingerprint"],
-        downloads=downloads,
-        noisy_part=ingested.outputs["noisy_part"],
-        corrections=corrections,
-        reading=reading,
-        max_rejected=max_rejected,
-        test_share=test_share,
-        split_seed=ingested.outputs["split_seed"],
-        keep_audio=keep_audio,
-        verify=verify,
-    ).output
+    with dsl.If(ingested.outputs["work"] > 0):
+        spectrograms = preprocess(
+            folder=ingested.outputs["folder"],
+            fingerprint=ingested.outputs["fingerprint"],
+            downloads=downloads,
+            noisy_part=ingested.outputs["noisy_part"],
+            corrections=corrections,
+            reading=reading,
+            max_rejected=max_rejected,
+            test_share=test_share,
+            split_seed=ingested.outputs["split_seed"],
+            keep_audio=keep_audio,
+            verify=verify,
+        ).output
 
-    selection = select(
-        noisy_choice=ingested.outputs["noisy_choice"],
-        seed=seed,
-        spectrograms=spectrograms,
-    ).output
+        selection = select(
+            noisy_choice=ingested.outputs["noisy_choice"],
+            seed=seed,
+            spectrograms=spectrograms,
+        ).output
 
-    with dsl.ParallelFor(rows) as row:
-        trained = train(
-            row=row,
+        with dsl.ParallelFor(rows) as row:
+            trained = train(
+                row=row,
+                spectrograms=spectrograms,
+                selection=selection,
+                init=ingested.outputs["init"],
+                seed=seed,
+                checkpoints=checkpoints,
+                champions=champions,
+                warm_start=warm_start,
+            )
+            model = trained.outputs["model"]
+            predictions = predict(model=model, spectrograms=spectrograms, selection=selection).output
+
+        averaged = ensemble(
+            predictions=Collected(predictions), spectrograms=spectrograms, mean=mean, weights=weights
+        ).output
+
+        rescored = rescore(averaged=averaged, spectrograms=spectrograms, champions=champions)
+        rescored.set_caching_options(False)  # it must check the champion in every run
+
+        promoted = promote(
+            averaged=averaged,
+            models=Collected(model),
             spectrograms=spectrograms,
             selection=selection,
-            init=ingested.outputs["init"],
-            seed=seed,
-            checkpoints=checkpoints,
+            rescored=rescored.output,
             champions=champions,
-            warm_start=warm_start,
+            policy=promotion,
+            margin=margin,
+            run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
         )
-        model = trained.outputs["model"]
-        predictions = predict(model=model, spectrograms=spectrograms, selection=selection).output
+        promoted.set_caching_options(False)  # it must check the champion in every run
 
-    averaged = ensemble(
-        predictions=Collected(predictions), spectrograms=spectrograms, mean=mean, weights=weights
-    ).output
+        evaluated = evaluate(
+            averaged=averaged,
+            models=Collected(model),
+            spectrograms=spectrograms,
+            selection=selection,
+            promotion=promoted.output,
+            ingested=ingested.outputs["cost"],
+            command=command,
+        )
+        evaluated.set_caching_options(False)  # every run has its own scores and report
 
-    rescored = rescore(averaged=averaged, spectrograms=spectrograms, champions=champions)
-    rescored.set_caching_options(False)  # it must check the champion in every run
-
-    promoted = promote(
-        averaged=averaged,
-        models=Collected(model),
-        spectrograms=spectrograms,
-        selection=selection,
-        rescored=rescored.output,
-        champions=champions,
-        policy=promotion,
-        margin=margin,
-        run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-    )
-    promoted.set_caching_options(False)  # it must check the champion in every run
-
-    evaluated = evaluate(
-        averaged=averaged,
-        models=Collected(model),
-        spectrograms=spectrograms,
-        selection=selection,
-        promotion=promoted.output,
-        ingested=ingested.outputs["cost"],
-        command=command,
-    )
-    evaluated.set_caching_options(False)  # every run has its own scores and report
-
-    return Outputs(
-        spectrograms=spectrograms,
-        selection=selection,
-        models=Collected(model),
-        predictions=Collected(predictions),
-        averaged=averaged,
-        scores=evaluated.outputs["scores"],
-        report=evaluated.outputs["report"],
-        audit=evaluated.outputs["audit"],
-    )
+        concluded = conclude(
+            inputs=ingested.outputs["inputs"], champions=champions, run=dsl.PIPELINE_JOB_ID_PLACEHOLDER
+        ).after(evaluated)
+        concluded.set_caching_options(False)
 
 
 @dsl.pipeline(name="audiotagging-tagging", description="Tags the new sounds of a folder with the champion.")

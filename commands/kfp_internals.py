@@ -118,7 +118,7 @@ def local_runner(
     run_subprocess: Callable[..., int],
     run_container: Callable[..., int],
     interrupted: threading.Event,
-) -> Iterator[None]:
+) -> Iterator[list[tuple[Task, dict[str, Any]]]]:
     """Make kfp's local runner run as many rows of a loop at once as wanted, and report the progress of the stages.
 
     Args:
@@ -128,6 +128,10 @@ def local_runner(
         run_container: A function that runs the container of a stage, with the arguments of `run_docker_container`.
         interrupted: An event. Once it is set, no more stages start.
 
+    Yields:
+        The stages that have ended well so far, with their outputs by name. kfp itself keeps only what the pipeline
+        returns, and a pipeline cannot return what is inside a condition.
+
     Raises:
         UserError: If another version of kfp is installed.
     """
@@ -136,6 +140,7 @@ def local_runner(
     alone, free = threading.current_thread(), queue.SimpleQueue[Mapping[str, str]]()  # rows run in other threads
     for slot in slots.rows:
         free.put(slot)
+    produced: list[tuple[Task, dict[str, Any]]] = []
     execute, run = task_executor.execute_single_task, task_dispatcher.run_single_task_implementation
 
     class Cache(CheckedCache):
@@ -152,6 +157,9 @@ def local_runner(
         result = execute(task_name=task_name, io_store=io_store, **arguments)
         if not current.ran:
             watcher.cached(current.task)
+        outputs, status = result
+        if status is Status.SUCCESS:
+            produced.append((current.task, outputs))
         return result
 
     def run_single_task_implementation(*, executor_spec: Any, **arguments: Any) -> tuple[dict[str, Any], Status]:
@@ -186,7 +194,7 @@ def local_runner(
     with contextlib.ExitStack() as stack:
         for owner, name, _ in REPLACED:
             stack.enter_context(replaced(owner, name, values[name]))
-        yield
+        yield produced
 
 
 class CheckedCache(cache.LocalCache):
@@ -329,13 +337,19 @@ def _paths(outputs: Mapping[str, Any]) -> list[Path]:
 
 
 def count_tasks(pipeline: Any, rows: int) -> int:
-    """Return how many tasks a pipeline has whose loop has this many rows."""
+    """Return how many tasks a pipeline has whose loop has this many rows, if all its conditions are met."""
     spec = pipeline.pipeline_spec
-    counts = [
-        rows * len(spec.components[task.component_ref.name].dag.tasks) if task.WhichOneof("iterator") else 1
-        for task in spec.root.dag.tasks.values()
-    ]
-    return sum(counts)
+
+    def count(dag: Any) -> int:
+        return sum(
+            (rows if task.WhichOneof("iterator") else 1) * count_task(spec.components[task.component_ref.name])
+            for task in dag.tasks.values()
+        )
+
+    def count_task(component: Any) -> int:
+        return count(component.dag) if component.WhichOneof("implementation") == "dag" else 1
+
+    return count(spec.root.dag)
 
 
 def images_of(pipeline: Any) -> list[str]:

@@ -26,6 +26,7 @@ MEAN = "arithmetic"
 WEIGHTS = "equal"
 PROMOTION = "not-worse"
 MARGIN = 0.01
+IF_CHANGED = False
 
 EVERYTHING = -1  # no fold is held out
 FOLDS = range(-1, 128)  # the values that the column `fold` of a table can have
@@ -117,6 +118,13 @@ def add_parameters(parser: argparse.ArgumentParser, *, data_required: bool = Tru
         default=0.0,
         metavar="SHARE",
         help=f"start with the champion's weights and train this share of the epochs (without a number: {WARM_START})",
+    )
+    champion.add_argument(
+        "--if-changed",
+        action="store_true",
+        default=IF_CHANGED,
+        help="end after the first stage if the data, these options, the code and the champion are those of the last "
+        "run that ended well",
     )
 
 
@@ -242,6 +250,10 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
             "--test-share draws other test clips when clips are added, and the champion may have been trained on them: "
             'put the test clips into a folder test/ or a column split, or promote nothing, with --champions ""'
         )
+    if args.if_changed and not args.champions:
+        raise UserError(
+            "--if-changed: the folder of the champion has what the last run was of; name it with --champions"
+        )
     if args.warm_start and args.init:
         raise UserError("--init and --warm-start both say which weights to start with; omit one of them")
     if args.weights == "fitted" and max(args.folds) < 0:
@@ -268,6 +280,7 @@ def parameters(args: argparse.Namespace) -> dict[str, Any]:
         "margin": args.margin,
         "warm_start": args.warm_start,
         "init": args.init,
+        "if_changed": bool(args.champions) if args.if_changed is None else args.if_changed,  # None: by a schedule
     }
 
 

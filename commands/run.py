@@ -12,7 +12,7 @@ import argparse
 import logging
 import os
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from kfp.local.config import LocalRunnerType
 
 from audiotagging.artifacts.champions_folder import Event, prepare_champions, read_events
 from audiotagging.artifacts.initial_weights import initial_weights, whole
+from audiotagging.artifacts.last_run import IMAGES
 from audiotagging.base.errors import UserError
 from audiotagging.base.gate import CODES, say
 from audiotagging.base.typed_json import read_json
@@ -35,7 +36,7 @@ from audiotagging.runs.notification import describe_run, post
 from commands import add_pipeline, check_counts
 from commands.budget import rows_within, uses_budget
 from commands.folders import check_folders
-from commands.kfp_internals import images_of
+from commands.kfp_internals import Task, images_of
 from commands.local.cache import CHECKPOINTS, cache_in_use, cache_size, check_cache
 from commands.local.console import LOG, LOGS
 from commands.local.containers import add_docker, check_docker, docker_runner
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     before = read_events(folders["--champions"]) if args.champions else []
     try:
         with working_on(out, force=args.force) as work:
-            _run_stages(args, values, folders, out=out, work=work)
+            news = _run_stages(args, values, folders, out=out, work=work)
             if (work / REPLACED).exists():
                 _compare(out, work / REPLACED)
     except StageError as error:
@@ -105,8 +106,11 @@ def run(args: argparse.Namespace) -> int:
             post(args.notify, describe_run(args.out.name, None, failed=str(error)))
         return CODES[error.kind]
     if args.notify:
-        post(args.notify, describe_run(args.out.name, _candidate(out, before)))
-    print_results(args.out)
+        post(args.notify, describe_run(args.out.name, _candidate(out, before) if news else None, news=news))
+    if news:
+        print_results(args.out)
+    else:
+        say(f"nothing new since the last run that ended well: {args.out} stays as it is")
     return 0
 
 
@@ -127,8 +131,8 @@ def _compare(out: Path, before: Path) -> None:
 
 def _run_stages(
     args: argparse.Namespace, values: dict[str, Any], folders: Mapping[str, Path], *, out: Path, work: Path
-) -> None:
-    """Run the pipeline in its working folder, and collect its outputs in OUT."""
+) -> bool:
+    """Run the pipeline in its working folder, and collect its outputs in OUT. Return whether there was any news."""
     dataset, downloads = _prepare_data(args), folders["--downloads"]
     values |= {
         "data": str(dataset.folder),
@@ -159,11 +163,28 @@ def _run_stages(
     files = [Path(path) for path in dataset.clips["path"][dataset.clips["part"] != "test"].unique()]
     slots = divide(values["rows"], stored=stored_bytes(files), parallel=args.parallel, gpus=gpus)
     logger.info("%s", slots)
+    slots = slots.with_variables({IMAGES: " ".join(images_of(args.pipeline))})
     root = folders.get("--cache", work / "stages")
     values["checkpoints"] = str(root / CHECKPOINTS)
     with cache_in_use(root, size=args.cache_size):
-        outputs = run_pipeline(args.pipeline, values, runner=runner, root=root, work=work, slots=slots)
-        _gather(outputs, out, work=work, cached=args.cache is not None)
+        done = run_pipeline(args.pipeline, values, runner=runner, root=root, work=work, slots=slots)
+        news = any(task.stage == "evaluate" for task, _ in done)
+        if news:
+            _gather(_outputs(done), out, work=work, cached=args.cache is not None)
+    return news
+
+
+def _outputs(done: Iterable[tuple[Task, dict[str, Any]]]) -> dict[str, Any]:
+    """Return the outputs of the stages that are results, by the names that `layout` has for them."""
+    found: dict[str, Any] = {"models": [], "predictions": []}
+    for task, outputs in done:
+        if task.stage == "train":
+            found["models"].append(outputs["model"])
+        elif task.stage == "predict":
+            found["predictions"].append(outputs["predictions"])
+        elif task.stage in ("preprocess", "select", "ensemble", "evaluate"):
+            found |= outputs
+    return found
 
 
 def _check_options(args: argparse.Namespace) -> None:

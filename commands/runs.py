@@ -63,9 +63,11 @@ def _row(client: Client, run: V2beta1Run) -> tuple[str, ...]:
 
 
 def _result(client: Client, run: V2beta1Run, workflow: Workflow) -> str:
-    """Return the lwlrap of a training, or how much was tagged. Empty if it is not available."""
+    """Return the lwlrap of a training or that there was none, or how much was tagged. Empty if it is not available."""
     if pipeline_of(run) == TAGGING:
         return re.split(": | to tag ", read_tagged(client, run.run_id, workflow))[0]
+    if workflow.idle:
+        return "nothing new"
     scores = read_scores(client, run.run_id, workflow)
     score = scores.get("all", scores.get("out_of_fold"))
     return "" if score is None else f"lwlrap {score:.4f}"

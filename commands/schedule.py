@@ -28,6 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_pipeline(parser)
     add_schedule(parser, needed="--data DATA", name=PROGRAM)
     add_cluster_parameters(parser, data_required=False)
+    parser.set_defaults(if_changed=None)
+    parser.add_argument(
+        "--always",
+        action="store_false",
+        dest="if_changed",
+        default=None,
+        help="train also when nothing has changed since the last run that ended well",
+    )
     add_cluster_options(parser)
     add_connection(parser)
 

@@ -11,6 +11,7 @@ from kfp.dsl import PipelineTask
 from kfp.dsl.graph_component import GraphComponent
 from kfp.dsl.pipeline_context import Pipeline
 
+from audiotagging.artifacts.last_run import IMAGES
 from audiotagging.base.object_store import SECRET
 from audiotagging.runs.notification import VARIABLE
 from components.images import relocate
@@ -70,7 +71,7 @@ class Needs:
 
 # For all of FSDKaggle2019: 33 GB of sound, 3 GB of spectrograms, 130 minutes per member on one good GPU.
 NEEDS = {
-    "ingest": Needs(cpu=1, memory=4, hours=12, volumes=(AUDIO,), stores=True),
+    "ingest": Needs(cpu=1, memory=4, hours=12, volumes=(AUDIO, CHAMPIONS), stores=True),
     "preprocess": Needs(cpu=8, memory=16, hours=6, volumes=(AUDIO,), shared_memory=1024),
     "select": Needs(cpu=4, memory=16, hours=12, volumes=(AUDIO,)),
     "train": Needs(
@@ -82,6 +83,7 @@ NEEDS = {
     "promote": Needs(cpu=2, memory=8, hours=1, volumes=(CHAMPIONS,)),
     "notify": Needs(cpu=1, memory=1, hours=1, retries=0, volumes=(CHAMPIONS,)),  # it fails when it has told a failure
     "evaluate": Needs(cpu=2, memory=8, hours=1),
+    "conclude": Needs(cpu=1, memory=1, hours=1, volumes=(CHAMPIONS,)),
     # Of the pipeline `tagging`. What a shard has tagged is kept, so a retry continues.
     "find": Needs(cpu=1, memory=4, hours=2, volumes=(AUDIO, CHAMPIONS, TAGS), stores=True),
     "tag": Needs(cpu=4, memory=16, hours=48, retries=5, volumes=(AUDIO, CHAMPIONS, TAGS), gpu=True, stores=True),
@@ -131,8 +133,12 @@ def on_cluster(pipeline: GraphComponent, cluster: Cluster) -> GraphComponent:
     @functools.wraps(pipeline.pipeline_func)
     def configured(*args: Any, **kwargs: Any) -> Any:
         outputs = pipeline.pipeline_func(*args, **kwargs)
-        for task in Pipeline.get_default_pipeline().tasks.values():
+        tasks = Pipeline.get_default_pipeline().tasks
+        for task in tasks.values():
             configure(task, cluster)
+        if "ingest" in tasks:
+            images = {task.container_spec.image for task in tasks.values()}
+            tasks["ingest"].set_env_variable(IMAGES, " ".join(sorted(images)))
         return outputs
 
     return dsl.pipeline(

@@ -17,6 +17,15 @@ def ingest(
     test_share: float,
     seed: int,
     init: str,
+    keep_audio: bool,
+    verify: int,
+    mean: str,
+    weights: str,
+    champions: str,
+    promotion: str,
+    margin: float,
+    warm_start: float,
+    if_changed: bool,
 ) -> NamedTuple(  # type: ignore[valid-type]
     "Ingested",
     [
@@ -26,6 +35,8 @@ def ingest(
         ("noisy_choice", dict),
         ("split_seed", int),
         ("init", dict),
+        ("inputs", dict),
+        ("work", int),
         ("cost", dict),
     ],
 ):
@@ -43,16 +54,28 @@ def ingest(
         test_share: Share of the clips of every class to make test clips. 0 if the data have them, or for none.
         seed: Seed of the draw of test clips, and of the folds of groups.
         init: The weights to start with: a path or a URL. An empty string means new weights.
+        keep_audio: This and the next ones are arguments of later stages: whether to keep excerpts of clips.
+        verify: Number of clips whose spectrograms are checked.
+        mean: How the members are averaged.
+        weights: Weights of the members.
+        champions: Folder of the champion and other versions, or an empty string.
+        promotion: Which ensembles to promote.
+        margin: The lwlrap that a champion may lose.
+        warm_start: Share of the epochs to train when starting with the champion's weights.
+        if_changed: Whether the run ends here if nothing has changed since the last one that ended well.
 
     Returns:
         The data folder, a fingerprint of what the spectrograms depend on, whether the noisy part is needed, the choice
         of noisy clips for `select`, the seed for `preprocess` (0 if the clips do not depend on it, so that a cache
-        serves all seeds), the weights to start with for `train`, and what this stage cost, for the report.
+        serves all seeds), the weights to start with for `train`, everything that the results depend on for `conclude`,
+        whether there is work to do (0 or 1), and what this stage cost, for the report.
     """
+    import os
     from collections import namedtuple
     from pathlib import Path
 
     from audiotagging.artifacts.initial_weights import describe_init
+    from audiotagging.artifacts.last_run import IMAGES, as_inputs, find_news
     from audiotagging.base.machine import Meter
     from audiotagging.data.ingest import ingest
     from audiotagging.data.layouts.reading import Reading
@@ -70,9 +93,41 @@ def ingest(
         test_share=test_share,
         seed=seed,
     )
-    weights = describe_init(resolve_init(init, downloads=Path(downloads)))
-    Ingested = namedtuple(
-        "Ingested", ["folder", "fingerprint", "noisy_part", "noisy_choice", "split_seed", "init", "cost"]
+    start = describe_init(resolve_init(init, downloads=Path(downloads)))
+    inputs = as_inputs(
+        {
+            "images": os.environ.get(IMAGES, ""),
+            "data": [data, found.fingerprint, found.split_seed],
+            "rows": rows,
+            "noisy": [noisy, found.noisy_choice],
+            "corrections": corrections,
+            "reading": reading,
+            "max_rejected": max_rejected,
+            "test_share": test_share,
+            "seed": seed,
+            "init": [init, start],
+            "keep_audio": keep_audio,
+            "verify": verify,
+            "mean": mean,
+            "weights": weights,
+            "promotion": promotion,
+            "margin": margin,
+            "warm_start": warm_start,
+        }
     )
-    choice, seed = found.noisy_choice, found.split_seed
-    return Ingested(str(found.folder), found.fingerprint, noisy != "none", choice, seed, weights, meter.cost())
+    work = 1 if not (if_changed and champions) or find_news(Path(champions), inputs) else 0
+    Ingested = namedtuple(
+        "Ingested",
+        ["folder", "fingerprint", "noisy_part", "noisy_choice", "split_seed", "init", "inputs", "work", "cost"],
+    )
+    return Ingested(
+        folder=str(found.folder),
+        fingerprint=found.fingerprint,
+        noisy_part=noisy != "none",
+        noisy_choice=found.noisy_choice,
+        split_seed=found.split_seed,
+        init=start,
+        inputs=inputs,
+        work=work,
+        cost=meter.cost(),
+    )

@@ -24,7 +24,7 @@ def notify(run: str, champions: str, rows: list, status: PipelineTaskFinalStatus
 
     from audiotagging.artifacts.champions_folder import read_events
     from audiotagging.base.errors import UserError
-    from audiotagging.runs.final_state import failed_before, failures, final_state
+    from audiotagging.runs.final_state import failed_before, failures, final_state, was_idle
     from audiotagging.runs.notification import VARIABLE, describe_failures, describe_run, post
 
     logger = logging.getLogger(__name__)
@@ -37,7 +37,9 @@ def notify(run: str, champions: str, rows: list, status: PipelineTaskFinalStatus
     own = [event for event in events if event["action"] == "candidate" and event.get("run") == run]
     failed = describe_failures(run, failures(run, rows)) if state == "FAILED" else None
     recovered = not failed and failed_before(run)
-    notice = describe_run(run, own[-1] if own else None, failed=failed, state=state, recovered=recovered)
+    notice = describe_run(
+        run, own[-1] if own else None, news=not was_idle(run), failed=failed, state=state, recovered=recovered
+    )
     post(os.environ.get(VARIABLE, "").strip(), notice)
     if failed:
         logger.info("the run failed; this stage fails too, so that a retry of the run tells how it ends")

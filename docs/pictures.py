@@ -44,7 +44,8 @@ class Stage(NamedTuple):
     Attributes:
         image: The image it runs in.
         outputs: Names of its outputs. KFP calls what a function returns "Output".
-        inputs: The outputs of other stages that it takes, as pairs of stage and output.
+        inputs: The outputs of other stages that it takes, as pairs of stage and output. The output is "" of a stage, a
+            loop or a condition that it only follows.
         in_loop: Whether it is in the loop.
     """
 
@@ -72,10 +73,11 @@ def stages(graph: GraphComponent) -> dict[str, Stage]:
             container = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
             image = re.search(r"audiotagging-(\w+)", container["image"])
             assert image
-            outputs = sorted(key for kind in component["outputDefinitions"].values() for key in kind)
+            outputs = sorted(key for kind in component.get("outputDefinitions", {}).values() for key in kind)
             inputs = {
                 source for kind in task["inputs"].values() for value in kind.values() for source in _sources(value)
             }
+            inputs |= {(other, "") for other in task.get("dependentTasks", [])}  # it may take nothing of it
             found[name] = Stage(image[1], outputs, inputs, tasks in looped)
     return _in_order(found)
 
@@ -99,7 +101,9 @@ def _in_order(found: dict[str, Stage]) -> dict[str, Stage]:
     ordered: dict[str, Stage] = {}
     while len(ordered) < len(found):
         ready = [
-            name for name in found if name not in ordered and {stage for stage, _ in found[name].inputs} <= {*ordered}
+            name
+            for name in found
+            if name not in ordered and {stage for stage, _ in found[name].inputs} & {*found} <= {*ordered}
         ]
         ordered |= {name: found[name] for name in sorted(ready)}
     return ordered
@@ -136,7 +140,7 @@ def draw_pipeline(graph: GraphComponent, *, loop: str) -> str:
 
 def _card(name: str, stage: Stage, x: float) -> str:
     """Draw a stage with its description in the docstring of pipeline.py. A stage in the loop is a pile of cards."""
-    text = re.search(rf"^ +\d\. {name} +(.*)$", pipeline.__doc__ or "", re.MULTILINE)
+    text = re.search(rf"^ +\d+\. {name} +(.*)$", pipeline.__doc__ or "", re.MULTILINE)
     assert text, f"pipeline.py does not say what {name} does"
     left, top, width, height = x - COLUMN / 2 + 5, 30, COLUMN - 12, TOP - 44
     piles = [4, 2, 0] if stage.in_loop else [0]

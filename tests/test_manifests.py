@@ -200,7 +200,8 @@ def test_stages_can_be_given_a_read_only_root_and_read_only_champions(tmp_path):
     selector = policy["spec"]["matchConstraints"]["objectSelector"]
     assert selector["matchLabels"] == {PART_OF: PROGRAM} and selector["matchExpressions"][0]["key"] == COMPONENT
     (variable,) = policy["spec"]["variables"]
-    assert variable["expression"] == f"object.metadata.labels['{COMPONENT}'] == 'promote' ? [] : ['{CHAMPIONS}']"
+    expression = f"object.metadata.labels['{COMPONENT}'] in ['promote', 'conclude'] ? [] : ['{CHAMPIONS}']"
+    assert variable["expression"] == expression
     assert CHAMPIONS in NEEDS["promote"].volumes
 
 

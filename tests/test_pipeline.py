@@ -34,6 +34,7 @@ IMAGES = {
     "rescore": "training",
     "promote": "results",
     "evaluate": "results",
+    "conclude": "results",
 }
 TAGGING_IMAGES = dict.fromkeys(("find", "tag", "collect"), "tagging")
 
@@ -62,26 +63,42 @@ def producers(task):
     return {output["producerTask"] for output in outputs if output}
 
 
-def loop_of(spec):
+def condition_of(spec):
+    """Return the name, the task and the inner tasks of the condition."""
     tasks = spec["root"]["dag"]["tasks"]
+    (name,) = [name for name, task in tasks.items() if "triggerPolicy" in task]
+    return name, tasks[name], spec["components"][tasks[name]["componentRef"]["name"]]["dag"]["tasks"]
+
+
+def loop_of(spec):
+    """Return the name, the task and the inner tasks of the loop, which is in the condition."""
+    _, _, tasks = condition_of(spec)
     (name,) = [name for name in tasks if "parameterIterator" in tasks[name]]
     return name, tasks[name], spec["components"][tasks[name]["componentRef"]["name"]]["dag"]["tasks"]
 
 
+def condition_text(task):
+    return " ".join(task["triggerPolicy"]["condition"].split())
+
+
 def test_the_edges_are_those_of_the_picture(spec):
-    tasks = spec["root"]["dag"]["tasks"]
+    condition, condition_task, tasks = condition_of(spec)
     loop, loop_task, inner = loop_of(spec)
-    assert set(tasks) == {"ingest", "preprocess", "select", loop, "ensemble", "rescore", "promote", "evaluate"}
-    assert producers(tasks["ingest"]) == set()
-    assert producers(tasks["preprocess"]) == {"ingest"}
-    assert producers(tasks["select"]) == {"ingest", "preprocess"}
-    assert producers(loop_task) == {"ingest", "preprocess", "select"}
+    outer = spec["root"]["dag"]["tasks"]
+    assert set(outer) == {"ingest", condition}
+    assert producers(outer["ingest"]) == set()
+    assert producers(condition_task) == {"ingest"}
+    assert condition_text(condition_task) == "int(inputs.parameter_values['pipelinechannel--ingest-work']) > 0"
+    assert set(tasks) == {"preprocess", "select", loop, "ensemble", "rescore", "promote", "evaluate", "conclude"}
+    assert producers(tasks["select"]) == {"preprocess"}
+    assert producers(loop_task) == {"preprocess", "select"}
     assert set(inner) == {"train", "predict"}
     assert producers(inner["predict"]) == {"train"}
     assert producers(tasks["ensemble"]) == {"preprocess", loop}
     assert producers(tasks["rescore"]) == {"preprocess", "ensemble"}
     assert producers(tasks["promote"]) == {"preprocess", "select", "ensemble", "rescore", loop}
-    assert producers(tasks["evaluate"]) == {"ingest", "preprocess", "select", "ensemble", "promote", loop}
+    assert producers(tasks["evaluate"]) == {"preprocess", "select", "ensemble", "promote", loop}
+    assert tasks["conclude"]["dependentTasks"] == ["evaluate"]
 
 
 def test_the_loop_goes_over_the_rows_all_at_once(spec):
@@ -91,12 +108,9 @@ def test_the_loop_goes_over_the_rows_all_at_once(spec):
 
 
 def test_sounds_are_tagged_in_a_loop_over_shards_if_there_are_any(tagging):
-    tasks = tagging["root"]["dag"]["tasks"]
-    (condition,) = [name for name, task in tasks.items() if "triggerPolicy" in task]
-    assert set(tasks) == {"find", condition} and producers(tasks[condition]) == {"find"}
-    text = " ".join(tasks[condition]["triggerPolicy"]["condition"].split())
-    assert text == "int(inputs.parameter_values['pipelinechannel--find-work']) > 0"
-    inner = tagging["components"][tasks[condition]["componentRef"]["name"]]["dag"]["tasks"]
+    condition, task, inner = condition_of(tagging)
+    assert set(tagging["root"]["dag"]["tasks"]) == {"find", condition} and producers(task) == {"find"}
+    assert condition_text(task) == "int(inputs.parameter_values['pipelinechannel--find-work']) > 0"
     (loop,) = [name for name, task in inner.items() if "parameterIterator" in task]
     assert set(inner) == {loop, "collect"} and producers(inner["collect"]) == {loop}
     assert inner[loop]["parameterIterator"]["items"] == {"inputParameter": "pipelinechannel--find-shards"}
@@ -112,9 +126,9 @@ def test_every_stage_runs_in_its_image_and_installs_nothing(spec, tagging, stage
 
 
 def test_what_looks_at_the_world_and_what_reports_run_every_time(spec):
-    tasks = spec["root"]["dag"]["tasks"] | loop_of(spec)[2]
+    tasks = spec["root"]["dag"]["tasks"] | condition_of(spec)[2] | loop_of(spec)[2]
     cached = {name for name in IMAGES if tasks[name]["cachingOptions"].get("enableCache")}
-    assert cached == set(IMAGES) - {"ingest", "rescore", "promote", "evaluate"}
+    assert cached == set(IMAGES) - {"ingest", "rescore", "promote", "evaluate", "conclude"}
 
 
 def start(*arguments):

@@ -102,6 +102,8 @@ def _outcome(client: Client, run: V2beta1Run, workflow: Workflow) -> str:
             where = run.runtime_config.parameters["out"]
         said = read_tagged(client, run.run_id, workflow)
         return said or f"the tags are in {where}; this address does not say how many, see {page}"
+    if workflow.idle:
+        return "nothing new since the last run that ended well"
     if scores := read_scores(client, run.run_id, workflow):
         return "lwlrap of the ensemble: " + ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
     if any(stage.name == "evaluate" and stage.state == "cached" for stage in workflow.stages):

@@ -20,7 +20,12 @@ def find_outputs(client: Client, run_id: str) -> dict[str, str]:
     Raises:
         UserError: If the run is not complete, or if the earlier run does not exist any more.
     """
-    stages = {stage.name: stage for stage in read_workflow(client, run_id).stages if stage.row is None}
+    workflow = read_workflow(client, run_id)
+    stages = {stage.name: stage for stage in workflow.stages if stage.row is None}
+    if workflow.idle:
+        raise UserError(
+            f"run {run_id} found nothing new, so it has no results of its own; `audiotagging runs` lists earlier ones"
+        )
     evaluate = stages.get("evaluate")
     if not evaluate or evaluate.state != "done":
         state = evaluate.state if evaluate else "not started"

@@ -19,7 +19,7 @@ from kfp.local.config import LocalRunnerType
 
 from audiotagging.base.gate import REPORT
 from audiotagging.base.progress import INTERVAL
-from commands.kfp_internals import count_tasks, local_runner, replaced
+from commands.kfp_internals import Task, count_tasks, local_runner, replaced
 from commands.local.console import Console
 from commands.local.containers import run_container, stop_containers
 from commands.local.slots import Slots
@@ -48,7 +48,7 @@ class StageError(Exception):
 
 def run_pipeline(
     pipeline: Any, parameters: dict[str, Any], *, runner: LocalRunnerType, root: Path, work: Path, slots: Slots
-) -> dict[str, Any]:
+) -> list[tuple[Task, dict[str, Any]]]:
     """Run the pipeline until it ends.
 
     Args:
@@ -61,7 +61,7 @@ def run_pipeline(
         slots: The number of rows of the loop to run at once, and their environment variables.
 
     Returns:
-        The pipeline's outputs: artifacts and lists of artifacts.
+        The stages that were done, in the loop for every row, with their outputs by name.
 
     Raises:
         StageError: If a stage fails.
@@ -77,15 +77,16 @@ def run_pipeline(
         _printing_to(console),
         local_runner(
             console, slots=slots, run_subprocess=run_subprocess, run_container=run_container, interrupted=interrupted
-        ),
+        ) as produced,
         _children_stopped_on_signals(interrupted),
     ):
         try:
-            return pipeline(**parameters).outputs
+            pipeline(**parameters)
         except RuntimeError:
             if console.failure is None:
                 raise
             raise StageError(*console.failure) from None
+    return produced
 
 
 @contextlib.contextmanager

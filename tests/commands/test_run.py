@@ -23,6 +23,7 @@ def test_a_run_on_this_machine_tells_how_it_ended(capsys, tmp_path, data, monkey
             raise StageError("train", "error", "no space", work / "log.txt")
         event = fabricate_event("undecided", when="2000-01-01T00:00:00+00:00")  # the clock went backwards
         finish_run(fabricate_run(out, clips=6), promotion=Promotion(decision=event["decision"], history=[event]))
+        return True
 
     monkeypatch.setattr(run, "_run_stages", run_stages)
     with receiver(200) as server:
@@ -34,6 +35,16 @@ def test_a_run_on_this_machine_tells_how_it_ended(capsys, tmp_path, data, monkey
     assert notice["outcome"] == ("failed" if fails else "candidate")
     assert ("no space" if fails else "It is undecided.") in notice["text"]
     assert "secret" not in output + error
+
+
+def test_a_run_without_news_says_so_and_leaves_the_results_as_they_are(capsys, tmp_path, data, monkeypatch):
+    monkeypatch.setattr(run, "_run_stages", lambda *_, **__: False)
+    with receiver(200) as server:
+        assert main(pipeline.PIPELINES, command(data, tmp_path / "out", server.url)) == 0
+        ((_, _, notice),) = server.posted
+    assert notice["outcome"] == "nothing new" and "nothing new since the last run" in notice["text"]
+    assert f"{tmp_path / 'out'} stays as it is" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_candidate_of_an_earlier_run_is_not_told_again(tmp_path):

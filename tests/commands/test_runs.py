@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from helpers.workflows import recorded
+from helpers.workflows import recorded, without_news
 
 from audiotagging.runs.argo import parse_workflow
 
@@ -125,6 +125,21 @@ def test_scores_come_from_the_log_where_there_is_no_artifact(server, call, names
     )
     _, output, _ = call("follow", "last")
     assert output.endswith("lwlrap of the ensemble: all 0.7542, out_of_fold 0.7000\n")
+
+
+def test_a_run_without_news_says_so_and_has_no_results(server, call, names, tmp_path):
+    server.story = [("SUCCEEDED", without_news(recorded("retried")))]
+    assert call("follow", "last")[1].endswith("nothing new since the last run that ended well\n")
+    assert call("runs", "--limit", "1")[1].splitlines()[1].endswith("nothing new")
+    code, _, error = call("results", "last", "--out", str(tmp_path / "out"))
+    assert code == 2 and "found nothing new, so it has no results of its own" in error
+
+
+@pytest.mark.parametrize(("state", "advice"), [("FAILED", "--wait` runs what is missing"), ("RUNNING", "wait for it")])
+def test_a_run_without_results_says_what_to_do(server, call, names, tmp_path, state, advice):
+    server.story = [(state, recorded("stopped"))]
+    code, _, error = call("results", "last", "--out", str(tmp_path / "out"))
+    assert code == 2 and advice in error and error.count("\n") == 1
 
 
 def test_artifacts_of_a_user_are_asked_for_in_the_users_namespace(server, call):

@@ -116,3 +116,23 @@ def test_only_making_a_schedule_makes_anything(server, call, verb):
     code, output, error = call("schedule", verb)
     assert code == (0 if verb == "--list" else 2) and "no schedule" in output + error
     assert not any(request.startswith("POST") for request in server.requests)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [([], True), (["--always"], False), (["--champions", ""], False), (["--champions-pvc", ""], False)],
+)
+def test_a_schedule_trains_only_if_something_has_changed_unless_it_cannot_know_or_is_told_otherwise(
+    server, call, options, expected
+):
+    assert call(*MAKE, "demo", *options)[0] == 0
+    (schedule,) = server.schedules.values()
+    assert schedule["runtime_config"]["parameters"]["if_changed"] is expected
+
+
+def test_whoever_starts_a_run_gets_a_whole_one_unless_they_ask_for_less(server, call):
+    for options, expected in (([], False), (["--if-changed"], True)):
+        assert call("submit", "--data", "demo", *options)[0] == 0
+        assert list(server.runs.values())[-1]["runtime_config"]["parameters"]["if_changed"] is expected
+    code, _, error = call("submit", "--data", "demo", "--if-changed", "--champions", "")
+    assert code == 2 and "--if-changed: the folder of the champion has what the last run was of" in error

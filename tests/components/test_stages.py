@@ -13,6 +13,7 @@ from helpers.fabricated import PLAIN, fabricate_run, models_of, predictions_of, 
 from kfp.dsl import HTML, Dataset, Metrics, Model
 from safetensors.torch import load_file, save
 
+from audiotagging.artifacts import last_run
 from audiotagging.artifacts.champions_folder import read_champion
 from audiotagging.artifacts.excerpts import read_excerpts
 from audiotagging.artifacts.model_folder import read_history, read_metadata, weights_path
@@ -26,6 +27,7 @@ from audiotagging.training import supervisor
 from audiotagging.training import train as training
 from audiotagging.training.networks import NETWORKS
 from audiotagging.training.train import train_row
+from components.conclude import conclude
 from components.ensemble import ensemble
 from components.evaluate import evaluate
 from components.ingest import ingest
@@ -93,11 +95,25 @@ def call_train(run, out, *, fold=0, metrics=None, **changes):
     return model
 
 
+# Arguments that `ingest` compares with those of the last run.
+COMPARED = {
+    "keep_audio": False,
+    "verify": 0,
+    "mean": "arithmetic",
+    "weights": "equal",
+    "champions": "",
+    "promotion": "not-worse",
+    "margin": 0.01,
+    "warm_start": 0.0,
+    "if_changed": False,
+}
+
+
 def test_ingest_and_preprocess(data, tmp_path):
     write_table(tmp_path / "corrections.csv", ("fname", "labels"), ("c00.wav", "Meow,Tap_running"))
     corrections = [str(tmp_path / "corrections.csv")]
     options = {"downloads": str(tmp_path / "downloads"), "corrections": corrections, "reading": {}, "max_rejected": 0.0}
-    options |= {"test_share": 0.0, "seed": 7, "init": ""}
+    options |= {"test_share": 0.0, "seed": 7, "init": "", **COMPARED}
     with pytest.raises(UserError, match="no curated clip is in fold 7"):
         ingest.python_func(data=str(data), rows=[row_of(SHORT, 7)], noisy="all", **options)
     cases = (("agreement", {"curated", "noisy", "test"}, False), ("none", {"curated", "test"}, True))
@@ -134,7 +150,7 @@ def test_preprocess_draws_the_test_clips_of_ingest(sounds, tmp_path):
     options = {"noisy": "all", "corrections": [], "reading": {}, "max_rejected": 0.0, "test_share": 0.2}
     downloads = str(tmp_path / "downloads")
     found = ingest.python_func(
-        data=str(folder), rows=[row_of(SHORT, -1)], downloads=downloads, seed=7, init="", **options
+        data=str(folder), rows=[row_of(SHORT, -1)], downloads=downloads, seed=7, init="", **options, **COMPARED
     )
     given = options | {"split_seed": found.split_seed, "noisy_part": found.noisy_part, "keep_audio": False, "verify": 0}
     given["downloads"] = downloads
@@ -155,7 +171,7 @@ def test_ingest_describes_the_weights_to_start_with_by_their_content(data, run, 
         "reading": {},
         "max_rejected": 0.0,
     }
-    options |= {"downloads": str(tmp_path / "downloads"), "test_share": 0.0, "seed": 7}
+    options |= {"downloads": str(tmp_path / "downloads"), "test_share": 0.0, "seed": 7, **COMPARED}
     weights = tmp_path / "weights.pth"
     with pytest.raises(UserError, match=r"--init .*weights.pth: expected a file of weights"):
         ingest.python_func(init=str(weights), **options)
@@ -167,6 +183,73 @@ def test_ingest_describes_the_weights_to_start_with_by_their_content(data, run, 
         digests.add(found["sha256"])
     assert len(digests) == 2
     assert ingest.python_func(init=str(run / "models"), **options).init["path"] == str(run / "models")
+
+
+@pytest.fixture
+def again(data, tmp_path, monkeypatch):
+    """Return a function that calls `ingest` as by a schedule, with other arguments than before or the same ones."""
+    monkeypatch.setenv(last_run.IMAGES, "audiotagging-data:1 audiotagging-training:1")
+    (tmp_path / "champions").mkdir()
+    (tmp_path / "champions" / "history.json").write_text("[]")
+    options = {"data": str(data), "rows": [row_of(SHORT, 4)], "downloads": str(tmp_path / "downloads"), "seed": 7}
+    options |= {"noisy": "none", "corrections": [], "reading": {}, "max_rejected": 0.0, "test_share": 0.0, "init": ""}
+    options |= COMPARED | {"champions": str(tmp_path / "champions"), "if_changed": True}
+    return lambda **changes: ingest.python_func(**options | changes)
+
+
+def test_a_run_has_work_until_one_like_it_has_ended_well(again, tmp_path, caplog):
+    caplog.set_level("INFO")
+    assert again().work == again().work == 1  # the first one is still running, or failed
+    assert "no earlier run with these champions is known to have ended well" in caplog.text
+    conclude.python_func(inputs=again().inputs, champions=str(tmp_path / "champions"), run="run-1")
+    caplog.clear()
+    assert again().work == 0 and "nothing new since run run-1" in caplog.text
+    assert again(if_changed=False).work == again(champions="", if_changed=True).work == 1
+
+
+CHANGES = [
+    {"seed": 8},
+    {"rows": [row_of(SHORT, 3)]},
+    {"rows": [row_of(replace(SHORT, epochs=3), 4)]},
+    {"noisy": "all"},
+    {"max_rejected": 0.5},
+    *({name: value} for name, value in (("keep_audio", True), ("verify", 1), ("mean", "rank"), ("weights", "fitted"))),
+    *({name: value} for name, value in (("promotion", "never"), ("margin", 0.02), ("warm_start", 0.5))),
+]
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=lambda changes: next(iter(changes)))
+def test_other_arguments_are_news(again, tmp_path, changes, caplog):
+    caplog.set_level("INFO")
+    conclude.python_func(inputs=again().inputs, champions=str(tmp_path / "champions"), run="run-1")
+    assert again(**changes).work == 1
+    assert next(iter(changes)) in caplog.messages[-1].partition("which ended well: ")[2]
+    conclude.python_func(inputs=again(**changes).inputs, champions=str(tmp_path / "champions"), run="run-2")
+    assert again(**changes).work == 0 and again().work == 1  # that is what the last run was of
+
+
+@pytest.mark.parametrize("what", ["images", "data", "corrections", "init", "champions", "unreadable"])
+def test_what_has_changed_in_the_world_is_news(again, data, tmp_path, monkeypatch, what):
+    champions, corrections, weights = (tmp_path / name for name in ("champions", "corrections.csv", "weights.pth"))
+    write_table(corrections, ("fname", "labels"), ("c00.wav", "Meow"))
+    weights.write_bytes(b"one")
+    options = {"corrections": [str(corrections)], "init": str(weights)}
+    conclude.python_func(inputs=again(**options).inputs, champions=str(champions), run="run-1")
+    assert again(**options).work == 0
+    if what == "images":
+        monkeypatch.setenv(last_run.IMAGES, "audiotagging-data:2 audiotagging-training:1")
+    elif what == "data":
+        sound = next((data / "train_curated").iterdir())
+        sound.write_bytes(sound.read_bytes()[:-2])
+    elif what == "corrections":
+        write_table(corrections, ("fname", "labels"), ("c00.wav", "Meow,Tap_running"))
+    elif what == "init":
+        weights.write_bytes(b"another")
+    elif what == "champions":  # pinned, rolled back, or another run's
+        (champions / "history.json").write_text("[{}]")
+    else:
+        (champions / last_run.NAME).write_text("{")
+    assert again(**options).work == 1
 
 
 def test_train_begins_with_the_weights_that_ingest_describes(run, tmp_path, monkeypatch, in_this_process):

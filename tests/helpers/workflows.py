@@ -62,3 +62,16 @@ def with_second_tree(workflow, lost):
 
 def copied(workflow, nodes):
     return workflow | {"status": workflow["status"] | {"nodes": nodes}}
+
+
+def without_news(workflow):
+    """Return a workflow as it is if `ingest` found nothing new: its condition is not met, and has no nodes below it."""
+    nodes = workflow["status"]["nodes"].items()
+    kept = {key: node for key, node in nodes if node["type"] in {"Retry", "DAG", "Pod"} and _is_before(node["name"])}
+    root = next(node for node in kept.values() if node["name"].endswith(".root(0)"))
+    omitted = root | {"name": f"{root['name']}.condition-1", "displayName": "condition-1", "type": "Skipped"}
+    return copied(workflow, kept | {"condition-1": omitted | {"id": "condition-1", "phase": "Skipped"}})
+
+
+def _is_before(path):
+    return not re.search(r"\.(?!root\b|ingest\b|ingest-driver\b|root-driver\b|executor\b)", path)

@@ -9,10 +9,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import certifi
 import pytest
 from helpers.background import running
-from helpers.workflows import FOLDER, changed, recorded
+from helpers.workflows import FOLDER, changed, recorded, without_news
 
 from audiotagging.runs import final_state as module
-from audiotagging.runs.final_state import failed_before, failures, final_state
+from audiotagging.runs.final_state import failed_before, failures, final_state, was_idle
 
 QUERY = "/apis/argoproj.io/v1alpha1/namespaces/kubeflow/workflows?labelSelector=pipeline%2Frunid%3Drun-1"
 LOG = re.compile(r"/api/v1/namespaces/kubeflow/pods/([\w-]+)/log\?container=main&tailLines=\d+")
@@ -167,3 +167,12 @@ def test_a_run_knows_whether_it_failed_before(kubernetes, caplog, states, failed
     kubernetes(history=states and [{"state": state} for state in states])
     assert failed_before("run-1") == failed
     assert ("the earlier states of the run cannot be read" in caplog.text) == (states is None)
+
+
+def test_a_run_knows_whether_it_had_anything_to_do(kubernetes, caplog):
+    kubernetes(recorded("retried"))
+    assert not was_idle("run-1")
+    kubernetes(without_news(recorded("retried")))
+    assert was_idle("run-1")
+    kubernetes(status=403)
+    assert not was_idle("run-1") and "the stages of the run cannot be read" in caplog.text

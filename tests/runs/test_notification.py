@@ -78,6 +78,14 @@ def test_a_failure_is_told_with_its_reasons_and_what_to_do(reasons, text):
     assert describe_failures("run-1", failures) == text
 
 
+def test_a_run_without_news_says_so():
+    notice = describe_run("run-1", None, news=False)
+    assert (notice["outcome"], notice["text"].partition(": ")[2]) == (
+        "nothing new",
+        "nothing new since the last run that ended well",
+    )
+
+
 def test_a_run_that_recovered_says_so():
     notice = describe_run("run-1", fabricate_event("better", promoted=True), recovered=True)
     assert notice["recovered"] and notice["outcome"] == "promoted"

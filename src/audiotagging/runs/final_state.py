@@ -69,6 +69,15 @@ def failures(run: str, rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, Rea
     return _or_logged(read, "the failures of the run") or []
 
 
+def was_idle(run: str) -> bool:
+    """Return whether a run that has ended had nothing to do. If that cannot be found out, it is logged.
+
+    Args:
+        run: Id of the run.
+    """
+    return bool(_or_logged(lambda: parse_workflow(_read_workflow(run)).idle, "the stages of the run"))
+
+
 def failed_before(run: str) -> bool:
     """Return whether a run has failed before, and was retried. If that cannot be found out, it is logged.
 

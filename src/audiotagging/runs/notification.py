@@ -31,7 +31,7 @@ class Notice(TypedDict):
     Attributes:
         text: One sentence for people. Chats such as Slack and Mattermost show it.
         outcome: "promoted", "candidate" (it was not promoted, but may be accepted), "not promoted" (it is worse),
-            "ended" (there is no decision) or "failed".
+            "ended" (there is no decision), "nothing new" (only the first stage ran) or "failed".
         run: Id or name of the run.
         recovered: True if the run failed before, and a retry did not.
         version: Version of the ensemble, if one was stored.
@@ -66,13 +66,20 @@ def describe_failures(run: str, failures: Sequence[tuple[str, Reason]]) -> str:
 
 
 def describe_run(
-    run: str, candidate: Event | None, *, failed: str | None = None, state: str = COMPLETE, recovered: bool = False
+    run: str,
+    candidate: Event | None,
+    *,
+    news: bool = True,
+    failed: str | None = None,
+    state: str = COMPLETE,
+    recovered: bool = False,
 ) -> Notice:
     """Return what there is to tell of a run.
 
     Args:
         run: What the run is called.
         candidate: The version that it added to the history of the champions, if it did.
+        news: Whether there was anything to do.
         failed: Why the run failed, or None if it did not.
         state: What Kubeflow's metadata call its stages. It may be "RUNNING" if nothing better is known
             (`audiotagging.runs.final_state`).
@@ -80,6 +87,8 @@ def describe_run(
     """
     unclear = "" if state == COMPLETE else f"; Kubeflow calls its stages {state}, so look at it"
     notice = Notice(text=f"it ended{unclear}", outcome="ended", run=run)
+    if not news:
+        notice = Notice(text="nothing new since the last run that ended well", outcome="nothing new", run=run)
     if candidate:
         decision, verdict = candidate["decision"], candidate["decision"].get("verdict", "")
         outcome = "promoted" if decision["promoted"] else "not promoted" if verdict == "worse" else "candidate"

@@ -7,10 +7,12 @@ from functools import cached_property
 from typing import Any
 
 STAGES = (
-    *("ingest", "preprocess", "select", "train", "predict", "ensemble", "rescore", "promote", "evaluate", "notify"),
+    *("ingest", "preprocess", "select", "train", "predict", "ensemble", "rescore", "promote", "evaluate"),
+    *("conclude", "notify"),
     *("find", "tag", "collect"),
 )
 NOTIFY = "notify"
+FIRST = ("ingest", "find")  # stages that see whether there is anything to do
 BROKEN = {"Failed", "Error"}  # phases of a failed pod
 STARTING = {"", "PodInitializing", "ContainerCreating"}  # reasons for waiting that are part of every start
 UNFINISHED = {"preparing", "waiting", "starting", "running"}  # states of a stage
@@ -134,6 +136,11 @@ class Workflow:
             if stage.state in UNFINISHED and attempts:
                 yield stage, attempts[-1]
         yield from ((None, pod) for pod in self.others if not pod.broken)
+
+    @property
+    def idle(self) -> bool:
+        """Whether there was nothing to do, so that no stage ran but the first one."""
+        return [(stage.name in FIRST, stage.state) for stage in self.stages if stage.name != NOTIFY] == [(True, "done")]
 
     @property
     def failed(self) -> list[tuple[Stage | None, Pod | None]]:
