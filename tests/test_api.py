@@ -1,8 +1,10 @@
 """The library as it is imported: what it offers, that it computes what the commands print, and what it refuses."""
 
 import ast
+import doctest
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ from helpers.tiny_ensemble import RATE, READABLE, chirp, tag_options
 from sklearn.metrics import label_ranking_average_precision_score
 
 import audiotagging
+from audiotagging import api
 from audiotagging.artifacts.predictions import read_predictions
 from audiotagging.artifacts.spectrogram_shards import read_clips
 from audiotagging.sounds.audio import decode
@@ -52,6 +55,16 @@ def test_importing_it_imports_no_package_and_no_other_module():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("['audiotagging'] ")
     assert set(audiotagging.__all__) <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "examples", [found for found in doctest.DocTestFinder().find(api) if found.examples], ids=lambda found: found.name
+)
+def test_the_examples_in_the_docstrings_print_what_they_say(examples, example, tmp_path, monkeypatch):
+    monkeypatch.chdir(shutil.copytree(example, tmp_path / "example"))
+    printed = []
+    failed, tried = doctest.DocTestRunner().run(examples, out=printed.append)
+    assert tried and not failed, "".join(printed)
 
 
 def test_type_checkers_see_what_is_offered():

@@ -183,7 +183,7 @@ def test_a_small_run_leaves_everything_that_the_readme_promises(tmp_path, member
     assert 0 < scores["ensemble"]["out_of_fold"] <= 1
     origin = scores["origin"]
     assert origin["command"].startswith("audiotagging run --data") and str(out) in origin["command"]
-    assert [stage["stage"] for stage in origin["stages"]] == [*IMAGES]
+    assert [stage["stage"] for stage in origin["stages"]] == [name for name in IMAGES if name != "conclude"]
     assert all(stage["peak_bytes"] > 1e7 and stage["seconds"] > 0 for stage in origin["stages"])
     assert origin["seconds"] > max(stage["seconds"] for stage in origin["stages"] if stage["stage"] != "train")
 

@@ -323,7 +323,7 @@ def test_a_warm_start_that_does_not_fit_is_none(tmp_path, whole_run, member, fol
 
 def test_tag_takes_a_champions_folder(tmp_path, runs, monkeypatch):
     taken = []
-    monkeypatch.setattr(torch_networks, "TorchNetworks", lambda folder: taken.append(folder) or 1 / 0)
+    monkeypatch.setattr(torch_networks, "TorchNetworks", lambda folder, **options: taken.append(folder) or 1 / 0)
     promote_run(runs["good"], tmp_path)
     for models in (tmp_path, runs["good"]):
         with pytest.raises(ZeroDivisionError):

@@ -58,6 +58,7 @@ def test_parameters_are_those_of_the_command_line_with_paths_as_the_stages_see_t
         "margin": 0.01,
         "warm_start": 0.5,
         "init": "",
+        "if_changed": False,
     }
 
 
