@@ -9,7 +9,6 @@ Examples:
 """
 
 import argparse
-import csv
 import errno
 import os
 import sys
@@ -23,13 +22,11 @@ from audiotagging.artifacts.champions_folder import champion_folder
 from audiotagging.base.errors import UserError, in_one_line
 from audiotagging.base.files import atomic_file, check_target, path_text
 from audiotagging.base.progress import track
-from audiotagging.base.spreadsheet import shown_field
 from audiotagging.base.typed_json import write_json
 from audiotagging.sounds.audio import SoundError
 from audiotagging.sounds.formats import is_sound_path
 from audiotagging.sounds.recordings import ChannelOf, examine
-from audiotagging.tagging.formats import FORMATS as WINDOW_FORMATS
-from audiotagging.tagging.formats import Format, write_file, write_objects
+from audiotagging.tagging.formats import FORMATS, Format, write_file
 from audiotagging.tagging.loading import load_tagger
 from audiotagging.tagging.output_folder import Settings, last_change, open_results, result_paths
 from audiotagging.tagging.tagger import Tagged, Tagger
@@ -66,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument(
         "--format",
-        choices=WINDOW_FORMATS,
+        choices=FORMATS,
         default="table",
         help="output format (default: table); parquet, audacity and raven need --every and --out",
     )
@@ -102,17 +99,19 @@ def run(args: argparse.Namespace) -> int:
     found = [(path, given) for given in args.files for path in _expand(given, report)]
     if args.out:
         results = _results(args, tagger, found)
-        _write_windows(results, partial(_window_tags, args, tagger, choose), WINDOW_FORMATS[args.format], report)
+        _write_windows(results, partial(_window_tags, args, tagger, choose), FORMATS[args.format], report)
         return 1 if unread else 0
     paths = [path for path, _ in found]
     # On a terminal the results themselves show the progress.
     steps = paths if sys.stdout.isatty() else track(paths, label="tag", total=len(paths))
     if args.every is None:
         tagged = tagger.tag(steps, channel=args.channel)
-        FORMATS[args.format](_file_tags(drift.keep(tagged) if drift else tagged, choose, report))
+        print_files = FORMATS[args.format].print_files
+        assert print_files is not None, "a format that _check_options refuses"
+        print_files(_file_tags(drift.keep(tagged) if drift else tagged, choose, report))
     else:
         rows = _window_rows(steps, partial(_window_tags, args, tagger, choose), report)
-        WINDOW_FORMATS[args.format].write(rows, sys.stdout)
+        FORMATS[args.format].write(rows, sys.stdout)
     if drift:
         drift.write()
     return 1 if unread else 0
@@ -127,14 +126,14 @@ def _check_options(args: argparse.Namespace) -> None:
     check_counts(args, "top")
     if args.every is None:
         given = {"--overlap": args.overlap, "--merge": args.merge, "--out": args.out}
-        given[f"--format {args.format}"] = args.format not in FORMATS
+        given[f"--format {args.format}"] = FORMATS[args.format].print_files is None
         for option in (option for option, value in given.items() if value):
             raise UserError(f"{option}: expected --every SECONDS beside it, found none; add it")
         return
     if args.drift:
         raise UserError("--drift: expected whole files to compare, found --every beside it; omit one of the two")
     check_windows(every=args.every, overlap=args.overlap, every_is="--every", overlap_is="--overlap")
-    if not args.out and not WINDOW_FORMATS[args.format].printed:
+    if not args.out and FORMATS[args.format].print_files is None:
         raise UserError(f"--format {args.format}: expected --out DIR for its files, found none; add it")
 
 
@@ -211,7 +210,7 @@ def _window_rows(
 def _results(args: argparse.Namespace, tagger: Tagger, found: list[tuple[Path, Path]]) -> dict[Path, Path]:
     """Create the folder of results, or check an earlier one, and return the path of the result of every sound."""
     names = [(path, Path(path.name) if path == given else path.relative_to(given)) for path, given in found]
-    results = result_paths(args.out, names, suffix=WINDOW_FORMATS[args.format].suffix)
+    results = result_paths(args.out, names, suffix=FORMATS[args.format].suffix)
     for result in filter(os.path.lexists, results.values()):
         check_target(result)
     options = {
@@ -283,30 +282,3 @@ def _expand(path: Path, report: Report) -> list[Path]:
     if not found and not problems:
         report(path_text(path), "has no sound files")
     return sorted(found)
-
-
-Rows = Iterable[tuple[str, list[tuple[str, float]]]]
-
-
-def _print_table(rows: Rows) -> None:
-    for path, tags in rows:
-        print(
-            f"{in_one_line(path)}\n" + "\n".join(f"  {score:.3f}  {in_one_line(label)}" for label, score in tags),
-            flush=True,
-        )
-
-
-def _print_csv(rows: Rows) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["file", "rank", "label", "score"])
-    for path, tags in rows:
-        for rank, (label, score) in enumerate(tags, 1):
-            writer.writerow([shown_field(path, sys.stdout), rank, shown_field(label, sys.stdout), f"{score:.6g}"])
-
-
-def _print_json(rows: Rows) -> None:
-    tags_of = ((path, [{"label": label, "score": score} for label, score in tags]) for path, tags in rows)
-    write_objects(({"file": path, "tags": tags} for path, tags in tags_of), sys.stdout)
-
-
-FORMATS = {"table": _print_table, "csv": _print_csv, "json": _print_json}

@@ -18,7 +18,6 @@ from audiotagging.export.model_card import ENVIRONMENT
 from audiotagging.studies.learning_curve import _write_table
 from audiotagging.tagging.formats import FORMATS
 from audiotagging.tagging.windows import Tag
-from commands import tag
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", '=HYPERLINK("http://x")', "'=1", "''", "-a.wav"]
 PLAIN = ["a.wav", "it's", "'tis", "1-1", ""]
@@ -82,7 +81,7 @@ def test_tags_hold_no_formulas_and_control_no_terminal(monkeypatch, every):
         if every:
             FORMATS["csv"].write([(Path(name), Tag(0.0, 2.0, label, 0.5))], out)
         else:
-            tag.FORMATS["csv"]([(name, [(label, 0.5)])])
+            FORMATS["csv"].print_files([(name, [(label, 0.5)])])
         _, row = csv.reader(io.StringIO(out.getvalue(), newline=""))
         assert [field for field in row if not field[0].isdigit()] == expected
 

@@ -16,7 +16,7 @@ from audiotagging.serving.reloading import Loaded, Models
 from audiotagging.serving.scoring import STEP, Scorer
 from audiotagging.serving.turns import Account
 from audiotagging.serving.uploads import Upload
-from audiotagging.tagging.formats import as_row
+from audiotagging.tagging.formats import as_file_row, as_row
 from audiotagging.tagging.tagger import SILENT, in_batches
 from audiotagging.tagging.windows import Choose, Tag, choice, merge
 
@@ -125,11 +125,10 @@ class Service:
             )
             return Answer([as_row(sound.name, tag) for tag in (merge(tags) if options.merge else tags)], decoded.notes)
         if not any(spectrogram.any() for spectrogram in decoded.spectrograms):
-            return Answer([{"file": sound.name, "tags": []}], [*decoded.notes, SILENT])
+            return Answer([as_file_row(sound.name, [])], [*decoded.notes, SILENT])
         best = choose(loaded.tagger.average(members.max(axis=1, keepdims=True))[0])
         self._count([best])
-        tags_of_it = [{"label": label, "score": score} for label, score in best]
-        return Answer([{"file": sound.name, "tags": tags_of_it}], decoded.notes)
+        return Answer([as_file_row(sound.name, best)], decoded.notes)
 
     async def _score(self, loaded: Loaded, spectrograms: list[np.ndarray], account: Account) -> np.ndarray:
         """Return the scores of every member, float32, shape (members, spectrograms, classes)."""

@@ -1,8 +1,13 @@
-"""The formats that the tags of windows are written in."""
+"""The formats that tags are written in: those of whole files, and those of windows.
+
+`FORMATS` is the one table of them: the command `tag`, its results and the batches of the pipeline `tagging` take all
+formats from it, and `serve` answers with the rows of JSON.
+"""
 
 import csv
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,6 +23,7 @@ from audiotagging.sounds.recordings import examine
 from audiotagging.tagging.windows import Tag
 
 Rows = Iterable[tuple[Path, Tag]]
+FileRows = Iterable[tuple[str, list[tuple[str, float]]]]  # a file, and its labels with their scores, the best first
 
 COLUMNS = {"file": "string", "start": "float64", "end": "float64", "label": "string", "score": "float64"}
 ROW_GROUP = 65_536  # rows that are in memory at once
@@ -34,6 +40,27 @@ RAVEN_COLUMNS = (
     "Annotation",
     "Score",
 )
+
+
+def print_file_table(rows: FileRows) -> None:
+    """Print a table for readers: the file, then one line per tag with its score and label."""
+    for path, tags in rows:
+        lines = [in_one_line(path), *(f"  {score:.3f}  {in_one_line(label)}" for label, score in tags)]
+        print(*lines, sep="\n", flush=True)
+
+
+def print_file_csv(rows: FileRows) -> None:
+    """Print a CSV table with a header, as `write_csv` writes it."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["file", "rank", "label", "score"])
+    for path, tags in rows:
+        for rank, (label, score) in enumerate(tags, 1):
+            writer.writerow([shown_field(path, sys.stdout), rank, shown_field(label, sys.stdout), f"{score:.6g}"])
+
+
+def print_file_json(rows: FileRows) -> None:
+    """Print a list of objects with the keys `file` and `tags`, one per line."""
+    write_objects((as_file_row(path, tags) for path, tags in rows), sys.stdout)
 
 
 def write_table(rows: Rows, out: IO[str]) -> None:
@@ -108,25 +135,26 @@ def write_raven(rows: Rows, out: IO[str]) -> None:
 
 @dataclass(frozen=True)
 class Format:
-    """A format for the tags of windows.
+    """A format for tags.
 
     Attributes:
-        write: Writes the tags of files.
+        write: Writes the tags of windows.
         suffix: Ending of the files.
+        print_files: Prints the tags of whole files. None if the format is for a file of windows alone, which is not
+            printed either.
         binary: Whether it writes bytes.
-        printed: Whether the tags of several files can be printed.
     """
 
     write: Callable[[Rows, Any], None]
     suffix: str
+    print_files: Callable[[FileRows], None] | None = None
     binary: bool = False
-    printed: bool = False
 
 
 FORMATS = {
-    "table": Format(write_table, ".txt", printed=True),
-    "csv": Format(write_csv, ".csv", printed=True),
-    "json": Format(write_json, ".json", printed=True),
+    "table": Format(write_table, ".txt", print_file_table),
+    "csv": Format(write_csv, ".csv", print_file_csv),
+    "json": Format(write_json, ".json", print_file_json),
     "parquet": Format(write_parquet, ".parquet", binary=True),
     "audacity": Format(write_audacity, ".labels.txt"),
     "raven": Format(write_raven, ".selections.txt"),
@@ -141,6 +169,11 @@ def write_file(path: Path, rows: Rows, *, kind: Format) -> None:
 
 def _seconds(time: float) -> str:
     return f"{time:.6f}"
+
+
+def as_file_row(path: str, tags: Iterable[tuple[str, float]]) -> dict[str, Any]:
+    """Return a file and its tags as JSON has them."""
+    return {"file": path, "tags": [{"label": label, "score": score} for label, score in tags]}
 
 
 def as_row(path: PurePath | str, tag: Tag) -> dict[str, Any]:
