@@ -19,7 +19,7 @@ from audiotagging.base.errors import UserError
 from audiotagging.champions.promotion import promote
 from audiotagging.data.preprocessing import excerpts_of
 from audiotagging.evaluation.findings import findings
-from audiotagging.members import LINEAR, REFERENCE
+from audiotagging.members import LINEAR, LINEAR_MEMBER, REFERENCE
 from audiotagging.report.clips import audio_url
 from audiotagging.statistics.metrics import label_table
 from commands.evaluate import add_arguments
@@ -205,6 +205,12 @@ def test_the_ensemble_is_compared_with_a_linear_model(tmp_path, clearly):
     advice = "Longer training helps"
     assert (compared["difference_low"] > 0) == clearly == sentence.startswith("It is better than a linear model")
     assert (advice in sentence) == (advice in (run / "report.html").read_text()) == (not clearly)
+
+
+def test_a_linear_model_alone_is_not_compared_with_itself(tmp_path):
+    scores = finish_run(fabricate_run(tmp_path, members=[LINEAR_MEMBER]))
+    assert "linear" not in scores and "linear" not in scores["estimates"]["all"]
+    assert not any("a linear model" in sentence for sentence in findings(scores))
 
 
 @pytest.mark.parametrize("damage", ["other classes", "a clip less"])

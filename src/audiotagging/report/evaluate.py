@@ -123,7 +123,9 @@ def evaluate(
             "add the labels to the data, or leave the baseline out"
         )
 
-    others = {LINEAR: read_linear_scores(selection, predictions), BASELINE: {"test": earlier}}
+    others: dict[str, dict[str, pd.DataFrame | None]] = {BASELINE: {"test": earlier}}
+    if list(averaging.weights) != [LINEAR]:  # which need not be compared with itself
+        others[LINEAR] = read_linear_scores(selection, predictions)
     estimates = {name: _estimate(name, scored, averaging, others) for name, scored in sets.items()}
 
     trained = read_models(models, members=list(averaging.weights), classes=predictions.classes)
