@@ -32,6 +32,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "epoch_size": (1, 100_000),
     "lr": (1e-9, 1),
     "f2cl": (1e-9, 1e9),
+    "mixup": (0, 1),
     "validate_every": (1, 10_000),
     "overlap": (0, 0.99),
     "freeze_epochs": (0, 10_000),
@@ -59,6 +60,7 @@ class Member:
         epoch_size: Number of batches in an epoch.
         lr: Peak learning rate of the one-cycle schedule.
         f2cl: Only crops whose F2 score is below this value count towards the loss.
+        mixup: Probability that a crop is mixed with another one.
         validate_every: Number of epochs between validations. The last epoch is always validated.
         overlap: Share of a prediction window that the next window covers too.
         tail: Whether a last window ends with the clip. The original ignored up to `frames` frames at the end.
@@ -77,6 +79,7 @@ class Member:
     epoch_size: int = 1000
     lr: float = 0.01
     f2cl: float = 1.0
+    mixup: float = 1.0
     validate_every: int = 10
     overlap: float = 0.0
     tail: bool = True

@@ -109,6 +109,16 @@ def test_mixup_mixes_each_picture_by_its_own_share():
         torch.testing.assert_close(mixed[number], a * pictures[number] + (1 - a) * pictures[partners[number]])
 
 
+@pytest.mark.parametrize("probability", [0.0, 0.4])
+def test_mixup_leaves_some_pictures_alone(probability):
+    torch.manual_seed(8)
+    pictures = torch.rand(2000, 1, 2, 2)
+    mixed, partners, share = mixup(pictures, probability=probability)
+    alone = share == 0
+    assert torch.equal(mixed[alone], pictures[partners[alone]])
+    assert alone.float().mean() == pytest.approx(1 - probability, abs=0.05)  # 4.5 standard deviations
+
+
 def test_augmentations_happen_as_often_as_the_recipe_says():
     torch.manual_seed(7)
     count = 4000

@@ -184,15 +184,16 @@ def augment(crops: Tensor, views: Tensor, *, size: int) -> Tensor:
     return normalise(pictures.masked_fill_(rows[:, :, None] | columns[:, None, :], 0))
 
 
-def mixup(pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mix every picture with another picture of the batch (mixup, Zhang et al. 2018, arXiv:1710.09412).
+def mixup(pictures: Tensor, *, probability: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Mix pictures with other pictures of the batch (mixup, Zhang et al. 2018, arXiv:1710.09412).
 
     Args:
         pictures: Shape (batch, channels, height, width).
+        probability: That a mixture has two pictures in it. Otherwise it is the partner alone.
 
     Returns:
         Three tensors: the mixtures, with the shape of `pictures`; the index of each picture's partner, shape (batch,);
-        and the share of each picture in its own mixture, uniform in [0, 0.5), shape (batch,).
+        and the share of each picture in its own mixture, uniform in [0, 0.5) or 0, shape (batch,).
 
     Examples:
         >>> pictures = torch.rand(8, 3, 16, 16)
@@ -203,4 +204,6 @@ def mixup(pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     partners = torch.randperm(len(pictures), device=pictures.device)
     share = torch.empty(len(pictures), device=pictures.device).uniform_(0, LARGEST_SHARE)
+    if probability < 1:  # the published recipe draws no number for this
+        share = share.where(torch.rand(len(pictures), device=pictures.device) < probability, 0)
     return torch.lerp(pictures[partners], pictures, share[:, None, None, None]), partners, share

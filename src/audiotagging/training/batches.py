@@ -174,7 +174,7 @@ class TrainingData:
         crops, clips = self.store.random_crops(self.training, member.batch_size, frames=member.frames)
         views = torch.randint(VIEWS, (member.batch_size,), device=self.store.device)
         targets = view_targets(self.labels[clips], views)
-        pictures, partners, share = mixup(augment(crops, views, size=member.size))
+        pictures, partners, share = mixup(augment(crops, views, size=member.size), probability=member.mixup)
         return pictures, targets, targets[partners], share
 
 
