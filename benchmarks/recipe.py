@@ -26,7 +26,8 @@ from audiotagging.base.progress import track
 from audiotagging.members import REFERENCE, Member
 from audiotagging.statistics.intervals import DRAWS, SEED, Estimate, estimate
 from audiotagging.statistics.metrics import label_precisions, label_table, mean_average_precision
-from audiotagging.studies.subsets import Subset, Training, train_all
+from audiotagging.studies import subsets
+from audiotagging.studies.subsets import Subset, Training
 from audiotagging.training.devices import best_device
 from audiotagging.training.identity import run_identity
 from audiotagging.training.loop import TrainingRun
@@ -85,7 +86,7 @@ def plan(members: Sequence[Member], tested: Tested, *, seed: int) -> list[Traini
     for member in members:
         identity = run_identity(
             member,
-            module=__name__,
+            module=subsets.__name__,
             fold=-1,
             seed=seed,
             fingerprint=read_fingerprint(spectrograms),
@@ -221,7 +222,7 @@ def main() -> None:
     }
     missing = [training for path, training in trainings.items() if not path.exists()]
     with tempfile.TemporaryDirectory() as checkpoints:
-        done = train_all(
+        done = subsets.train_all(
             missing,
             folder=args.results,
             checkpoints=Path(checkpoints),
