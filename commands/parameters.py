@@ -140,6 +140,18 @@ def add_notify(group: argparse._ActionsContainer) -> None:
     )
 
 
+def add_mlflow(group: argparse._ActionsContainer) -> None:
+    """Add the option that sends results to MLflow."""
+    group.add_argument(
+        "--mlflow",
+        type=_url,
+        default="",
+        metavar="URL",
+        help="send the parameters, learning curves, scores and the report to the MLflow server at this URL, to the "
+        "experiment audiotagging or MLFLOW_EXPERIMENT_NAME",
+    )
+
+
 def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Add the options for the data, which `check` takes too.
 
@@ -290,7 +302,7 @@ def absolute_paths(paths: Iterable[str]) -> list[str]:
 
 
 def _url(text: str) -> str:
-    """Check the URL to notify, and never print it: those of chats are secrets."""
+    """Check a URL to send something to, and never print it: those of chats are secrets, and others hold passwords."""
     hide_address(text)
     try:
         parts = urlsplit(text)

@@ -15,7 +15,9 @@ from commands.cluster.artifacts import fetch_from_page, fetch_from_store
 from commands.cluster.client import add_connection, connection
 from commands.cluster.outputs import find_outputs
 from commands.cluster.runs import ENDED, add_run, find_run, pipeline_of
+from commands.mlflow import send_results
 from commands.outputs import new_out, print_results, working_on
+from commands.parameters import add_mlflow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, instead of through Kubeflow's web page; gs:// is always "
         "downloaded directly",
     )
+    add_mlflow(results)
     add_connection(parser)
 
 
@@ -67,5 +70,7 @@ def run(args: argparse.Namespace) -> int:
                 fetch_from_page(client, uris, partial, namespace=args.namespace)
             for table in (partial / "predictions").iterdir():  # to check that the tables are complete
                 read_predictions(table)
+    if args.mlflow:
+        send_results(out, args.mlflow)
     print_results(args.out)
     return 0

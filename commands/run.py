@@ -42,8 +42,9 @@ from commands.local.console import LOG, LOGS
 from commands.local.containers import add_docker, check_docker, docker_runner
 from commands.local.runner import StageError, run_pipeline
 from commands.local.slots import divide, stored_bytes, usable_gpus
+from commands.mlflow import send_results
 from commands.outputs import REPLACED, layout, new_out, print_results, work_of, working_on
-from commands.parameters import absolute_paths, add_notify, add_parameters, parameters
+from commands.parameters import absolute_paths, add_mlflow, add_notify, add_parameters, parameters
 from commands.reading import reading_of
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     results.add_argument("--force", action="store_true", help="replace existing results in OUT")
     add_notify(results)
+    add_mlflow(results)
     machine = parser.add_argument_group("this machine")
     machine.add_argument(
         "--parallel",
@@ -108,6 +110,8 @@ def run(args: argparse.Namespace) -> int:
     if args.notify:
         post(args.notify, describe_run(args.out.name, _candidate(out, before) if news else None, news=news))
     if news:
+        if args.mlflow:
+            send_results(out, args.mlflow)
         print_results(args.out)
     else:
         say(f"nothing new since the last run that ended well: {args.out} stays as it is")
