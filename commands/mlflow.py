@@ -55,20 +55,26 @@ class Server:
     def put(self, path: str, content: bytes) -> None:
         """Store an artifact. Raises an `MlflowError` if the server refuses it."""
         url = f"{self._url}/api/2.0/mlflow-artifacts/artifacts/{quote(path)}"
-        self._answer(path, self._pool.request("PUT", url, body=content, headers=self._headers))
+        answer = self._pool.request("PUT", url, body=content, headers=self._headers)
+        if answer.status != 200:  # what else it answers differs between versions
+            raise _unexpected(path, answer)
 
     def _of(self, name: str) -> str:
         return f"{self._url}/api/2.0/mlflow/{name}"
 
     def _answer(self, name: str, answer: urllib3.BaseHTTPResponse) -> dict[str, Any]:
-        text = answer.data.decode(errors="replace")
         try:
-            found = json.loads(text)
-            if answer.status == 200 and isinstance(found, dict):
-                return found
+            found = json.loads(answer.data)
         except ValueError:
-            pass
-        raise MlflowError(f"{name}: expected an answer of MLflow, found status {answer.status} and {text[:200]!r}")
+            raise _unexpected(name, answer) from None
+        if answer.status != 200 or not isinstance(found, dict):
+            raise _unexpected(name, answer)
+        return found
+
+
+def _unexpected(name: str, answer: urllib3.BaseHTTPResponse) -> MlflowError:
+    text = answer.data.decode(errors="replace")
+    return MlflowError(f"{name}: expected an answer of MLflow, found status {answer.status} and {text[:200]!r}")
 
 
 def send_results(out: Path, url: str) -> bool:

@@ -81,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "PUT":
             name = unquote(parts.path).removeprefix("/api/2.0/mlflow-artifacts/artifacts/")
             self.server.artifacts[name] = body
-            return self._answer(200, {})
+            return self._answer(200, b"")
         query = {name: found[0] for name, found in parse_qs(parts.query).items()}
         method = getattr(self.server, METHODS[parts.path.removeprefix("/api/2.0/mlflow/")])
         return self._answer(*method(query or json.loads(body)))
