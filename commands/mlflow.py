@@ -103,23 +103,26 @@ def _send(out: Path, server: Server) -> str:
     info = server.post(
         "runs/create", experiment_id=experiment, run_name=out.resolve().name, start_time=started, tags=tags
     )["run"]["info"]
-    run = info["run_id"]
-    folders = model_folders(out / "models")
-    parameters = list(_parameters([read_metadata(folder) for folder in folders]))
-    for first in range(0, len(parameters), MOST_PARAMETERS):
-        server.post("runs/log-batch", run_id=run, params=parameters[first : first + MOST_PARAMETERS])
-    metrics = [*_score_metrics(scores, at=finished), *_curve_metrics(folders, at=finished)]
-    for first in range(0, len(metrics), MOST_METRICS):
-        server.post("runs/log-batch", run_id=run, metrics=metrics[first : first + MOST_METRICS])
-    place = urlsplit(info["artifact_uri"])
-    if place.scheme == PROXIED:
-        for name in (name for name in ARTIFACTS if (out / name).is_file()):
-            server.put(f"{place.path.strip('/')}/{Path(name).name}", (out / name).read_bytes())
-    else:
-        logger.warning(
-            "the report was not sent to MLflow, whose server takes no files (mlflow server --serve-artifacts)"
-        )
-    server.post("runs/update", run_id=run, status="FINISHED", end_time=finished)
+    run, status = info["run_id"], "FAILED"
+    try:
+        folders = model_folders(out / "models")
+        parameters = list(_parameters([read_metadata(folder) for folder in folders]))
+        for first in range(0, len(parameters), MOST_PARAMETERS):
+            server.post("runs/log-batch", run_id=run, params=parameters[first : first + MOST_PARAMETERS])
+        metrics = [*_score_metrics(scores, at=finished), *_curve_metrics(folders, at=finished)]
+        for first in range(0, len(metrics), MOST_METRICS):
+            server.post("runs/log-batch", run_id=run, metrics=metrics[first : first + MOST_METRICS])
+        place = urlsplit(info["artifact_uri"])
+        if place.scheme == PROXIED:
+            for name in (name for name in ARTIFACTS if (out / name).is_file()):
+                server.put(f"{place.path.strip('/')}/{Path(name).name}", (out / name).read_bytes())
+        else:
+            logger.warning(
+                "the report was not sent to MLflow, whose server takes no files (mlflow server --serve-artifacts)"
+            )
+        status = "FINISHED"
+    finally:
+        server.post("runs/update", run_id=run, status=status, end_time=finished)
     return run
 
 

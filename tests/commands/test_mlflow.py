@@ -72,6 +72,7 @@ def test_what_goes_wrong_is_told_and_no_error(mlflow, out, caplog, refused, foun
     mlflow.refused = refused
     assert not send_results(out, mlflow.url)
     assert found in caplog.text and "not, or not all, sent" in caplog.text
+    assert {run["status"] for run in mlflow.runs.values()} <= {"FAILED"}
 
 
 def test_a_server_that_does_not_answer_is_told(out, caplog):
