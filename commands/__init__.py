@@ -38,6 +38,7 @@ GROUPS = {
         "champion": "list champions, compare them, change by hand which is in use",
     },
     "on a Kubeflow cluster": {
+        "doctor": "find out what would make a run fail, before one is submitted",
         "submit": "run the pipeline",
         "schedule": "run the pipeline on a schedule",
         "runs": "list the newest runs",
@@ -55,7 +56,7 @@ GROUPS = {
 COMMANDS = {name: help for group in GROUPS.values() for name, help in group.items()}
 LIST_OPTIONS = ("--folds",)  # their values may start with a minus sign
 TRAINING, TAGGING = "training", "tagging"  # the pipelines
-OF_PIPELINES = ("run", "submit", "schedule", "compile")  # commands with --pipeline
+OF_PIPELINES = ("run", "doctor", "submit", "schedule", "compile")  # commands with --pipeline
 
 
 def main(pipelines: Mapping[str, Any], arguments: list[str] | None = None) -> int:

@@ -352,6 +352,12 @@ def count_tasks(pipeline: Any, rows: int) -> int:
     return count(spec.root.dag)
 
 
+def stages_of(pipeline: Any) -> list[str]:
+    """Return the names of a pipeline's stages."""
+    executors = pipeline.pipeline_spec.deployment_spec["executors"]
+    return [name.removeprefix("exec-") for name in executors]
+
+
 def images_of(pipeline: Any) -> list[str]:
     """Return the images of a pipeline's stages."""
     executors = pipeline.pipeline_spec.deployment_spec["executors"]
@@ -452,9 +458,10 @@ class Client(kfp.Client):
         """
         page = f"#/{kind}/details/{identity}"
         host = self._get_url_prefix().rstrip("/")
-        return f"{host}/{page}" if not _inside(host) and self._has_page() else f"{page} on Kubeflow's page"
+        return f"{host}/{page}" if not _inside(host) and self.has_page() else f"{page} on Kubeflow's page"
 
-    def _has_page(self) -> bool:
+    def has_page(self) -> bool:
+        """Return whether the address is that of Kubeflow's page, and not of the API alone."""
         try:
             return "<html" in self.get_text("/").lower()
         except kfp_server_api.ApiException:

@@ -112,7 +112,7 @@ def _list(found: list[V2beta1RecurringRun], experiment: str) -> None:
     counting = schedules.newest(found)
     for schedule in found:
         replaced = counting[schedule.display_name] is not schedule
-        print(_describe(schedule) + (", replaced: deleted when its run has ended" if replaced else ""))
+        print(schedules.described(schedule) + (", replaced: deleted when its run has ended" if replaced else ""))
     if not found:
         print(f"no schedules in experiment {experiment!r}")
 
@@ -130,7 +130,9 @@ def _make(
         "mlflow": mlflow,
     }
     made, verb = schedules.make(client, experiment, args.name, pipeline=pipeline_id, content=content)
-    print(f"{_describe(made)}, version {version} ({verb}): {client.page('recurringrun', made.recurring_run_id)}")
+    print(
+        f"{schedules.described(made)}, version {version} ({verb}): {client.page('recurringrun', made.recurring_run_id)}"
+    )
 
 
 def _change(client: Client, args: argparse.Namespace, found: list[V2beta1RecurringRun]) -> str:
@@ -154,12 +156,6 @@ def _change(client: Client, args: argparse.Namespace, found: list[V2beta1Recurri
         client.enable_recurring_run(counting)
     print(f"{args.name} {'deleted' if args.delete else 'paused' if args.pause else 'resumed'}")
     return str(experiment)
-
-
-def _describe(schedule: V2beta1RecurringRun) -> str:
-    content = schedules.content_of(schedule)
-    when = content["cron"] or f"every {content['seconds']} s"
-    return f"{schedule.display_name}: {when}, {'on' if schedule.mode == schedules.ENABLED else 'paused'}"
 
 
 def _cron(text: str) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 
 from audiotagging.base.errors import UserError
 from commands import add_pipeline
+from commands.cluster.checks.quick import check_before_submission
+from commands.cluster.checks.site import site_of
 from commands.cluster.client import add_connection, connection, create_run, ensure_version, experiment_id
 from commands.cluster.following import follow
 from commands.cluster.settings import add_cluster_options, add_cluster_parameters, cluster_parameters, cluster_settings
@@ -58,9 +60,11 @@ def submit(args: argparse.Namespace, values: dict[str, Any], *, mlflow: str | No
     """
     if args.tries < 1 or (args.tries > 1 and not args.wait):
         raise UserError(f"--tries: expected a number of at least 1, and --wait if it is above 1, found {args.tries}")
-    pipeline = on_cluster(args.pipeline, cluster_settings(args))
+    cluster = cluster_settings(args)
+    pipeline = on_cluster(args.pipeline, cluster)
     name = args.name or f"{pipeline.name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
     with connection(args) as client:
+        check_before_submission(site_of(args, client, pipeline, cluster))
         pipeline_id, version_id, version = ensure_version(client, pipeline, namespace=args.namespace)
         experiment = experiment_id(client, args.experiment, namespace=args.namespace)
         run_id = create_run(

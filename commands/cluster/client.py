@@ -31,6 +31,7 @@ OLDEST = (2, 17)  # the first version that respects the user of a stage
 MLFLOW = "mlflow"  # Kubeflow's name for its plugin
 TOKEN_FILE = "/var/run/secrets/kubeflow/pipelines/token"  # the token of the service account, from Kubernetes
 COOKIES = "AUDIOTAGGING_COOKIES"  # a variable, because other users of the machine can see command lines
+HEALTH = "/apis/v2beta1/healthz"
 AUTHENTICATION = f"--token-file or the variable {COOKIES}"
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ def _cookies() -> str | None:
 
 def _check(client: Client, host: str, *, namespace: str | None) -> None:
     try:
-        health = json.loads(client.get_text("/apis/v2beta1/healthz"))
+        health = json.loads(client.get_text(HEALTH))
     except ApiException as error:
         if error.status != 404:
             raise
@@ -116,9 +117,7 @@ def _check(client: Client, host: str, *, namespace: str | None) -> None:
             f"use {AUTHENTICATION}, or the address of the service ml-pipeline-ui"
         ) from None
     with readable(host):
-        tag = (
-            health.get("tag_name") or health.get("apiServerTagName") or ""
-        )  # from the server of the API or of the page
+        tag = tag_of(health)
         version = re.match(r"(\d+)\.(\d+)", tag)
     if version and (int(version[1]), int(version[2])) < OLDEST:
         expected = ".".join(map(str, OLDEST))
@@ -127,6 +126,11 @@ def _check(client: Client, host: str, *, namespace: str | None) -> None:
         raise UserError(f"{host}: this Kubeflow has users; name your namespace with --namespace")
     if namespace and not health.get("multi_user"):
         raise UserError(f"{host}: this Kubeflow has no users, and so no namespace {namespace!r}; omit --namespace")
+
+
+def tag_of(health: dict[str, Any]) -> str:
+    """Return the version of Kubeflow, as the server of its API or of its page says it. Empty if it does not."""
+    return health.get("tag_name") or health.get("apiServerTagName") or ""
 
 
 @contextlib.contextmanager

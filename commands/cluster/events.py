@@ -45,7 +45,8 @@ class Standstills:
         """Return what Kubernetes says of a pod, in its own words with the kind of an event in front."""
         unknown = f"Unknown: kubectl -n {namespace} describe pod {pod.name}" if pod.starting else ""
         try:
-            said = _of_now(self._get("/k8s/pod/events", namespace, pod).get("items") or [], pod)
+            events = self._get("/k8s/pod/events", namespace, pod).get("items") or []
+            said = of_now(events, starting=pod.starting, node=pod.node)
             if said or not pod.starting:
                 return said
             gates = self._get("/k8s/pod", namespace, pod)["spec"].get("schedulingGates") or []
@@ -57,26 +58,26 @@ class Standstills:
         return json.loads(self.client.get_text(path, podname=pod.name, podnamespace=namespace))
 
 
-def _of_now(events: list[dict[str, Any]], pod: Pod) -> str:
+def of_now(events: list[dict[str, Any]], *, starting: bool, node: str) -> str:
     """Return the event that says how a pod is now, "" if none does: that of a pull, or the newest warning.
 
     Warnings do not count if they are from before it was scheduled or, if it runs, from before it was started.
     """
-    events = sorted(events, key=_time)
-    begun = "Scheduled" if pod.starting else "Started"
+    events = sorted(events, key=time_of)
+    begun = "Scheduled" if starting else "Started"
     begin = max((number for number, each in enumerate(events) if each["reason"] == begun), default=0)
     warnings = [each for each in events[begin:] if each["type"] == "Warning" and each["message"] not in SUMMARIES]
-    if pod.starting and events and events[-1]["reason"] == "Pulling":
-        return _said(events[-1], pod)
-    return _said(warnings[-1], pod) if warnings else ""
+    if starting and events and events[-1]["reason"] == "Pulling":
+        return _said(events[-1], node)
+    return _said(warnings[-1], node) if warnings else ""
 
 
-def _time(event: dict[str, Any]) -> datetime:
+def time_of(event: dict[str, Any]) -> datetime:
     """Return when an event happened last. Older and newer parts of Kubernetes say so in different fields."""
     when = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp")
     return datetime.fromisoformat(when or NEVER)
 
 
-def _said(event: dict[str, Any], pod: Pod) -> str:
-    node = f" ({pod.node})" if event["reason"] == "NodeNotReady" and pod.node else ""
-    return f"{event['reason']}: {' '.join(event['message'].split())}{node}"
+def _said(event: dict[str, Any], node: str) -> str:
+    where = f" ({node})" if event["reason"] == "NodeNotReady" and node else ""
+    return f"{event['reason']}: {' '.join(event['message'].split())}{where}"

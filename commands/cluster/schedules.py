@@ -95,6 +95,13 @@ def content_of(schedule: V2beta1RecurringRun) -> dict[str, Any]:
         }
 
 
+def described(schedule: V2beta1RecurringRun) -> str:
+    """Return the name of a schedule, when it starts runs, and whether it does."""
+    content = content_of(schedule)
+    when = content["cron"] or f"every {content['seconds']} s"
+    return f"{schedule.display_name}: {when}, {'on' if schedule.mode == ENABLED else 'paused'}"
+
+
 def delete_replaced(client: Client, experiment: str) -> list[V2beta1Run]:
     """Delete all schedules that newer ones have replaced, and return the runs that some of them must wait for."""
     found = find(client, experiment)
