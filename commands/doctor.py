@@ -17,7 +17,7 @@ from commands import add_pipeline
 from commands.cluster.checks.finding import OK, UNSEEN, WARNING, WRONG, Finding, table
 from commands.cluster.checks.nodes import check_gpus, check_images, check_quota, check_sharing, check_sizes
 from commands.cluster.checks.probe import check_by_pod
-from commands.cluster.checks.quick import QUICK, compare
+from commands.cluster.checks.quick import compare, look_quickly
 from commands.cluster.checks.servers import (
     check_access,
     check_clock,
@@ -65,8 +65,8 @@ def add_examination(parser: argparse.ArgumentParser) -> None:
     parser.add_argument_group("doctor").add_argument(
         "--probe",
         action="store_true",
-        help="also start a pod like those of the stages, for a few seconds: whether it starts, how much space is free on "
-        "the volumes, and whether it can open the object stores",
+        help="also start a pod like those of the stages, for a few seconds: does it start, how much space is free on "
+        "the volumes, and are the data in the object store?",
     )
     add_cluster_options(parser)
     add_connection(parser)
@@ -96,16 +96,13 @@ def _findings(args: argparse.Namespace, pipeline: Any, cluster: Any) -> Iterator
             client = stack.enter_context(connection(args))
         except UserError as error:
             client = None
-            yield Finding("Kubeflow's API", WRONG, str(error), "kubectl -n kubeflow get pods,svc")
+            said, _, remedy = str(error).rpartition("; ")
+            yield Finding("Kubeflow's API", WRONG, said or remedy, remedy if said else "")
         site = site_of(args, client, pipeline, cluster)
         finding, site = compare(site)
-        if client:
-            yield from look(site, SERVERS)
-        else:
-            said = "Kubeflow does not answer"
-            yield from (Finding(what, UNSEEN, said) for what, _ in SERVERS[1:])
+        yield from look(site, SERVERS if client else SERVERS[1:])
         yield finding
-        of_pods = [*look(site, QUICK), *look(site, NODES)]
+        of_pods = [*look_quickly(site), *look(site, NODES)]
         yield from of_pods
         if not args.probe:
             said = "the space on the volumes, and whether stores open"

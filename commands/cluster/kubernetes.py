@@ -11,11 +11,16 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 
 SECONDS = (2.0, 10.0)  # for the connection and for an answer
-FORBIDDEN = re.compile(r'(User ".*)')  # in the message of a refusal, after the name of what was asked for
+# In the message of a refusal: the user, the verb, the kind of object, and the namespace if it has one.
+FORBIDDEN = re.compile(r'User "(.*?)" cannot (\w+) resource "(\S+)".*?(?: in the namespace "(.*?)")?$')
 
 
 class UnseenError(Exception):
     """Raised if something cannot be seen from here. Its text says why."""
+
+
+class ForbiddenError(UnseenError):
+    """Raised if the user may not see something."""
 
 
 class Kubernetes:
@@ -64,7 +69,7 @@ class Kubernetes:
         except ApiException as error:
             if error.status == 404:
                 return None
-            raise UnseenError(_refusal(error)) from None
+            raise (ForbiddenError if error.status == 403 else UnseenError)(_refusal(error)) from None
         except (urllib3.exceptions.HTTPError, OSError):
             host = self._api.configuration.host
             raise UnseenError(f"{host} (context {self.context} of kubectl) does not answer") from None
@@ -95,5 +100,8 @@ def _refusal(error: ApiException) -> str:
         said = json.loads(error.body)["message"]
     except (TypeError, ValueError, KeyError):
         said = str(error.body or error.reason)
-    found = FORBIDDEN.search(said)
-    return " ".join((found[1] if found else said).split()) or f"{error.status} {error.reason}"
+    said = " ".join(said.split())
+    if found := FORBIDDEN.search(said):
+        user, verb, kind, namespace = found.groups()
+        return f"{user} may not {verb} {kind} in {f'the namespace {namespace}' if namespace else 'the cluster'}"
+    return said or f"{error.status} {error.reason}"

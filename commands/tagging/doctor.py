@@ -1,4 +1,4 @@
-"""Look for what would make a run of the pipeline `tagging` fail, before one is submitted. Takes the options of `submit`.
+"""Look for what would make a run of the pipeline `tagging` fail, before one is submitted.
 
 Examples:
     audiotagging doctor --pipeline tagging --host http://localhost:8080 --data recordings --out tags

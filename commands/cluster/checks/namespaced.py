@@ -8,9 +8,10 @@ from commands.cluster.checks.finding import OK, WARNING, WRONG, Finding
 from commands.cluster.checks.site import KUBEFLOW, Site
 from commands.cluster.events import time_of
 
-# Without these, no run starts, none ends, or no schedule starts one.
+# Without these, no run starts or ends, no schedule starts one, or nothing shows what it does.
 PROGRAMS = (
     "ml-pipeline",
+    "ml-pipeline-ui",
     "ml-pipeline-persistenceagent",
     "ml-pipeline-scheduledworkflow",
     "workflow-controller",

@@ -122,8 +122,8 @@ def check_images(site: Site) -> Iterator[Finding]:
     """Yield for every image whether nodes have it or, if not, whether its registry does."""
     try:
         nodes: list[Node] | str = [node for node in _nodes(site) if _takes_stages(node)]
-    except UnseenError as error:
-        nodes = str(error)
+    except UnseenError:
+        nodes = "see the row nodes"
     for image in site.images:
         yield _image(site, image, nodes)
 
@@ -131,7 +131,7 @@ def check_images(site: Site) -> Iterator[Finding]:
 def _image(site: Site, image: str, nodes: list[Node] | str) -> Finding:
     name = image.rpartition("/")[2]
     what = "image " + name.partition(":")[0].removeprefix("audiotagging-")
-    push = "make push REGISTRY=HOST/PATH, and --registry HOST/PATH"
+    push = "make push REGISTRY=HOST/PATH, and --registry HOST/PATH; or bring it onto the nodes"
     if not isinstance(nodes, str):
         having = [node for node in nodes if {image, f"docker.io/library/{image}", f"docker.io/{image}"} & _images(node)]
         if having and (len(having) == len(nodes) or not site.cluster.registry):

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from audiotagging.base.full_disk import readable as readable_size
 from audiotagging.base.object_store import SECRET
@@ -26,7 +27,7 @@ IMAGE = "audiotagging-data"  # which can open object stores
 CODE = """
 import json, os, shutil, sys
 from audiotagging.base.object_store import open_store
-folders, urls = json.loads(sys.argv[1])
+folders, urls, inputs = json.loads(sys.argv[1])
 seen = {"folders": {}, "urls": {}}
 for folder in folders:
     usage = shutil.disk_usage(folder)
@@ -34,8 +35,8 @@ for folder in folders:
 for url in urls:
     try:
         store, path = open_store(url)
-        store.get_file_info(path)
-        seen["urls"][url] = ""
+        missing = store.get_file_info(path).type.name == "NotFound"
+        seen["urls"][url] = "there is nothing of this name in the store" if missing and url in inputs else ""
     except Exception as error:
         seen["urls"][url] = " ".join(str(error).split())[:300] or type(error).__name__
 print(json.dumps(seen))
@@ -74,6 +75,7 @@ def _pod(site: Site) -> dict[str, Any]:
     if site.cluster.secret:
         mounts.append({"name": "secret", "mountPath": str(SECRET)})
         volumes.append({"name": "secret", "secret": {"secretName": site.cluster.secret}})
+    wanted = json.dumps([list(site.claims), [*site.sources, *site.targets], list(site.sources)])
     labels = {PART_OF: PROGRAM, COMPONENT: "doctor"}
     if site.cluster.queue:
         labels["kueue.x-k8s.io/queue-name"] = site.cluster.queue
@@ -95,7 +97,7 @@ def _pod(site: Site) -> dict[str, Any]:
                 {
                     "name": "probe",
                     "image": image,
-                    "command": ["python", "-c", CODE, json.dumps([list(site.claims), list(site.urls)])],
+                    "command": ["python", "-c", CODE, wanted],
                     "volumeMounts": mounts,
                     "resources": {
                         "requests": {"cpu": "50m", "memory": "128Mi"},
@@ -157,7 +159,8 @@ def _space(site: Site, folder: str, free: int, total: int, writable: bool) -> Fi
 
 
 def _store(site: Site, url: str, error: str) -> Finding:
-    what = f"store {url.partition('://')[0]}://{url.partition('://')[2].partition('/')[0]}"
+    what = f"store {urlsplit(url).netloc}"
     if error:
-        return Finding(what, WRONG, error, "check the secret, and the ports in manifests/base/network.yaml")
-    return Finding(what, OK, "opened from a pod")
+        remedy = "check the URL, the secret, and the ports in manifests/base/network.yaml"
+        return Finding(what, WRONG, f"{url}: {error.removeprefix(f'{url} ')}", remedy)
+    return Finding(what, OK, f"{url} was opened from a pod")

@@ -18,9 +18,9 @@ from commands.cluster.checks.secrets import check_secrets
 from commands.cluster.checks.site import Check, Site, look, same_cluster
 from commands.cluster.kubernetes import UnseenError
 
-QUICK: tuple[tuple[str, Check], ...] = (
-    ("Kubeflow's programs", check_programs),
-    ("namespace", check_namespace),
+NAMESPACE = "namespace"
+OUTSIDE: tuple[tuple[str, Check], ...] = (("Kubeflow's programs", check_programs), (NAMESPACE, check_namespace))
+INSIDE: tuple[tuple[str, Check], ...] = (
     ("the stages' account", check_account),
     ("secret", check_secrets),
     ("claims", check_claims),
@@ -32,23 +32,31 @@ logger = logging.getLogger(__name__)
 
 def compare(site: Site) -> tuple[Finding, Site]:
     """Return whether kubectl here reaches the cluster of this Kubeflow, and the site without Kubernetes if not."""
-    what = "Kubernetes"
+    what, elsewhere = "Kubernetes", replace(site, connected="see the row Kubernetes")
     try:
         kubernetes = site.kubernetes
         same = same_cluster(site.client, kubernetes) if site.client else None
     except UnseenError as error:
-        remedy = "a kubeconfig for this cluster (`kubectl get pods` must work) shows what is not seen"
-        return Finding(what, UNSEEN, str(error), remedy), replace(site, connected=str(error))
+        remedy = "a kubeconfig for this cluster, with which `kubectl get pods` works, shows what is not seen"
+        return Finding(what, UNSEEN, str(error), remedy), elsewhere
     context = f"context {kubernetes.context} of kubectl"
     if same:
         return Finding(what, OK, f"{context} is the cluster of this Kubeflow"), site
     if same is None:
-        return Finding(
-            what, UNSEEN, f"whether {context} is the cluster of this Kubeflow; the rows below take it for it"
-        ), site
+        said = f"whether {context} is the cluster of this Kubeflow; what follows takes it for it"
+        return Finding(what, UNSEEN, said), site
     said = f"{context} is another cluster than that of this Kubeflow"
-    remedy = "`kubectl config use-context NAME` with the context of that cluster"
-    return Finding(what, UNSEEN, said, remedy), replace(site, connected=said)
+    return Finding(what, UNSEEN, said, "`kubectl config use-context NAME` with the context of that cluster"), elsewhere
+
+
+def look_quickly(site: Site) -> Iterator[Finding]:
+    """Yield what the quick checks find. Without a namespace, nothing in it is looked for."""
+    findings = list(look(site, OUTSIDE))
+    yield from findings
+    if any(finding.what == NAMESPACE and finding.state == WRONG for finding in findings):
+        yield from (Finding(what, UNSEEN, f"there is no namespace {site.namespace}") for what, _ in INSIDE)
+    else:
+        yield from look(site, INSIDE)
 
 
 def check_before_submission(site: Site) -> None:
@@ -57,19 +65,18 @@ def check_before_submission(site: Site) -> None:
     Raises:
         UserError: If something is wrong, so that a run would fail or wait for ever.
     """
-    for line in _noteworthy(site):
-        logger.warning("%s", line)
-
-
-def _noteworthy(site: Site) -> Iterator[str]:
     finding, site = compare(site)
     if finding.state != OK:
-        yield f"nothing was checked in Kubernetes: {finding.said}"
+        logger.warning("nothing was checked in Kubernetes before the submission: %s", finding.said)
         return
-    findings = list(look(site, QUICK))
-    wrong = [f"{each.what}: {each.said} (-> {each.remedy})" for each in findings if each.state == WRONG]
-    if wrong:
-        raise UserError(f"nothing was submitted; {'; '.join(wrong)}; `audiotagging doctor` shows more")
-    yield from (f"{each.what}: {each.said}" for each in findings if each.state == WARNING)
+    findings = list(look_quickly(site))
+    if wrong := [f"{each.what}: {each.said}" for each in findings if each.state == WRONG]:
+        raise UserError(
+            f"nothing was submitted. {'. '.join(wrong)}. `audiotagging doctor` with the same options says what to do"
+        )
+    for each in findings:
+        if each.state == WARNING:
+            logger.warning("%s: %s", each.what, each.said)
     if unseen := [each for each in findings if each.state == UNSEEN]:
-        yield f"not checked: {listed([each.what for each in unseen])} ({unseen[0].said})"
+        what = listed([each.what for each in unseen])
+        logger.warning("not checked before the submission: %s (%s)", what, unseen[0].said)

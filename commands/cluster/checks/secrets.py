@@ -24,7 +24,7 @@ KNOWN = {key for keys in VARIABLES.values() for key in keys}
 
 def check_secrets(site: Site) -> Iterator[Finding]:
     """Yield what is wrong with the secret of the object stores, and with that of the notifications."""
-    schemes = sorted({urlsplit(url).scheme for url in site.urls})
+    schemes = sorted({urlsplit(url).scheme for url in (*site.sources, *site.targets)})
     if site.cluster.secret:
         yield _of_stores(site, site.cluster.secret, schemes)
     elif schemes:

@@ -130,5 +130,5 @@ def _next(site: Site, schedule: V2beta1RecurringRun) -> str:
 
 def _client(site: Site) -> Client:
     if site.client is None:
-        raise UnseenError("Kubeflow does not answer")
+        raise UnseenError("Kubeflow was not asked, because of the first row")
     return site.client

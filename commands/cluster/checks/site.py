@@ -11,10 +11,10 @@ from kfp.dsl.graph_component import GraphComponent
 from kfp_server_api import ApiException
 
 from audiotagging.base.errors import UserError
-from commands.cluster.checks.finding import UNSEEN, WRONG, Finding
 from commands.cluster.answers import UNREADABLE
+from commands.cluster.checks.finding import UNSEEN, WRONG, Finding
 from commands.cluster.client import Client
-from commands.cluster.kubernetes import Kubernetes, UnseenError, open_kubernetes
+from commands.cluster.kubernetes import ForbiddenError, Kubernetes, UnseenError, open_kubernetes
 from commands.kfp_internals import images_of, stages_of
 from components.cluster import NEEDS, SMALL, Cluster
 
@@ -34,7 +34,8 @@ class Site:
         cluster: The settings of the cluster.
         stages: Names of the pipeline's stages.
         images: References of their images.
-        urls: The folders in object stores that the run reads or writes.
+        sources: The folders in object stores that the run reads.
+        targets: Those that it writes.
     """
 
     client: Client | None
@@ -44,7 +45,8 @@ class Site:
     cluster: Cluster
     stages: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
-    urls: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
 
     @property
     def namespace(self) -> str:
@@ -89,7 +91,6 @@ def site_of(args: argparse.Namespace, client: Client | None, pipeline: GraphComp
         pipeline: The pipeline, as it is to run.
         cluster: The settings of the cluster.
     """
-    named = (str(getattr(args, option, None) or "") for option in ("data", "init", "out"))
     connected: Kubernetes | str
     try:
         connected = open_kubernetes()
@@ -103,8 +104,14 @@ def site_of(args: argparse.Namespace, client: Client | None, pipeline: GraphComp
         cluster=cluster,
         stages=tuple(stages_of(pipeline)),
         images=tuple(images_of(pipeline)),
-        urls=tuple(url for url in named if "://" in url),
+        sources=_urls(args, "data", "init"),
+        targets=_urls(args, "out"),
     )
+
+
+def _urls(args: argparse.Namespace, *options: str) -> tuple[str, ...]:
+    named = (str(getattr(args, option, None) or "") for option in options)
+    return tuple(url for url in named if "://" in url)
 
 
 def same_cluster(client: Client, kubernetes: Kubernetes) -> bool | None:
@@ -115,7 +122,10 @@ def same_cluster(client: Client, kubernetes: Kubernetes) -> bool | None:
     Raises:
         UnseenError: If Kubernetes does not answer.
     """
-    found = kubernetes.get(f"/api/v1/namespaces/{KUBEFLOW}/pods", labelSelector=PAGE)
+    try:
+        found = kubernetes.get(f"/api/v1/namespaces/{KUBEFLOW}/pods", labelSelector=PAGE)
+    except ForbiddenError:
+        return None
     if not found or not found["items"]:
         return False
     name, uid = (found["items"][0]["metadata"][key] for key in ("name", "uid"))
@@ -141,6 +151,8 @@ def look(site: Site, checks: Iterable[tuple[str, Check]]) -> Iterator[Finding]:
     for what, check in checks:
         try:
             yield from check(site)
+        except ForbiddenError as error:
+            yield Finding(what, UNSEEN, str(error), "an administrator of the cluster can allow it")
         except UnseenError as error:
             yield Finding(what, UNSEEN, str(error))
         except ApiException as error:
