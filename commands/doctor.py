@@ -2,7 +2,7 @@
 
 Examples:
     audiotagging doctor --host http://localhost:8080 --registry ghcr.io/team
-    audiotagging doctor --host http://localhost:8080 --data s3://bucket/clips --secret store --probe
+    audiotagging doctor --data s3://bucket/clips --secret store --probe
 """
 
 import argparse

@@ -355,7 +355,7 @@ def count_tasks(pipeline: Any, rows: int) -> int:
 def stages_of(pipeline: Any) -> list[str]:
     """Return the names of a pipeline's stages."""
     executors = pipeline.pipeline_spec.deployment_spec["executors"]
-    return [name.removeprefix("exec-") for name in executors]
+    return sorted(name.removeprefix("exec-") for name in executors)
 
 
 def images_of(pipeline: Any) -> list[str]:

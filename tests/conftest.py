@@ -14,6 +14,7 @@ from helpers.data_folder import CLASSES, RATE, write_table
 from helpers.kubeflow_server import KubeflowServer
 from helpers.s3_server import S3Server
 from kfp.dsl.pipeline_task import PipelineTask
+from kubernetes.config import kube_config
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 import pipeline
@@ -152,6 +153,7 @@ def server(monkeypatch, tmp_path):
     monkeypatch.setattr(following, "RETRY_AFTER", 0.01)
     monkeypatch.setattr(events, "PATIENCE", timedelta(days=9999))  # what was recorded is old
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "kubeconfig"))
     monkeypatch.setattr(kfp_internals.kfp.Client, "_LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
     with running(KubeflowServer()) as server:
         yield server

@@ -75,7 +75,7 @@ def of_now(events: list[dict[str, Any]], *, starting: bool, node: str) -> str:
 def time_of(event: dict[str, Any]) -> datetime:
     """Return when an event happened last. Older and newer parts of Kubernetes say so in different fields."""
     when = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp")
-    return datetime.fromisoformat(when or NEVER)
+    return datetime.fromisoformat(when or NEVER).replace(microsecond=0)  # older parts leave them out; the order stays
 
 
 def _said(event: dict[str, Any], node: str) -> str:

@@ -1,8 +1,8 @@
 """Look for what would make a run of the pipeline `tagging` fail, before one is submitted.
 
 Examples:
-    audiotagging doctor --pipeline tagging --host http://localhost:8080 --data recordings --out tags
-    audiotagging doctor --pipeline tagging --data s3://bucket/new --out s3://bucket/tags --secret store --probe
+    audiotagging doctor --pipeline tagging --data recordings --out tags
+    audiotagging doctor --pipeline tagging --data s3://bucket/new --out tags --probe
 """
 
 import argparse

@@ -30,9 +30,12 @@ class KubeflowServer(ThreadingHTTPServer):
         logs: Logs by pod: of pods that are there.
         events: Events by pod, as Kubernetes has them.
         gates: What holds a pod back from being scheduled, by pod.
+        ready: Whether the server of the page reaches that of the API.
+        uids: The identities of pods by name; None of a pod that is not there.
         readable: Whether the API's server may read pods, as it may not for runs without a namespace in its database.
         artifacts: Contents of what is in the object store, by URI.
         broken: Answers (status, body) given instead, by a regular expression of method and path.
+        ahead: Seconds by which its clock is ahead.
         delay: Seconds before each answer.
         packed: Whether the nodes of a workflow are compressed, as Argo does it from a megabyte on.
         requests: Method and path of all requests.
@@ -46,9 +49,9 @@ class KubeflowServer(ThreadingHTTPServer):
         self.health = {"commit_sha": "4a3592c", "tag_name": "2.17.0", "multi_user": False}
         self.pipelines, self.versions, self.experiments, self.runs, self.schedules = {}, {}, {}, {}, {}
         self.packages, self.story, self.logs, self.broken = {}, [("SUCCEEDED", None)], {}, {}
-        self.events, self.gates = {}, {}
+        self.events, self.gates, self.ready, self.uids = {}, {}, True, {}
         self.page, self.readable, self.artifacts = True, False, {}
-        self.delay, self.packed, self.requests, self.headers = 0, False, [], {}
+        self.ahead, self.delay, self.packed, self.requests, self.headers = 0, 0, False, [], {}
 
     @property
     def url(self):
@@ -75,6 +78,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+    def date_time_string(self, timestamp=None):
+        return super().date_time_string(time.time() + self.server.ahead)
 
     def do_GET(self):
         self.handle_request()
@@ -127,6 +133,8 @@ class Handler(BaseHTTPRequestHandler):
         health = self.server.health
         if not self.server.page:
             return health
+        if not self.server.ready:  # seen of the page while no pod of the API was there
+            return {"apiServerReady": False, "multi_user": False}
         return {"apiServerTagName": health["tag_name"], "apiServerReady": True, "multi_user": health["multi_user"]}
 
     def list_pipelines(self, query):
@@ -240,8 +248,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def get_pod(self, query):
         self.check_page()
+        if self.server.uids.get(query["podname"][0], "") is None:
+            raise RefusedError(500, f"Could not get pod {query['podname'][0]} in namespace kubeflow")
         gates = [{"name": name} for name in self.server.gates.get(query["podname"][0], [])]
-        return {"spec": {"schedulingGates": gates} if gates else {}}
+        uid = self.server.uids.get(query["podname"][0])
+        return {"metadata": {"uid": uid}, "spec": {"schedulingGates": gates} if gates else {}}
 
     def get_artifact(self, query, scheme, bucket, key):
         self.check_page()

@@ -13,7 +13,7 @@ from audiotagging.base.wording import duration
 from commands.cluster import schedules
 from commands.cluster.answers import readable
 from commands.cluster.checks.finding import OK, WARNING, WRONG, Finding
-from commands.cluster.checks.site import Site
+from commands.cluster.checks.site import LOGS, Site
 from commands.cluster.client import AUTHENTICATION, HEALTH, Client, find_experiment, tag_of
 from commands.cluster.kubernetes import UnseenError
 
@@ -33,7 +33,7 @@ def check_server(site: Site) -> Iterator[Finding]:
             "Kubeflow's API",
             WRONG,
             "Kubeflow's page answers, and the server of its API (ml-pipeline) does not",
-            "kubectl -n kubeflow get pods; kubectl -n kubeflow logs deployment/ml-pipeline",
+            LOGS,
         )
     else:
         yield _version("Kubeflow's API", tag, SERVERS, "docs/cluster.md says which were seen to work")

@@ -18,8 +18,9 @@ from commands.cluster.kubernetes import ForbiddenError, Kubernetes, UnseenError,
 from commands.kfp_internals import images_of, stages_of
 from components.cluster import NEEDS, SMALL, Cluster
 
-PAGE = "app=ml-pipeline-ui"  # the label of the pods of Kubeflow's page
 KUBEFLOW = "kubeflow"  # the namespace of Kubeflow, and of the stages if it has no users
+LOGS = f"kubectl -n {KUBEFLOW} get pods; kubectl -n {KUBEFLOW} logs deployment/ml-pipeline"
+PAGE = "app=ml-pipeline-ui"  # the label of the pods of Kubeflow's page
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class Site:
     @property
     def claims(self) -> dict[str, str]:
         """The folders of the volumes that the stages need, with the names of their claims."""
-        folders = dict.fromkeys(folder for stage in self.stages for folder in NEEDS[stage].volumes)
-        return {folder: claim for folder in folders if (claim := self.cluster.claims[folder])}
+        folders = {folder for stage in self.stages for folder in NEEDS[stage].volumes}
+        return {folder: claim for folder, claim in self.cluster.claims.items() if claim and folder in folders}
 
     def in_namespace(self, kind: str, name: str = "", **query: str) -> Any:
         """Return an object of the core API in the namespace of the stages, or a list of all; None if there is none."""
@@ -156,6 +157,6 @@ def look(site: Site, checks: Iterable[tuple[str, Check]]) -> Iterator[Finding]:
         except UnseenError as error:
             yield Finding(what, UNSEEN, str(error))
         except ApiException as error:
-            yield Finding(what, WRONG, f"Kubeflow answered {error.status} {error.reason}", "look at the rows above")
+            yield Finding(what, WRONG, f"the server of Kubeflow's API answered {error.status} {error.reason}", LOGS)
         except (urllib3.exceptions.HTTPError, UserError) as error:
-            yield Finding(what, WRONG, f"no usable answer from Kubeflow ({error})", "look at the rows above")
+            yield Finding(what, WRONG, f"no usable answer of Kubeflow's API: {error}", LOGS)
