@@ -5,6 +5,9 @@ KIND_VERSION ?= 0.32.0
 KIND_NODE_IMAGE ?= kindest/node:v1.36.1@sha256:3489c7674813ba5d8b1a9977baea8a6e553784dab7b84759d1014dbd78f7ebd5
 KFP_VERSION ?= 2.17.0
 
+# ANYWAY=1 lets `make kind-up` go on if this machine lacks something.
+ANYWAY ?=
+
 # The data, the members and the folds of `make run`, and the folder of its results.
 DATA ?= data/demo
 MEMBERS ?= $(if $(filter data/demo,$(DATA)),demo)
@@ -155,8 +158,8 @@ manifests: ## Print the manifests for `kubectl apply -f -` (OVERLAY=gpu REGISTRY
 
 kind-up kind-test kind-down: kind-%: $(ENVIRONMENT)
 	KIND_VERSION=$(KIND_VERSION) KIND_NODE_IMAGE=$(KIND_NODE_IMAGE) KFP_VERSION=$(KFP_VERSION) \
-		PYTHON=$(BIN)/python MAKE=$(MAKE) manifests/kind.sh $*
+		PYTHON=$(BIN)/python MAKE=$(MAKE) ANYWAY=$(ANYWAY) manifests/kind.sh $*
 
-kind-up: ## Create a local cluster with Kubeflow Pipelines (needs docker, kind, kubectl)
+kind-up: ## Create a local cluster with Kubeflow Pipelines (needs docker, kind, kubectl; ANYWAY=1 whatever is missing)
 kind-test: ## Run and schedule the pipeline on the local cluster, with simulated GPUs
 kind-down: ## Delete the local cluster

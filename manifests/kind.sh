@@ -4,13 +4,16 @@
 #   manifests/kind.sh up | test | down
 #
 # `make kind-up`, `make kind-test` and `make kind-down` call it with the versions from the top of the Makefile. Needs
-# docker, kind and kubectl, 4 CPUs, 12 GB of memory and 30 GB of disk. When a step fails, the pods and the last events
-# are printed. Every step can be done again.
+# docker, kind and kubectl, 4 CPUs, 12 GB of memory and 30 GB of disk. `up` first says what this machine lacks, and with
+# ANYWAY=1 goes on without it. When a step fails, the pods and the last events are printed. Every step can be done again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 : "${CLUSTER:=audiotagging}" "${KIND_NODE_IMAGE:?}" "${KIND_VERSION:?}" "${KFP_VERSION:?}" "${PYTHON:=python3}"
-: "${PORT:=8080}" "${MAKE:=make}"
+: "${PORT:=8080}" "${MAKE:=make}" "${ANYWAY:=}" "${PAUSE:=5}"
+CPUS=4 MEMORY=11500 DISK=30000 # MB; a machine of 12 GB has a little less
+# https://kind.sigs.k8s.io/docs/user/known-issues/#pod-errors-due-to-too-many-open-files
+WATCHES=524288 INSTANCES=512
 UNFINISHED="status.phase!=Succeeded,status.phase!=Running"
 KFP="github.com/kubeflow/pipelines/manifests/kustomize"
 export AUDIOTAGGING_REGISTRY="" AUDIOTAGGING_TORCH=cpu BUILDX_NO_DEFAULT_ATTESTATIONS=1
@@ -50,17 +53,24 @@ explain() {
 }
 trap explain EXIT
 
-need() {
-    command -v "$1" >/dev/null || { echo "$1 is not installed: $2" >&2; exit 2; }
+# Prints what is missing, and what to do about it.
+lacks() {
+    echo "missing: $1" >&2
+    echo "     ->  $2" >&2
+    lacking=$((lacking + 1))
 }
 
-# Tries a command every 5 seconds until it succeeds: retry SECONDS COMMAND...
+need() {
+    command -v "$1" >/dev/null || lacks "$1, which is not installed" "$2"
+}
+
+# Tries a command again and again until it succeeds: retry SECONDS COMMAND...
 retry() {
     local end=$((SECONDS + $1))
     shift
     until "$@"; do
         [ "$SECONDS" -lt "$end" ] || { echo "gave up on: $*" >&2; return 1; }
-        sleep 5
+        sleep "$PAUSE"
     done
 }
 
@@ -68,15 +78,58 @@ run_pipeline() {
     "$PYTHON" pipeline.py "$1" --host "http://localhost:$PORT" "${@:2}"
 }
 
+port_in_use() {
+    (: <"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null
+}
+
+# Looks for everything for which a later step would fail, in seconds.
+check_machine() {
+    local architecture cpus memory root free watches instances client node
+    read -r architecture cpus memory root < <(
+        docker info --format '{{.Architecture}} {{.NCPU}} {{.MemTotal}} {{.DockerRootDir}}'
+    ) || { echo "Docker's engine does not answer: start it (\`docker info\` must work)" >&2; exit 2; }
+    memory=$((memory / 1000000))
+    case $architecture in
+        x86_64 | amd64) ;;
+        *) lacks "images for $architecture: Kubeflow publishes its images for amd64 alone" \
+            "use a machine with amd64, or a Docker engine that emulates it (kubeflow/pipelines issues 10309, 13957)" ;;
+    esac
+    [ "$cpus" -ge $CPUS ] || lacks "$CPUS CPUs, found $cpus" "give Docker more CPUs"
+    [ "$memory" -ge $MEMORY ] || lacks "12 GB of memory, found $memory MB" "give Docker more memory"
+    if free=$(df -Pk "$root" 2>/dev/null | awk 'NR == 2 { print int($4 * 1.024 / 1000) }') && [ -n "$free" ]; then
+        [ "$free" -ge $DISK ] || lacks "30 GB of disk in $root, found $free MB" "docker system prune, or a larger disk"
+    else
+        echo "not seen: how much disk is free, because $root is on another machine; 30 GB are needed"
+    fi
+    if watches=$(sysctl -n fs.inotify.max_user_watches 2>/dev/null) &&
+        instances=$(sysctl -n fs.inotify.max_user_instances 2>/dev/null); then
+        [ "$watches" -ge $WATCHES ] && [ "$instances" -ge $INSTANCES ] ||
+            lacks "inotify limits of $WATCHES watches and $INSTANCES instances, found $watches and $instances" \
+                "sudo sysctl fs.inotify.max_user_watches=$WATCHES fs.inotify.max_user_instances=$INSTANCES"
+    else
+        echo "not seen: the limits of inotify, because Docker's engine is on another machine"
+    fi
+    ! port_in_use || lacks "port $PORT for kind-test: another program uses it" "stop that, or choose one with PORT=8081"
+    kind version | grep --quiet --fixed-strings "v$KIND_VERSION " ||
+        echo "expected kind v$KIND_VERSION, found $(kind version); using it anyway"
+    node=${KIND_NODE_IMAGE#*:v1.}
+    node=${node%%.*}
+    client=$(kubectl version --client --output yaml | sed -n 's/.*minor: "\([0-9]*\).*/\1/p')
+    if [ -z "$client" ] || [ "$client" -lt $((node - 1)) ] || [ "$client" -gt $((node + 1)) ]; then
+        echo "expected kubectl 1.$((node - 1)) to 1.$((node + 1)) for Kubernetes 1.$node, found 1.${client:-?}; using it anyway"
+    fi
+    [ "$lacking" -eq 0 ] || [ -n "$ANYWAY" ] || { echo "nothing was made; ANYWAY=1 goes on nevertheless" >&2; exit 2; }
+}
+
 up() {
-    step "1. tools"
+    step "1. this machine and its tools"
+    lacking=0
     need git "https://git-scm.com"
     need docker "https://docs.docker.com/engine/install"
     need kind "https://kind.sigs.k8s.io (v$KIND_VERSION)"
     need kubectl "https://kubernetes.io/docs/tasks/tools"
-    docker info >/dev/null
-    kind version | grep --quiet --fixed-strings "v$KIND_VERSION" ||
-        echo "expected kind v$KIND_VERSION, found $(kind version); using it anyway"
+    [ "$lacking" -eq 0 ] || exit 2
+    check_machine
 
     step "2. cluster $CLUSTER ($KIND_NODE_IMAGE)"
     if ! kind get clusters 2>/dev/null | grep --quiet --line-regexp "$CLUSTER"; then
@@ -84,9 +137,10 @@ up() {
     fi
 
     step "3. Kubeflow Pipelines $KFP_VERSION"
-    "${kubectl[@]}" apply --kustomize "$KFP/cluster-scoped-resources?timeout=300s&ref=$KFP_VERSION"
+    # Kubeflow's manifests name other repositories, for which kustomize waits 27 s, whatever the address says.
+    retry 600 "${kubectl[@]}" apply --kustomize "$KFP/cluster-scoped-resources?timeout=300s&ref=$KFP_VERSION"
     "${kubectl[@]}" wait crd/applications.app.k8s.io --for condition=established --timeout 60s
-    "${kubectl[@]}" apply --kustomize "$KFP/env/platform-agnostic?timeout=300s&ref=$KFP_VERSION"
+    retry 600 "${kubectl[@]}" apply --kustomize "$KFP/env/platform-agnostic?timeout=300s&ref=$KFP_VERSION"
 
     step "4. images"
     "$MAKE" image-data image-training image-results image-tagging image-client
@@ -158,6 +212,7 @@ test_cluster() {
     "${kubeflow[@]}" cp "$work/demo" audiotagging-loader:/audio/demo
 
     step "3. Kubeflow's page on port $PORT"
+    ! port_in_use || { echo "another program uses port $PORT: stop that, or choose one with PORT=8081" >&2; exit 2; }
     keep_forwarding >"$work/forward.log" 2>&1 &
     forward=$!
     retry 120 healthy
