@@ -109,12 +109,12 @@ check_machine() {
     else
         echo "not seen: the limits of inotify, because Docker's engine is on another machine"
     fi
-    ! port_in_use || lacks "port $PORT for kind-test: another program uses it" "stop that, or choose one with PORT=8081"
+    ! port_in_use || lacks "port $PORT for kind-test: another program uses it" "stop that, or choose another with PORT=$((PORT + 1))"
     kind version | grep --quiet --fixed-strings "v$KIND_VERSION " ||
         echo "expected kind v$KIND_VERSION, found $(kind version); using it anyway"
     node=${KIND_NODE_IMAGE#*:v1.}
     node=${node%%.*}
-    client=$(kubectl version --client --output yaml | sed -n 's/.*minor: "\([0-9]*\).*/\1/p')
+    client=$(kubectl version --client --output yaml | sed -n 's/.*minor: "\{0,1\}\([0-9]*\).*/\1/p')
     if [ -z "$client" ] || [ "$client" -lt $((node - 1)) ] || [ "$client" -gt $((node + 1)) ]; then
         echo "expected kubectl 1.$((node - 1)) to 1.$((node + 1)) for Kubernetes 1.$node, found 1.${client:-?}; using it anyway"
     fi
@@ -212,7 +212,7 @@ test_cluster() {
     "${kubeflow[@]}" cp "$work/demo" audiotagging-loader:/audio/demo
 
     step "3. Kubeflow's page on port $PORT"
-    ! port_in_use || { echo "another program uses port $PORT: stop that, or choose one with PORT=8081" >&2; exit 2; }
+    ! port_in_use || { echo "another program uses port $PORT: stop that, or choose another with PORT=$((PORT + 1))" >&2; exit 2; }
     keep_forwarding >"$work/forward.log" 2>&1 &
     forward=$!
     retry 120 healthy

@@ -142,7 +142,7 @@ VERSIONS = {
         "expected kind v0.32.0, found kind v0.32.01 go1.25; using it anyway",
     ),
     "old kubectl": (
-        {"kubectl": 'case "$1" in version) printf "  minor: \\"34+\\"\\n" ;; esac'},
+        {"kubectl": 'case "$1" in version) printf "  minor: 34+\\n" ;; esac'},
         "expected kubectl 1.35 to 1.37 for Kubernetes 1.36, found 1.34; using it anyway",
     ),
     "silent kubectl": (

@@ -31,6 +31,7 @@ OLDEST = (2, 17)  # the first version that respects the user of a stage
 MLFLOW = "mlflow"  # Kubeflow's name for its plugin
 TOKEN_FILE = "/var/run/secrets/kubeflow/pipelines/token"  # the token of the service account, from Kubernetes
 COOKIES = "AUDIOTAGGING_COOKIES"  # a variable, because other users of the machine can see command lines
+NAMESPACE = "kubeflow"  # of Kubeflow, and of the stages if it has no users
 HEALTH = "/apis/v2beta1/healthz"
 AUTHENTICATION = f"--token-file or the variable {COOKIES}"
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from commands.cluster.checks.finding import OK, WARNING, WRONG, Finding
-from commands.cluster.checks.site import KUBEFLOW, Site
+from commands.cluster.checks.site import Site
+from commands.cluster.client import NAMESPACE
 from commands.cluster.events import time_of
 
 # Without these, no run starts or ends, no schedule starts one, or nothing shows what it does.
@@ -41,7 +42,7 @@ def check_namespace(site: Site) -> Iterator[Finding]:
 
 def check_programs(site: Site) -> Iterator[Finding]:
     """Yield whether Kubeflow's own programs run."""
-    answer = site.kubernetes.get(f"/apis/apps/v1/namespaces/{KUBEFLOW}/deployments")
+    answer = site.kubernetes.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments")
     ready = {each["metadata"]["name"]: each["status"].get("availableReplicas", 0) for each in answer["items"]}
     down = [name for name in PROGRAMS if not ready.get(name)]
     if not down:
@@ -52,7 +53,7 @@ def check_programs(site: Site) -> Iterator[Finding]:
             "Kubeflow's programs",
             WRONG,
             f"{name} {state}",
-            f"kubectl -n {KUBEFLOW} describe deployment {name}; kubectl -n {KUBEFLOW} get events"
+            f"kubectl -n {NAMESPACE} describe deployment {name}; kubectl -n {NAMESPACE} get events"
             if name in ready
             else "install Kubeflow Pipelines again (docs/cluster.md)",
         )

@@ -13,13 +13,12 @@ from kfp_server_api import ApiException
 from audiotagging.base.errors import UserError
 from commands.cluster.answers import UNREADABLE
 from commands.cluster.checks.finding import UNSEEN, WRONG, Finding
-from commands.cluster.client import Client
+from commands.cluster.client import NAMESPACE, Client
 from commands.cluster.kubernetes import ForbiddenError, Kubernetes, UnseenError, open_kubernetes
 from commands.kfp_internals import images_of, stages_of
 from components.cluster import NEEDS, SMALL, Cluster
 
-KUBEFLOW = "kubeflow"  # the namespace of Kubeflow, and of the stages if it has no users
-LOGS = f"kubectl -n {KUBEFLOW} get pods; kubectl -n {KUBEFLOW} logs deployment/ml-pipeline"
+LOGS = f"kubectl -n {NAMESPACE} get pods; kubectl -n {NAMESPACE} logs deployment/ml-pipeline"
 PAGE = "app=ml-pipeline-ui"  # the label of the pods of Kubeflow's page
 
 
@@ -52,7 +51,7 @@ class Site:
     @property
     def namespace(self) -> str:
         """The namespace of the stages."""
-        return self.users_namespace or KUBEFLOW
+        return self.users_namespace or NAMESPACE
 
     @property
     def kubernetes(self) -> Kubernetes:
@@ -124,14 +123,14 @@ def same_cluster(client: Client, kubernetes: Kubernetes) -> bool | None:
         UnseenError: If Kubernetes does not answer.
     """
     try:
-        found = kubernetes.get(f"/api/v1/namespaces/{KUBEFLOW}/pods", labelSelector=PAGE)
+        found = kubernetes.get(f"/api/v1/namespaces/{NAMESPACE}/pods", labelSelector=PAGE)
     except ForbiddenError:
         return None
     if not found or not found["items"]:
         return False
     name, uid = (found["items"][0]["metadata"][key] for key in ("name", "uid"))
     try:
-        said = client.get_text("/k8s/pod", podname=name, podnamespace=KUBEFLOW)
+        said = client.get_text("/k8s/pod", podname=name, podnamespace=NAMESPACE)
         return bool(json.loads(said)["metadata"]["uid"] == uid)
     except ApiException as error:
         return False if error.status == 500 else None  # the page's answer if there is no such pod
