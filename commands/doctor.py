@@ -15,7 +15,8 @@ from audiotagging.base.errors import UserError
 from audiotagging.base.gate import CODES
 from commands import add_pipeline
 from commands.cluster.checks.finding import OK, UNSEEN, WARNING, WRONG, Finding, table
-from commands.cluster.checks.nodes import check_gpus, check_images, check_quota, check_sharing, check_sizes
+from commands.cluster.checks.images import check_images
+from commands.cluster.checks.nodes import check_gpus, check_quota, check_sharing, check_sizes
 from commands.cluster.checks.probe import check_by_pod
 from commands.cluster.checks.quick import compare, look_quickly
 from commands.cluster.checks.servers import (

@@ -8,10 +8,12 @@ from helpers.background import running
 from helpers.kubernetes_server import (
     APPS,
     CORE,
+    OWN,
     QUEUES,
     UID,
     KubernetesServer,
     claim,
+    deployment,
     listed,
     node,
     pod,
@@ -21,7 +23,7 @@ from helpers.kubernetes_server import (
 )
 
 from commands import kfp_internals
-from commands.cluster.checks import nodes, probe, servers
+from commands.cluster.checks import images, probe, servers
 from commands.cluster.kubernetes import UnseenError
 from components.images import image
 
@@ -29,7 +31,8 @@ PAGE, CLAIM = "ml-pipeline-ui-58f49cd759-t9qvx", f"{CORE}/persistentvolumeclaims
 SWF = "/apis/kubeflow.org/v1beta1/namespaces/kubeflow/scheduledworkflows"
 KEYS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
 S3 = ["--data", "s3://bucket/clips", "--secret", "store"]
-IMAGES = [image(target, registry="", torch="cuda") for target in ("data", "training", "results", "tagging")]
+STAGES = [image(target, registry="", torch="cuda") for target in ("data", "training", "results", "tagging")]
+IMAGES = [*STAGES, *OWN]
 SEEN = {"folders": {"/audio": [40e9, 271e9, True], "/champions": [40e9, 271e9, True]}, "urls": {}}
 
 
@@ -38,7 +41,7 @@ def kubernetes(server, tmp_path, monkeypatch):
     """Kubernetes with the Kubeflow of the other server, as kubectl's context names it."""
     monkeypatch.setattr(probe, "POLL", 0.01)
     server.uids = {PAGE: UID}
-    with running(KubernetesServer([f"docker.io/library/{name}" for name in IMAGES])) as kubernetes:
+    with running(KubernetesServer([*(f"docker.io/library/{name}" for name in STAGES), *OWN])) as kubernetes:
         kubernetes.write_kubeconfig(tmp_path / "kubeconfig")
         kubernetes.log = json.dumps(SEEN)
         yield kubernetes
@@ -74,8 +77,8 @@ def test_all_is_well(kubernetes, doctor, server):
 def test_every_row_has_a_state_and_what_was_found(kubernetes, call):
     _, output, _ = call("doctor")
     rows = [line.split() for line in output.split("\n\n")[0].splitlines() if not line.startswith(" ")]
-    assert len(rows) == 23 and all({"ok", "not"} & set(row) for row in rows)
-    assert output.endswith("\n1 not seen, 22 ok\n")
+    assert len(rows) == 26 and all({"ok", "not"} & set(row) for row in rows)
+    assert output.endswith("\n1 not seen, 25 ok\n")
 
 
 WRONG = {
@@ -147,7 +150,7 @@ WRONG = {
     ),
     "a program of Kubeflow": (
         [],
-        {APPS: listed({"metadata": {"name": "workflow-controller"}, "status": {}})},
+        {APPS: listed(deployment("workflow-controller", ready=0))},
         "Kubeflow's programs wrong workflow-controller has no pod that is ready -> kubectl -n kubeflow describe",
     ),
     "no namespace": ([], {CORE: None}, "namespace wrong there is no namespace kubeflow in the cluster of kubectl's"),
@@ -193,7 +196,7 @@ WRONG = {
     "no image": (
         ["--torch", "cpu"],
         {},
-        f"image training wrong {image('training', registry='', torch='cpu')} is on no node, and without --registry",
+        f"image training wrong {image('training', registry='', torch='cpu')} is on no node, and without a registry",
     ),
     "no Kueue": (
         ["--queue", "audiotagging"],
@@ -248,8 +251,8 @@ WARNINGS = {
     ),
     "an image on one node": (
         [],
-        {"/api/v1/nodes": listed(node(images=IMAGES), node("vm2"))},
-        f"image data warning {IMAGES[0]} is on 1 of 2 nodes -> the other nodes cannot pull it",
+        {"/api/v1/nodes": listed(node(images=IMAGES), node("vm2", images=OWN))},
+        f"image data warning {IMAGES[0]} is on 1 of 2 nodes, and the others cannot pull it -> make push",
     ),
     "a silent Kueue": (
         ["--queue", "audiotagging"],
@@ -289,12 +292,17 @@ def test_what_the_account_of_the_stages_may_not_do_is_named(kubernetes, doctor, 
     )
 
 
-def test_what_the_user_may_not_see_is_said_and_nothing_else_suffers(kubernetes, doctor):
+def test_what_the_user_may_not_see_is_said_and_nothing_else_suffers(kubernetes, doctor, monkeypatch):
+    def unseen(image):
+        raise UnseenError("the registry does not answer from here")
+
+    monkeypatch.setattr(images, "registry_has", unseen)
     kubernetes.forbidden = "/secrets/|^/api/v1/nodes|/localsubjectaccessreviews"
     code, rows = doctor(*S3)
     assert code == 0 and {row.partition(" not seen ")[0] for row in rows} == {
         *("the stages' account", "secret", "nodes", "sharing of volumes", "GPUs"),
-        *("image data", "image training", "image results", "probe"),
+        *("image data", "image training", "image results", "image kfp-driver", "image kfp-launcher"),
+        *("image argoexec", "probe"),
     }
     assert "secret not seen ann may not get secrets in the namespace kubeflow -> an administrator" in " ".join(rows)
 
@@ -302,7 +310,7 @@ def test_what_the_user_may_not_see_is_said_and_nothing_else_suffers(kubernetes, 
 def test_without_a_kubeconfig_each_row_says_that_it_is_not_seen(server, doctor):
     code, rows = doctor()
     assert code == 0 and rows[0].startswith("Kubernetes not seen there is no kubeconfig -> a kubeconfig")
-    assert len(rows) == 13 and all(" not seen " in row for row in rows)
+    assert len(rows) == 14 and all(" not seen " in row for row in rows)
 
 
 def test_kubernetes_that_does_not_answer_is_not_seen(kubernetes, doctor, tmp_path):
@@ -511,10 +519,13 @@ def test_a_pod_that_fails_says_its_last_line_and_none_is_started_to_wait(kuberne
             False,
             (
                 2,
-                ["image training wrong audiotagging-training:TAG is not in ghcr.io/team -> make push"],
+                ["image training wrong its registry has no ghcr.io/team/audiotagging-training:TAG -> make"],
             ),
         ),
-        (UnseenError("it does not answer"), (0, ["image training not seen it does not answer"])),
+        (
+            UnseenError("it does not answer"),
+            (0, ["image training not seen whether ghcr.io/team/audiotagging-training:TAG can"]),
+        ),
     ],
 )
 def test_registries_are_asked_for_images_that_are_not_on_all_nodes(kubernetes, doctor, monkeypatch, answer, expected):
@@ -524,13 +535,31 @@ def test_registries_are_asked_for_images_that_are_not_on_all_nodes(kubernetes, d
             raise answer
         return answer
 
-    monkeypatch.setattr(nodes, "registry_has", has)
-    names = [f"ghcr.io/team/{name}" for name in IMAGES if "training" not in name]
+    monkeypatch.setattr(images, "registry_has", has)
+    names = [*(f"ghcr.io/team/{name}" for name in STAGES if "training" not in name), *OWN]
     kubernetes.objects["/api/v1/nodes"] = listed(node(images=names))
     code, rows = doctor("--registry", "ghcr.io/team")
     rows = [row.replace(IMAGES[1].partition(":")[2], "TAG") for row in rows if row.startswith("image")]
     assert code == expected[0] and len(rows) == len(expected[1])
     assert all(row.startswith(start) for row, start in zip(rows, expected[1], strict=True))
+
+
+@pytest.mark.parametrize("names", [[[str(number)] for number in range(50)], [["a", "b", "c", "d", "e"]]])
+def test_a_list_of_images_that_is_cut_short_proves_nothing(kubernetes, doctor, names):
+    cut = node()
+    cut["status"]["images"] = [{"names": each} for each in [*names, *([name] for name in OWN)]]
+    kubernetes.objects["/api/v1/nodes"] = listed(cut)
+    code, rows = doctor()
+    assert code == 0 and rows[0].startswith(f"image data not seen {IMAGES[0]} is not among the images that Kubernetes")
+
+
+def test_the_images_that_kubeflow_adds_to_pods_are_looked_for(kubernetes, doctor, monkeypatch):
+    monkeypatch.setattr(images, "registry_has", lambda image: "argoexec" not in image)
+    kubernetes.objects["/api/v1/nodes"] = listed(node(images=[*STAGES, OWN[0]]))
+    code, rows = doctor()
+    assert code == 2 and [row for row in rows if row.startswith("image")] == [
+        f"image argoexec wrong its registry has no {OWN[2]} -> bring it onto the nodes, which report it within a minute"
+    ]
 
 
 def test_submit_refuses_what_would_wait_for_ever(kubernetes, server, call):

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from helpers.background import running
 
-from commands.cluster.checks.registry import registry_has
+from commands.cluster.checks.registry import has_host, registry_has
 from commands.cluster.kubernetes import UnseenError
 
 ANN = base64.b64encode(b"ann:secret").decode()
@@ -68,6 +68,14 @@ def host(monkeypatch, tmp_path):
 def test_a_registry_has_an_image_or_not(host):
     assert registry_has(f"{host}/team/data:1")
     assert not registry_has(f"{host}/team/data:2")
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [("ghcr.io/x/y:1", True), ("localhost/y:1", True), ("host:5000/y:1", True), ("team/y:1", False), ("y:1", False)],
+)
+def test_a_host_has_a_dot_or_a_port(image, expected):
+    assert has_host(image) == expected
 
 
 def test_credentials_are_those_of_docker(host, tmp_path):

@@ -24,6 +24,13 @@ PROGRAMS = (
 )
 
 
+OWN = (
+    "ghcr.io/kubeflow/kfp-driver:2.17.0",
+    "ghcr.io/kubeflow/kfp-launcher:2.17.0",
+    "quay.io/argoproj/argoexec:v4.0.5",
+)
+
+
 def claim(*, phase="Bound", modes=("ReadWriteMany",)):
     status = {"phase": phase, "capacity": {"storage": "100Gi"}} if phase == "Bound" else {"phase": phase}
     return {"metadata": {}, "spec": {"accessModes": list(modes)}, "status": status}
@@ -57,6 +64,18 @@ def queue(name="audiotagging", *, active="True", message="Can submit new workloa
     return {"metadata": {"name": name}, "spec": spec, "status": {"conditions": conditions, "pendingWorkloads": 0}}
 
 
+def deployment(name, *, ready=1):
+    container = {"name": name}
+    if name == "ml-pipeline":
+        variables = {"V2_DRIVER_IMAGE": OWN[0], "V2_LAUNCHER_IMAGE": OWN[1], "OTHER": "x"}
+        container["env"] = [{"name": key, "value": value} for key, value in variables.items()]
+        container["env"].append({"name": "POD_NAMESPACE", "valueFrom": {}})
+    if name == "workflow-controller":
+        container["args"] = ["--configmap", "workflow-controller-configmap", "--executor-image", OWN[2], "--namespaced"]
+    status = {"availableReplicas": ready} if ready else {}
+    return {"metadata": {"name": name}, "spec": {"template": {"spec": {"containers": [container]}}}, "status": status}
+
+
 def quota(*, hard, used):
     status = {"hard": {"requests.nvidia.com/gpu": hard}, "used": {"requests.nvidia.com/gpu": used}}
     return {"metadata": {"name": "q"}, "status": status}
@@ -82,7 +101,7 @@ class KubernetesServer(ThreadingHTTPServer):
 
     def __init__(self, images):
         super().__init__(("127.0.0.1", 0), Handler)
-        ready = [{"metadata": {"name": name}, "status": {"availableReplicas": 1}} for name in PROGRAMS]
+        ready = [deployment(name) for name in PROGRAMS]
         page = {"metadata": {"name": "ml-pipeline-ui-58f49cd759-t9qvx", "uid": UID}}
         self.objects = {
             CORE: {"metadata": {"name": "kubeflow"}},

@@ -1,4 +1,4 @@
-"""Whether the nodes can run the stages: their size, their GPUs and their images. Needs a role for the whole cluster."""
+"""Whether the nodes can run the stages: their size and their GPUs. Needs a role for the whole cluster."""
 
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
@@ -8,21 +8,19 @@ from typing import Any
 from kubernetes.utils.quantity import parse_quantity
 
 from audiotagging.base.wording import listed, pluralize
-from commands.cluster.checks.finding import OK, UNSEEN, WARNING, WRONG, Finding
-from commands.cluster.checks.registry import registry_has
+from commands.cluster.checks.finding import OK, WARNING, WRONG, Finding
 from commands.cluster.checks.site import Site
 from commands.cluster.kubernetes import UnseenError
 from commands.cluster.waiting import GPU
 from components.cluster import NEEDS
 
-LISTED = 50  # images of a node that Kubernetes lists at most, the largest ones
 SHARED = "ReadWriteMany"  # of a volume that several nodes can mount
 Node = dict[str, Any]
 
 
 def check_sizes(site: Site) -> Iterator[Finding]:
     """Yield whether some node is large enough for every stage."""
-    nodes = [node for node in _nodes(site) if _takes_stages(node)]
+    nodes = usable_nodes(site)
     if not nodes:
         yield Finding("nodes", WRONG, "no node is ready and takes pods", "kubectl get nodes")
         return
@@ -50,7 +48,7 @@ def check_sharing(site: Site) -> Iterator[Finding]:
     """Yield whether stages on several nodes can have the volumes."""
     claims = {name: site.in_namespace("persistentvolumeclaims", name) or {"spec": {}} for name in site.claims.values()}
     alone = [name for name, claim in claims.items() if SHARED not in claim["spec"].get("accessModes", [SHARED])]
-    nodes = sum(_takes_stages(node) for node in _nodes(site))
+    nodes = len(usable_nodes(site))
     if alone and nodes > 1:
         said = f"{listed(alone)} can be mounted on one node at a time, and there are {nodes}: stages would wait"
         yield Finding("sharing of volumes", WARNING, said, f"claims of a storage class with {SHARED}")
@@ -118,50 +116,13 @@ def check_quota(site: Site) -> Iterator[Finding]:
         yield Finding("quota", OK, "none limits the GPUs")
 
 
-def check_images(site: Site) -> Iterator[Finding]:
-    """Yield for every image whether nodes have it or, if not, whether its registry does."""
-    try:
-        nodes: list[Node] | str = [node for node in _nodes(site) if _takes_stages(node)]
-    except UnseenError:
-        nodes = "see the row nodes"
-    for image in site.images:
-        yield _image(site, image, nodes)
+def usable_nodes(site: Site) -> list[Node]:
+    """Return the nodes that can run stages.
 
-
-def _image(site: Site, image: str, nodes: list[Node] | str) -> Finding:
-    name = image.rpartition("/")[2]
-    what = "image " + name.partition(":")[0].removeprefix("audiotagging-")
-    push = "make push REGISTRY=HOST/PATH, and --registry HOST/PATH; or bring it onto the nodes"
-    if not isinstance(nodes, str):
-        having = [node for node in nodes if {image, f"docker.io/library/{image}", f"docker.io/{image}"} & _images(node)]
-        if having and (len(having) == len(nodes) or not site.cluster.registry):
-            state = OK if len(having) == len(nodes) else WARNING
-            said = f"{name} is on {len(having)} of {pluralize(len(nodes), 'node')}"
-            return Finding(what, state, said, "" if state == OK else f"the other nodes cannot pull it: {push}")
-    if not site.cluster.registry:
-        if isinstance(nodes, str):
-            return Finding(
-                what, UNSEEN, f"whether the nodes have {name} ({nodes}); without --registry it is not pulled", push
-            )
-        if any(len(node["status"].get("images", [])) >= LISTED for node in nodes):
-            return Finding(
-                what,
-                UNSEEN,
-                f"{name} is not among the images that Kubernetes lists of its nodes",
-                "--probe, or " + push,
-            )
-        return Finding(what, WRONG, f"{name} is on no node, and without --registry it cannot be pulled", push)
-    try:
-        if registry_has(image):
-            return Finding(what, OK, f"{name} is in {site.cluster.registry}")
-    except UnseenError as error:
-        return Finding(what, UNSEEN, str(error), "--probe pulls one image on a node")
-    return Finding(
-        what,
-        WRONG,
-        f"{name} is not in {site.cluster.registry}",
-        f"make push REGISTRY={site.cluster.registry} TORCH={site.cluster.torch}, also after every change of the code",
-    )
+    Raises:
+        UnseenError: If the user may not see nodes.
+    """
+    return [node for node in _nodes(site) if _takes_stages(node)]
 
 
 def _nodes(site: Site) -> list[Node]:
@@ -175,10 +136,6 @@ def _name(node: Node) -> str:
 def _has(node: Node, kind: str) -> Decimal:
     """Return how much of a resource a node can give to pods."""
     return Decimal(parse_quantity(node["status"].get("allocatable", {}).get(kind, "0")))
-
-
-def _images(node: Node) -> set[str]:
-    return {name for image in node["status"].get("images") or [] for name in image.get("names") or []}
 
 
 def _is_for_gpus(site: Site, node: Node) -> bool:

@@ -29,16 +29,22 @@ PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 DOCKER_HUB = "registry-1.docker.io"
 
 
+def has_host(image: str) -> bool:
+    """Return whether a reference begins with the host of a registry."""
+    first, slash, _ = image.partition("/")
+    return bool(slash) and ("." in first or ":" in first or first == "localhost")
+
+
 def registry_has(image: str) -> bool:
     """Return whether a registry has an image.
 
     Args:
-        image: The reference, HOST/PATH/NAME:TAG.
+        image: The reference, HOST/PATH/NAME:TAG. Without a host, the registry is that of Docker.
 
     Raises:
         UnseenError: If the registry does not answer, or lets nobody from here see the image.
     """
-    host, _, path = image.partition("/")
+    host, _, path = (image if has_host(image) else f"docker.io/{image}").partition("/")
     name, _, tag = path.rpartition(":")
     address = DOCKER_HUB if host == "docker.io" else host
     url = f"{'http' if LOCAL.fullmatch(host) else 'https'}://{address}/v2/{name}/manifests/{tag}"
