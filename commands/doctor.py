@@ -16,7 +16,8 @@ from audiotagging.base.gate import CODES
 from commands import add_pipeline
 from commands.cluster.checks.finding import OK, UNSEEN, WARNING, WRONG, Finding, table
 from commands.cluster.checks.images import check_images
-from commands.cluster.checks.nodes import check_gpus, check_quota, check_sharing, check_sizes
+from commands.cluster.checks.namespaced import check_account
+from commands.cluster.checks.nodes import check_gpus, check_sharing, check_sizes
 from commands.cluster.checks.probe import check_by_pod
 from commands.cluster.checks.quick import compare, look_quickly
 from commands.cluster.checks.servers import (
@@ -38,11 +39,11 @@ SERVERS: tuple[tuple[str, Check], ...] = (
     ("the clock", check_clock),
     ("schedules", check_schedules),
 )
-NODES: tuple[tuple[str, Check], ...] = (
+REST: tuple[tuple[str, Check], ...] = (
+    ("the stages' account", check_account),
     ("nodes", check_sizes),
     ("sharing of volumes", check_sharing),
     ("GPUs", check_gpus),
-    ("quota", check_quota),
     ("images", check_images),
 )
 
@@ -103,7 +104,7 @@ def _findings(args: argparse.Namespace, pipeline: Any, cluster: Any) -> Iterator
         finding, site = compare(site)
         yield from look(site, SERVERS if client else SERVERS[1:])
         yield finding
-        of_pods = [*look_quickly(site), *look(site, NODES)]
+        of_pods = [*look_quickly(site), *look(site, REST)]
         yield from of_pods
         if not args.probe:
             said = "the space on the volumes, and whether stores open"

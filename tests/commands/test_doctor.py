@@ -9,6 +9,7 @@ from helpers.kubernetes_server import (
     APPS,
     CORE,
     OWN,
+    PROGRAMS,
     QUEUES,
     UID,
     KubernetesServer,
@@ -130,6 +131,7 @@ WRONG = {
             f"{CORE}/events": listed(
                 {"reason": "Old", "message": "older", "lastTimestamp": "2026-12-01T03:00:00Z"},
                 {
+                    "type": "Warning",
                     "reason": "ProvisioningFailed",
                     "message": 'storageclass.storage.k8s.io "nosuch" not found',
                     "lastTimestamp": "2026-12-01T03:01:00Z",
@@ -230,6 +232,26 @@ WARNINGS = {
         S3,
         {f"{CORE}/secrets/store": secret(AWS_ENDPOINT_URL="http://minio:9000")},
         "secret store warning has AWS_ENDPOINT_URL, which is enough only if the pods have an identity",
+    ),
+    "a volume in the making": (
+        [],
+        {
+            CLAIM: claim(phase="Pending"),
+            f"{CORE}/events": listed(
+                {
+                    "type": "Normal",
+                    "reason": "ExternalProvisioning",
+                    "message": "Waiting for a volume to be created",
+                    "lastTimestamp": "2026-12-01T03:01:00Z",
+                }
+            ),
+        },
+        "claim audiotagging-audio warning it is Pending, not bound: Waiting for a volume to be created -> kubectl",
+    ),
+    "Kubeflow's programs elsewhere": (
+        [],
+        {APPS: listed(*(deployment(name) for name in PROGRAMS if name != "workflow-controller"))},
+        "Kubeflow's programs warning workflow-controller not in the namespace kubeflow; no run starts and ends without",
     ),
     "several nodes": (
         [],
@@ -337,9 +359,9 @@ def test_where_nobody_says_whether_it_is_the_same_cluster_it_is_taken_for_it(kub
     server.page = False
     kubernetes.objects[CLAIM] = claim(phase="Pending")
     code, rows = doctor()
-    assert code == 2 and rows[0].startswith("Kubeflow's page warning this address is that of the API alone")
+    assert code == 0 and rows[0].startswith("Kubeflow's page warning this address is that of the API alone")
     assert rows[1].startswith("Kubernetes not seen whether context kind-audiotagging of kubectl is the cluster of this")
-    assert any(row.startswith("claim audiotagging-audio wrong") for row in rows)
+    assert any(row.startswith("claim audiotagging-audio warning") for row in rows)
 
 
 def test_a_page_without_its_api_is_wrong(kubernetes, server, doctor):
@@ -583,6 +605,18 @@ def test_submit_asks_nothing_that_needs_a_role_for_the_cluster_and_says_what_it_
         "not checked before the submission: claims (ann may not get persistentvolumeclaims in the namespace kubeflow)"
     ]
     assert len(server.runs) == 2
+
+
+def test_a_claim_that_waits_for_its_first_pod_is_well(kubernetes, doctor):
+    event = {
+        "type": "Normal",
+        "reason": "WaitForFirstConsumer",
+        "message": "waiting for first consumer",
+        "metadata": {},
+    }
+    kubernetes.objects |= {CLAIM: claim(phase="Pending"), f"{CORE}/events": listed(event)}
+    code, rows = doctor()
+    assert code == 0 and not any(row.startswith("claim") for row in rows)
 
 
 def test_the_pipeline_tagging_has_its_own_claims_and_stages(kubernetes, doctor):

@@ -8,6 +8,7 @@ from commands.cluster.checks.finding import OK, WARNING, WRONG, Finding
 from commands.cluster.checks.site import Site
 from commands.cluster.client import NAMESPACE
 from commands.cluster.events import time_of
+from commands.cluster.waiting import GPU
 
 # Without these, no run starts or ends, no schedule starts one, or nothing shows what it does.
 PROGRAMS = (
@@ -42,21 +43,21 @@ def check_namespace(site: Site) -> Iterator[Finding]:
 
 def check_programs(site: Site) -> Iterator[Finding]:
     """Yield whether Kubeflow's own programs run."""
+    what = "Kubeflow's programs"
     answer = site.kubernetes.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments")
     ready = {each["metadata"]["name"]: each["status"].get("availableReplicas", 0) for each in answer["items"]}
-    down = [name for name in PROGRAMS if not ready.get(name)]
-    if not down:
-        yield Finding("Kubeflow's programs", OK, f"{', '.join(PROGRAMS)} are ready")
+    down = [name for name in PROGRAMS if name in ready and not ready[name]]
+    missing = [name for name in PROGRAMS if name not in ready]
     for name in down:
-        state = "has no pod that is ready" if name in ready else "is not there"
+        remedy = f"kubectl -n {NAMESPACE} describe deployment {name}; kubectl -n {NAMESPACE} get events"
+        yield Finding(what, WRONG, f"{name} has no pod that is ready", remedy)
+    if missing:
+        said = f"{', '.join(missing)} not in the namespace {NAMESPACE}; no run starts and ends without them"
         yield Finding(
-            "Kubeflow's programs",
-            WRONG,
-            f"{name} {state}",
-            f"kubectl -n {NAMESPACE} describe deployment {name}; kubectl -n {NAMESPACE} get events"
-            if name in ready
-            else "install Kubeflow Pipelines again (docs/cluster.md)",
+            what, WARNING, said, "unless they are elsewhere, install Kubeflow Pipelines again (docs/cluster.md)"
         )
+    if not down and not missing:
+        yield Finding(what, OK, f"{', '.join(PROGRAMS)} are ready")
 
 
 def check_account(site: Site) -> Iterator[Finding]:
@@ -126,7 +127,8 @@ def _claim(site: Site, name: str) -> Finding:
         if newest.get("reason") == "WaitForFirstConsumer":
             return Finding(what, OK, "is bound when the first stage needs it")
         said = f"it is {phase}, not bound: {' '.join(newest.get('message', 'Kubernetes does not say why').split())}"
-        return Finding(what, WRONG, said, describe)
+        state = WRONG if newest.get("type") == "Warning" else WARNING  # a volume may be in the making
+        return Finding(what, state, said, describe)
     size = claim["status"].get("capacity", {}).get("storage", "of unknown size")
     return Finding(what, OK, f"bound, {size}, {', '.join(modes)}")
 
@@ -150,8 +152,8 @@ def check_queue(site: Site) -> Iterator[Finding]:
         )
         return
     version = group["preferredVersion"]["groupVersion"]
-    queues = site.kubernetes.get(f"/apis/{version}/namespaces/{site.namespace}/localqueues")["items"]
-    found = {queue["metadata"]["name"]: queue for queue in queues}
+    queues = site.kubernetes.get(f"/apis/{version}/namespaces/{site.namespace}/localqueues")
+    found = {queue["metadata"]["name"]: queue for queue in queues["items"]} if queues else {}
     if name not in found:
         said = f"there is no such LocalQueue in {site.namespace}" + (
             f", but {', '.join(sorted(found))}" if found else ""
@@ -168,3 +170,23 @@ def check_queue(site: Site) -> Iterator[Finding]:
     else:
         waiting = queue["status"].get("pendingWorkloads", 0)
         yield Finding(what, OK, f"active, {waiting} waiting" if waiting else "active")
+
+
+def check_quota(site: Site) -> Iterator[Finding]:
+    """Yield whether a quota of the namespace leaves GPUs."""
+    gpus, found = site.cluster.gpus, False
+    for quota in site.in_namespace("resourcequotas")["items"] if gpus else []:
+        resource, status = f"requests.{GPU}", quota.get("status", {})
+        if resource in status.get("hard", {}):
+            found = True
+            most, used = int(status["hard"][resource]), int(status.get("used", {}).get(resource, 0))
+            what, said = f"quota {quota['metadata']['name']}", f"{used} of {most} GPUs are in use"
+            change = f"kubectl -n {site.namespace} edit resourcequota {quota['metadata']['name']}"
+            if most < gpus:
+                yield Finding(what, WRONG, f"{said}; a training needs {gpus}, and would never start", change)
+            elif most - used < gpus:
+                yield Finding(what, WARNING, f"{said}: trainings would wait", change)
+            else:
+                yield Finding(what, OK, said)
+    if gpus and not found:
+        yield Finding("quota", OK, "none limits the GPUs")

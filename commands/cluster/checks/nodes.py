@@ -96,26 +96,6 @@ def check_gpus(site: Site) -> Iterator[Finding]:
         )
 
 
-def check_quota(site: Site) -> Iterator[Finding]:
-    """Yield whether a quota of the namespace leaves GPUs."""
-    gpus, found = site.cluster.gpus, False
-    for quota in site.in_namespace("resourcequotas")["items"] if gpus else []:
-        resource, status = f"requests.{GPU}", quota.get("status", {})
-        if resource in status.get("hard", {}):
-            found = True
-            most, used = int(status["hard"][resource]), int(status.get("used", {}).get(resource, 0))
-            what, said = f"quota {quota['metadata']['name']}", f"{used} of {most} GPUs are in use"
-            change = f"kubectl -n {site.namespace} edit resourcequota {quota['metadata']['name']}"
-            if most < gpus:
-                yield Finding(what, WRONG, f"{said}; a training needs {gpus}, and would never start", change)
-            elif most - used < gpus:
-                yield Finding(what, WARNING, f"{said}: trainings would wait", change)
-            else:
-                yield Finding(what, OK, said)
-    if gpus and not found:
-        yield Finding("quota", OK, "none limits the GPUs")
-
-
 def usable_nodes(site: Site) -> list[Node]:
     """Return the nodes that can run stages.
 

@@ -8,11 +8,11 @@ from audiotagging.base.errors import UserError
 from audiotagging.base.wording import listed
 from commands.cluster.checks.finding import OK, UNSEEN, WARNING, WRONG, Finding
 from commands.cluster.checks.namespaced import (
-    check_account,
     check_claims,
     check_namespace,
     check_programs,
     check_queue,
+    check_quota,
 )
 from commands.cluster.checks.secrets import check_secrets
 from commands.cluster.checks.site import Check, Site, look, same_cluster
@@ -21,10 +21,10 @@ from commands.cluster.kubernetes import UnseenError
 NAMESPACE = "namespace"
 OUTSIDE: tuple[tuple[str, Check], ...] = (("Kubeflow's programs", check_programs), (NAMESPACE, check_namespace))
 INSIDE: tuple[tuple[str, Check], ...] = (
-    ("the stages' account", check_account),
     ("secret", check_secrets),
     ("claims", check_claims),
     ("Kueue queue", check_queue),
+    ("quota", check_quota),
 )
 
 logger = logging.getLogger(__name__)
@@ -43,8 +43,8 @@ def compare(site: Site) -> tuple[Finding, Site]:
     if same:
         return Finding(what, OK, f"{context} is the cluster of this Kubeflow"), site
     if same is None:
-        said = f"whether {context} is the cluster of this Kubeflow; what follows takes it for it"
-        return Finding(what, UNSEEN, said), site
+        said = f"whether {context} is the cluster of this Kubeflow"
+        return Finding(what, UNSEEN, said, "the rows below take it for it"), site
     said = f"{context} is another cluster than that of this Kubeflow"
     return Finding(what, UNSEEN, said, "`kubectl config use-context NAME` with the context of that cluster"), elsewhere
 
