@@ -1,7 +1,7 @@
 """Training and prediction, compared with a plain training step and with prediction of one clip at a time.
 
 All rows run on the GPU if there is one, with the published sizes. On a CPU, batches and clips are few enough to finish
-soon. The rows of all networks and of the reference ensemble exist only on a GPU.
+soon. `python -m benchmarks.gpu` measures more of a GPU.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ ROUNDS = 9 if GPU else 3
 
 
 @cache
-def _clips() -> Spectrograms:
+def random_clips() -> Spectrograms:
     """Return 200 clips of 2 to 15 s, each with one label."""
     rng = np.random.default_rng(2019)
     lengths = rng.integers(128, 953, CLIPS)
@@ -46,7 +46,7 @@ def _clips() -> Spectrograms:
 def run_of(member: Member) -> TrainingRun:
     """Return a member's training on the clips, before its first step."""
     torch.manual_seed(1)
-    return TrainingRun(member, _clips(), fold=-1, device=DEVICE, precision="auto")
+    return TrainingRun(member, random_clips(), fold=-1, device=DEVICE, precision="auto")
 
 
 def _waited(call: Callable[[], object]) -> Callable[[], None]:
@@ -64,7 +64,7 @@ class PlainRun(TrainingRun):
     """The same training in float32, channels first, with attention through positions x positions."""
 
     def __init__(self, member: Member):
-        super().__init__(member, _clips(), fold=-1, device=DEVICE, precision="float32")
+        super().__init__(member, random_clips(), fold=-1, device=DEVICE, precision="float32")
         self.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         for module in self.network.modules():
             if isinstance(module, SimpleSelfAttention):
@@ -101,7 +101,7 @@ def prediction() -> Row:
     torch.manual_seed(1)
     network = move(NETWORKS[member.network](VIEWS * len(CLASSES)), DEVICE).eval()
     model = Model(network, member, CLASSES, fold=-1)
-    data = _clips()
+    data = random_clips()
 
     def one_at_a_time() -> None:
         for start, end in zip(data.offsets[:-1], data.offsets[1:], strict=True):
@@ -111,34 +111,4 @@ def prediction() -> Row:
     return Row(CLIPS / ours, CLIPS / other, "clips/s", "one clip at a time, float32")
 
 
-@cache
-def _crops_per_second(network: str, batch_size: int) -> float:
-    """Return how many crops of the published size a network trains on per second."""
-    run = run_of(replace(STEP, network=network, batch_size=batch_size))
-    steps = 20
-
-    def train() -> None:
-        for _ in range(steps):
-            run.train_step()
-
-    seconds, _ = race(_waited(train), lambda: None, rounds=3)
-    return steps * batch_size / seconds
-
-
-def crops(network: str) -> Row:
-    """Compare the crops per second of batches of 64, as published, with those of batches of 256."""
-    return Row(_crops_per_second(network, 64), _crops_per_second(network, 256), "crops/s", "batches of 256")
-
-
-def reference() -> Row:
-    """Compare the hours that the published members take on six GPUs with those on one GPU."""
-    hours = [
-        member.cycles * member.epochs * member.epoch_size * 64 / _crops_per_second(member.network, 64) / 3600
-        for member in REFERENCE
-    ]
-    return Row(max(hours), sum(hours), "hours", "one GPU instead of six")
-
-
 ROWS: dict[str, Callable[[], Row]] = {"step": step, "batch": batch, "prediction": prediction}
-if GPU:
-    ROWS |= {network: partial(crops, network) for network in NETWORKS} | {"reference": reference}

@@ -20,6 +20,7 @@ WAITS = {
     getattr(torch.Tensor, name)
     for name in ("cpu", "item", "tolist", "__bool__", "__float__", "__int__", "__index__", "__format__")
 }
+INDEXED = {torch.Tensor.__getitem__, torch.Tensor.__setitem__}
 RANDOM_STATE = torch.zeros(16, dtype=torch.uint8)  # of the GPU's generator: a seed and an offset, 8 bytes each
 ANSWERS = {  # of the functions of torch.cuda that the library calls
     "is_available": lambda: True,
@@ -49,6 +50,9 @@ class RehearsedGpu(TorchFunctionMode):
             return function(on_the_host(args[0]), *args[1:], **kwargs)
         if function is torch.Tensor.backward and is_on_gpu(args[0]):
             return give_gradients(args[0])
+        if function in INDEXED and is_on_gpu(args[0]):
+            indices = [each for each in tree_leaves(args[1]) if isinstance(each, torch.Tensor) and each.ndim]
+            assert all(map(is_on_gpu, indices)), "indices on the CPU, which torch copies at once: the GPU is waited for"
         if any(map(is_on_gpu, tree_leaves((args, kwargs)))):
             with self.fake:
                 return function(*args, **kwargs)
