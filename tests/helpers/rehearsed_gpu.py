@@ -50,9 +50,8 @@ class RehearsedGpu(TorchFunctionMode):
             return function(on_the_host(args[0]), *args[1:], **kwargs)
         if function is torch.Tensor.backward and is_on_gpu(args[0]):
             return give_gradients(args[0])
-        if function in INDEXED and is_on_gpu(args[0]):
-            indices = [each for each in tree_leaves(args[1]) if isinstance(each, torch.Tensor) and each.ndim]
-            assert all(map(is_on_gpu, indices)), "indices on the CPU, which torch copies at once: the GPU is waited for"
+        if function in INDEXED:
+            check_indices(*args)
         if any(map(is_on_gpu, tree_leaves((args, kwargs)))):
             with self.fake:
                 return function(*args, **kwargs)
@@ -64,6 +63,13 @@ def is_on_gpu(argument):
     if isinstance(argument, str | torch.device):
         return str(argument).startswith("cuda")
     return isinstance(argument, FakeTensor) and argument.device == CUDA
+
+
+def check_indices(tensor, *others):
+    """Check that indices and values are where the tensor is. Torch copies some at once, and so waits for the GPU."""
+    for other in tree_leaves(others):
+        if isinstance(other, torch.Tensor) and (other.ndim or is_on_gpu(other)):
+            assert is_on_gpu(other) == is_on_gpu(tensor), "a tensor of one device is indexed from another device"
 
 
 def on_the_host(tensor):
