@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.modules import ROOT
+from helpers.slow import slow_but
 
 from benchmarks import gpu, training
 
@@ -39,7 +40,7 @@ def table(capsys, name):
     return rows
 
 
-@pytest.mark.parametrize("name", ["eager", "compiled"])
+@pytest.mark.parametrize("name", slow_but(["eager", "compiled"], "eager"))
 def test_every_member_has_a_speed_and_the_hours_that_follow_from_it(capsys, name):
     rows = table(capsys, name)
     assert [row[0] for row in rows] == [*(member.id for member in gpu.MEMBERS), "all, one after the other"]
