@@ -1,9 +1,9 @@
 """Compares recipes by their scores: trains candidates on the data of finished runs, and prints a table of differences.
 
-    python -m benchmarks.recipe OUT [OUT ...] --results FOLDER [--candidates NAME ...] [--seeds N]
+    python -m benchmarks.recipe RESULTS OUT [OUT ...] [--candidates NAME ...] [--seeds N]
 
 Every OUT is the output of a run whose test clips have labels: its spectrograms and its noisy clips are used. Each
-candidate is trained once for every OUT and seed, and what was trained before is not trained again. The intervals are
+candidate is trained once for every OUT and seed, and what RESULTS has already is not trained again. The intervals are
 of a bootstrap over both clips and seeds. The rows of docs/recipe.md are from here.
 """
 
@@ -35,7 +35,15 @@ from benchmarks.frame import race
 
 # 12 800 crops of 32 pixels, in batches of 32: what a budget of a few minutes allows on two cores.
 BASE = replace(REFERENCE[2], size=32, batch_size=32, epochs=10, epoch_size=40)
-CANDIDATES: dict[str, list[Member]] = {"reference": [BASE]}
+CANDIDATES = {
+    "reference": [BASE],
+    "no mixup": [replace(BASE, mixup=0.0)],
+    "mixup of half": [replace(BASE, mixup=0.5)],
+    "256 frames": [replace(BASE, frames=256)],
+    "batches of 16": [replace(BASE, batch_size=16, epoch_size=80)],
+    "three times the crops": [replace(BASE, epochs=30)],
+    "three times the crops, no mixup": [replace(BASE, epochs=30, mixup=0.0)],
+}
 STEPS = 20  # of a race between two candidates
 
 
@@ -202,8 +210,8 @@ def table(candidates: Mapping[str, Sequence[Member]], data: Sequence[Tested], *,
 def main() -> None:
     """Train what was not trained before, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recipe", description="Compare recipes by their scores.")
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="folder for the predictions, which are kept")
     parser.add_argument("outs", nargs="+", type=Path, metavar="OUT", help="outputs of runs with labelled test clips")
-    parser.add_argument("--results", required=True, type=Path, metavar="FOLDER", help="folder of the predictions")
     parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, default=list(CANDIDATES), metavar="NAME")
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds (default: %(default)s)")
     args = parser.parse_args()

@@ -75,7 +75,7 @@ def test_recipes_are_trained_once_and_compared(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(recipe, "CANDIDATES", candidates)
     monkeypatch.setattr(recipe, "STEPS", 1)
     outs = [str(fabricate_run(tmp_path / name, clips=12, seed=seed)) for seed, name in enumerate("ab")]
-    command = ["recipe", *outs, "--results", str(tmp_path / "results"), "--seeds", "2"]
+    command = ["recipe", str(tmp_path / "results"), *outs, "--seeds", "2"]
     for _ in range(2):
         monkeypatch.setattr(sys, "argv", command)
         recipe.main()

@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiotagging.member_choice import LADDER, ORDER, SHARING, STARTING_ROW, Data, Machine, choose_members, work
+from audiotagging.member_choice import (
+    LADDER,
+    MIXUP_FROM,
+    ORDER,
+    SHARING,
+    STARTING_ROW,
+    Data,
+    Machine,
+    choose_members,
+    work,
+)
 from audiotagging.members import LINEAR, REFERENCE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,6 +56,14 @@ def test_few_members_train_to_their_end_before_more_join():
     assert min(step.crops for step in LADDER if step.members > 1) >= 1
 
 
+@pytest.mark.parametrize(("budget", "mixup"), [(60, 0.0), (600, 0.0), (20_000, 1.0)])
+def test_only_long_trainings_mix_crops(budget, mixup):
+    """Measured at once and three times enough crops (docs/recipe.md), where mixing loses."""
+    choice = choose_members(budget, machine=Machine(60, cores=2), data=SMALL)
+    crops = choice.members[0].epochs * choice.members[0].epoch_size * choice.members[0].batch_size
+    assert (crops > 3 * 12_800) == bool(mixup) and {member.mixup for member in choice.members[:-1]} == {mixup}
+
+
 def test_the_published_members_are_the_last_step():
     choice = choose_members(1e7, machine=Machine(2000, cores=16, gpus=1), data=SMALL)
     assert choice.members == REFERENCE and str(choice).startswith("the published members")
@@ -76,9 +94,10 @@ def test_the_time_is_that_of_the_longest_lane():
 
 def ladder_table():
     """The steps as docs/recipe.md lists them."""
-    rows = [f"| {step.members} | {step.size} | {step.crops:g} times enough |" for step in LADDER]
-    last = f"| 6 | {REFERENCE[0].size} | the published number |"
-    return "\n".join(["| networks | pixels | crops of each |", "|---|---|---|", *rows, last])
+    mixed = {step: "yes" if step.crops >= MIXUP_FROM else "no" for step in LADDER}
+    rows = [f"| {step.members} | {step.size} | {step.crops:g} times enough | {mixed[step]} |" for step in LADDER]
+    last = f"| 6 | {REFERENCE[0].size} | the published number | yes |"
+    return "\n".join(["| networks | pixels | crops of each | mixup |", "|---|---|---|---|", *rows, last])
 
 
 def choice_table():

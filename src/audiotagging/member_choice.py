@@ -7,6 +7,7 @@ the standard library, as `members` does.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from audiotagging.base.wording import duration, number, pluralize
 from audiotagging.members import LINEAR, LINEAR_MEMBER, REFERENCE, Member
@@ -28,6 +29,7 @@ BATCH_SIZE = 32
 EPOCHS = 10  # of a member; the schedule of the learning rate is one cycle, however long it is
 # Crops of a member that trains to its end: enough for every clip to be seen ten times, and for every class.
 LEAST_CROPS, CROPS_PER_CLIP, CROPS_PER_CLASS = 12_800, 10, 640
+MIXUP_FROM = 4.0  # times enough crops: in shorter trainings, mixing crops costs more than it gives (docs/recipe.md)
 SCORING_WORK = 5.0  # of all windows and views of a five-second clip, in crops to train on
 PREPARING = 0.01  # seconds for each clip to read, transform and describe it, on one core
 SHARING = 0.85  # of the speed of a core remains when others compute too
@@ -144,10 +146,9 @@ def _choice(step: Step, *, machine: Machine, data: Data) -> Choice:
     enough = max(LEAST_CROPS, CROPS_PER_CLIP * data.clips, CROPS_PER_CLASS * data.classes)
     epoch_size = max(1, round(step.crops * enough / (EPOCHS * BATCH_SIZE)))
     by_id = {member.id: member for member in REFERENCE}
-    networks = [
-        replace(by_id[name], size=step.size, batch_size=BATCH_SIZE, epochs=EPOCHS, cycles=1, epoch_size=epoch_size)
-        for name in ORDER[: step.members]
-    ]
+    settings: dict[str, Any] = {"size": step.size, "batch_size": BATCH_SIZE, "epochs": EPOCHS, "cycles": 1}
+    settings |= {"epoch_size": epoch_size, "mixup": float(step.crops >= MIXUP_FROM)}
+    networks = [replace(by_id[name], **settings) for name in ORDER[: step.members]]
     members = [*networks, LINEAR_MEMBER]
     return Choice(members, _seconds(members, machine=machine, data=data))
 

@@ -50,7 +50,8 @@ def test_what_decides_the_weights_changes_it(change, named):
 @pytest.mark.parametrize("field", [field.name for field in fields(Member)])
 def test_every_field_of_the_member_changes_it(field):
     value = getattr(REFERENCE[0], field)
-    others = {"network": "xresnet50", "loss": "bce", "id": "other", "overlap": 0.5, "tail": False, "lr": 0.02}
+    others = {"network": "xresnet50", "loss": "bce", "id": "other", "overlap": 0.5, "tail": False}
+    others |= {"lr": 0.02, "mixup": 0.5}
     other = others.get(field, value + 1 if isinstance(value, (int, float)) else None)
     assert changed(member=replace(REFERENCE[0], **{field: other})) == [f"member {field}"]
 
