@@ -3,7 +3,7 @@ import re
 
 import numpy as np
 import pytest
-from helpers.browser import browser
+from helpers.browser import browser, wait_for
 from helpers.data_folder import write_table
 from helpers.fabricated import REFERENCE, fabricate_run, finish_run
 
@@ -186,8 +186,12 @@ def test_decisions_become_a_table_that_ingest_takes(page, tmp_path, data):
         assert tab.run(STATUS) == "4 of 5 decided, 2 to correct"  # "other" changes nothing so far
         for place in (0, 1, 3):  # Bark goes, Meow and Rain come
             tab.run(tick(1, place))
-        tab.open(page)  # the decisions are still there
-        assert tab.run(STATUS) == "4 of 5 decided, 3 to correct"
+
+        def are_still_there():
+            tab.open(page)
+            return tab.run(STATUS) == "4 of 5 decided, 3 to correct"
+
+        wait_for(are_still_there)  # where a page is opened in a new process, that sees what was stored a moment later
         table = tab.download(DOWNLOAD)
     assert table.name == "corrections.csv"
     content = table.read_bytes()
