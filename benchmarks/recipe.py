@@ -19,7 +19,7 @@ import torch
 
 from audiotagging.artifacts.predictions import read_predictions
 from audiotagging.artifacts.selection import read_noisy_clips
-from audiotagging.artifacts.spectrogram_shards import read_clips, read_fingerprint, read_spectrograms
+from audiotagging.artifacts.spectrogram_shards import read_classes, read_clips, read_spectrograms
 from audiotagging.base.errors import UserError
 from audiotagging.base.machine import threads
 from audiotagging.base.progress import track
@@ -27,9 +27,7 @@ from audiotagging.members import REFERENCE, Member
 from audiotagging.statistics.intervals import DRAWS, SEED, Estimate, estimate
 from audiotagging.statistics.metrics import label_precisions, label_table, mean_average_precision
 from audiotagging.studies import subsets
-from audiotagging.studies.subsets import Subset, Training
 from audiotagging.training.devices import best_device
-from audiotagging.training.identity import run_identity
 from audiotagging.training.loop import TrainingRun
 from benchmarks.frame import race
 
@@ -77,36 +75,30 @@ def read_tested(out: Path) -> Tested:
     tested = clips[(clips["part"] == "test") & (clips["labels"].str.len() > 0)]
     if tested.empty:
         raise UserError(f"{out}: expected a run with labelled test clips, found none; name another")
-    classes = read_spectrograms(spectrograms, clips=[]).classes
     return Tested(
         out,
         list(clips["clip"][clips["part"] == "curated"]),
         list(read_noisy_clips(selection, clips)["fname"]),
         list(tested["clip"]),
-        label_table(tested["labels"].tolist(), classes),
+        label_table(tested["labels"].tolist(), read_classes(spectrograms)),
     )
 
 
-def plan(members: Sequence[Member], tested: Tested, *, seed: int) -> list[Training]:
+def plan(members: Sequence[Member], tested: Tested, *, seed: int) -> list[subsets.Training]:
     """Return the trainings of a candidate's members on some data."""
-    spectrograms = tested.out / "spectrograms"
-    trainings = []
-    for member in members:
-        identity = run_identity(
-            member,
-            module=subsets.__name__,
-            fold=-1,
-            seed=seed,
-            fingerprint=read_fingerprint(spectrograms),
-            precision="auto",
-            start=None,
-            held_out=[],
+    everything = subsets.Subset(1, 1.0, tested.curated)
+    return [
+        subsets.plan_training(
+            everything,
+            member=member,
+            curated=set(tested.curated),
             noisy_clips=tested.noisy,
+            scored=("test", tested.clips),
+            spectrograms=tested.out / "spectrograms",
+            seed=seed,
         )
-        everything = Subset(1, 1.0, tested.curated)
-        scored = ("test", tested.clips)
-        trainings.append(Training(everything, member, tested.noisy, scored, spectrograms, seed, identity))
-    return trainings
+        for member in members
+    ]
 
 
 def compare(

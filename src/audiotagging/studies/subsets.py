@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,25 +115,41 @@ def plan_trainings(
     seed: int,
 ) -> list[Training]:
     """Return one training per draw. For the arguments see `Training`."""
-    fingerprint = read_fingerprint(spectrograms)
     clips = read_clips(spectrograms)
-    curated = set(clips["clip"][clips["part"] == "curated"])
-    trainings = []
-    for draw in draws:
-        named = replace(member, id=f"draw{draw.number}-{100 * draw.share:.0f}percent")
-        identity = run_identity(
-            named,
-            module=__name__,
-            fold=-1,
-            seed=seed,
-            fingerprint=fingerprint,
-            precision="auto",
-            start=None,
-            held_out=curated.difference(draw.clips),
-            noisy_clips=noisy_clips,
-        )
-        trainings.append(Training(draw, named, noisy_clips, scored, spectrograms, seed, identity))
-    return trainings
+    plan = partial(
+        plan_training,
+        curated=set(clips["clip"][clips["part"] == "curated"]),
+        noisy_clips=noisy_clips,
+        scored=scored,
+        spectrograms=spectrograms,
+        seed=seed,
+    )
+    return [plan(draw, member=replace(member, id=f"draw{draw.number}-{100 * draw.share:.0f}percent")) for draw in draws]
+
+
+def plan_training(
+    draw: Subset,
+    *,
+    member: Member,
+    curated: set[str],
+    noisy_clips: list[str],
+    scored: tuple[str, list[str]],
+    spectrograms: Path,
+    seed: int,
+) -> Training:
+    """Return a training on a draw of the `curated` clips. For the other arguments see `Training`."""
+    identity = run_identity(
+        member,
+        module=__name__,
+        fold=-1,
+        seed=seed,
+        fingerprint=read_fingerprint(spectrograms),
+        precision="auto",
+        start=None,
+        held_out=curated.difference(draw.clips),
+        noisy_clips=noisy_clips,
+    )
+    return Training(draw, member, noisy_clips, scored, spectrograms, seed, identity)
 
 
 def train_and_score(training: Training, *, folder: Path, checkpoints: str) -> None:
